@@ -1,0 +1,345 @@
+//! Applications: the component, and what it gets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::isolation;
+use super::schema::{Checker, Kinds, Member, is_empty};
+use crate::{Path, Value};
+
+/// One member of `applications`.
+///
+/// Equal ones are served the same way, so a reconfiguration can leave them be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// The application's name.
+    pub name: String,
+    /// Its type, which makes no difference but for the member's name that holds
+    /// the component.
+    pub r#type: ApplicationType,
+    /// The component's file. The path is absolute: as it was written, or below
+    /// `working_directory`.
+    pub component: PathBuf,
+    /// The whole environment of the component, in the order of the text. No
+    /// name is empty or has a `=`, and nothing has a NUL.
+    pub environment: Vec<(String, String)>,
+    /// What ends a request that goes too far.
+    pub limits: Limits,
+}
+
+impl Application {
+    /// An application with no environment and no limits, that comes from no
+    /// configuration.
+    #[must_use]
+    pub fn new(name: impl Into<String>, component: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            r#type: ApplicationType::WasmWasiComponent,
+            component: component.into(),
+            environment: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Where this application stands in the configuration.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        ["applications", &self.name].into_iter().collect()
+    }
+
+    /// Where the name of the component's file stands in the configuration.
+    #[must_use]
+    pub fn component_path(&self) -> Path {
+        self.path().join(self.r#type.component_member())
+    }
+}
+
+/// The types of application that are served here. Both are components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplicationType {
+    /// `wasm`: the component is called `module`, and the allocation functions
+    /// and hooks of Unit's type of this name are accepted and ignored.
+    Wasm,
+    /// `wasm-wasi-component`: the component is called `component`.
+    WasmWasiComponent,
+}
+
+impl ApplicationType {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "wasm" => Some(Self::Wasm),
+            "wasm-wasi-component" => Some(Self::WasmWasiComponent),
+            _ => None,
+        }
+    }
+
+    fn component_member(self) -> &'static str {
+        match self {
+            Self::Wasm => "module",
+            Self::WasmWasiComponent => "component",
+        }
+    }
+
+    fn members(self) -> &'static [Member] {
+        match self {
+            Self::Wasm => WASM,
+            Self::WasmWasiComponent => WASM_WASI_COMPONENT,
+        }
+    }
+}
+
+/// What ends a request that goes too far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a request may take, in whole seconds. `None`, from no `timeout`
+    /// or one of 0, is no limit.
+    pub timeout: Option<Duration>,
+}
+
+/// Unit counts the timeout in milliseconds, in 32 bits.
+const LONGEST_TIMEOUT: i64 = u32::MAX as i64 / 1000;
+
+const HANDLERS: Kinds = Kinds::STRING;
+
+const WASM: &[Member] = &[
+    Member::required("module", Kinds::STRING),
+    // Required by Unit's own type; here they are only there to be ignored.
+    Member::optional("request_handler", HANDLERS),
+    Member::optional("malloc_handler", HANDLERS),
+    Member::optional("free_handler", HANDLERS),
+    Member::optional("module_init_handler", HANDLERS),
+    Member::optional("module_end_handler", HANDLERS),
+    Member::optional("request_init_handler", HANDLERS),
+    Member::optional("request_end_handler", HANDLERS),
+    Member::optional("response_end_handler", HANDLERS),
+    Member::optional("access", Kinds::OBJECT),
+];
+
+const WASM_WASI_COMPONENT: &[Member] = &[
+    Member::required("component", Kinds::STRING),
+    Member::optional("access", Kinds::OBJECT),
+];
+
+const COMMON: &[Member] = &[
+    Member::optional("type", Kinds::STRING),
+    Member::optional("limits", Kinds::OBJECT),
+    Member::optional("processes", Kinds::INTEGER.or(Kinds::OBJECT)),
+    Member::optional("user", Kinds::STRING),
+    Member::optional("group", Kinds::STRING),
+    Member::optional("working_directory", Kinds::STRING),
+    Member::optional("environment", Kinds::OBJECT),
+    Member::optional("isolation", Kinds::OBJECT),
+    Member::optional("stdout", Kinds::STRING),
+    Member::optional("stderr", Kinds::STRING),
+];
+
+const LIMITS: &[Member] = &[
+    Member::optional("timeout", Kinds::INTEGER),
+    Member::optional("requests", Kinds::INTEGER),
+    Member::optional("shm", Kinds::INTEGER),
+];
+
+const PROCESSES: &[Member] = &[
+    Member::optional("spare", Kinds::INTEGER),
+    Member::optional("max", Kinds::INTEGER),
+    Member::optional("idle_timeout", Kinds::INTEGER),
+];
+
+const ACCESS: &[Member] = &[Member::optional("filesystem", Kinds::ARRAY)];
+
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    name: &str,
+    value: &'a Value,
+) -> Result<Application, ConfigError> {
+    checker.kind(Some(name), value, Kinds::OBJECT)?;
+    let r#type = checker.at("type", |checker| check_type(checker, value))?;
+    let mut application = Application {
+        r#type,
+        ..Application::new(name, "")
+    };
+    let mut directory = "";
+    checker.members(
+        value,
+        &[r#type.members(), COMMON],
+        |checker, name, value| {
+            match name {
+                "module" | "component" => {
+                    application.component = checker.filled(name, value)?.into();
+                }
+                "access" => check_access(checker, value)?,
+                "limits" => application.limits = check_limits(checker, value)?,
+                "environment" => application.environment = check_environment(checker, value)?,
+                "processes" => {
+                    check_processes(checker, value)?;
+                    checker.warn("one process serves all applications, so this has no effect");
+                }
+                "isolation" => {
+                    isolation::check(checker, value)?;
+                    checker.warn(
+                        "one process serves all applications, and each request is isolated in an \
+                     instance of its own, so this has no effect",
+                    );
+                }
+                "user" | "group" => {
+                    checker.filled(name, value)?;
+                    checker.warn(
+                        "one process serves all applications under its own user and group, so this \
+                     has no effect",
+                    );
+                }
+                "stdout" | "stderr" => {
+                    checker.filled(name, value)?;
+                    checker.warn(
+                        "output of components goes to the server's log, so this has no effect",
+                    );
+                }
+                "working_directory" => directory = checker.filled(name, value)?,
+                // `type` is checked above; the handlers are accepted and ignored.
+                _ => {}
+            }
+            Ok(())
+        },
+    )?;
+    check_location(checker, &mut application, directory)?;
+    Ok(application)
+}
+
+fn check_type(checker: &Checker<'_>, application: &Value) -> Result<ApplicationType, ConfigError> {
+    let Some(value) = application.child("type") else {
+        return Err(checker.error("Application must have the \"type\" property set."));
+    };
+    checker.kind(Some("type"), value, Kinds::STRING)?;
+    let name = value.as_str().unwrap_or_default();
+    ApplicationType::parse(name).ok_or_else(|| {
+        checker.error(format!(
+            "The module to run \"{name}\" is not found among the available application modules."
+        ))
+    })
+}
+
+/// Unit changes to the working directory before it opens the component. We keep
+/// the server's own, so a relative component needs one to be relative to.
+fn check_location(
+    checker: &mut Checker<'_>,
+    application: &mut Application,
+    directory: &str,
+) -> Result<(), ConfigError> {
+    if application.component.is_absolute() {
+        if !directory.is_empty() {
+            checker.at("working_directory", |checker| {
+                checker.warn("components have no working directory, so this has no effect");
+                Ok(())
+            })?;
+        }
+        return Ok(());
+    }
+    let path = PathBuf::from(directory).join(&application.component);
+    if path.is_absolute() {
+        application.component = path;
+        return Ok(());
+    }
+    let member = application.r#type.component_member();
+    checker.at(member, |checker| {
+        Err(checker.error(format!(
+            "The \"{member}\" path must be absolute, or relative to a \"working_directory\" that \
+             is."
+        )))
+    })
+}
+
+fn check_access<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
+    checker.members(value, &[ACCESS], |checker, name, value| {
+        if is_empty(value) {
+            Ok(())
+        } else {
+            Err(checker.unsupported(name))
+        }
+    })
+}
+
+fn check_limits<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Limits, ConfigError> {
+    let mut limits = Limits::default();
+    checker.members(value, &[LIMITS], |checker, name, value| {
+        match name {
+            "timeout" => {
+                let seconds = checker.number(name, value, 0, LONGEST_TIMEOUT)?;
+                let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0);
+                limits.timeout = seconds.map(Duration::from_secs);
+            }
+            "requests" => {
+                checker.warn("each request has an instance of its own, so this has no effect");
+            }
+            _ => checker.warn("no memory is shared with other processes, so this has no effect"),
+        }
+        Ok(())
+    })?;
+    Ok(limits)
+}
+
+fn check_environment<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut environment = Vec::new();
+    checker.each(value, |checker, name, value| {
+        let wrong = if name.is_empty() {
+            "be empty"
+        } else if name.contains('\0') {
+            "contain null character"
+        } else if name.contains('=') {
+            "contain '=' character"
+        } else {
+            ""
+        };
+        if !wrong.is_empty() {
+            return Err(checker.error(format!("The environment name must not {wrong}.")));
+        }
+        let value = value.as_str().ok_or_else(|| {
+            checker.error(format!(
+                "The \"{name}\" environment value must be a string."
+            ))
+        })?;
+        if value.contains('\0') {
+            return Err(checker.error(format!(
+                "The \"{name}\" environment value must not contain null character."
+            )));
+        }
+        environment.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    })?;
+    Ok(environment)
+}
+
+fn check_processes<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
+    let most = i64::from(i32::MAX);
+    if let Value::Number(_) = value {
+        return checker.number("processes", value, 1, most).map(drop);
+    }
+    checker.members(value, &[PROCESSES], |_, _, _| Ok(()))?;
+    let mut limit = |name: &'static str, least, most, default| {
+        checker.at(name, |checker| {
+            value.child(name).map_or(Ok(default), |value| {
+                checker.number(name, value, least, most)
+            })
+        })
+    };
+    let spare = limit("spare", 0, most, 0)?;
+    let max = limit("max", 1, most, 1)?;
+    let order = if max < spare {
+        checker.at("spare", |checker| {
+            Err(checker.error("The \"spare\" number must be less than or equal to \"max\"."))
+        })
+    } else {
+        Ok(())
+    };
+    order?;
+    checker.at("idle_timeout", |checker| {
+        let idle = value.child("idle_timeout");
+        idle.map_or(Ok(15), |value| {
+            checker.number("idle_timeout", value, 0, most / 1000)
+        })
+    })?;
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Listeners: where to listen, and where requests go.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::error::ConfigError;
+use super::schema::{Checker, Kinds, Member};
+use crate::path::percent_decode;
+use crate::{Path, Value};
+
+/// One member of `listeners`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where to listen.
+    pub address: ListenAddress,
+    /// Where requests go.
+    pub pass: Pass,
+    /// How many connections may wait to be accepted; the system may cap it.
+    /// `None`, from no `backlog` or a negative one, is for the server to choose.
+    pub backlog: Option<u32>,
+}
+
+impl Listener {
+    /// Where this listener stands in the configuration.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        ["listeners", self.address.name()].into_iter().collect()
+    }
+}
+
+/// The address of a listener: `127.0.0.1:8080`, `[::1]:8080`, or `*:8080` for
+/// all IPv4 addresses of the machine.
+///
+/// Two that differ in text may be the same socket (`*:80`, `0.0.0.0:80`);
+/// compare [`ListenAddress::socket_addr`] for that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenAddress {
+    name: String,
+    socket: SocketAddr,
+}
+
+impl ListenAddress {
+    /// Reads an address. The port is a decimal number from 1 to 65535; a name
+    /// is no address, and neither is an IPv6 address without brackets.
+    ///
+    /// ```
+    /// let any = config::ListenAddress::parse("*:80").unwrap();
+    /// assert_eq!(any.socket_addr().to_string(), "0.0.0.0:80");
+    /// assert!(config::ListenAddress::parse("localhost:80").is_none());
+    /// ```
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once("]:")?;
+                (IpAddr::V6(host.parse::<Ipv6Addr>().ok()?), port)
+            }
+            None => {
+                let (host, port) = text.split_once(':')?;
+                let host = match host {
+                    "*" => Ipv4Addr::UNSPECIFIED,
+                    _ => host.parse().ok()?,
+                };
+                (IpAddr::V4(host), port)
+            }
+        };
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|&port: &u16| digits && port > 0)?;
+        Some(Self {
+            name: text.to_owned(),
+            socket: SocketAddr::new(host, port),
+        })
+    }
+
+    /// The address as it was written.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address to bind.
+    #[must_use]
+    pub fn socket_addr(&self) -> SocketAddr {
+        self.socket
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    /// For a listener that comes from no configuration; here the port may be 0,
+    /// which lets the system choose one.
+    fn from(socket: SocketAddr) -> Self {
+        Self {
+            name: socket.to_string(),
+            socket,
+        }
+    }
+}
+
+/// Where the requests of a listener go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// To the application of this name, which exists.
+    Application(String),
+}
+
+const MEMBERS: &[Member] = &[
+    Member::optional("pass", Kinds::STRING),
+    Member::optional("application", Kinds::STRING),
+    Member::optional("forwarded", Kinds::OBJECT),
+    Member::optional("client_ip", Kinds::OBJECT),
+    Member::optional("backlog", Kinds::NUMBER),
+    Member::optional("tls", Kinds::OBJECT),
+];
+
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    name: &str,
+    value: &'a Value,
+) -> Result<Listener, ConfigError> {
+    if name
+        .strip_prefix("unix:")
+        .is_some_and(|path| !path.is_empty())
+    {
+        return Err(checker.error(format!(
+            "The listener address \"{name}\" is a Unix domain socket, which is not supported by \
+             this version."
+        )));
+    }
+    let address = ListenAddress::parse(name)
+        .ok_or_else(|| checker.error(format!("The listener address \"{name}\" is invalid.")))?;
+    checker.kind(Some(name), value, Kinds::OBJECT)?;
+
+    let (mut pass, mut application, mut backlog) = (None, None, None);
+    checker.members(value, &[MEMBERS], |checker, name, value| {
+        match name {
+            "pass" => pass = Some(check_pass(checker, value)?),
+            "application" => application = Some(check_application(checker, value)?),
+            "backlog" => {
+                let number = checker.number(name, value, -1, i32::MAX.into())?;
+                backlog = u32::try_from(number).ok();
+            }
+            _ => return Err(checker.unsupported(name)),
+        }
+        Ok(())
+    })?;
+    // As in Unit, `pass` goes before `application`, its older form. Unit takes a
+    // listener with neither and answers all of its requests with 500.
+    let Some(pass) = pass.or(application) else {
+        return checker.at("pass", |checker| {
+            Err(checker.error("Required parameter \"pass\" is missing."))
+        });
+    };
+    Ok(Listener {
+        address,
+        pass,
+        backlog,
+    })
+}
+
+fn check_pass(checker: &Checker<'_>, value: &Value) -> Result<Pass, ConfigError> {
+    let pass = value.as_str().unwrap_or_default();
+    if pass.contains(['$', '`']) {
+        return Err(checker.error(format!(
+            "Request \"pass\" value \"{pass}\" has variables, which are not supported by this \
+             version."
+        )));
+    }
+    let invalid = || checker.error(format!("Request \"pass\" value \"{pass}\" is invalid."));
+    let segments = pass
+        .split('/')
+        .map(|segment| {
+            percent_decode(segment)
+                .ok()
+                .filter(|segment| !segment.is_empty())
+        })
+        .collect::<Option<Vec<_>>>()
+        .filter(|segments| segments.len() <= 3)
+        .ok_or_else(invalid)?;
+
+    let nowhere = || {
+        Err(checker.error(format!(
+            "Request \"pass\" points to invalid location \"{pass}\"."
+        )))
+    };
+    let target = |segments: &[String]| {
+        segments.iter().try_fold(checker.root, |value, segment| {
+            value.as_object()?.get(segment)
+        })
+    };
+    match segments.as_slice() {
+        [kind, name] if kind == "applications" && target(&segments).is_some() => {
+            Ok(Pass::Application(name.clone()))
+        }
+        // A third segment names one of an application's targets, which no
+        // application of ours has.
+        [kind, ..] if matches!(kind.as_str(), "routes" | "upstreams") => {
+            if target(&segments).is_some() {
+                Err(checker.error(format!(
+                    "Request \"pass\" to \"{pass}\" is not supported by this version."
+                )))
+            } else {
+                nowhere()
+            }
+        }
+        _ => nowhere(),
+    }
+}
+
+fn check_application(checker: &Checker<'_>, value: &Value) -> Result<Pass, ConfigError> {
+    let name = value.as_str().unwrap_or_default();
+    let applications = checker
+        .root
+        .child("applications")
+        .and_then(Value::as_object);
+    if applications.is_some_and(|applications| applications.get(name).is_some()) {
+        return Ok(Pass::Application(name.to_owned()));
+    }
+    Err(checker.error(format!(
+        "Listening socket is assigned for a non existing application \"{name}\"."
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_ip_addresses_with_a_port() {
+        for (text, socket) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("*:80", "0.0.0.0:80"),
+            ("[::1]:443", "[::1]:443"),
+            ("[::]:65535", "[::]:65535"),
+        ] {
+            let address = ListenAddress::parse(text).unwrap();
+            assert_eq!(address.socket_addr().to_string(), socket);
+            assert_eq!(address.name(), text);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_address() {
+        for text in [
+            "",
+            ":",
+            ":80",
+            "80",
+            "*",
+            "*:",
+            "*:0",
+            "*:65536",
+            "*:+80",
+            "*:8x",
+            "127.0.0.1",
+            "256.0.0.1:80",
+            "::1:80",
+            "[::1]",
+            "[::1]80",
+            "[::1]:",
+            "[::1",
+            "[*]:80",
+            "host:80",
+            "127.0.0.1:80 ",
+            "unix:",
+        ] {
+            assert_eq!(ListenAddress::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The typed configuration, and the check that makes it of a tree.
+//!
+//! The check goes through a tree in Unit's order and stops at the first thing
+//! that is wrong, with Unit's text where Unit has one. Every member that is
+//! accepted is one of three things, never silently a fourth:
+//!
+//! | what | members |
+//! | --- | --- |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `limits.timeout`, and `working_directory` for a relative component |
+//! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`, `stdout`, `stderr` |
+//!
+//! What later versions will know is refused by name: filled `routes`,
+//! `upstreams`, `settings` and `access`, any `access_log`, `tls`, `forwarded`
+//! and `client_ip`, listeners on Unix sockets, and variables in `pass`.
+
+mod application;
+mod error;
+mod isolation;
+mod listener;
+mod schema;
+mod suggestion;
+
+pub use application::{Application, ApplicationType, Limits};
+pub use error::{ConfigError, Warning};
+pub use listener::{ListenAddress, Listener, Pass};
+
+use schema::{Checker, Kinds, Member};
+
+use crate::Value;
+
+/// A configuration on which nothing is left to check but what only the machine
+/// knows: whether the components load and the addresses are free.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The listeners, in the order of the text. Their addresses differ.
+    pub listeners: Vec<Listener>,
+    /// The applications, in the order of the text. Their names differ.
+    pub applications: Vec<Application>,
+}
+
+/// What [`Config::check`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// What it asks for and does not get, for whoever sent it to read.
+    pub warnings: Vec<Warning>,
+}
+
+const ROOT: &[Member] = &[
+    Member::optional("settings", Kinds::OBJECT),
+    Member::optional("listeners", Kinds::OBJECT),
+    Member::optional("routes", Kinds::ARRAY.or(Kinds::OBJECT)),
+    Member::optional("applications", Kinds::OBJECT),
+    Member::optional("upstreams", Kinds::OBJECT),
+    Member::optional("access_log", Kinds::STRING.or(Kinds::OBJECT)),
+];
+
+impl Config {
+    /// Checks a whole tree. An empty object is a configuration of nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, and where.
+    ///
+    /// ```
+    /// let tree = config::parse(br#"{"aplications": {}}"#)?;
+    /// let error = config::Config::check(&tree).unwrap_err();
+    /// assert_eq!(error.detail, "Unknown parameter \"aplications\".");
+    /// assert_eq!(error.suggestion, Some("applications"));
+    /// # Ok::<(), config::JsonError>(())
+    /// ```
+    pub fn check(root: &Value) -> Result<Checked, ConfigError> {
+        let mut checker = Checker::new(root);
+        checker.kind(None, root, Kinds::OBJECT)?;
+        let mut config = Self::default();
+        checker.members(root, &[ROOT], |checker, name, value| match name {
+            "listeners" => checker.each(value, |checker, name, value| {
+                let listener = listener::check(checker, name, value)?;
+                if let Some(other) = config.listener(&listener.address) {
+                    let other = other.address.name();
+                    return Err(checker.error(format!(
+                        "The listener address \"{name}\" is the same as \"{other}\"."
+                    )));
+                }
+                config.listeners.push(listener);
+                Ok(())
+            }),
+            "applications" => checker.each(value, |checker, name, value| {
+                config
+                    .applications
+                    .push(application::check(checker, name, value)?);
+                Ok(())
+            }),
+            "access_log" => Err(checker.unsupported(name)),
+            _ if schema::is_empty(value) => Ok(()),
+            _ => Err(checker.unsupported(name)),
+        })?;
+        Ok(Checked {
+            config,
+            warnings: checker.into_warnings(),
+        })
+    }
+
+    /// The application of this name.
+    #[must_use]
+    pub fn application(&self, name: &str) -> Option<&Application> {
+        self.applications
+            .iter()
+            .find(|application| application.name == name)
+    }
+
+    /// The listener on the same socket as `address`.
+    #[must_use]
+    pub fn listener(&self, address: &ListenAddress) -> Option<&Listener> {
+        let socket = address.socket_addr();
+        self.listeners
+            .iter()
+            .find(|listener| listener.address.socket_addr() == socket)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! Which members an object may have, of which kinds, and the walk through a
+//! tree that checks it in Unit's order.
+
+use super::error::{ConfigError, Warning};
+use super::suggestion;
+use crate::{Object, Path, Value};
+
+/// A set of the kinds of value that may stand somewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kinds(u8);
+
+impl Kinds {
+    pub(super) const NULL: Self = Self(1);
+    pub(super) const BOOLEAN: Self = Self(1 << 1);
+    pub(super) const INTEGER: Self = Self(1 << 2);
+    pub(super) const FRACTION: Self = Self(1 << 3);
+    pub(super) const STRING: Self = Self(1 << 4);
+    pub(super) const ARRAY: Self = Self(1 << 5);
+    pub(super) const OBJECT: Self = Self(1 << 6);
+
+    pub(super) const NUMBER: Self = Self::INTEGER.or(Self::FRACTION);
+
+    /// In the order in which a message names them.
+    const NAMED: [(Self, &'static str); 7] = [
+        (Self::NULL, "a null"),
+        (Self::BOOLEAN, "a boolean"),
+        (Self::INTEGER, "an integer number"),
+        (Self::FRACTION, "a fractional number"),
+        (Self::STRING, "a string"),
+        (Self::ARRAY, "an array"),
+        (Self::OBJECT, "an object"),
+    ];
+
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::NULL,
+            Value::Bool(_) => Self::BOOLEAN,
+            Value::Number(number) if number.as_i64().is_some() => Self::INTEGER,
+            Value::Number(_) => Self::FRACTION,
+            Value::String(_) => Self::STRING,
+            Value::Array(_) => Self::ARRAY,
+            Value::Object(_) => Self::OBJECT,
+        }
+    }
+
+    fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// "a string", "either a string or an array", "either a, b, or c".
+    fn describe(self) -> String {
+        let names: Vec<_> = Self::NAMED
+            .iter()
+            .filter(|(kind, _)| self.has(*kind))
+            .map(|(_, name)| *name)
+            .collect();
+        match names.as_slice() {
+            [] => String::new(),
+            [one] => (*one).to_owned(),
+            [one, other] => format!("either {one} or {other}"),
+            [rest @ .., last] => format!("either {}, or {last}", rest.join(", ")),
+        }
+    }
+}
+
+/// One row of a table of members.
+pub(super) struct Member {
+    name: &'static str,
+    kinds: Kinds,
+    required: bool,
+}
+
+impl Member {
+    pub(super) const fn optional(name: &'static str, kinds: Kinds) -> Self {
+        Self {
+            name,
+            kinds,
+            required: false,
+        }
+    }
+
+    pub(super) const fn required(name: &'static str, kinds: Kinds) -> Self {
+        Self {
+            name,
+            kinds,
+            required: true,
+        }
+    }
+}
+
+/// The walk: where it is, and what it has found so far.
+pub(super) struct Checker<'a> {
+    /// The whole tree, for values that name others.
+    pub(super) root: &'a Value,
+    path: Path,
+    warnings: Vec<Warning>,
+}
+
+type Outcome = Result<(), ConfigError>;
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(root: &'a Value) -> Self {
+        Self {
+            root,
+            path: Path::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings
+    }
+
+    /// An error at the present place.
+    pub(super) fn error(&self, detail: impl Into<String>) -> ConfigError {
+        ConfigError {
+            detail: detail.into(),
+            path: self.path.clone(),
+            suggestion: None,
+        }
+    }
+
+    /// The error for what only later versions know.
+    pub(super) fn unsupported(&self, name: &str) -> ConfigError {
+        self.error(format!(
+            "The \"{name}\" option is not supported by this version."
+        ))
+    }
+
+    /// Notes that the present value has no effect.
+    pub(super) fn warn(&mut self, reason: &'static str) {
+        self.warnings.push(Warning {
+            path: self.path.clone(),
+            reason,
+        });
+    }
+
+    /// Checks one level below the present place.
+    pub(super) fn at<T>(
+        &mut self,
+        segment: &str,
+        check: impl FnOnce(&mut Self) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        self.path.push(segment);
+        let outcome = check(self);
+        self.path.pop();
+        outcome
+    }
+
+    /// Checks that `value` is of one of `kinds`; `None` names the whole.
+    pub(super) fn kind(&self, name: Option<&str>, value: &Value, kinds: Kinds) -> Outcome {
+        let kind = Kinds::of(value);
+        if kinds.has(kind) {
+            return Ok(());
+        }
+        let subject = name.map_or_else(
+            || "The configuration".to_owned(),
+            |name| format!("The \"{name}\" value"),
+        );
+        let (expected, found) = (kinds.describe(), kind.describe());
+        Err(self.error(format!("{subject} must be {expected}, but not {found}.")))
+    }
+
+    /// Checks the members of an object against `tables`: first that none is
+    /// missing, then each in the order of the text, its kind before `check`
+    /// sees it.
+    pub(super) fn members(
+        &mut self,
+        value: &'a Value,
+        tables: &[&'static [Member]],
+        mut check: impl FnMut(&mut Self, &'static str, &'a Value) -> Outcome,
+    ) -> Outcome {
+        let Some(object) = value.as_object() else {
+            return self.kind(None, value, Kinds::OBJECT);
+        };
+        let known = || tables.iter().flat_map(|table| table.iter());
+        for member in known().filter(|member| member.required) {
+            if object.get(member.name).is_none() {
+                return self.at(member.name, |checker| {
+                    let name = member.name;
+                    Err(checker.error(format!("Required parameter \"{name}\" is missing.")))
+                });
+            }
+        }
+        for (name, value) in object.iter() {
+            let Some(member) = known().find(|member| member.name == name) else {
+                let suggestion = suggestion::nearest(name, known().map(|member| member.name));
+                let error = self.error(format!("Unknown parameter \"{name}\"."));
+                return Err(ConfigError {
+                    suggestion,
+                    ..error
+                });
+            };
+            self.at(name, |checker| {
+                checker.kind(Some(name), value, member.kinds)?;
+                check(checker, member.name, value)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks each member of an object whose names are free.
+    pub(super) fn each(
+        &mut self,
+        value: &'a Value,
+        mut check: impl FnMut(&mut Self, &'a str, &'a Value) -> Outcome,
+    ) -> Outcome {
+        for (name, value) in value.as_object().into_iter().flat_map(Object::iter) {
+            self.at(name, |checker| check(checker, name, value))?;
+        }
+        Ok(())
+    }
+
+    /// Checks each element of an array.
+    pub(super) fn elements(
+        &mut self,
+        value: &'a Value,
+        mut check: impl FnMut(&mut Self, &'a Value) -> Outcome,
+    ) -> Outcome {
+        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            self.at(&index.to_string(), |checker| check(checker, value))?;
+        }
+        Ok(())
+    }
+
+    /// A whole number within bounds, in Unit's words.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        value: &Value,
+        least: i64,
+        most: i64,
+    ) -> Result<i64, ConfigError> {
+        let number = match value {
+            Value::Number(number) => number.as_i64().unwrap_or(number.as_f64() as i64),
+            _ => 0,
+        };
+        if number < least {
+            let wanted = match least {
+                0 => "not be negative".to_owned(),
+                _ => format!("be equal to or greater than {least}"),
+            };
+            return Err(self.error(format!("The \"{name}\" number must {wanted}.")));
+        }
+        if number > most {
+            return Err(self.error(format!("The \"{name}\" number must not exceed {most}.")));
+        }
+        Ok(number)
+    }
+
+    /// A string that is used where an empty one or a NUL makes no sense.
+    pub(super) fn filled(&self, name: &str, value: &'a Value) -> Result<&'a str, ConfigError> {
+        let text = value.as_str().unwrap_or_default();
+        let wrong = if text.is_empty() {
+            "be empty"
+        } else if text.contains('\0') {
+            "contain null character"
+        } else {
+            return Ok(text);
+        };
+        Err(self.error(format!("The \"{name}\" value must not {wrong}.")))
+    }
+}
+
+/// Whether an array or object has nothing in it.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => object.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_described_as_in_unit() {
+        assert_eq!(Kinds::STRING.describe(), "a string");
+        assert_eq!(
+            Kinds::NUMBER.describe(),
+            "either an integer number or a fractional number"
+        );
+        assert_eq!(
+            Kinds::NULL.or(Kinds::ARRAY).or(Kinds::OBJECT).describe(),
+            "either a null, an array, or an object",
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! NGINX Unit's configuration: text in, checked types out.
+//!
+//! ```text
+//! bytes ──parse──▶ Value ──put / append / delete──▶ Value ──check──▶ Checked { config, warnings }
+//!   ▲      │JsonError        │EditError                      │ConfigError
+//!   └────────────────── print / print_pretty ◀───────────────┘ (the same Value)
+//! ```
+//!
+//! - [`parse`] reads Unit's dialect of JSON and says where it went wrong.
+//! - [`Value`] keeps what was written: the order of members and the text of
+//!   numbers, so that a GET gives back what a PUT gave.
+//! - [`put`], [`append`] and [`delete`] make a new tree out of an old one, by
+//!   the [`Path`] of a control API request.
+//! - [`Config::check`] looks at a whole tree and returns types on which nothing
+//!   has to be checked later, and warnings for what has no effect here.
+//!
+//! This crate opens no file and no socket, and does not know what serves the
+//! configuration: whether a component loads or an address is free is found out
+//! by others.
+//!
+//! ```
+//! let tree = config::parse(br#"{
+//!     "listeners": { "127.0.0.1:8080": { "pass": "applications/hello" } },
+//!     "applications": { "hello": { "type": "wasm", "module": "/srv/hello.wasm", } }
+//! }"#)?;
+//! let checked = config::Config::check(&tree)?;
+//! assert_eq!(checked.config.listeners[0].address.socket_addr().port(), 8080);
+//!
+//! // An edit makes a new tree; the old one is as it was.
+//! let path = config::Path::parse("/listeners/127.0.0.1:8080/pass")?;
+//! let edited = config::put(&tree, &path, config::parse(b"\"applications/other\"")?)?;
+//! let error = config::Config::check(&edited).unwrap_err();
+//! assert_eq!(error.path.to_string(), "/listeners/127.0.0.1:8080/pass");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod edit;
+mod fuzz;
+mod json;
+mod path;
+mod value;
+
+pub use check::{
+    Application, ApplicationType, Checked, Config, ConfigError, Limits, ListenAddress, Listener,
+    Pass, Warning,
+};
+pub use edit::{EditError, append, delete, put};
+pub use fuzz::fuzz_text;
+pub use json::{
+    JsonError, JsonErrorKind, Location, MAX_DEPTH, MAX_ELEMENTS, Position, locate, parse, print,
+    print_pretty,
+};
+pub use path::{Path, PathError};
+pub use value::{Number, Object, Value};

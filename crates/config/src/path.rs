@@ -1,0 +1,185 @@
+//! Where in the tree something is.
+
+use std::fmt::{self, Display, Formatter};
+
+use thiserror::Error;
+
+/// The names and indices that lead from the root to a value.
+///
+/// It is read from a request's target with [`Path::parse`] and printed as an
+/// RFC 6901 JSON pointer, the form of the `path` in an error's `location`: the
+/// root is the empty text, `~` is written `~0` and `/` is written `~1`.
+///
+/// ```
+/// let path = config::Path::parse("/applications/a%2Fb/limits/")?;
+/// assert_eq!(path.segments(), ["applications", "a/b", "limits"]);
+/// assert_eq!(path.to_string(), "/applications/a~1b/limits");
+/// # Ok::<(), config::PathError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Path {
+    segments: Vec<String>,
+}
+
+impl Path {
+    /// Reads the path of a request target (no query), as Unit does: each
+    /// segment is percent-decoded once, so that `%2F` is a slash within a name;
+    /// empty segments and `.` fall away, and `..` goes one up.
+    ///
+    /// # Errors
+    ///
+    /// A percent sign without two hexadecimal digits, a NUL, `..` above the
+    /// root, or a segment that is not UTF-8.
+    pub fn parse(target: &str) -> Result<Self, PathError> {
+        let mut segments = Vec::new();
+        for raw in target.split('/') {
+            let segment = percent_decode(raw)?;
+            match segment.as_str() {
+                "" | "." => {}
+                ".." => {
+                    segments.pop().ok_or(PathError::AboveRoot)?;
+                }
+                _ => segments.push(segment),
+            }
+        }
+        Ok(Self { segments })
+    }
+
+    /// The segments, decoded.
+    #[must_use]
+    pub fn segments(&self) -> &[String] {
+        &self.segments
+    }
+
+    /// Whether this is the root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// This path with one more segment.
+    #[must_use]
+    pub fn join(mut self, segment: &str) -> Self {
+        self.push(segment);
+        self
+    }
+
+    pub(crate) fn push(&mut self, segment: &str) {
+        self.segments.push(segment.to_owned());
+    }
+
+    pub(crate) fn pop(&mut self) {
+        self.segments.pop();
+    }
+}
+
+impl Display for Path {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            write!(f, "/{}", segment.replace('~', "~0").replace('/', "~1"))?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Into<String>> FromIterator<S> for Path {
+    fn from_iter<I: IntoIterator<Item = S>>(segments: I) -> Self {
+        Self {
+            segments: segments.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// Why a request target is no path.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum PathError {
+    /// `%` without two hexadecimal digits after it.
+    #[error("a percent sign is not followed by two hexadecimal digits")]
+    Percent,
+    /// `%00`.
+    #[error("the path contains a null character")]
+    Nul,
+    /// More `..` than segments before them.
+    #[error("the path leads above the root")]
+    AboveRoot,
+    /// Bytes that are not UTF-8: no name in a configuration can match them.
+    #[error("the decoded path is not UTF-8")]
+    NotUtf8,
+}
+
+/// Decodes `%XX` once.
+pub(crate) fn percent_decode(text: &str) -> Result<String, PathError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' {
+            let mut digit = || hex(rest.next().unwrap_or(b' ')).ok_or(PathError::Percent);
+            let high = digit()?;
+            high << 4 | digit()?
+        } else {
+            byte
+        });
+    }
+    if bytes.contains(&0) {
+        return Err(PathError::Nul);
+    }
+    String::from_utf8(bytes).map_err(|_| PathError::NotUtf8)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments(target: &str) -> Vec<String> {
+        Path::parse(target).unwrap().segments
+    }
+
+    #[test]
+    fn slashes_at_the_ends_and_doubled_ones_do_not_count() {
+        assert!(Path::parse("").unwrap().is_root());
+        assert!(Path::parse("/").unwrap().is_root());
+        assert_eq!(segments("/listeners/"), ["listeners"]);
+        assert_eq!(segments("//listeners//*:80/"), ["listeners", "*:80"]);
+    }
+
+    #[test]
+    fn a_segment_is_decoded_once() {
+        assert_eq!(
+            segments("/a%2fb/%2525/%5B::1%5D:80"),
+            ["a/b", "%25", "[::1]:80"]
+        );
+    }
+
+    #[test]
+    fn dots_are_resolved_even_when_they_are_encoded() {
+        assert_eq!(segments("/a/./b/%2E%2e/c"), ["a", "c"]);
+        assert_eq!(Path::parse("/a/../.."), Err(PathError::AboveRoot));
+    }
+
+    #[test]
+    fn broken_encodings_are_refused() {
+        assert_eq!(Path::parse("/%"), Err(PathError::Percent));
+        assert_eq!(Path::parse("/%4"), Err(PathError::Percent));
+        assert_eq!(Path::parse("/%zz"), Err(PathError::Percent));
+        assert_eq!(Path::parse("/a%00"), Err(PathError::Nul));
+        assert_eq!(Path::parse("/%ff"), Err(PathError::NotUtf8));
+    }
+
+    #[test]
+    fn a_pointer_escapes_tildes_and_slashes() {
+        assert_eq!(
+            ["a~b", "c/d"].into_iter().collect::<Path>().to_string(),
+            "/a~0b/c~1d"
+        );
+        assert_eq!(Path::default().to_string(), "");
+    }
+}

@@ -1,0 +1,291 @@
+//! The tree that a configuration text becomes.
+
+/// One JSON value.
+///
+/// Two values are equal when they print the same: members in another order, or
+/// `1.0` in place of `1`, make another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as it was written.
+    Number(Number),
+    /// A string, its escapes resolved.
+    String(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object, its members in the order they were written.
+    Object(Object),
+}
+
+impl Value {
+    /// The value at `path`, or `None` where an object has no such member, an
+    /// array no such element, or something else has neither.
+    ///
+    /// ```
+    /// let tree = config::parse(br#"{"routes": [{"action": 1}, {"action": 2}]}"#)?;
+    /// let path = config::Path::parse("/routes/1/action")?;
+    /// assert_eq!(tree.at(&path), Some(&config::Value::from(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn at(&self, path: &crate::Path) -> Option<&Self> {
+        path.segments()
+            .iter()
+            .try_fold(self, |value, segment| value.child(segment))
+    }
+
+    /// The member or element that one segment of a path names.
+    #[must_use]
+    pub fn child(&self, segment: &str) -> Option<&Self> {
+        match self {
+            Self::Object(object) => object.get(segment),
+            Self::Array(elements) => elements.get(index(segment)?),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => None,
+        }
+    }
+
+    /// The text of a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The members of an object.
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// How many arrays and objects lie inside each other, this one included.
+    pub(crate) fn depth(&self) -> usize {
+        match self {
+            Self::Object(object) => 1 + object.iter().map(|(_, v)| v.depth()).max().unwrap_or(0),
+            Self::Array(elements) => 1 + elements.iter().map(Self::depth).max().unwrap_or(0),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => 0,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Number(Number::new(&number.to_string()).unwrap_or(Number::ZERO))
+    }
+}
+
+impl From<Object> for Value {
+    fn from(object: Object) -> Self {
+        Self::Object(object)
+    }
+}
+
+impl<'a> FromIterator<(&'a str, Value)> for Value {
+    /// An object of these members.
+    fn from_iter<I: IntoIterator<Item = (&'a str, Self)>>(members: I) -> Self {
+        let mut object = Object::default();
+        for (name, value) in members {
+            object.set(name, value);
+        }
+        Self::Object(object)
+    }
+}
+
+/// An array index: decimal digits only. Leading zeros are allowed, as in Unit.
+pub(crate) fn index(segment: &str) -> Option<usize> {
+    let digits = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
+    // Unit's largest index.
+    let limit = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+    segment
+        .parse()
+        .ok()
+        .filter(|&index| digits && index <= limit)
+}
+
+/// A number as it was written: at most 14 characters when it was parsed, so a
+/// finite `f64` of a magnitude below 2⁶³ (Unit's limits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    // In place, so that a text of many small numbers does not become as many
+    // allocations. What lies beyond the length is zero.
+    text: [u8; Self::LONGEST],
+    length: u8,
+}
+
+impl Number {
+    /// The longest `u64`.
+    const LONGEST: usize = 20;
+
+    const ZERO: Self = {
+        let mut text = [0; Self::LONGEST];
+        text[0] = b'0';
+        Self { text, length: 1 }
+    };
+
+    /// The caller has made sure that `text` is a number.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let mut number = Self {
+            text: [0; Self::LONGEST],
+            length: u8::try_from(text.len()).ok()?,
+        };
+        number
+            .text
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        Some(number)
+    }
+
+    /// The number's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.text[..self.length.into()]).unwrap_or_default()
+    }
+
+    /// The number's value.
+    #[must_use]
+    pub fn as_f64(&self) -> f64 {
+        self.as_str().parse().unwrap_or(0.0)
+    }
+
+    /// The number's value when it is a whole one; `1.0` and `1e3` are whole, as
+    /// in Unit.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        // Without a point and an exponent, nothing is lost to rounding.
+        self.as_str().parse().ok().or_else(|| {
+            let number = self.as_f64();
+            (number == number.trunc()).then_some(number as i64)
+        })
+    }
+}
+
+/// The members of an object: unique names, in the order they were written.
+///
+/// Lookups walk the members. Unit does the same; a configuration's objects are
+/// small, and nothing looks up a member while it serves a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    members: Vec<(String, Value)>,
+}
+
+impl Object {
+    /// The value of the member `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.iter()
+            .find(|(member, _)| *member == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The members in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.members
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Replaces the value of `name` where it stands, or adds it at the end.
+    pub fn set(&mut self, name: &str, value: Value) {
+        match self.get_mut(name) {
+            Some(place) => *place = value,
+            None => self.members.push((name.to_owned(), value)),
+        }
+    }
+
+    /// Removes `name` and returns its value; the others keep their order.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let at = self.members.iter().position(|(member, _)| member == name)?;
+        Some(self.members.remove(at).1)
+    }
+
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.members
+            .iter_mut()
+            .find(|(member, _)| member == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The caller has made sure that no name comes twice.
+    pub(crate) fn from_unique(members: Vec<(String, Value)>) -> Self {
+        Self { members }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_may_be_written_with_a_fraction_or_an_exponent() {
+        let number = |text: &str| Number::new(text).unwrap();
+        assert_eq!(number("12").as_i64(), Some(12));
+        assert_eq!(number("-1.0").as_i64(), Some(-1));
+        assert_eq!(number("2e3").as_i64(), Some(2000));
+        assert_eq!(number("0.5").as_i64(), None);
+    }
+
+    #[test]
+    fn the_largest_counter_has_a_text() {
+        let Value::Number(number) = Value::from(u64::MAX) else {
+            panic!("no number")
+        };
+        assert_eq!(number.as_str(), "18446744073709551615");
+    }
+
+    #[test]
+    fn an_index_is_decimal_digits_and_nothing_else() {
+        assert_eq!(index("0"), Some(0));
+        assert_eq!(index("007"), Some(7));
+        assert_eq!(index("2147483647"), Some(2_147_483_647));
+        for refused in [
+            "",
+            "-1",
+            "+1",
+            "1x",
+            "2147483648",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(index(refused), None, "{refused}");
+        }
+    }
+}
