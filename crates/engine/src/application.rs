@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Component, Engine, Limits};
+
+/// What makes an application of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Its name, for the logs.
+    pub name: Arc<str>,
+    /// The whole environment that its guests see, in this order.
+    pub environment: Vec<(String, String)>,
+    /// What one request may take.
+    pub limits: Limits,
+}
+
+/// A component with its settings, ready to serve requests.
+///
+/// Cloning is cheap, and clones count together. Dropping the last one leaves requests in
+/// progress alone: each holds what it needs.
+#[derive(Clone)]
+pub struct Application(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) component: Component,
+    pub(crate) settings: Settings,
+    active: AtomicU64,
+}
+
+impl Application {
+    /// Joins a component with its settings.
+    #[must_use]
+    pub fn new(engine: Engine, component: Component, settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            component,
+            settings,
+            active: AtomicU64::new(0),
+        }))
+    }
+
+    /// The name from the settings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.settings.name
+    }
+
+    /// The settings this application was made with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Requests in progress, those included whose guest still works after its response.
+    #[must_use]
+    pub fn active(&self) -> u64 {
+        self.0.active.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request until the returned value is dropped.
+    pub(crate) fn begin(&self) -> Active {
+        self.0.active.fetch_add(1, Ordering::Relaxed);
+        Active(self.clone())
+    }
+}
+
+/// A request in progress, with the application it belongs to.
+pub(crate) struct Active(Application);
+
+impl Active {
+    pub(crate) fn application(&self) -> &Inner {
+        &self.0.0
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.application().active.fetch_sub(1, Ordering::Relaxed);
+    }
+}

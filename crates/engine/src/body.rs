@@ -1,0 +1,343 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use crate::Failure;
+use crate::run::{Ended, InProgress, Run};
+
+/// The body of a guest's response.
+///
+/// Polling it runs the guest; dropping it before its end cancels the instance. When the end has
+/// come, or the announced `content-length` has been delivered, what the guest still has to do
+/// goes on in a task of its own, for at most
+/// [`Limits::after_response`](crate::Limits::after_response).
+///
+/// An error means that the body is cut off: whoever sends it on must make that visible to the
+/// client. The reason is in the log already.
+pub struct Body(State);
+
+enum State {
+    /// Nothing more to come.
+    Done,
+    /// The guest has ended and left a whole body.
+    Whole {
+        data: Option<Bytes>,
+        trailers: Option<HeaderMap>,
+    },
+    /// The guest is at work, or has left more than was asked for yet.
+    Live(Box<Live>),
+}
+
+struct Live {
+    outgoing: HyperOutgoingBody,
+    progress: Progress,
+    /// Of an announced `content-length`, what has not been delivered yet.
+    remaining: Option<u64>,
+}
+
+enum Progress {
+    Running(Run),
+    Ended(InProgress, Ended),
+    /// Only while the variants above change places, and when the body is over.
+    Gone,
+}
+
+/// Why a body ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutOff {
+    /// The guest failed: a trap, most often.
+    #[error("the guest failed before its body was finished")]
+    Failed,
+    /// The guest dropped its body, or finished it with less than it had announced.
+    #[error("the guest dropped its body unfinished, or it is shorter than its content-length")]
+    Dropped,
+    /// The guest returned without finishing its body.
+    #[error("the guest returned without finishing its body")]
+    Unfinished,
+    /// The guest wrote more than it had announced.
+    #[error("the guest's body is longer than its content-length")]
+    TooLong,
+}
+
+impl Body {
+    /// The body of a guest that is still at work.
+    pub(crate) fn live(outgoing: HyperOutgoingBody, run: Run, length: Option<u64>) -> Self {
+        Self(State::Live(Box::new(Live {
+            outgoing,
+            progress: Progress::Running(run),
+            remaining: length,
+        })))
+    }
+
+    /// No body at all.
+    pub(crate) fn empty() -> Self {
+        Self(State::Done)
+    }
+
+    /// Collects the body of a guest that has ended, all of which is there already.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not whole. Nothing of it has been sent then.
+    pub(crate) fn whole(
+        outgoing: HyperOutgoingBody,
+        length: Option<u64>,
+        ended: Ended,
+        cx: &mut Context<'_>,
+    ) -> Result<Self, Failure> {
+        let mut outgoing = std::pin::pin!(outgoing);
+        let mut parts: Vec<Bytes> = Vec::new();
+        let mut trailers = None;
+        let cut_off = loop {
+            match http_body::Body::poll_frame(outgoing.as_mut(), cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => parts.push(data),
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                Poll::Ready(None) => break None,
+                Poll::Ready(Some(Err(_))) => break Some(CutOff::Dropped),
+                Poll::Pending => break Some(CutOff::Unfinished),
+            }
+        };
+        let data = concatenate(parts);
+        let total = data.as_ref().map_or(0, Bytes::len) as u64;
+        match (cut_off, length, ended.outcome) {
+            // Why the guest failed says more than what became of its body.
+            (Some(_), _, Err(failure)) => Err(failure),
+            (Some(cut_off), _, Ok(())) => Err(Failure::Broken(cut_off)),
+            (None, Some(length), _) if total < length => Err(Failure::Broken(CutOff::Dropped)),
+            (None, Some(length), _) if total > length => Err(Failure::Broken(CutOff::TooLong)),
+            (None, _, _) => Ok(Self(State::Whole { data, trailers })),
+        }
+    }
+
+    /// Lets the guest write a body that nobody is to see, as after `HEAD`.
+    pub(crate) fn discard(mut self) {
+        let State::Live(live) = &self.0 else { return };
+        let Progress::Running(run) = &live.progress else {
+            return;
+        };
+        let limit = run
+            .request()
+            .active
+            .application()
+            .settings
+            .limits
+            .after_response;
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let all = std::future::poll_fn(|cx| {
+                loop {
+                    match http_body::Body::poll_frame(Pin::new(&mut self), cx) {
+                        Poll::Ready(Some(Ok(_))) => {}
+                        Poll::Ready(_) => return Poll::Ready(()),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            });
+            // Dropping the body at the deadline cancels the instance and says so in the log.
+            let _ = tokio::time::timeout(limit, all).await;
+        });
+    }
+}
+
+/// One buffer of all parts; without copying where there is only one.
+fn concatenate(mut parts: Vec<Bytes>) -> Option<Bytes> {
+    if parts.len() < 2 {
+        return parts.pop();
+    }
+    let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+    for part in parts {
+        all.extend_from_slice(&part);
+    }
+    Some(all.freeze())
+}
+
+impl Live {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        loop {
+            // What has been written comes first, so that a trap takes nothing back.
+            match http_body::Body::poll_frame(Pin::new(&mut self.outgoing), cx) {
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(self.deliver(frame))),
+                Poll::Ready(Some(Err(_))) => {
+                    return Poll::Ready(Some(Err(self.cut(CutOff::Dropped))));
+                }
+                Poll::Ready(None) if self.remaining.is_some_and(|left| left > 0) => {
+                    return Poll::Ready(Some(Err(self.cut(CutOff::Dropped))));
+                }
+                Poll::Ready(None) => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {}
+            }
+            match &mut self.progress {
+                Progress::Running(run) => match run.poll(cx) {
+                    Poll::Ready(ended) => self.progress = self.take().into_ended(ended),
+                    Poll::Pending => {
+                        // The guest may have written before it stopped; its write has woken this
+                        // task, so that looking again here would only be work done twice.
+                        return Poll::Pending;
+                    }
+                },
+                Progress::Ended(_, ended) => {
+                    let cut_off = if ended.outcome.is_err() {
+                        CutOff::Failed
+                    } else {
+                        CutOff::Unfinished
+                    };
+                    return Poll::Ready(Some(Err(self.cut(cut_off))));
+                }
+                Progress::Gone => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn take(&mut self) -> Progress {
+        std::mem::replace(&mut self.progress, Progress::Gone)
+    }
+
+    fn deliver(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutOff> {
+        if let (Some(data), Some(remaining)) = (frame.data_ref(), self.remaining) {
+            match remaining.checked_sub(data.len() as u64) {
+                Some(rest) => self.remaining = Some(rest),
+                None => return Err(self.cut(CutOff::TooLong)),
+            }
+        }
+        Ok(frame)
+    }
+
+    /// The body is whole. The guest may have more to do.
+    fn end(&mut self) {
+        match self.take() {
+            Progress::Running(run) => run.detach(),
+            Progress::Ended(
+                request,
+                Ended {
+                    outcome: Err(failure),
+                    ..
+                },
+            ) => request.log(&failure),
+            Progress::Ended(..) | Progress::Gone => {}
+        }
+    }
+
+    /// The body is cut off; the log gets the reason, and a guest at work is cancelled.
+    fn cut(&mut self, cut_off: CutOff) -> CutOff {
+        let (request, reason) = match self.take() {
+            Progress::Ended(
+                request,
+                Ended {
+                    outcome: Err(failure),
+                    ..
+                },
+            ) => (request, failure.to_string()),
+            Progress::Ended(request, _) => (request, cut_off.to_string()),
+            Progress::Running(run) => (run.into_request(), cut_off.to_string()),
+            Progress::Gone => return cut_off,
+        };
+        tracing::error!(
+            application = &*request.active.application().settings.name,
+            request = %request.id,
+            "the response is cut off: {reason}"
+        );
+        cut_off
+    }
+}
+
+impl Progress {
+    fn into_ended(self, ended: Ended) -> Self {
+        match self {
+            Self::Running(run) => Self::Ended(run.into_request(), ended),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        match self.take() {
+            // A sender that has the announced length does not ask for the end.
+            Progress::Running(run) if self.remaining == Some(0) => run.detach(),
+            Progress::Running(run) => {
+                let request = run.request();
+                tracing::info!(
+                    application = &*request.active.application().settings.name,
+                    request = %request.id,
+                    "the instance is cancelled before the end of its response: the client left, \
+                     or the response was over for the host"
+                );
+            }
+            Progress::Ended(
+                request,
+                Ended {
+                    outcome: Err(failure),
+                    ..
+                },
+            ) => request.log(&failure),
+            Progress::Ended(..) | Progress::Gone => {}
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match &mut self.0 {
+            State::Done => Poll::Ready(None),
+            State::Whole { data, trailers } => {
+                let frame = data
+                    .take()
+                    .map(Frame::data)
+                    .or_else(|| trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
+            }
+            State::Live(live) => {
+                let frame = live.poll_frame(cx);
+                if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+                    self.0 = State::Done;
+                }
+                frame
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            State::Done => true,
+            State::Whole { data, trailers } => data.is_none() && trailers.is_none(),
+            State::Live(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            State::Done => SizeHint::with_exact(0),
+            State::Whole { data, trailers } => {
+                let length = data.as_ref().map_or(0, Bytes::len) as u64;
+                let mut hint = SizeHint::with_exact(length);
+                if trailers.is_some() {
+                    // HTTP/1 has room for trailers only where no length is announced.
+                    hint = SizeHint::new();
+                    hint.set_lower(length);
+                }
+                hint
+            }
+            State::Live(live) => live
+                .remaining
+                .map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::Engine;
+use crate::guest::Guest;
+
+/// The largest component file that is read, in bytes.
+const MAX_FILE: u64 = 256 << 20;
+
+/// A component, compiled and linked: all the work that requests share.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct Component {
+    pub(crate) world: World,
+}
+
+/// The world that a component's exports tell. The one place to add the next.
+#[derive(Clone)]
+pub(crate) enum World {
+    /// `wasi:http/proxy` of WASI 0.2, any point release.
+    Proxy02(ProxyPre<Guest>),
+}
+
+impl Component {
+    /// Reads, compiles and links the component in the file `path`.
+    ///
+    /// Takes from milliseconds to many seconds of all cores: call it where blocking is allowed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is no component, imports what WASI 0.2 and `wasi:http` do
+    /// not provide, or does not export `wasi:http/incoming-handler@0.2`. Each message starts with
+    /// the path.
+    pub fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
+        let load = |kind| LoadError {
+            path: path.to_owned(),
+            kind,
+        };
+        let bytes = read(path).map_err(load)?;
+        classify(&bytes).map_err(load)?;
+        let component = wasmtime::component::Component::from_binary(engine.wasmtime(), &bytes)
+            .map_err(|error| load(Kind::Invalid(error)))?;
+        let world = World::of(engine, &component).map_err(load)?;
+        Ok(Self { world })
+    }
+}
+
+impl World {
+    fn of(engine: &Engine, component: &wasmtime::component::Component) -> Result<Self, Kind> {
+        let types = component.component_type();
+        let exports: Vec<String> = types
+            .exports(engine.wasmtime())
+            .filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentInstance(_)))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        if exports
+            .iter()
+            .any(|name| name.starts_with("wasi:http/incoming-handler@0.2."))
+        {
+            let linked = engine
+                .linker()
+                .instantiate_pre(component)
+                .map_err(|error| Kind::Link(error))?;
+            return ProxyPre::new(linked).map(Self::Proxy02).map_err(Kind::Link);
+        }
+        if exports
+            .iter()
+            .any(|name| name.starts_with("wasi:http/handler@0.3."))
+        {
+            return Err(Kind::Wasi03);
+        }
+        Err(Kind::NoHandler(exports))
+    }
+}
+
+/// Why a component does not load. The message names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", path.display())]
+pub struct LoadError {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("is not a regular file")]
+    NotAFile,
+    #[error("is empty")]
+    Empty,
+    #[error("has {0} bytes; at most {MAX_FILE} are read")]
+    TooLarge(u64),
+    #[error(
+        "is a core module where a component is expected; build for the target wasm32-wasip2, \
+         or turn it into a component with: wasm-tools component new MODULE.wasm \
+         --adapt wasi_snapshot_preview1.reactor.wasm -o COMPONENT.wasm"
+    )]
+    CoreModule,
+    #[error(
+        "is WebAssembly text where a binary component is expected; convert it with: wasm-tools parse"
+    )]
+    Text,
+    #[error(
+        "is an ELF file, precompiled by Wasmtime perhaps; only a binary component is loaded, \
+         since machine code from outside cannot be checked"
+    )]
+    Precompiled,
+    #[error("is not a WebAssembly component: it starts with {0}")]
+    NotWasm(String),
+    #[error("is not a valid component: {0:#}")]
+    Invalid(wasmtime::Error),
+    #[error("cannot be linked: {0:#}")]
+    Link(wasmtime::Error),
+    #[error("exports wasi:http/handler of WASI 0.3, which this version does not serve")]
+    Wasi03,
+    #[error(
+        "does not export wasi:http/incoming-handler@0.2, as a component of the wasi:http/proxy \
+         world does; its exported interfaces: {}", list(.0)
+    )]
+    NoHandler(Vec<String>),
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Kind> {
+    // Asked before opening: opening a named pipe would wait for its writer.
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(Kind::NotAFile);
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(Kind::TooLarge(metadata.len()));
+    }
+    Ok(fs::read(path)?)
+}
+
+/// Tells a component from all that people give in its place.
+fn classify(bytes: &[u8]) -> Result<(), Kind> {
+    // The fields behind the magic number: a version, then the layer (0: module, 1: component).
+    match bytes {
+        [] => Err(Kind::Empty),
+        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(Kind::CoreModule),
+        [0x7f, b'E', b'L', b'F', ..] => Err(Kind::Precompiled),
+        _ if bytes.trim_ascii_start().starts_with(b"(") => Err(Kind::Text),
+        _ => Err(Kind::NotWasm(
+            bytes[..bytes.len().min(8)].escape_ascii().to_string(),
+        )),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> String {
+        classify(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_component_is_called_what_it_is() {
+        assert!(refused(b"").contains("is empty"));
+        assert!(refused(b"\0asm\x01\0\0\0").contains("is a core module"));
+        assert!(refused(b"\0asm\x01\0\0\0").contains("wasm-tools component new"));
+        assert!(refused(b"\x7fELF\x02").contains("is an ELF file"));
+        assert!(refused(b"\n (component)").contains("is WebAssembly text"));
+        assert!(refused(b"#!/bin/sh\n\xff").contains("starts with #!/bin/s"));
+        assert!(refused(b"\0asm").contains("is not a WebAssembly component"));
+        assert!(classify(b"\0asm\x0d\0\x01\0").is_ok());
+    }
+}

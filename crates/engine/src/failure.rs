@@ -1,0 +1,263 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use tracing::Level;
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+
+use crate::{CutOff, RequestId};
+
+/// Why a request has no response of its guest's.
+///
+/// The [`Display`](fmt::Display) form is for the log; a client is told [`Failure::answer`] and
+/// nothing else.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The guest trapped: a panic, an overflowing stack, an access out of bounds, memory that it
+    /// could not get, …
+    Trap(wasmtime::Error),
+    /// The guest called `wasi:cli/exit` before it answered.
+    Exit(i32),
+    /// The guest returned without setting a response.
+    NoResponse,
+    /// The guest answered with an `error-code` of its own.
+    ErrorCode(ErrorCode),
+    /// The guest set an informational status, which is no final response (RFC 9110, section 15.2).
+    InterimStatus(StatusCode),
+    /// The guest's response was broken before any of it was sent.
+    Broken(CutOff),
+    /// The response did not start within [`Limits::timeout`](crate::Limits::timeout).
+    Timeout(Duration),
+    /// All instances were busy for [`QUEUE_WAIT`](crate::runtime::QUEUE_WAIT).
+    Busy,
+    /// The instance could not be made: too little memory is free, most often.
+    Instantiate(wasmtime::Error),
+    /// The request cannot be told to a guest.
+    Request(wasmtime::Error),
+    /// The host panicked while it worked for the guest. A defect of ours.
+    Panic(String),
+}
+
+/// What a client gets for a [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// What to send as `Retry-After`, if anything.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// What the client gets. This is the one place where kinds of failure become status codes.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        let (status, retry_after) = match self {
+            Self::Trap(_)
+            | Self::Exit(_)
+            | Self::NoResponse
+            | Self::InterimStatus(_)
+            | Self::Broken(_)
+            | Self::Panic(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            Self::ErrorCode(code) => (status_of(code), None),
+            Self::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, None),
+            Self::Busy | Self::Instantiate(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(Duration::from_secs(1)),
+            ),
+            Self::Request(_) => (StatusCode::BAD_REQUEST, None),
+        };
+        Answer {
+            status,
+            retry_after,
+        }
+    }
+
+    /// Writes the failure to the log: the guest's own doing as an error of the application, what
+    /// load or the client brought about as a warning.
+    pub(crate) fn log(&self, application: &str, request: RequestId) {
+        let level = match self {
+            Self::Trap(_)
+            | Self::Exit(_)
+            | Self::NoResponse
+            | Self::InterimStatus(_)
+            | Self::Broken(_)
+            | Self::Panic(_)
+            | Self::ErrorCode(_) => Level::ERROR,
+            Self::Timeout(_) | Self::Busy | Self::Instantiate(_) | Self::Request(_) => Level::WARN,
+        };
+        if level == Level::ERROR {
+            tracing::error!(application, %request, "{self}");
+        } else {
+            tracing::warn!(application, %request, "{self}");
+        }
+    }
+
+    /// The failure behind an error that ended a guest.
+    pub(crate) fn of_guest(error: wasmtime::Error) -> Self {
+        match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(code)) => Self::Exit(*code),
+            None => Self::Trap(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trap(error) => write!(f, "the guest trapped: {}", Bounded(&format!("{error:?}"))),
+            Self::Exit(code) => write!(f, "the guest exited with {code} before it answered"),
+            Self::NoResponse => f.write_str("the guest returned without a response"),
+            Self::ErrorCode(code) => {
+                write!(
+                    f,
+                    "the guest answered with an error: {}",
+                    Bounded(&format!("{code:?}"))
+                )
+            }
+            Self::InterimStatus(status) => {
+                write!(
+                    f,
+                    "the guest set status {}, which is no final response",
+                    status.as_u16()
+                )
+            }
+            Self::Broken(cut_off) => write!(f, "nothing of the response was sent: {cut_off}"),
+            Self::Timeout(limit) => {
+                write!(f, "no response within {} seconds", limit.as_secs_f64())
+            }
+            Self::Busy => f.write_str("all instances are busy"),
+            Self::Instantiate(error) => {
+                write!(
+                    f,
+                    "no instance could be made: {}",
+                    Bounded(&format!("{error:#}"))
+                )
+            }
+            Self::Request(error) => {
+                write!(
+                    f,
+                    "the request cannot be told to a guest: {}",
+                    Bounded(&format!("{error:#}"))
+                )
+            }
+            Self::Panic(message) => write!(f, "the host panicked: {}", Bounded(message)),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// 502 for what a guest met beyond itself, 500 for what it did itself.
+fn status_of(code: &ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::DnsTimeout
+        | ErrorCode::DnsError(_)
+        | ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpProhibited
+        | ErrorCode::DestinationIpUnroutable
+        | ErrorCode::ConnectionRefused
+        | ErrorCode::ConnectionTerminated
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::ConnectionLimitReached
+        | ErrorCode::TlsProtocolError
+        | ErrorCode::TlsCertificateError
+        | ErrorCode::TlsAlertReceived(_)
+        | ErrorCode::HttpResponseIncomplete
+        | ErrorCode::HttpResponseHeaderSectionSize(_)
+        | ErrorCode::HttpResponseHeaderSize(_)
+        | ErrorCode::HttpResponseBodySize(_)
+        | ErrorCode::HttpResponseTrailerSectionSize(_)
+        | ErrorCode::HttpResponseTrailerSize(_)
+        | ErrorCode::HttpResponseTransferCoding(_)
+        | ErrorCode::HttpResponseContentCoding(_)
+        | ErrorCode::HttpResponseTimeout
+        | ErrorCode::HttpUpgradeFailed
+        | ErrorCode::HttpProtocolError => StatusCode::BAD_GATEWAY,
+        ErrorCode::HttpRequestDenied
+        | ErrorCode::HttpRequestLengthRequired
+        | ErrorCode::HttpRequestBodySize(_)
+        | ErrorCode::HttpRequestMethodInvalid
+        | ErrorCode::HttpRequestUriInvalid
+        | ErrorCode::HttpRequestUriTooLong
+        | ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_)
+        | ErrorCode::LoopDetected
+        | ErrorCode::ConfigurationError
+        | ErrorCode::InternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Text of a guest's making, on one line and no longer than a log line should be.
+pub(crate) struct Bounded<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Bounded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX: usize = 4096;
+        let text = &self.0[..self.0.floor_char_boundary(MAX)];
+        for (n, line) in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .enumerate()
+        {
+            if n > 0 {
+                f.write_str("; ")?;
+            }
+            for c in line.chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    fmt::Write::write_char(f, c)?;
+                }
+            }
+        }
+        if text.len() < self.0.len() {
+            f.write_str("…")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_met_beyond_itself_is_a_bad_gateway() {
+        assert_eq!(
+            Failure::ErrorCode(ErrorCode::ConnectionRefused)
+                .answer()
+                .status,
+            502
+        );
+        assert_eq!(
+            Failure::ErrorCode(ErrorCode::InternalError(None))
+                .answer()
+                .status,
+            500
+        );
+    }
+
+    #[test]
+    fn busy_tells_when_to_come_back() {
+        let answer = Failure::Busy.answer();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.retry_after, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_guests_text_cannot_break_or_flood_the_log() {
+        assert_eq!(
+            Bounded("a\n\n  b\u{1b}[0m\r\nc").to_string(),
+            "a; b\\u{1b}[0m; c"
+        );
+        assert!(Bounded(&"é".repeat(10_000)).to_string().len() < 4200);
+    }
+}

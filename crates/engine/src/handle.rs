@@ -1,0 +1,212 @@
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use crate::request::RequestBodyError;
+use crate::run::{InProgress, Run};
+use crate::{Application, Body, Failure, RequestId};
+
+impl Application {
+    /// Runs the request in an instance of its own, and returns as soon as the guest has set its
+    /// response; the body follows as the guest writes it.
+    ///
+    /// The guest sees the request's fields in their order, without those for the connection
+    /// (RFC 9110, section 7.6.1). Its `scheme`, `authority` and `path-with-query` are the parts of
+    /// the request's URI, which must be absolute.
+    ///
+    /// Dropping the future cancels the instance, and so does dropping the body before its end.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when there is no response of the guest's. It is in the log already.
+    pub async fn handle<B>(
+        &self,
+        id: RequestId,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Failure>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        let response = self.serve(id, request).await;
+        if let Err(failure) = &response {
+            failure.log(self.name(), id);
+        }
+        response
+    }
+
+    async fn serve<B>(&self, id: RequestId, request: Request<B>) -> Result<Response<Body>, Failure>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        let permit = self.0.engine.permit().await.ok_or(Failure::Busy)?;
+        let progress = InProgress {
+            active: self.begin(),
+            id,
+            permit: Some(permit),
+        };
+        let head_only = request.method() == Method::HEAD;
+        let mut run = Some(Run::start(request, progress)?);
+        let limit = self.settings().limits.timeout;
+        let response = poll_fn(|cx| poll_response(&mut run, head_only, cx));
+        match tokio::time::timeout(limit, response).await {
+            Ok(response) => response,
+            Err(_) => Err(Failure::Timeout(limit)),
+        }
+    }
+}
+
+/// Runs the guest until there is a response to send, or none to be had. `run` is taken then.
+fn poll_response(
+    run: &mut Option<Run>,
+    head_only: bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<Body>, Failure>> {
+    let Some(at_work) = run else {
+        return Poll::Pending;
+    };
+    let ended = match at_work.poll(cx) {
+        Poll::Ready(ended) => Some(ended),
+        Poll::Pending => None,
+    };
+    let head = at_work.take_head();
+    if ended.is_none() && head.is_none() {
+        return Poll::Pending;
+    }
+    let Some(at_work) = run.take() else {
+        return Poll::Pending;
+    };
+
+    let response = match (head, ended) {
+        (None, None) => return Poll::Pending,
+        (None, Some(ended)) => Err(ended.outcome.err().unwrap_or(Failure::NoResponse)),
+        (Some(Err(code)), ended) => {
+            if ended.is_none() {
+                at_work.detach();
+            }
+            Err(Failure::ErrorCode(code))
+        }
+        (Some(Ok(response)), ended) => {
+            let (mut parts, outgoing) = response.into_parts();
+            match frame(&mut parts.headers, parts.status, head_only) {
+                Err(failure) => Err(failure),
+                Ok(framing) => match ended {
+                    Some(ended) => whole(at_work.into_request(), outgoing, framing, ended, cx),
+                    None => Ok(live(at_work, outgoing, framing)),
+                }
+                .map(|body| Response::from_parts(parts, body)),
+            }
+        }
+    };
+    Poll::Ready(response)
+}
+
+/// How the message ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// There is no body, whatever the guest writes.
+    None,
+    /// A body of this length.
+    Length(u64),
+    /// A body of unknown length.
+    Open,
+}
+
+/// The framing that goes with the head, whose fields are put right.
+fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result<Framing, Failure> {
+    if status.is_informational() {
+        return Err(Failure::InterimStatus(status));
+    }
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110, section 8.6: no `content-length` here.
+        headers.remove(CONTENT_LENGTH);
+    }
+    if head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return Ok(Framing::None);
+    }
+    // `wasmtime-wasi-http` takes only one value here, and only digits.
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok(length.map_or(Framing::Open, Framing::Length))
+}
+
+fn live(run: Run, outgoing: HyperOutgoingBody, framing: Framing) -> Body {
+    match framing {
+        Framing::None => {
+            Body::live(outgoing, run, None).discard();
+            Body::empty()
+        }
+        Framing::Length(length) => Body::live(outgoing, run, Some(length)),
+        Framing::Open => Body::live(outgoing, run, None),
+    }
+}
+
+fn whole(
+    request: InProgress,
+    outgoing: HyperOutgoingBody,
+    framing: Framing,
+    ended: crate::run::Ended,
+    cx: &mut Context<'_>,
+) -> Result<Body, Failure> {
+    let length = match framing {
+        // What became of a body that is not sent does not matter; whether the guest failed does.
+        Framing::None => return ended.outcome.map(|()| Body::empty()),
+        Framing::Length(length) => Some(length),
+        Framing::Open => None,
+    };
+    let late = ended.outcome.as_ref().err().map(ToString::to_string);
+    let body = Body::whole(outgoing, length, ended, cx)?;
+    if let Some(failure) = late {
+        tracing::error!(
+            application = &*request.active.application().settings.name,
+            request = %request.id,
+            "after its whole response: {failure}"
+        );
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(length: Option<&str>) -> HeaderMap {
+        length
+            .map(|length| (CONTENT_LENGTH, length.parse().unwrap()))
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn the_framing_follows_status_and_method() {
+        let of = |status, length, head| {
+            frame(
+                &mut headers(length),
+                StatusCode::from_u16(status).unwrap(),
+                head,
+            )
+        };
+        assert_eq!(of(200, Some("5"), false).unwrap(), Framing::Length(5));
+        assert_eq!(of(200, None, false).unwrap(), Framing::Open);
+        assert_eq!(of(200, Some("5"), true).unwrap(), Framing::None);
+        assert_eq!(of(204, Some("5"), false).unwrap(), Framing::None);
+        assert_eq!(of(304, Some("5"), false).unwrap(), Framing::None);
+        assert!(matches!(
+            of(103, None, false),
+            Err(Failure::InterimStatus(_))
+        ));
+    }
+
+    #[test]
+    fn a_204_announces_no_length() {
+        let mut fields = headers(Some("5"));
+        frame(&mut fields, StatusCode::NO_CONTENT, false).unwrap();
+        assert!(fields.is_empty());
+    }
+}

@@ -1,0 +1,52 @@
+//! Runs components of the `wasi:http/proxy` world: one [`http::Request`] in, one fresh
+//! instance, one streamed [`http::Response`] out.
+//!
+//! ```text
+//!   file ──Component::load──▶ Component ──Application::new──▶ Application
+//!                                                                │
+//!   http::Request ──────────────────Application::handle──────────┤
+//!                                                                ▼
+//!          Failure  ◀── no whole response ──  Store + Instance (one request's own)
+//!                                                                │
+//!   http::Response<Body>  ◀── head, then frames as the guest writes them
+//! ```
+//!
+//! What the crate promises:
+//!
+//! - Every request gets a new [`wasmtime::Store`] and instance, destroyed when the request ends.
+//! - A guest runs inside the future that serves its request: whoever drops that future, or the
+//!   response's [`Body`], cancels the instance. There is no task, queue or lock between the two.
+//! - Bodies stream both ways. What the host holds of a response is bounded by
+//!   [`OUTGOING_BUFFER`] bytes.
+//! - Whatever a guest does ends in a response, a [`Failure`], or a [`Body`] that ends in an
+//!   error; never in a panic, and never in a body that looks whole and is not.
+//! - A guest has the environment it was given and nothing else: no files, no sockets, no
+//!   outgoing requests.
+//!
+//! What it does not do: sockets, configuration text, Unit. Futures must be polled inside a tokio
+//! runtime with time enabled.
+
+mod application;
+mod body;
+mod component;
+mod epoch;
+mod failure;
+mod guest;
+mod handle;
+mod limits;
+mod log;
+mod machine;
+mod request;
+mod request_id;
+mod run;
+mod runtime;
+
+pub use application::{Application, Settings};
+pub use body::{Body, CutOff};
+pub use component::{Component, LoadError};
+pub use failure::{Answer, Failure};
+pub use guest::OUTGOING_BUFFER;
+pub use limits::Limits;
+pub use request::RequestBodyError;
+pub use request_id::RequestId;
+pub use runtime::{Engine, EngineError, Options};

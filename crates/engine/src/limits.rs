@@ -1,0 +1,145 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// How much one request may take. Each limit holds for every request of an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the end of the request's header section to the start of the response, wall clock.
+    /// Default: 30 seconds. At the edge the client gets 504.
+    pub timeout: Duration,
+    /// Linear memories and tables of one instance together, in bytes. Default: 256 MiB. At the
+    /// edge `memory.grow` fails in the guest, as it would on a full machine.
+    pub memory: u64,
+    /// How long a guest may go on after its response has ended, wall clock. Default: 30 seconds.
+    /// At the edge the instance is cancelled and the log says so.
+    pub after_response: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            memory: 256 << 20,
+            after_response: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The memory of all guests together.
+#[derive(Debug)]
+pub(crate) struct MemoryBudget {
+    used: AtomicU64,
+    limit: u64,
+}
+
+impl MemoryBudget {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self {
+            used: AtomicU64::new(0),
+            limit,
+        })
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let taken = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|used| *used <= self.limit)
+            });
+        taken.is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// One instance's account: counts what its memories and tables take, and gives it back to the
+/// budget when the instance is gone.
+pub(crate) struct MemoryAccount {
+    budget: Arc<MemoryBudget>,
+    used: u64,
+    limit: u64,
+}
+
+impl MemoryAccount {
+    pub(crate) fn new(budget: Arc<MemoryBudget>, limit: u64) -> Self {
+        Self {
+            budget,
+            used: 0,
+            limit,
+        }
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        let Some(used) = self
+            .used
+            .checked_add(bytes)
+            .filter(|used| *used <= self.limit)
+        else {
+            return false;
+        };
+        if !self.budget.take(bytes) {
+            return false;
+        }
+        self.used = used;
+        true
+    }
+}
+
+impl ResourceLimiter for MemoryAccount {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current) as u64))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // Wasmtime's table elements are pointers.
+        let elements = desired.saturating_sub(current) as u64;
+        Ok(self.grow(elements.saturating_mul(size_of::<usize>() as u64)))
+    }
+}
+
+impl Drop for MemoryAccount {
+    fn drop(&mut self) {
+        self.budget.give_back(self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_stops_at_its_own_limit() {
+        let mut account = MemoryAccount::new(MemoryBudget::new(1000), 100);
+        assert!(account.memory_growing(0, 60, None).unwrap());
+        assert!(!account.memory_growing(60, 101, None).unwrap());
+        assert!(account.memory_growing(60, 100, None).unwrap());
+        assert!(!account.table_growing(0, 1, None).unwrap());
+        assert!(!account.memory_growing(0, usize::MAX, None).unwrap());
+    }
+
+    #[test]
+    fn all_instances_together_stop_at_the_budget_and_give_back_what_they_had() {
+        let budget = MemoryBudget::new(100);
+        let mut first = MemoryAccount::new(Arc::clone(&budget), 100);
+        let mut second = MemoryAccount::new(Arc::clone(&budget), 100);
+        assert!(first.memory_growing(0, 70, None).unwrap());
+        assert!(!second.memory_growing(0, 40, None).unwrap());
+        drop(first);
+        assert!(second.memory_growing(0, 40, None).unwrap());
+    }
+}

@@ -1,0 +1,43 @@
+//! What the machine offers, as far as sizing needs to know.
+
+use std::fs;
+
+/// Bytes of memory this process may hope for: the machine's, or the cgroup's limit where that is
+/// lower. `None` where neither can be read.
+pub(crate) fn memory() -> Option<u64> {
+    let machine = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text));
+    let cgroup = fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    match (machine, cgroup) {
+        (Some(machine), Some(cgroup)) => Some(u64::min(machine, cgroup)),
+        (machine, cgroup) => machine.or(cgroup),
+    }
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_is_read_in_bytes() {
+        assert_eq!(
+            total_memory("MemTotal:       24612345 kB\nMemFree: 1 kB\n"),
+            Some(25_203_041_280)
+        );
+        assert_eq!(total_memory(""), None);
+        assert_eq!(total_memory("MemTotal: 99999999999999999999 kB"), None);
+        assert_eq!(total_memory("MemTotal: 18446744073709551615 kB"), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! How a request is told to a guest.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Request, uri};
+use http_body::Body;
+use http_body_util::BodyExt;
+use wasmtime::component::Resource;
+use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::types::HostIncomingRequest;
+
+use crate::guest::{Admitting, Guest};
+
+/// Why a request's body ends early. Guests see the matching `wasi:http` error code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestBodyError {
+    /// The client left, or its connection broke: `connection-terminated`.
+    #[error("the connection ended before the body did")]
+    Disconnected,
+    /// The client sent nothing for too long: `connection-read-timeout`.
+    #[error("the client sent nothing for too long")]
+    Timeout,
+    /// The body's framing is broken: `HTTP-protocol-error`.
+    #[error("the body is malformed")]
+    Malformed,
+    /// The body is larger than allowed, or than was announced: `HTTP-request-body-size`.
+    #[error("the body is too large")]
+    TooLarge,
+}
+
+impl From<RequestBodyError> for Error {
+    fn from(error: RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Disconnected => Self::ConnectionTerminated,
+            RequestBodyError::Timeout => Self::ConnectionReadTimeout,
+            RequestBodyError::Malformed => Self::HttpProtocolError,
+            RequestBodyError::TooLarge => Self::HttpRequestBodySize(None),
+        }
+    }
+}
+
+/// Makes the `incoming-request` that the guest is called with.
+pub(crate) fn tell<B>(
+    guest: &mut Guest,
+    request: Request<B>,
+) -> wasmtime::Result<Resource<HostIncomingRequest>>
+where
+    B: Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<RequestBodyError>,
+{
+    let (mut parts, body) = request.into_parts();
+    if parts.headers.keys().any(is_hop_by_hop) {
+        parts.headers = without_hop_by_hop(parts.headers);
+    }
+    let scheme = match parts.uri.scheme() {
+        Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
+        _ => Scheme::Http,
+    };
+    let body = body.map_err(|error| Error::from(error.into()));
+    guest
+        .admitting(&mut Admitting)
+        .new_incoming_request(scheme, Request::from_parts(parts, body))
+}
+
+/// The fields without those for this hop, in the same order. (Removing from a map reorders it.)
+fn without_hop_by_hop(mut headers: HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut name = None;
+    for (next, value) in headers.drain() {
+        // Only the first value of a name comes with it.
+        name = next.or(name);
+        if let Some(name) = name.as_ref().filter(|name| !is_hop_by_hop(name)) {
+            kept.append(name, value);
+        }
+    }
+    kept
+}
+
+/// Fields about the connection that a guest never sees (RFC 9110, section 7.6.1). `host` is none
+/// of them, and `te` tells the guest whether trailers are welcome.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 7] = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHORIZATION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        HeaderName::from_static("http2-settings"),
+    ];
+    NAMES.contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn fields_for_this_hop_go_and_the_others_keep_their_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("b", "1"),
+            ("connection", "close"),
+            ("host", "x"),
+            ("a", "2"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "keep-alive"),
+            ("c", "3"),
+            ("a", "4"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let kept = without_hop_by_hop(headers);
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            kept,
+            [
+                ("b", "1"),
+                ("host", "x"),
+                ("a", "2"),
+                ("a", "4"),
+                ("c", "3")
+            ]
+        );
+    }
+}
