@@ -1,0 +1,174 @@
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use engine::RequestId;
+use http::header::SERVER;
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::counters::Connected;
+use crate::io::{ClientIo, Reset};
+use crate::listener::{Closing, ListenerId};
+use crate::opening::{self, Opening};
+use crate::request_body::RequestBody;
+use crate::response::ResponseBody;
+use crate::server::{Shared, Target};
+use crate::{page, request};
+
+/// Bytes of a request's header section, request line included. As much as Unit's default
+/// buffers take. At the edge: 431 in HTTP/1, a refused stream in HTTP/2. At most 100 fields are
+/// taken in HTTP/1, with the same answer.
+pub const MAX_HEADER_SECTION: usize = 32 * 1024;
+
+/// Requests in progress on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+
+/// What the client may send of one HTTP/2 body, and of all on a connection, before the guest
+/// reads it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long a connection that has just been accepted may still begin its first request when its
+/// listener closes: its bytes may be on their way.
+const CLOSING_GRACE: Duration = Duration::from_millis(250);
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    mut stream: TcpStream,
+    listener: ListenerId,
+    connected: Arc<Connected>,
+    mut closing: Closing,
+    server: Arc<Shared>,
+) {
+    let timeouts = &server.timeouts;
+
+    let mut read_ahead = BytesMut::new();
+    let deadline = async {
+        let closing = async {
+            closing.wait().await;
+            tokio::time::sleep(CLOSING_GRACE).await;
+        };
+        let _ = tokio::time::timeout(timeouts.header_read, closing).await;
+    };
+    let opening = tokio::select! {
+        biased;
+        opening = opening::read(&stream, &mut read_ahead) => opening,
+        () = deadline => return,
+    };
+    // A client that says nothing, or breaks off, is no event.
+    let Ok(opening) = opening else { return };
+    if opening == Opening::Closed {
+        return;
+    }
+    if opening == Opening::UnknownVersion {
+        let response = page::version_not_supported();
+        let write = stream.write_all(response.as_bytes());
+        let _ = tokio::time::timeout(timeouts.send, write).await;
+        return;
+    }
+
+    let reset = Reset::default();
+    let io = ClientIo::new(stream, read_ahead.freeze(), timeouts.send, reset.clone());
+    let io = TokioIo::new(io);
+    let service = Arc::new(Service {
+        server: Arc::clone(&server),
+        listener,
+        connected,
+        reset,
+    });
+    let respond = service_fn(move |request| Arc::clone(&service).respond(request));
+
+    // Both builders' connections are driven alike, but share no trait.
+    macro_rules! drive {
+        ($connection:expr) => {{
+            let mut connection = pin!($connection);
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = closing.wait() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        }};
+    }
+    let ended = if opening == Opening::Http2 {
+        drive!(
+            http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(MAX_HEADER_SECTION as u32)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .keep_alive_interval(timeouts.header_read)
+                .keep_alive_timeout(timeouts.send)
+                .serve_connection(io, respond)
+        )
+    } else {
+        drive!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(timeouts.header_read)
+                .max_header_size(MAX_HEADER_SECTION)
+                .serve_connection(io, respond)
+        )
+    };
+    if let Err(error) = ended {
+        // Syntax errors, timeouts and clients that left are no events for the server's log.
+        tracing::debug!("a connection ended: {error}");
+    }
+}
+
+/// What the requests of one connection share.
+struct Service {
+    server: Arc<Shared>,
+    listener: ListenerId,
+    connected: Arc<Connected>,
+    reset: Reset,
+}
+
+impl Service {
+    async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, Infallible> {
+        let in_request = self.connected.request();
+        let version = request.version();
+        let mut response = self.answer(request).await;
+        let body = response.body_mut();
+        body.in_request = Some(in_request);
+        // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
+        body.reset = (version == Version::HTTP_10).then(|| self.reset.clone());
+        response
+            .headers_mut()
+            .entry(SERVER)
+            .or_insert_with(|| self.server.name.clone());
+        Ok(response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let (mut parts, body) = request.into_parts();
+        if let Err(status) = request::check(&mut parts) {
+            return page::refused(status);
+        }
+        let body = RequestBody::new(body, self.server.timeouts.body_read);
+        let request = Request::from_parts(parts, body);
+        match self.server.target(self.listener) {
+            Some(Target::Application(application)) => {
+                match application.handle(RequestId::next(), request).await {
+                    Ok(response) => response.map(ResponseBody::guest),
+                    Err(failure) => page::failure(&failure),
+                }
+            }
+            None => page::refused(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Listens, speaks HTTP, and passes each request to the application its listener names.
+//!
+//! ```text
+//!   Server::prepare ─▶ Plan (new sockets bound, nothing changed) ─▶ Server::commit
+//!                                                                      │ one snapshot swapped
+//!   listener ─accept─▶ connection task ─▶ opening (HTTP/1, HTTP/2, 505)▼
+//!                           │ hyper          request checks (RFC 9112) ─▶ Application::handle
+//!                           ▼                                                   │
+//!                      response ◀── engine::Body, or an error page ◀────────────┘
+//! ```
+//!
+//! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
+//!   that socket.
+//! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`].
+//! - A body that its guest cut off ends in a cut-off message, on every version of HTTP.
+//! - Where a configuration comes from, and what runs behind an application, is none of its
+//!   business. TLS, routes, static files and proxying are not here yet.
+//!
+//! Everything runs on the tokio runtime that [`Server::commit`] is called in.
+
+mod connection;
+mod counters;
+mod io;
+mod listener;
+mod opening;
+mod page;
+mod request;
+mod request_body;
+mod response;
+mod server;
+mod timeouts;
+
+pub use connection::MAX_HEADER_SECTION;
+pub use counters::Connections;
+pub use listener::BindError;
+pub use server::{Listen, Options, Plan, Server, Target};
+pub use timeouts::Timeouts;

@@ -1,0 +1,162 @@
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::connection;
+use crate::server::Shared;
+
+/// How long accepting pauses when the process or the machine is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An address that is listened on.
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    /// As it was asked for.
+    pub(crate) address: SocketAddr,
+    /// As it is: the same, unless port 0 was asked for.
+    pub(crate) local: SocketAddr,
+    /// True from the moment that nothing more is accepted: connections finish what they do.
+    closing: watch::Sender<bool>,
+}
+
+/// Tells listeners apart over the life of a server, unlike addresses, which come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ListenerId(pub(crate) u64);
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    source: io::Error,
+}
+
+impl Listener {
+    /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
+    pub(crate) fn bind(
+        id: ListenerId,
+        address: SocketAddr,
+        backlog: u32,
+    ) -> Result<(Arc<Self>, TcpListener), BindError> {
+        let bound = bind(address, backlog).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (local, socket) = bound.map_err(|source| BindError { address, source })?;
+        let closing = watch::Sender::new(false);
+        Ok((
+            Arc::new(Self {
+                id,
+                address,
+                local,
+                closing,
+            }),
+            socket,
+        ))
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Whether it accepts, or has connections.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.closing.receiver_count() > 0
+    }
+
+    /// Waits until it accepts no more and its last connection is gone.
+    pub(crate) async fn gone(&self) {
+        self.closing.closed().await;
+    }
+
+    /// Accepts until the listener is closed.
+    pub(crate) async fn accept(self: Arc<Self>, socket: TcpListener, server: Arc<Shared>) {
+        let mut closing = Closing(self.closing.subscribe());
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = closing.wait() => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.spawn(stream, &server),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!("accepting on {} pauses: {error}", self.local);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        // Connections that the kernel has taken already would be reset with the socket.
+        poll_fn(|cx| {
+            while let Poll::Ready(Ok((stream, _))) = socket.poll_accept(cx) {
+                self.spawn(stream, &server);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn spawn(self: &Arc<Self>, stream: TcpStream, server: &Arc<Shared>) {
+        // Responses are written whole, so waiting for more to send only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::warn!(
+                "TCP_NODELAY cannot be set for a connection to {}: {error}",
+                self.local
+            );
+        }
+        // Counted before the task is first polled, so that draining cannot overlook it.
+        let connected = Arc::new(server.counters.connect());
+        let closing = Closing(self.closing.subscribe());
+        let server = Arc::clone(server);
+        tokio::spawn(connection::serve(
+            stream, self.id, connected, closing, server,
+        ));
+    }
+}
+
+/// Tells that a listener closes. Whoever has one is waited for.
+pub(crate) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// Waits until the listener closes. Cancel-safe.
+    pub(crate) async fn wait(&mut self) {
+        // The listener may be gone altogether, which is closing enough.
+        let _ = self.0.wait_for(|closing| *closing).await;
+    }
+}
+
+fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    // A restarted server takes its address back while old connections are in TIME_WAIT. On Linux
+    // this does not let two servers listen on one address.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // As in Unit: `*` and `[::]` are two listeners.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Errors of a connection that ended before it was accepted (accept(2)).
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,193 @@
+//! What must hold of a request before anyone acts on it.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderValue, Method, StatusCode, Version};
+
+/// The server name of a request that names no host, as in Unit.
+const DEFAULT_SERVER_NAME: &str = "localhost";
+
+/// Checks the request's target and host, and makes its URI absolute: scheme `http`, the server
+/// name as authority (without port and trailing dot, in lower case, like Unit's), path and query
+/// as they came.
+///
+/// # Errors
+///
+/// The status to refuse the request with.
+pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
+    if parts.method == Method::CONNECT {
+        return Err(StatusCode::NOT_IMPLEMENTED);
+    }
+    let host = host(parts)?;
+    let name = server_name(&host).ok_or(StatusCode::BAD_REQUEST)?;
+    let path = path(parts)?;
+
+    let authority = Authority::try_from(name).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let mut absolute = uri::Parts::default();
+    absolute.scheme = Some(Scheme::HTTP);
+    absolute.authority = Some(authority);
+    absolute.path_and_query = Some(path);
+    parts.uri = Uri::from_parts(absolute).map_err(|_| StatusCode::BAD_REQUEST)?;
+    Ok(())
+}
+
+/// The host that the request is for, which is also what its `host` field says afterwards.
+fn host(parts: &mut Parts) -> Result<String, StatusCode> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        // RFC 9112, section 3.2.
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let field = match field {
+        Some(value) => Some(value.to_str().map_err(|_| StatusCode::BAD_REQUEST)?),
+        // RFC 9112, section 3.2.
+        None if parts.version == Version::HTTP_11 => return Err(StatusCode::BAD_REQUEST),
+        None => None,
+    };
+    let Some(authority) = parts.uri.authority().map(Authority::as_str) else {
+        return Ok(field.unwrap_or_default().to_owned());
+    };
+    // RFC 9112, section 3.2.2: what an absolute target says counts, not the field. In HTTP/2 the
+    // two must agree (RFC 9113, section 8.3.1).
+    let agrees = field.is_none_or(|field| field.eq_ignore_ascii_case(authority));
+    if parts.version == Version::HTTP_2 && !agrees {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let authority = authority.to_owned();
+    let value = HeaderValue::from_str(&authority).map_err(|_| StatusCode::BAD_REQUEST)?;
+    // Replaces the value where the field stands.
+    parts.headers.insert(HOST, value);
+    Ok(authority)
+}
+
+/// The target's path and query: `*` only for `OPTIONS` (RFC 9112, section 3.2.4).
+fn path(parts: &Parts) -> Result<PathAndQuery, StatusCode> {
+    let path = parts.uri.path_and_query().ok_or(StatusCode::BAD_REQUEST)?;
+    let allowed = match path.path() {
+        "*" => parts.method == Method::OPTIONS,
+        path => path.starts_with('/'),
+    };
+    if allowed {
+        Ok(path.clone())
+    } else {
+        Err(StatusCode::BAD_REQUEST)
+    }
+}
+
+/// The server name in a `host` field (`uri-host [ ":" port ]`, RFC 9110, section 7.2).
+fn server_name(host: &str) -> Option<String> {
+    let (name, rest) = if host.starts_with('[') {
+        let end = host.find(']')? + 1;
+        let (literal, rest) = host.split_at(end);
+        let inside = &literal[1..end - 1];
+        let valid = !inside.is_empty()
+            && inside
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+        valid.then_some((literal, rest))?
+    } else {
+        let end = host.find(':').unwrap_or(host.len());
+        let (name, rest) = host.split_at(end);
+        let valid = name.bytes().all(is_name_byte) && !name.contains("..");
+        valid.then_some((name.strip_suffix('.').unwrap_or(name), rest))?
+    };
+    let port = rest.strip_prefix(':').unwrap_or(rest);
+    if !port.is_empty() {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        (digits && port.parse::<u16>().is_ok() && rest.starts_with(':')).then_some(())?;
+    }
+    if name.is_empty() {
+        return Some(DEFAULT_SERVER_NAME.to_owned());
+    }
+    Some(name.to_ascii_lowercase())
+}
+
+/// Unreserved characters and sub-delims (RFC 3986, section 3.2.2), without percent-encoding, which
+/// no name in use needs.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(version: Version, target: &str, hosts: &[&str]) -> Parts {
+        let mut request = http::Request::builder().version(version).uri(target);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<String, u16> {
+        let mut parts = parts(version, target, hosts);
+        check(&mut parts).map_err(|status| status.as_u16())?;
+        Ok(parts.uri.to_string())
+    }
+
+    #[test]
+    fn the_server_name_is_the_host_without_its_port() {
+        let of = |host| checked(Version::HTTP_11, "/a?b", &[host]);
+        assert_eq!(of("localhost:8080").unwrap(), "http://localhost/a?b");
+        assert_eq!(of("Example.COM.").unwrap(), "http://example.com/a?b");
+        assert_eq!(of("[::1]:80").unwrap(), "http://[::1]/a?b");
+        assert_eq!(of("").unwrap(), "http://localhost/a?b");
+    }
+
+    #[test]
+    fn a_request_without_exactly_one_host_is_refused_in_http_1_1_only() {
+        assert_eq!(checked(Version::HTTP_11, "/", &[]), Err(400));
+        assert_eq!(checked(Version::HTTP_11, "/", &["a", "a"]), Err(400));
+        assert_eq!(checked(Version::HTTP_10, "/", &["a", "b"]), Err(400));
+        assert_eq!(
+            checked(Version::HTTP_10, "/", &[]).unwrap(),
+            "http://localhost/"
+        );
+    }
+
+    #[test]
+    fn hosts_that_are_none_are_refused() {
+        for host in [
+            "a b", "a@b", "a/b", "a:b", "a:1:2", "a:99999", "a:-1", "[::1", "[]", "[::1]x",
+            "[::1]80", "a..b", "a\\b", "%41", "ä",
+        ] {
+            assert_eq!(checked(Version::HTTP_11, "/", &[host]), Err(400), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_counts_more_than_the_host_field() {
+        let mut parts = parts(
+            Version::HTTP_11,
+            "http://one.example:81/x",
+            &["two.example"],
+        );
+        check(&mut parts).unwrap();
+        assert_eq!(parts.uri, "http://one.example/x");
+        assert_eq!(parts.headers[HOST], "one.example:81");
+        assert_eq!(checked(Version::HTTP_2, "http://one/x", &["two"]), Err(400));
+        assert_eq!(
+            checked(Version::HTTP_2, "http://one/x", &["ONE"]).unwrap(),
+            "http://one/x"
+        );
+    }
+
+    #[test]
+    fn the_asterisk_is_for_options() {
+        assert_eq!(checked(Version::HTTP_11, "*", &["a"]), Err(400));
+        let mut parts = parts(Version::HTTP_11, "*", &["a"]);
+        parts.method = Method::OPTIONS;
+        assert!(check(&mut parts).is_ok());
+        assert_eq!(parts.uri.path_and_query().unwrap(), "*");
+    }
+
+    #[test]
+    fn connect_is_not_implemented() {
+        let mut parts = parts(Version::HTTP_11, "a:443", &["a:443"]);
+        parts.method = Method::CONNECT;
+        assert_eq!(check(&mut parts), Err(StatusCode::NOT_IMPLEMENTED));
+    }
+}

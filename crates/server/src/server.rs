@@ -1,0 +1,218 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use engine::Application;
+use http::HeaderValue;
+use tokio::net::TcpListener;
+
+use crate::counters::{Connections, Counters};
+use crate::listener::{BindError, Listener, ListenerId};
+use crate::timeouts::Timeouts;
+
+/// What a [`Server`] is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The `server` field of responses that have none of their own.
+    pub name: HeaderValue,
+    /// How long clients are waited for.
+    pub timeouts: Timeouts,
+}
+
+/// A listener to be.
+#[derive(Clone)]
+pub struct Listen {
+    /// Where. Port 0 lets the system choose, anew with every [`Server::prepare`].
+    pub address: SocketAddr,
+    /// How many connections the kernel may keep waiting; it has a limit of its own, too.
+    pub backlog: u32,
+    /// Who answers.
+    pub target: Target,
+}
+
+/// Who answers the requests of a listener.
+#[derive(Clone)]
+pub enum Target {
+    /// A component.
+    Application(Application),
+}
+
+/// A set of listeners, with what answers behind each.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct Server(Arc<Shared>);
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) name: HeaderValue,
+    snapshot: ArcSwap<Snapshot>,
+    next_id: AtomicU64,
+}
+
+/// One state of the whole server. A request sees one snapshot from end to end.
+#[derive(Default)]
+struct Snapshot {
+    listeners: Vec<Arc<Listener>>,
+    /// Removed, with connections that still finish what they do.
+    closing: Vec<Arc<Listener>>,
+    targets: HashMap<ListenerId, Target>,
+}
+
+impl Shared {
+    pub(crate) fn target(&self, listener: ListenerId) -> Option<Target> {
+        self.snapshot.load().targets.get(&listener).cloned()
+    }
+}
+
+/// A change that can be made at once: everything that could fail has been done. Dropping it
+/// instead changes nothing.
+#[must_use = "a plan changes nothing until it is committed"]
+pub struct Plan(Vec<Planned>);
+
+struct Planned {
+    listener: Arc<Listener>,
+    /// Where the listener is new.
+    socket: Option<TcpListener>,
+    target: Target,
+}
+
+impl Server {
+    /// A server that listens nowhere yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Shared {
+            counters: Arc::default(),
+            timeouts: options.timeouts,
+            name: options.name,
+            snapshot: ArcSwap::default(),
+            next_id: AtomicU64::new(0),
+        }))
+    }
+
+    /// Prepares to listen on exactly these addresses. Sockets that are open already are kept,
+    /// those of new addresses are bound.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound. Nothing has changed then.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn prepare(&self, listens: Vec<Listen>) -> Result<Plan, BindError> {
+        let current = self.0.snapshot.load();
+        let mut plan = Vec::with_capacity(listens.len());
+        for Listen {
+            address,
+            backlog,
+            target,
+        } in listens
+        {
+            let kept = current
+                .listeners
+                .iter()
+                .find(|listener| listener.address == address);
+            let (listener, socket) = match kept {
+                Some(listener) if address.port() != 0 => (Arc::clone(listener), None),
+                _ => {
+                    let id = ListenerId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
+                    let (listener, socket) = Listener::bind(id, address, backlog)?;
+                    (listener, Some(socket))
+                }
+            };
+            plan.push(Planned {
+                listener,
+                socket,
+                target,
+            });
+        }
+        Ok(Plan(plan))
+    }
+
+    /// Makes the plan true. Requests in progress go on with what they started with; connections
+    /// of listeners that are gone finish their requests and close.
+    ///
+    /// Plans must be committed in the order they were prepared in, one at a time.
+    pub fn commit(&self, plan: Plan) {
+        let before = self.0.snapshot.load_full();
+        let mut next = Snapshot::default();
+        let mut accepting = Vec::new();
+        for Planned {
+            listener,
+            socket,
+            target,
+        } in plan.0
+        {
+            next.targets.insert(listener.id, target);
+            if let Some(socket) = socket {
+                accepting.push((Arc::clone(&listener), socket));
+            }
+            next.listeners.push(listener);
+        }
+        let kept = |id| next.listeners.iter().any(|listener| listener.id == id);
+        let gone: Vec<_> = before
+            .listeners
+            .iter()
+            .filter(|listener| !kept(listener.id))
+            .cloned()
+            .collect();
+        // What arrives on their connections meanwhile is still answered by who answered before.
+        let closing = before
+            .closing
+            .iter()
+            .filter(|listener| listener.is_in_use());
+        next.closing = closing.chain(&gone).cloned().collect();
+        for listener in &next.closing {
+            if let Some(target) = before.targets.get(&listener.id) {
+                next.targets.insert(listener.id, target.clone());
+            }
+        }
+        self.0.snapshot.store(Arc::new(next));
+        for (listener, socket) in accepting {
+            tokio::spawn(listener.accept(socket, Arc::clone(&self.0)));
+        }
+        for listener in gone {
+            listener.close();
+        }
+    }
+
+    /// The addresses that are listened on, with the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0
+            .snapshot
+            .load()
+            .listeners
+            .iter()
+            .map(|listener| listener.local)
+            .collect()
+    }
+
+    /// The connections so far.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.0.counters.connections()
+    }
+
+    /// Requests so far, those in progress included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.0.counters.requests()
+    }
+
+    /// Stops listening, lets requests in progress finish, closes what is idle, and waits until
+    /// no connection is left. Cancel-safe: dropping the future stops the waiting, not the
+    /// draining.
+    pub async fn drain(&self) {
+        self.commit(Plan(Vec::new()));
+        let closing = self.0.snapshot.load().closing.clone();
+        for listener in closing {
+            listener.gone().await;
+        }
+    }
+}

@@ -1,0 +1,27 @@
+use std::time::Duration;
+
+/// Every wait for a client, in one place. The defaults are those of Unit's `settings.http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a whole header section, from the moment the connection waits for one; so it also
+    /// bounds how long a connection may be idle. Default: 30 seconds. At the edge the connection
+    /// is closed.
+    pub header_read: Duration,
+    /// Between two pieces of a request's body. Default: 30 seconds. At the edge the guest's read
+    /// ends in `connection-read-timeout`, and the connection is closed behind the response.
+    pub body_read: Duration,
+    /// Between two writes that the client takes something of. Default: 30 seconds. At the edge the
+    /// connection is closed, and the instance cancelled with it.
+    pub send: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let default = Duration::from_secs(30);
+        Self {
+            header_read: default,
+            body_read: default,
+            send: default,
+        }
+    }
+}
