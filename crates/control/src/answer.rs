@@ -1,0 +1,250 @@
+//! What goes back to a client: the one place that turns each outcome into a
+//! status and a body.
+
+use bytes::Bytes;
+use config::{ConfigError, EditError, JsonError, Location, Object, Path, PathError, Value};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use thiserror::Error;
+
+use crate::{PrepareError, RestartError, StateError};
+
+/// A request that was done.
+pub(crate) enum Success {
+    /// A GET: this value.
+    Value(Value),
+    /// A change, and what of it has no effect.
+    Changed { warnings: Vec<String> },
+    /// A restart.
+    Restarted,
+}
+
+/// A request that was not done. Nothing has changed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("no such value")]
+    NotFound,
+    #[error("no such status")]
+    NoStatus,
+    #[error("invalid path: {0}")]
+    Path(#[from] PathError),
+    #[error("only GET is understood here")]
+    InvalidMethod,
+    #[error("method not allowed")]
+    NotAllowed { allowed: &'static str },
+    #[error("invalid JSON: {0}")]
+    Json(#[from] JsonError),
+    #[error("invalid configuration: {0}")]
+    Config(#[from] ConfigError),
+    #[error("invalid configuration: {0}")]
+    Bounds(EditError),
+    #[error("cannot apply the configuration: {0}")]
+    Prepare(#[from] PrepareError),
+    #[error("cannot store the configuration: {0}")]
+    Store(#[from] StateError),
+    #[error("cannot restart the application: {0}")]
+    Restart(#[from] RestartError),
+    #[error("the body has more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    #[error("cannot read the body: {0}")]
+    Body(#[from] hyper::Error),
+    #[error("a task panicked")]
+    Panic,
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::NotFound => Self::NotFound,
+            // POST is the one method that an existing value can refuse.
+            EditError::NotAllowed => Self::NotAllowed {
+                allowed: "GET, PUT, DELETE",
+            },
+            EditError::TooDeep | EditError::TooLarge => Self::Bounds(error),
+        }
+    }
+}
+
+/// A status and what the object of an error says. Titles are Unit's where it has
+/// one: clients match on them.
+struct Wire {
+    status: StatusCode,
+    title: &'static str,
+    detail: Option<String>,
+    location: Option<Value>,
+    suggestion: Option<&'static str>,
+    /// The methods of an `Allow` field, which goes with every 405.
+    allowed: Option<&'static str>,
+}
+
+impl Wire {
+    fn new(status: StatusCode, title: &'static str) -> Self {
+        Self {
+            status,
+            title,
+            detail: None,
+            location: None,
+            suggestion: None,
+            allowed: None,
+        }
+    }
+
+    fn not_allowed(title: &'static str, allowed: &'static str) -> Self {
+        Self {
+            allowed: Some(allowed),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, title)
+        }
+    }
+
+    fn detail(self, detail: &(impl ToString + ?Sized)) -> Self {
+        Self {
+            detail: Some(detail.to_string()),
+            ..self
+        }
+    }
+
+    fn location(self, location: Value) -> Self {
+        Self {
+            location: Some(location),
+            ..self
+        }
+    }
+}
+
+impl Failure {
+    fn wire(&self) -> Wire {
+        const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
+        const INTERNAL: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+        match self {
+            Self::NotFound => Wire::new(StatusCode::NOT_FOUND, "Value doesn't exist."),
+            Self::NoStatus => Wire::new(StatusCode::NOT_FOUND, "Invalid path."),
+            Self::Path(error) => Wire::new(BAD_REQUEST, "Invalid path.").detail(&sentence(error)),
+            Self::InvalidMethod => Wire::not_allowed("Invalid method.", "GET"),
+            Self::NotAllowed { allowed } => Wire::not_allowed("Method isn't allowed.", allowed),
+            Self::Json(error) => Wire::new(BAD_REQUEST, "Invalid JSON.")
+                .detail(&error.kind)
+                .location(offset(&error.location)),
+            Self::Config(error) => Wire {
+                suggestion: error.suggestion,
+                ..Wire::new(BAD_REQUEST, "Invalid configuration.")
+                    .detail(&error.detail)
+                    .location(pointer(&error.path))
+            },
+            Self::Bounds(error) => {
+                Wire::new(BAD_REQUEST, "Invalid configuration.").detail(&sentence(error))
+            }
+            Self::Prepare(error) => Wire {
+                location: error.path.as_ref().map(pointer),
+                ..Wire::new(INTERNAL, "Failed to apply new configuration.").detail(&error.detail)
+            },
+            Self::Store(error) => {
+                Wire::new(INTERNAL, "Failed to store configuration.").detail(&sentence(error))
+            }
+            Self::Restart(error) => {
+                Wire::new(INTERNAL, "Failed to restart app.").detail(&error.detail)
+            }
+            Self::TooLarge { limit } => {
+                Wire::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large.")
+                    .detail(&format!("A body may have {limit} bytes."))
+            }
+            Self::BodyTimeout => Wire::new(StatusCode::REQUEST_TIMEOUT, "Request body timed out."),
+            Self::Body(error) => {
+                Wire::new(BAD_REQUEST, "Invalid request body.").detail(&sentence(error))
+            }
+            Self::Panic => Wire::new(INTERNAL, "Internal error."),
+        }
+    }
+}
+
+pub(crate) type Outcome = Result<Success, Failure>;
+
+pub(crate) fn response(outcome: &Outcome) -> Response<Full<Bytes>> {
+    let (status, allowed, body) = match outcome {
+        Ok(success) => (StatusCode::OK, None, success.to_text()),
+        Err(failure) => {
+            let wire = failure.wire();
+            (wire.status, wire.allowed, text(&wire.into_value()))
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(allowed) = allowed {
+        headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    response
+}
+
+impl Success {
+    fn to_text(&self) -> String {
+        let done = |title: &str| {
+            let mut object = Object::default();
+            object.set("success", title.into());
+            object
+        };
+        match self {
+            Self::Value(value) => text(value),
+            Self::Changed { warnings } => {
+                let mut object = done("Reconfiguration done.");
+                if !warnings.is_empty() {
+                    let warnings = warnings.iter().map(|warning| warning.as_str().into());
+                    object.set("warnings", Value::Array(warnings.collect()));
+                }
+                text(&object.into())
+            }
+            Self::Restarted => text(&done("Ok").into()),
+        }
+    }
+}
+
+impl Wire {
+    fn into_value(self) -> Value {
+        let mut object = Object::default();
+        object.set("error", self.title.into());
+        if let Some(detail) = self.detail {
+            object.set("detail", detail.into());
+        }
+        if let Some(location) = self.location {
+            object.set("location", location);
+        }
+        if let Some(suggestion) = self.suggestion {
+            object.set("suggestion", suggestion.into());
+        }
+        object.into()
+    }
+}
+
+/// Unit ends a body with a line end, so that a shell's prompt is on its own line.
+fn text(value: &Value) -> String {
+    let mut text = config::print_pretty(value);
+    text.push_str("\r\n");
+    text
+}
+
+fn pointer(path: &Path) -> Value {
+    [("path", path.to_string().into())].into_iter().collect()
+}
+
+fn offset(location: &Location) -> Value {
+    let number = |number: usize| Value::from(u64::try_from(number).unwrap_or(u64::MAX));
+    let mut object = Object::default();
+    object.set("offset", number(location.offset));
+    if let Some(position) = location.position {
+        object.set("line", number(position.line));
+        object.set("column", number(position.column));
+    }
+    object.into()
+}
+
+/// Our messages start small and end without a full stop; Unit's details do not.
+fn sentence(message: &impl ToString) -> String {
+    let message = message.to_string();
+    let mut characters = message.chars();
+    characters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), characters.as_str())
+    })
+}

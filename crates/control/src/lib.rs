@@ -1,0 +1,82 @@
+//! The control API: a configuration over HTTP, with Unit's paths, answers and
+//! texts.
+//!
+//! ```text
+//! PUT /config/…  ──▶ parse ──▶ edit ──▶ check ──▶ prepare ──▶ persist ──▶ commit ──▶ 200
+//!                      │400      │404     │400        │500        │500      (cannot fail)
+//!                      └─────────┴────────┴───────────┴───────────┴──▶ nothing has changed
+//! ```
+//!
+//! - [`Control`] holds the configuration in force, takes one change at a time,
+//!   and never makes a reader wait for it.
+//! - [`Runtime`] is what is driven: whoever serves requests implements it.
+//! - [`StateDir`] keeps the configuration over a restart, whole at any crash.
+//! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
+//!
+//! This crate does not know how a request is served, and opens no listener of
+//! its own: who may connect is decided by whoever made the socket.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /` | `config` and `status` |
+//! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or what became of the change |
+//! | `GET /status` and any path below | counters |
+//! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded anew |
+//!
+//! Every answer is JSON, closes its connection, and has one of Unit's titles in
+//! `success` or `error`; `detail`, `location` and `suggestion` say more, and a
+//! change that asked for something without effect has `warnings`.
+//!
+//! ```
+//! use control::{Control, PrepareError, RestartError, Restored, Runtime, StateDir, Status};
+//!
+//! /// Serves nothing, and cannot fail at it.
+//! struct Nothing;
+//!
+//! impl Runtime for Nothing {
+//!     type Prepared = ();
+//!
+//!     async fn prepare(&self, _: &config::Config) -> Result<(), PrepareError> {
+//!         Ok(())
+//!     }
+//!
+//!     fn commit(&self, (): ()) {}
+//!
+//!     fn status(&self) -> Status {
+//!         Status::default()
+//!     }
+//!
+//!     async fn restart(&self, _: &str) -> Result<(), RestartError> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! let control = Control::new(Nothing, StateDir::open(directory.join("state"))?);
+//! assert_eq!(control.restore().await?, Restored::Nothing);
+//! let listener = tokio::net::UnixListener::bind(directory.join("control.unit.sock"))?;
+//! control.serve(listener, async { /* until this is ready */ }).await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod api;
+mod body;
+mod control;
+mod limits;
+mod runtime;
+mod serve;
+mod state;
+mod status;
+mod write_timeout;
+
+pub use control::{Control, RestoreError, Restored};
+pub use limits::Limits;
+pub use runtime::{PrepareError, RestartError, Runtime};
+pub use serve::Listen;
+pub use state::{LoadError, Saved, StateDir, StateError};
+pub use status::{ApplicationStatus, Connections, Module, Processes, Status};

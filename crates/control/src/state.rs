@@ -1,0 +1,384 @@
+//! The configuration on disk.
+//!
+//! A state directory has `conf.json`, Unit's name for it. A new one is written
+//! beside it, synced, renamed over it, and the directory is synced: whenever
+//! the machine stops, `conf.json` is the old or the new one, whole. A lock on
+//! `conf.json.lock` keeps a second process out; it ends with the process, so
+//! no lock is left over.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use config::{JsonError, Value};
+use thiserror::Error;
+
+const CONFIGURATION: &str = "conf.json";
+const TEMPORARY: &str = "conf.json.tmp";
+const LOCK: &str = "conf.json.lock";
+
+/// Environments hold secrets.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// A state directory that this process, and no other, uses.
+///
+/// All calls block; [`Control`](crate::Control) makes them off the async threads.
+#[derive(Debug)]
+pub struct StateDir {
+    directory: PathBuf,
+    /// Held for as long as this value lives.
+    _lock: File,
+}
+
+impl StateDir {
+    /// Opens a state directory, made with its parents (mode 0700) if it is
+    /// missing, locks it, and removes what a crash has left behind.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::InUse`] if another process has it; [`StateError::Io`] if it
+    /// cannot be made, locked or cleaned.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StateError> {
+        let directory = directory.into();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(&directory)
+            .map_err(io_error("make", &directory))?;
+        let path = directory.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(FILE_MODE)
+            .open(&path)
+            .map_err(io_error("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::InUse(directory)),
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
+        }
+        let state = Self {
+            directory,
+            _lock: lock,
+        };
+        state.remove_temporary()?;
+        Ok(state)
+    }
+
+    /// The file that holds the configuration.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.join(CONFIGURATION)
+    }
+
+    /// The persisted configuration, unchecked; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is not JSON.
+    pub fn load(&self) -> Result<Option<Value>, LoadError> {
+        let path = self.configuration();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LoadError::Read(io_error("read", &path)(error))),
+        };
+        config::parse(&text)
+            .map(Some)
+            .map_err(|error| LoadError::Json { path, error })
+    }
+
+    /// Persists a configuration.
+    ///
+    /// # Errors
+    ///
+    /// The old configuration is still there, untouched.
+    pub fn save(&self, configuration: &Value) -> Result<Saved, StateError> {
+        let text = config::print(configuration);
+        let saved = self.replace(text.as_bytes(), &mut |_| Ok(()));
+        if saved.is_err() {
+            // What cannot be removed now is removed at the next save or start.
+            let _ = self.remove_temporary();
+        }
+        saved
+    }
+
+    /// Moves the persisted configuration to another name in the same directory,
+    /// so that the next save does not overwrite what somebody may want to mend:
+    /// `conf.json.rejected`, or with `.1`, `.2`, … after it.
+    ///
+    /// Returns the new name, or `None` if there was nothing to move.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be moved.
+    pub fn set_aside(&self) -> Result<Option<PathBuf>, StateError> {
+        let from = self.configuration();
+        let rejected = format!("{CONFIGURATION}.rejected");
+        let names = (1..u32::MAX).map(|number| format!("{rejected}.{number}"));
+        for name in std::iter::once(rejected.clone()).chain(names) {
+            let to = self.directory.join(name);
+            if to.symlink_metadata().is_ok() {
+                continue;
+            }
+            return match fs::rename(&from, &to) {
+                Ok(()) => Ok(Some(to)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(io_error("move", &from)(error)),
+            };
+        }
+        Ok(None)
+    }
+
+    /// The steps of a save. `before` is called before each; an error from it
+    /// stops there, as a crash or a failing disk would.
+    fn replace(
+        &self,
+        text: &[u8],
+        before: &mut dyn FnMut(Step) -> io::Result<()>,
+    ) -> Result<Saved, StateError> {
+        let (temporary, path) = (self.directory.join(TEMPORARY), self.configuration());
+        self.remove_temporary()?;
+        let mut file = before(Step::Create)
+            .and_then(|()| {
+                let mut options = OpenOptions::new();
+                options
+                    .write(true)
+                    .create_new(true)
+                    .mode(FILE_MODE)
+                    .open(&temporary)
+            })
+            .map_err(io_error("make", &temporary))?;
+        before(Step::Write)
+            .and_then(|()| file.write_all(text))
+            .map_err(io_error("write", &temporary))?;
+        // Without this, the rename may reach the disk before the content does.
+        before(Step::Sync)
+            .and_then(|()| file.sync_all())
+            .map_err(io_error("sync", &temporary))?;
+        before(Step::Rename)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(io_error("replace", &path))?;
+        let synced = before(Step::SyncDirectory)
+            .and_then(|()| File::open(&self.directory)?.sync_all())
+            .map_err(io_error("sync", &self.directory));
+        Ok(synced.map_or_else(Saved::NotSynced, |()| Saved::Synced))
+    }
+
+    fn remove_temporary(&self) -> Result<(), StateError> {
+        let path = self.directory.join(TEMPORARY);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A configuration that was persisted.
+#[derive(Debug)]
+pub enum Saved {
+    /// It survives a loss of power.
+    Synced,
+    /// It is in place and survives the process; the directory could not be
+    /// synced, so after a loss of power the old one may be back.
+    NotSynced(StateError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    Write,
+    Sync,
+    Rename,
+    SyncDirectory,
+}
+
+/// A state directory that cannot be used.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// Another process uses it.
+    #[error("the state directory \"{}\" is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The system refused something.
+    #[error("cannot {action} \"{}\": {source}", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why it was not.
+        source: io::Error,
+    },
+}
+
+/// A persisted configuration that cannot be read.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(StateError),
+    /// The file is not JSON.
+    #[error("\"{}\", {error}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: JsonError,
+    },
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+    let path = path.to_owned();
+    move |source| StateError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: [Step; 5] = [
+        Step::Create,
+        Step::Write,
+        Step::Sync,
+        Step::Rename,
+        Step::SyncDirectory,
+    ];
+
+    fn value(text: &str) -> Value {
+        config::parse(text.as_bytes()).unwrap()
+    }
+
+    fn files(directory: &Path) -> Vec<String> {
+        let names = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.load().unwrap(), None);
+        let text = value(r#"{"b":1.50,"a":"é"}"#);
+        assert!(matches!(state.save(&text).unwrap(), Saved::Synced));
+        drop(state);
+        assert_eq!(StateDir::open(&path).unwrap().load().unwrap(), Some(text));
+        assert_eq!(files(&path), [CONFIGURATION, LOCK]);
+    }
+
+    #[test]
+    fn only_the_owner_can_read_a_configuration() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path().join("state")).unwrap();
+        state.save(&value("{}")).unwrap();
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(state.configuration()), FILE_MODE);
+        assert_eq!(mode(directory.path().join("state")), DIRECTORY_MODE);
+    }
+
+    #[test]
+    fn two_processes_do_not_share_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = StateDir::open(directory.path()).unwrap();
+        assert!(matches!(
+            StateDir::open(directory.path()),
+            Err(StateError::InUse(_))
+        ));
+        drop(first);
+        assert!(StateDir::open(directory.path()).is_ok());
+    }
+
+    #[test]
+    fn a_crash_before_any_step_leaves_the_old_or_the_new_one_whole() {
+        for crash in STEPS {
+            let directory = tempfile::tempdir().unwrap();
+            let (old, new) = (value(r#"{"a":"old"}"#), value(r#"{"a":"new"}"#));
+            let state = StateDir::open(directory.path()).unwrap();
+            state.save(&old).unwrap();
+            let text = config::print(&new);
+            let _ = state.replace(text.as_bytes(), &mut |step| {
+                if step == crash {
+                    Err(io::Error::other("crash"))
+                } else {
+                    Ok(())
+                }
+            });
+            drop(state);
+
+            let state = StateDir::open(directory.path()).unwrap();
+            let expected = if crash == Step::SyncDirectory {
+                new
+            } else {
+                old
+            };
+            assert_eq!(state.load().unwrap(), Some(expected), "{crash:?}");
+            assert_eq!(files(directory.path()), [CONFIGURATION, LOCK], "{crash:?}");
+        }
+    }
+
+    #[test]
+    fn a_half_written_file_is_ignored_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(TEMPORARY), "{\"a\":").unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        assert_eq!(state.load().unwrap(), None);
+        assert_eq!(files(directory.path()), [LOCK]);
+    }
+
+    #[test]
+    fn a_failure_to_sync_the_directory_is_told_and_not_undone() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let saved = state.replace(b"{}", &mut |step| match step {
+            Step::SyncDirectory => Err(io::Error::other("no sync")),
+            _ => Ok(()),
+        });
+        assert!(matches!(saved, Ok(Saved::NotSynced(_))));
+        assert_eq!(state.load().unwrap(), Some(value("{}")));
+    }
+
+    #[test]
+    fn a_corrupt_file_is_named_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        fs::write(state.configuration(), "{\n \"a\" 1}").unwrap();
+        let message = state.load().unwrap_err().to_string();
+        let place = format!(
+            "\"{}\", line 2, column 6: ",
+            state.configuration().display()
+        );
+        assert!(message.starts_with(&place), "{message}");
+    }
+
+    #[test]
+    fn files_set_aside_do_not_replace_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        assert_eq!(state.set_aside().unwrap(), None);
+        for name in [
+            "conf.json.rejected",
+            "conf.json.rejected.1",
+            "conf.json.rejected.2",
+        ] {
+            fs::write(state.configuration(), name).unwrap();
+            let to = state.set_aside().unwrap().unwrap();
+            assert_eq!(to, directory.path().join(name));
+            assert_eq!(fs::read_to_string(to).unwrap(), name);
+        }
+        assert_eq!(state.load().unwrap(), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! The counters of `/status`.
+
+use config::{Object, Value};
+
+/// What `/status` shows, in Unit's form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What serves which type of application.
+    pub modules: Vec<Module>,
+    /// Connections of clients since the start.
+    pub connections: Connections,
+    /// Requests since the start.
+    pub requests: u64,
+    /// Each application by its name.
+    pub applications: Vec<(String, ApplicationStatus)>,
+}
+
+/// What serves one type of application. Unit lists its language modules here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The type of application.
+    pub name: String,
+    /// The version of what serves it.
+    pub version: String,
+    /// Where that comes from; in Unit, the module's file.
+    pub lib: String,
+}
+
+/// Connections of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Accepted since the start.
+    pub accepted: u64,
+    /// Open, with a request in progress.
+    pub active: u64,
+    /// Open, between requests.
+    pub idle: u64,
+    /// Closed since the start.
+    pub closed: u64,
+}
+
+/// One application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationStatus {
+    /// Its processes.
+    pub processes: Processes,
+    /// Its requests in progress.
+    pub active_requests: u64,
+}
+
+/// The processes of an application. Where one process serves them all, the
+/// implementation decides what counts as one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// Running ones, idle ones included.
+    pub running: u64,
+    /// Ones that do not serve yet.
+    pub starting: u64,
+    /// Running ones that have nothing to do.
+    pub idle: u64,
+}
+
+impl Status {
+    pub(crate) fn to_value(&self) -> Value {
+        let applications = self.applications.iter();
+        [
+            ("modules", self.modules_value()),
+            ("connections", self.connections.to_value()),
+            (
+                "requests",
+                [("total", self.requests.into())].into_iter().collect(),
+            ),
+            (
+                "applications",
+                applications
+                    .map(|(name, one)| (name.as_str(), one.to_value()))
+                    .collect(),
+            ),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    /// An object for a type that has one module, an array for one with several.
+    fn modules_value(&self) -> Value {
+        let mut modules = Object::default();
+        for module in &self.modules {
+            let value = module.to_value();
+            let value = match modules.remove(&module.name) {
+                None => value,
+                Some(Value::Array(mut several)) => {
+                    several.push(value);
+                    Value::Array(several)
+                }
+                Some(one) => Value::Array(vec![one, value]),
+            };
+            modules.set(&module.name, value);
+        }
+        modules.into()
+    }
+}
+
+impl Module {
+    fn to_value(&self) -> Value {
+        [
+            ("version", self.version.as_str().into()),
+            ("lib", self.lib.as_str().into()),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+impl Connections {
+    fn to_value(self) -> Value {
+        [
+            ("accepted", self.accepted.into()),
+            ("active", self.active.into()),
+            ("idle", self.idle.into()),
+            ("closed", self.closed.into()),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+impl ApplicationStatus {
+    fn to_value(self) -> Value {
+        let Processes {
+            running,
+            starting,
+            idle,
+        } = self.processes;
+        let processes = [
+            ("running", running.into()),
+            ("starting", starting.into()),
+            ("idle", idle.into()),
+        ];
+        [
+            ("processes", processes.into_iter().collect()),
+            (
+                "requests",
+                [("active", self.active_requests.into())]
+                    .into_iter()
+                    .collect(),
+            ),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_with_several_modules_lists_them() {
+        let module = |name: &str, version: &str| Module {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            lib: "l".to_owned(),
+        };
+        let modules = vec![module("wasm", "2"), module("x", "1"), module("wasm", "1")];
+        let status = Status {
+            modules,
+            ..Status::default()
+        };
+        assert_eq!(
+            config::print(&status.modules_value()),
+            r#"{"x":{"version":"1","lib":"l"},"wasm":[{"version":"2","lib":"l"},{"version":"1","lib":"l"}]}"#,
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! The control API over real sockets, with a runtime that only takes notes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod changes;
+mod limits;
+mod requests;
+mod support;
