@@ -7,7 +7,7 @@ use http_body::{Frame, SizeHint};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::Failure;
-use crate::run::{Ended, InProgress, Run};
+use crate::run::{Ended, InProgress, Run, log_cancelled};
 
 /// The body of a guest's response.
 ///
@@ -267,12 +267,9 @@ impl Drop for Live {
             // A sender that has the announced length does not ask for the end.
             Progress::Running(run) if self.remaining == Some(0) => run.detach(),
             Progress::Running(run) => {
-                let request = run.request();
-                tracing::info!(
-                    application = &*request.active.application().settings.name,
-                    request = %request.id,
-                    "the instance is cancelled before the end of its response: the client left, \
-                     or the response was over for the host"
+                log_cancelled(
+                    run.request(),
+                    "the client left in the middle of the response",
                 );
             }
             Progress::Ended(

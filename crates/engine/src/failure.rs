@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tracing::Level;
+use wasmtime::WasmBacktrace;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
@@ -106,7 +107,17 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Trap(error) => write!(f, "the guest trapped: {}", Bounded(&format!("{error:?}"))),
+            Self::Trap(error) => {
+                write!(
+                    f,
+                    "the guest trapped: {}",
+                    Bounded(&error.root_cause().to_string())
+                )?;
+                match error.downcast_ref::<WasmBacktrace>() {
+                    Some(backtrace) => write!(f, "; {}", Bounded(&backtrace.to_string())),
+                    None => Ok(()),
+                }
+            }
             Self::Exit(code) => write!(f, "the guest exited with {code} before it answered"),
             Self::NoResponse => f.write_str("the guest returned without a response"),
             Self::ErrorCode(code) => {

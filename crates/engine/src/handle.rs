@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::request::RequestBodyError;
-use crate::run::{InProgress, Run};
+use crate::run::{InProgress, Run, log_cancelled};
 use crate::{Application, Body, Failure, RequestId};
 
 impl Application {
@@ -51,12 +51,26 @@ impl Application {
             permit: Some(permit),
         };
         let head_only = request.method() == Method::HEAD;
-        let mut run = Some(Run::start(request, progress)?);
+        let mut waiting = Waiting(Some(Run::start(request, progress)?));
         let limit = self.settings().limits.timeout;
-        let response = poll_fn(|cx| poll_response(&mut run, head_only, cx));
+        let response = poll_fn(|cx| poll_response(&mut waiting.0, head_only, cx));
         match tokio::time::timeout(limit, response).await {
             Ok(response) => response,
-            Err(_) => Err(Failure::Timeout(limit)),
+            Err(_) => {
+                waiting.0 = None;
+                Err(Failure::Timeout(limit))
+            }
+        }
+    }
+}
+
+/// A guest whose response is awaited.
+struct Waiting(Option<Run>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(run) = &self.0 {
+            log_cancelled(run.request(), "the client left before the response");
         }
     }
 }

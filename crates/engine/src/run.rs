@@ -29,6 +29,15 @@ pub(crate) struct Run {
     request: InProgress,
 }
 
+/// Says in the log that an instance is destroyed before its time.
+pub(crate) fn log_cancelled(request: &InProgress, why: &str) {
+    tracing::info!(
+        application = &*request.active.application().settings.name,
+        request = %request.id,
+        "the instance is cancelled: {why}"
+    );
+}
+
 /// A request in progress: what it counts against, and what it is called in the log.
 pub(crate) struct InProgress {
     pub(crate) active: Active,

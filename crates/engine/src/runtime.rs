@@ -193,8 +193,7 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
         .max_tables_per_module(16)
-        .max_memories_per_module(16)
-        .decommit_batch_size(64);
+        .max_memories_per_module(16);
     // Keeping pages resident pays only where the kernel tells which of them were written.
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes)

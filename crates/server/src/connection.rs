@@ -168,6 +168,7 @@ impl Service {
                     Err(failure) => page::failure(&failure),
                 }
             }
+            Some(Target::Unavailable) => page::error(StatusCode::SERVICE_UNAVAILABLE),
             None => page::refused(StatusCode::SERVICE_UNAVAILABLE),
         }
     }

@@ -37,6 +37,8 @@ pub struct Listen {
 pub enum Target {
     /// A component.
     Application(Application),
+    /// Nobody, for now: the answer is 503.
+    Unavailable,
 }
 
 /// A set of listeners, with what answers behind each.

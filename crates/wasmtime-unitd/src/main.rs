@@ -1,2 +1,37 @@
-//! daemon
-fn main() {}
+//! `wasmtime-unitd`: serves WebAssembly HTTP components, with NGINX Unit's control API and
+//! configuration.
+//!
+//! This crate only puts the pieces together: flags, log, privileges, then `engine` and `server`
+//! behind one [`runtime::Runtime`] that `control` drives.
+
+mod arguments;
+mod check;
+mod control_socket;
+mod daemon;
+mod log;
+mod privileges;
+mod runtime;
+mod serve;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        None => daemon::run(&arguments),
+        Some(Command::Serve(serve)) => serve::run(&arguments, serve),
+        Some(Command::Check { file }) => check::run(file),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("wasmtime-unitd: {error:#}");
+        ExitCode::FAILURE
+    })
+}

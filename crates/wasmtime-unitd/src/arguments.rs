@@ -1,0 +1,190 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tracing::Level;
+
+use crate::control_socket::ControlAddress;
+
+/// Serves WebAssembly HTTP components, with NGINX Unit's control API and configuration.
+///
+/// Without a command it runs as a server in the foreground, and is configured through its control
+/// socket:
+///
+///   curl -X PUT --data-binary @config.json --unix-socket SOCKET http://localhost/config/
+///
+/// SIGTERM, SIGINT and SIGQUIT let requests in progress finish, then stop; a second one stops at
+/// once. SIGUSR1 reopens the log.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    verbatim_doc_comment,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = false
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Where the control API listens: unix:PATH, unix:@NAME, or ADDRESS:PORT. Whoever reaches it
+    /// controls the server.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "unix:/run/wasmtime-unitd/control.sock"
+    )]
+    pub(crate) control: ControlAddress,
+
+    /// Permissions of the control socket, in octal.
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = octal)]
+    pub(crate) control_mode: u32,
+
+    /// Owner of the control socket [default: who starts the server].
+    #[arg(long, value_name = "USER")]
+    pub(crate) control_user: Option<String>,
+
+    /// Group of the control socket [default: that of who starts the server].
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) control_group: Option<String>,
+
+    /// Where the configuration is kept over a restart.
+    #[arg(
+        long,
+        visible_alias = "state",
+        value_name = "DIRECTORY",
+        default_value = "/var/lib/wasmtime-unitd"
+    )]
+    pub(crate) statedir: PathBuf,
+
+    /// Write the process id to this file [default: to none].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid: Option<PathBuf>,
+
+    /// Append the log to this file [default: standard error].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) log: Option<PathBuf>,
+
+    /// The least that is logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info", global = true)]
+    pub(crate) log_level: Level,
+
+    /// Serve as this user once the control socket, the log and the listeners of the kept
+    /// configuration are open [default: who starts the server].
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// Serve as this group [default: the user's].
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
+    /// Seconds that requests in progress get to finish when the server is stopped.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, global = true)]
+    pub(crate) shutdown_timeout: Duration,
+
+    /// Accepted for unitd's sake: nothing is written to temporary files.
+    #[arg(long, visible_alias = "tmp", value_name = "DIRECTORY")]
+    pub(crate) tmpdir: Option<PathBuf>,
+
+    /// Accepted for unitd's sake: nothing is loaded from there.
+    #[arg(long, visible_alias = "modules", value_name = "DIRECTORY")]
+    pub(crate) modulesdir: Option<PathBuf>,
+
+    /// Accepted for unitd's sake: the server always stays in the foreground.
+    #[arg(long)]
+    pub(crate) no_daemon: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve one component, without a configuration.
+    Serve(Serve),
+    /// Check a configuration: its syntax, its content, and whether its components load.
+    Check {
+        /// The file; - for standard input.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The component's file.
+    pub(crate) component: PathBuf,
+
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+
+    /// A variable of the component's environment; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("not an octal mode between 0 and 777".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .map(Duration::from_secs)
+        .map_err(|_| "not a whole number of seconds".to_owned())
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("not of the form NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from([&["wasmtime-unitd"], arguments].concat())
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn unitds_flags_are_understood() {
+        let arguments = parse(&[
+            "--no-daemon",
+            "--control",
+            "127.0.0.1:8001",
+            "--control-mode",
+            "660",
+            "--state",
+            "/s",
+            "--tmp",
+            "/t",
+            "--modules",
+            "/m",
+            "--pid",
+            "/p",
+        ])
+        .unwrap();
+        assert_eq!(arguments.control_mode, 0o660);
+        assert_eq!(arguments.statedir, PathBuf::from("/s"));
+        assert!(parse(&["--control-mode", "999"]).is_err());
+        assert!(parse(&["--control-mode", "7777"]).is_err());
+        assert!(parse(&["--control", "nonsense"]).is_err());
+        assert!(parse(&["--nonsense"]).is_err());
+    }
+
+    #[test]
+    fn variables_have_a_name() {
+        assert!(parse(&["serve", "c.wasm", "--env", "A=b=c"]).is_ok());
+        assert!(parse(&["serve", "c.wasm", "--env", "=b"]).is_err());
+        assert!(parse(&["serve", "c.wasm", "--env", "a"]).is_err());
+    }
+}

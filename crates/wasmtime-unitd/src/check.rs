@@ -1,0 +1,70 @@
+//! `wasmtime-unitd check`: what the control API would say to a configuration, without applying it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use config::{Checked, Config};
+use engine::{Component, Engine};
+
+/// Bytes of a configuration; as many as the control API takes.
+const MAX_SIZE: u64 = 16 << 20;
+
+pub(crate) fn run(file: &Path) -> Result<ExitCode> {
+    let name = file.display();
+    let text = read(file).with_context(|| format!("cannot read {name}"))?;
+    let tree = match config::parse(&text) {
+        Ok(tree) => tree,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let Checked { config, warnings } = match Config::check(&tree) {
+        Ok(checked) => checked,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for warning in warnings {
+        eprintln!("{name}: warning: {warning}");
+    }
+    let engine = Engine::new(&engine::Options::default())?;
+    let mut valid = true;
+    for application in &config.applications {
+        if let Err(error) = Component::load(&engine, &application.component) {
+            eprintln!("{name}: {}: {error}", application.component_path());
+            valid = false;
+        }
+    }
+    if !valid {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!(
+        "{name}: valid: {} listeners, {} applications",
+        config.listeners.len(),
+        config.applications.len()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    if file == Path::new("-") {
+        io::stdin().take(MAX_SIZE + 1).read_to_end(&mut text)?;
+    } else {
+        if !fs::metadata(file)?.is_file() {
+            anyhow::bail!("it is not a regular file");
+        }
+        File::open(file)?
+            .take(MAX_SIZE + 1)
+            .read_to_end(&mut text)?;
+    }
+    if text.len() as u64 > MAX_SIZE {
+        anyhow::bail!("it has more than {MAX_SIZE} bytes");
+    }
+    Ok(text)
+}

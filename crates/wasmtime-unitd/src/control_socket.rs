@@ -1,0 +1,182 @@
+//! Where the control API listens, and who may reach it.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::{fmt, str};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, chown};
+
+/// `unix:PATH`, `unix:@NAME` (Linux's abstract names, which have no permissions) or
+/// `ADDRESS:PORT`, as unitd takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ControlAddress {
+    Path(PathBuf),
+    Abstract(String),
+    Tcp(SocketAddr),
+}
+
+impl str::FromStr for ControlAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("" | "@") => Err("no path after unix:".to_owned()),
+            Some(path) => Ok(match path.strip_prefix('@') {
+                Some(name) => Self::Abstract(name.to_owned()),
+                None => Self::Path(path.into()),
+            }),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| "neither unix:PATH, unix:@NAME nor ADDRESS:PORT".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ControlAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{name}"),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Who may connect to a control socket that has a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) mode: u32,
+    pub(crate) user: Option<Uid>,
+    pub(crate) group: Option<Gid>,
+}
+
+/// The open control socket. Its file goes with it.
+pub(crate) enum ControlSocket {
+    Unix(UnixListener, Option<SocketFile>),
+    Tcp(TcpListener),
+}
+
+/// The file of a socket, removed when this is dropped.
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // If it is gone already, all the better.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl ControlSocket {
+    /// Opens the control socket. A file that a killed server left is replaced; one that somebody
+    /// answers on is not.
+    ///
+    /// Must be called before other threads make files: it changes the file mode mask for a moment.
+    pub(crate) fn open(address: &ControlAddress, access: Access) -> Result<Self> {
+        let socket = match address {
+            ControlAddress::Path(path) => open_path(path, access)?,
+            ControlAddress::Abstract(name) => {
+                let name = UnixAddr::from_abstract_name(name)
+                    .with_context(|| format!("the control address {address} is no name"))?;
+                let listener = UnixListener::bind_addr(&name)
+                    .with_context(|| format!("cannot open the control socket {address}"))?;
+                Self::Unix(listener, None)
+            }
+            ControlAddress::Tcp(tcp) => {
+                let listener = TcpListener::bind(tcp)
+                    .with_context(|| format!("cannot open the control socket {address}"))?;
+                Self::Tcp(listener)
+            }
+        };
+        match &socket {
+            Self::Unix(listener, _) => listener.set_nonblocking(true)?,
+            Self::Tcp(listener) => listener.set_nonblocking(true)?,
+        }
+        Ok(socket)
+    }
+}
+
+fn open_path(path: &Path, access: Access) -> Result<ControlSocket> {
+    let context = || format!("cannot open the control socket {}", path.display());
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(context)?;
+    }
+    let listener = match bind(path, access.mode) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            bind(path, access.mode)
+        }
+        result => result,
+    };
+    let listener = listener.with_context(context)?;
+    let file = SocketFile(path.to_owned());
+    fs::set_permissions(path, Permissions::from_mode(access.mode)).with_context(context)?;
+    chown(path, access.user, access.group).with_context(context)?;
+    Ok(ControlSocket::Unix(listener, Some(file)))
+}
+
+/// Nobody is to connect between bind(2) and chmod(2), so the mask goes first.
+fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
+}
+
+fn remove_stale(path: &Path) -> Result<()> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        bail!(
+            "{} exists and is no socket; it is left alone",
+            path.display()
+        );
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => bail!(
+            "another server answers on the control socket {}",
+            path.display()
+        ),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .with_context(|| {
+                format!(
+                    "cannot remove the abandoned control socket {}",
+                    path.display()
+                )
+            }),
+        Err(error) => Err(error).with_context(|| format!("{} is in use", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        for text in [
+            "unix:/run/a.sock",
+            "unix:@name",
+            "127.0.0.1:8001",
+            "[::1]:8001",
+        ] {
+            assert_eq!(text.parse::<ControlAddress>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "unix:",
+            "unix:@",
+            "/run/a.sock",
+            "localhost:80",
+            "127.0.0.1",
+            "127.0.0.1:99999",
+        ] {
+            assert!(text.parse::<ControlAddress>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The server as a service: configured through its control socket.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use control::{Control, Restored, StateDir};
+use engine::Engine;
+use http::HeaderValue;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use server::{Server, Timeouts};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::arguments::Arguments;
+use crate::control_socket::{Access, ControlAddress, ControlSocket};
+use crate::log::Log;
+use crate::privileges::{Identity, find_group, find_user};
+use crate::runtime::Runtime;
+use crate::shutdown::StopSignals;
+
+/// Turns of the scheduler between two looks at the sockets. A turn of a guest that computes takes
+/// a millisecond, so tokio's 61 would leave sockets unattended for that many.
+const EVENT_INTERVAL: u32 = 8;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
+    let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
+    let state = StateDir::open(&arguments.statedir)?;
+    let socket = ControlSocket::open(
+        &arguments.control,
+        Access {
+            mode: arguments.control_mode,
+            user: arguments
+                .control_user
+                .as_deref()
+                .map(find_user)
+                .transpose()?,
+            group: arguments
+                .control_group
+                .as_deref()
+                .map(find_group)
+                .transpose()?,
+        },
+    )?;
+    let pid = arguments.pid.as_deref().map(PidFile::write).transpose()?;
+    if let Some(identity) = &identity {
+        hand_over(identity, &arguments.statedir, &log)?;
+    }
+    raise_file_limit();
+    runtime()?.block_on(serve(arguments, &log, identity, state, socket, pid))
+}
+
+/// The tokio runtime that everything runs on.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .thread_name("worker")
+        .build()
+        .context("cannot start the worker threads")
+}
+
+/// The server that listens nowhere yet, with an engine behind it.
+pub(crate) fn build() -> Result<Runtime> {
+    let engine = Engine::new(&engine::Options::default())?;
+    let name = HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")));
+    let server = Server::new(server::Options {
+        name,
+        timeouts: Timeouts::default(),
+    });
+    Ok(Runtime::new(engine, server))
+}
+
+async fn serve(
+    arguments: &Arguments,
+    log: &Log,
+    identity: Option<Identity>,
+    state: StateDir,
+    socket: ControlSocket,
+    _pid: Option<PidFile>,
+) -> Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    reopen_on_signal(log)?;
+    let control = Control::new(build()?, state);
+    restore(&control).await?;
+    // Only now: the listeners of the kept configuration may need root's ports.
+    if let Some(identity) = identity {
+        identity.assume()?;
+    }
+
+    if let ControlAddress::Tcp(_) = arguments.control {
+        tracing::warn!(
+            "the control API has no authentication: whoever connects controls the server"
+        );
+    }
+    let closing = watch::Sender::new(false);
+    let (listener, _file) = listener(socket)?;
+    let serving = tokio::spawn({
+        let control = control.clone();
+        let mut closing = closing.subscribe();
+        async move {
+            let closed = async move {
+                let _ = closing.wait_for(|closing| *closing).await;
+            };
+            match listener {
+                Listener::Unix(listener) => control.serve(listener, closed).await,
+                Listener::Tcp(listener) => control.serve(listener, closed).await,
+            }
+        }
+    });
+    tracing::info!(
+        "wasmtime-unitd {} is ready; control API on {}",
+        env!("CARGO_PKG_VERSION"),
+        arguments.control
+    );
+
+    let name = stop.next().await;
+    tracing::info!("{name}: finishing what is in progress");
+    let drain = async {
+        closing.send_replace(true);
+        if let Err(panic) = serving.await {
+            tracing::error!("the control API failed: {panic}");
+        }
+        control.runtime().drain().await;
+    };
+    Ok(stop.drain(arguments.shutdown_timeout, drain).await)
+}
+
+/// Puts in force what was kept over the restart, as far as it can be.
+async fn restore(control: &Control<Runtime>) -> Result<()> {
+    control.runtime().set_lenient(true);
+    let restored = control.restore().await;
+    control.runtime().set_lenient(false);
+    match restored {
+        Ok(Restored::Nothing) => {
+            tracing::info!("no configuration is kept: starting with an empty one")
+        }
+        Ok(Restored::Configuration { warnings }) => {
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(error) => {
+            tracing::error!("the kept configuration is not used: {error}");
+            if let Some(path) = control.set_aside().await? {
+                tracing::error!("it stays in {}; starting with an empty one", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+fn listener(
+    socket: ControlSocket,
+) -> Result<(Listener, Option<crate::control_socket::SocketFile>)> {
+    Ok(match socket {
+        ControlSocket::Unix(listener, file) => {
+            (Listener::Unix(UnixListener::from_std(listener)?), file)
+        }
+        ControlSocket::Tcp(listener) => (Listener::Tcp(TcpListener::from_std(listener)?), None),
+    })
+}
+
+fn reopen_on_signal(log: &Log) -> Result<()> {
+    let mut reopen = signal(SignalKind::user_defined1())?;
+    let log = log.clone();
+    tokio::spawn(async move {
+        while reopen.recv().await.is_some() {
+            match log.reopen() {
+                Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
+                Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
+            }
+        }
+    });
+    Ok(())
+}
+
+fn hand_over(identity: &Identity, state: &Path, log: &Log) -> Result<()> {
+    identity.hand_over(state)?;
+    for entry in fs::read_dir(state)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            identity.hand_over(&entry.path())?;
+        }
+    }
+    log.path().map_or(Ok(()), |path| identity.hand_over(path))
+}
+
+/// Connections are file descriptors: as many as the system allows this process.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
+    }
+}
+
+/// The file with the process id, removed at the end.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self> {
+        fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // If it is gone already, all the better.
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,70 @@
+//! Which user the server runs as.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::{Gid, Group, Uid, User, chown, geteuid, initgroups, setgid, setuid};
+
+/// A user and group to become.
+pub(crate) struct Identity {
+    name: CString,
+    user: Uid,
+    group: Gid,
+}
+
+impl Identity {
+    /// Looks both up. `None` where no user is asked for.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such user or group, or this process may not become another user.
+    pub(crate) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Self>> {
+        let Some(name) = user else {
+            if group.is_some() {
+                bail!("--group needs --user");
+            }
+            return Ok(None);
+        };
+        let user = User::from_name(name)?.with_context(|| format!("there is no user {name:?}"))?;
+        let group = match group {
+            Some(name) => find_group(name)?,
+            None => user.gid,
+        };
+        if !geteuid().is_root() && user.uid != geteuid() {
+            bail!("only root can serve as another user; start as root, or leave out --user");
+        }
+        Ok(Some(Self {
+            name: CString::new(name)?,
+            user: user.uid,
+            group,
+        }))
+    }
+
+    /// Hands a file or folder over, so that the server can still write to it afterwards.
+    pub(crate) fn hand_over(&self, path: &Path) -> Result<()> {
+        chown(path, Some(self.user), Some(self.group))
+            .with_context(|| format!("cannot hand {} over to the server's user", path.display()))
+    }
+
+    /// Becomes this user, for good.
+    pub(crate) fn assume(&self) -> Result<()> {
+        if geteuid() == self.user && !geteuid().is_root() {
+            return Ok(());
+        }
+        initgroups(&self.name, self.group).context("cannot set the supplementary groups")?;
+        setgid(self.group).context("cannot change the group")?;
+        setuid(self.user).context("cannot change the user")?;
+        Ok(())
+    }
+}
+
+pub(crate) fn find_user(name: &str) -> Result<Uid> {
+    let user = User::from_name(name)?.with_context(|| format!("there is no user {name:?}"))?;
+    Ok(user.uid)
+}
+
+pub(crate) fn find_group(name: &str) -> Result<Gid> {
+    let group = Group::from_name(name)?.with_context(|| format!("there is no group {name:?}"))?;
+    Ok(group.gid)
+}

@@ -1,0 +1,288 @@
+//! What the control API drives: the engine's applications behind the server's listeners.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use config::{Config, Pass};
+use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
+use engine::{Application, Component, Engine, Settings};
+use server::{Listen, Plan, Server, Target};
+
+/// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
+const BACKLOG: u32 = 511;
+
+/// One process serves every application.
+#[derive(Clone)]
+pub(crate) struct Runtime(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    server: Server,
+    current: Mutex<Arc<State>>,
+    /// While what was kept over a restart is put in force: one application that does not load must
+    /// not keep the others from being served.
+    lenient: AtomicBool,
+}
+
+/// What is in force.
+#[derive(Clone, Default)]
+struct State {
+    listeners: Vec<config::Listener>,
+    applications: HashMap<String, Loaded>,
+}
+
+/// An application with the configuration it was loaded by.
+#[derive(Clone)]
+struct Loaded {
+    config: config::Application,
+    /// `None` if it could not be loaded.
+    application: Option<Application>,
+}
+
+/// A state that can be put in force.
+pub(crate) struct Prepared {
+    plan: Plan,
+    state: State,
+}
+
+impl Runtime {
+    pub(crate) fn new(engine: Engine, server: Server) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            server,
+            current: Mutex::default(),
+            lenient: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether what cannot be served is left out, with an error in the log, or refuses the whole.
+    pub(crate) fn set_lenient(&self, lenient: bool) {
+        self.0.lenient.store(lenient, Ordering::Relaxed);
+    }
+
+    /// Lets everything finish that is in progress.
+    pub(crate) async fn drain(&self) {
+        self.0.server.drain().await;
+        self.0.engine.idle().await;
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.0.server
+    }
+
+    fn current(&self) -> Arc<State> {
+        Arc::clone(
+            &self
+                .0
+                .current
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn is_lenient(&self) -> bool {
+        self.0.lenient.load(Ordering::Relaxed)
+    }
+
+    async fn load(&self, path: &Path) -> Result<Component, String> {
+        let engine = self.0.engine.clone();
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || Component::load(&engine, &path))
+            .await
+            .map_err(|panic| format!("loading failed: {panic}"))?
+            .map_err(|error| error.to_string())
+    }
+
+    fn application(&self, component: Component, config: &config::Application) -> Application {
+        let mut limits = engine::Limits::default();
+        if let Some(timeout) = config.limits.timeout {
+            limits.timeout = timeout;
+        }
+        let name = config.name.as_str().into();
+        let settings = Settings {
+            name,
+            environment: config.environment.clone(),
+            limits,
+        };
+        Application::new(self.0.engine.clone(), component, settings)
+    }
+
+    /// The applications of `config`: those that are loaded already, and the others loaded.
+    async fn applications(&self, config: &Config) -> Result<HashMap<String, Loaded>, PrepareError> {
+        let current = self.current();
+        let mut applications = HashMap::new();
+        // Applications that share a file share what is made of it.
+        let mut components: HashMap<PathBuf, Component> = HashMap::new();
+        for wanted in &config.applications {
+            let kept = current.applications.get(&wanted.name);
+            let kept = kept.filter(|kept| kept.config == *wanted && kept.application.is_some());
+            if let Some(kept) = kept {
+                applications.insert(wanted.name.clone(), kept.clone());
+                continue;
+            }
+            let component = match components.get(&wanted.component) {
+                Some(component) => Ok(component.clone()),
+                None => self.load(&wanted.component).await,
+            };
+            let application = match component {
+                Ok(component) => {
+                    components.insert(wanted.component.clone(), component.clone());
+                    Some(self.application(component, wanted))
+                }
+                Err(detail) if self.is_lenient() => {
+                    tracing::error!(
+                        application = wanted.name.as_str(),
+                        "is not served until it loads: {detail}"
+                    );
+                    None
+                }
+                Err(detail) => {
+                    return Err(PrepareError {
+                        path: Some(wanted.component_path()),
+                        detail,
+                    });
+                }
+            };
+            let loaded = Loaded {
+                config: wanted.clone(),
+                application,
+            };
+            applications.insert(wanted.name.clone(), loaded);
+        }
+        Ok(applications)
+    }
+
+    /// Binds what `state` listens on. Leniently, an address that cannot be bound is left out.
+    fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
+        let mut listens: Vec<Listen> = state.listeners.iter().map(|it| listen(it, state)).collect();
+        loop {
+            let error = match self.0.server.prepare(listens.clone()) {
+                Ok(plan) => return Ok(plan),
+                Err(error) => error,
+            };
+            let listener = state
+                .listeners
+                .iter()
+                .find(|it| it.address.socket_addr() == error.address);
+            if !self.is_lenient() {
+                let path = listener.map(config::Listener::path);
+                return Err(PrepareError {
+                    path,
+                    detail: error.to_string(),
+                });
+            }
+            tracing::error!("{error}; the next change of the configuration tries again");
+            listens.retain(|listen| listen.address != error.address);
+        }
+    }
+
+    fn put_in_force(&self, Prepared { plan, state }: Prepared) {
+        self.0.server.commit(plan);
+        *self
+            .0
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+}
+
+fn listen(listener: &config::Listener, state: &State) -> Listen {
+    let Pass::Application(name) = &listener.pass;
+    let application = state
+        .applications
+        .get(name)
+        .and_then(|loaded| loaded.application.clone());
+    Listen {
+        address: listener.address.socket_addr(),
+        backlog: listener.backlog.unwrap_or(BACKLOG),
+        target: application.map_or(Target::Unavailable, Target::Application),
+    }
+}
+
+impl control::Runtime for Runtime {
+    type Prepared = Prepared;
+
+    async fn prepare(&self, config: &Config) -> Result<Prepared, PrepareError> {
+        let applications = self.applications(config).await?;
+        let state = State {
+            listeners: config.listeners.clone(),
+            applications,
+        };
+        let plan = self.plan(&state)?;
+        Ok(Prepared { plan, state })
+    }
+
+    fn commit(&self, prepared: Prepared) {
+        self.put_in_force(prepared);
+    }
+
+    fn status(&self) -> Status {
+        let connections = self.0.server.connections();
+        let current = self.current();
+        let mut applications: Vec<_> = current
+            .applications
+            .values()
+            .map(|loaded| (loaded.config.name.clone(), application_status(loaded)))
+            .collect();
+        applications.sort_by(|a, b| a.0.cmp(&b.0));
+        Status {
+            modules: modules(),
+            connections: control::Connections {
+                accepted: connections.accepted,
+                active: connections.active,
+                idle: connections.idle,
+                closed: connections.closed,
+            },
+            requests: self.0.server.requests(),
+            applications,
+        }
+    }
+
+    async fn restart(&self, name: &str) -> Result<(), RestartError> {
+        let failed = |detail: String| RestartError { detail };
+        let current = self.current();
+        let loaded = current
+            .applications
+            .get(name)
+            .ok_or_else(|| failed(format!("there is no application {name:?}")))?;
+        let component = self.load(&loaded.config.component).await.map_err(failed)?;
+        let mut state = State::clone(&current);
+        let application = Some(self.application(component, &loaded.config));
+        let loaded = Loaded {
+            config: loaded.config.clone(),
+            application,
+        };
+        state.applications.insert(name.to_owned(), loaded);
+        let plan = self.plan(&state).map_err(|error| failed(error.detail))?;
+        self.put_in_force(Prepared { plan, state });
+        tracing::info!(application = name, "is loaded anew");
+        Ok(())
+    }
+}
+
+/// Unit counts processes. Here all applications live in one: it runs when the application is
+/// loaded, and is idle when none of its requests is in progress.
+fn application_status(loaded: &Loaded) -> ApplicationStatus {
+    let active_requests = loaded.application.as_ref().map_or(0, Application::active);
+    let running = u64::from(loaded.application.is_some());
+    let idle = if active_requests == 0 { running } else { 0 };
+    ApplicationStatus {
+        processes: Processes {
+            running,
+            starting: 0,
+            idle,
+        },
+        active_requests,
+    }
+}
+
+fn modules() -> Vec<Module> {
+    let module = |name: &str| Module {
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lib: "built in".to_owned(),
+    };
+    vec![module("wasm"), module("wasm-wasi-component")]
+}
