@@ -39,6 +39,10 @@ struct Live {
     remaining: Option<u64>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives in a box already, as part of `Live`"
+)]
 enum Progress {
     Running(Run),
     Ended(InProgress, Ended),

@@ -65,7 +65,7 @@ impl World {
             let linked = engine
                 .linker()
                 .instantiate_pre(component)
-                .map_err(|error| Kind::Link(error))?;
+                .map_err(Kind::Link)?;
             return ProxyPre::new(linked).map(Self::Proxy02).map_err(Kind::Link);
         }
         if exports

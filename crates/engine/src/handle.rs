@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::request::RequestBodyError;
-use crate::run::{InProgress, Run, log_cancelled};
+use crate::run::{Ended, InProgress, Run, log_cancelled};
 use crate::{Application, Body, Failure, RequestId};
 
 impl Application {
@@ -110,7 +110,7 @@ fn poll_response(
             match frame(&mut parts.headers, parts.status, head_only) {
                 Err(failure) => Err(failure),
                 Ok(framing) => match ended {
-                    Some(ended) => whole(at_work.into_request(), outgoing, framing, ended, cx),
+                    Some(ended) => whole(&at_work.into_request(), outgoing, framing, ended, cx),
                     None => Ok(live(at_work, outgoing, framing)),
                 }
                 .map(|body| Response::from_parts(parts, body)),
@@ -162,10 +162,10 @@ fn live(run: Run, outgoing: HyperOutgoingBody, framing: Framing) -> Body {
 }
 
 fn whole(
-    request: InProgress,
+    request: &InProgress,
     outgoing: HyperOutgoingBody,
     framing: Framing,
-    ended: crate::run::Ended,
+    ended: Ended,
     cx: &mut Context<'_>,
 ) -> Result<Body, Failure> {
     let length = match framing {

@@ -8,7 +8,7 @@ use wasmtime::ResourceLimiter;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From the end of the request's header section to the start of the response, wall clock.
-    /// Default: 30 seconds. At the edge the client gets 504.
+    /// Default: 30 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504.
     pub timeout: Duration,
     /// Linear memories and tables of one instance together, in bytes. Default: 256 MiB. At the
     /// edge `memory.grow` fails in the guest, as it would on a full machine.

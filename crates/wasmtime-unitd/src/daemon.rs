@@ -136,7 +136,7 @@ async fn restore(control: &Control<Runtime>) -> Result<()> {
     control.runtime().set_lenient(false);
     match restored {
         Ok(Restored::Nothing) => {
-            tracing::info!("no configuration is kept: starting with an empty one")
+            tracing::info!("no configuration is kept: starting with an empty one");
         }
         Ok(Restored::Configuration { warnings }) => {
             for warning in warnings {

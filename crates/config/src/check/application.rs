@@ -92,8 +92,9 @@ impl ApplicationType {
 /// What ends a request that goes too far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a request may take, in whole seconds. `None`, from no `timeout`
-    /// or one of 0, is no limit.
+    /// How long a response may take to start, in whole seconds. `None`, from no
+    /// `timeout`, is for the server to choose; [`Duration::MAX`], from one of 0,
+    /// is no limit, as in Unit.
     pub timeout: Option<Duration>,
 }
 
@@ -265,8 +266,10 @@ fn check_limits<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Limit
         match name {
             "timeout" => {
                 let seconds = checker.number(name, value, 0, LONGEST_TIMEOUT)?;
-                let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0);
-                limits.timeout = seconds.map(Duration::from_secs);
+                limits.timeout = Some(match u64::try_from(seconds) {
+                    Ok(0) | Err(_) => Duration::MAX,
+                    Ok(seconds) => Duration::from_secs(seconds),
+                });
             }
             "requests" => {
                 checker.warn("each request has an instance of its own, so this has no effect");

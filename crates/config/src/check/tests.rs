@@ -348,7 +348,7 @@ fn a_timeout_is_in_seconds_and_zero_is_none() {
     let timeout = |text: &str| application(&format!(r#""limits":{{"timeout":{text}}}"#));
     let found = |text: &str| timeout(text).unwrap().config.applications[0].limits.timeout;
     assert_eq!(found("10"), Some(Duration::from_secs(10)));
-    assert_eq!(found("0"), None);
+    assert_eq!(found("0"), Some(Duration::MAX));
     refused(
         timeout("-1"),
         "/applications/a/limits/timeout",
