@@ -273,7 +273,7 @@ impl Drop for Live {
             Progress::Running(run) => {
                 log_cancelled(
                     run.request(),
-                    "the client left in the middle of the response",
+                    "its connection ended before its response did",
                 );
             }
             Progress::Ended(

@@ -70,7 +70,7 @@ struct Waiting(Option<Run>);
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(run) = &self.0 {
-            log_cancelled(run.request(), "the client left before the response");
+            log_cancelled(run.request(), "its connection ended before it answered");
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::guest::{Admitting, Guest};
 
 /// Why a request's body ends early. Guests see the matching `wasi:http` error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum RequestBodyError {
     /// The client left, or its connection broke: `connection-terminated`.
     #[error("the connection ended before the body did")]

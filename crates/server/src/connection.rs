@@ -160,8 +160,9 @@ impl Service {
             return page::refused(status);
         }
         let body = RequestBody::new(body, self.server.timeouts.body_read);
+        let fault = body.fault();
         let request = Request::from_parts(parts, body);
-        match self.server.target(self.listener) {
+        let response = match self.server.target(self.listener) {
             Some(Target::Application(application)) => {
                 match application.handle(RequestId::next(), request).await {
                     Ok(response) => response.map(ResponseBody::guest),
@@ -170,6 +171,10 @@ impl Service {
             }
             Some(Target::Unavailable) => page::error(StatusCode::SERVICE_UNAVAILABLE),
             None => page::refused(StatusCode::SERVICE_UNAVAILABLE),
+        };
+        match fault.and_then(|fault| fault.status()) {
+            Some(status) => page::refused(status),
+            None => response,
         }
     }
 }

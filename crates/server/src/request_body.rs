@@ -1,16 +1,38 @@
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::RequestBodyError;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+/// What became of a request's body, for whoever answers the request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BodyFault(Arc<OnceLock<RequestBodyError>>);
+
+impl BodyFault {
+    /// The status for a request whose body is at fault. Then it does not count what a guest made
+    /// of the part that it saw.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self.0.get()? {
+            RequestBodyError::Malformed => Some(StatusCode::BAD_REQUEST),
+            RequestBodyError::TooLarge => Some(StatusCode::PAYLOAD_TOO_LARGE),
+            RequestBodyError::Timeout => Some(StatusCode::REQUEST_TIMEOUT),
+            // Nobody is there to be told.
+            RequestBodyError::Disconnected => None,
+        }
+    }
+}
+
 /// A request's body as the client sends it, with a limit on the wait for each piece.
 pub(crate) struct RequestBody {
     incoming: Incoming,
+    /// `None` where there is no body that could be at fault.
+    fault: Option<BodyFault>,
     timeout: Duration,
     /// Armed while a piece is awaited.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -18,11 +40,26 @@ pub(crate) struct RequestBody {
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, timeout: Duration) -> Self {
+        let fault = (!incoming.is_end_stream()).then(BodyFault::default);
         Self {
             incoming,
+            fault,
             timeout,
             waiting: None,
         }
+    }
+
+    /// Where to find out afterwards what became of the body.
+    pub(crate) fn fault(&self) -> Option<BodyFault> {
+        self.fault.clone()
+    }
+
+    fn fail(&self, error: RequestBodyError) -> RequestBodyError {
+        if let Some(fault) = &self.fault {
+            // The first fault is the one that counts.
+            let _ = fault.0.set(error);
+        }
+        error
     }
 }
 
@@ -37,7 +74,7 @@ impl Body for RequestBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.waiting = None;
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| kind(&error))))
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| self.fail(kind(&error)))))
             }
             Poll::Pending => {
                 let timeout = self.timeout;
@@ -45,7 +82,7 @@ impl Body for RequestBody {
                     .waiting
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 match waiting.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(RequestBodyError::Timeout))),
+                    Poll::Ready(()) => Poll::Ready(Some(Err(self.fail(RequestBodyError::Timeout)))),
                     Poll::Pending => Poll::Pending,
                 }
             }

@@ -8,7 +8,8 @@ pub struct Timeouts {
     /// is closed.
     pub header_read: Duration,
     /// Between two pieces of a request's body. Default: 30 seconds. At the edge the guest's read
-    /// ends in `connection-read-timeout`, and the connection is closed behind the response.
+    /// ends in `connection-read-timeout`, the client gets 408 if the response has not begun, and the
+    /// connection is closed.
     pub body_read: Duration,
     /// Between two writes that the client takes something of. Default: 30 seconds. At the edge the
     /// connection is closed, and the instance cancelled with it.
