@@ -42,7 +42,7 @@ impl Component {
             kind,
         };
         let bytes = read(path).map_err(load)?;
-        classify(&bytes).map_err(load)?;
+        classify(&bytes, path).map_err(load)?;
         let component = wasmtime::component::Component::from_binary(engine.wasmtime(), &bytes)
             .map_err(|error| load(Kind::Invalid(error)))?;
         let world = World::of(engine, &component).map_err(load)?;
@@ -97,11 +97,11 @@ enum Kind {
     #[error("has {0} bytes; at most {MAX_FILE} are read")]
     TooLarge(u64),
     #[error(
-        "is a core module where a component is expected; build for the target wasm32-wasip2, \
-         or turn it into a component with: wasm-tools component new MODULE.wasm \
-         --adapt wasi_snapshot_preview1.reactor.wasm -o COMPONENT.wasm"
+        "is a core module where a component is expected; build it for the target wasm32-wasip2, \
+         or turn it into a component with: wasm-tools component new {} \
+         --adapt wasi_snapshot_preview1.reactor.wasm -o COMPONENT.wasm", .0.display()
     )]
-    CoreModule,
+    CoreModule(PathBuf),
     #[error(
         "is WebAssembly text where a binary component is expected; convert it with: wasm-tools parse"
     )]
@@ -139,12 +139,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Kind> {
 }
 
 /// Tells a component from all that people give in its place.
-fn classify(bytes: &[u8]) -> Result<(), Kind> {
+fn classify(bytes: &[u8], path: &Path) -> Result<(), Kind> {
     // The fields behind the magic number: a version, then the layer (0: module, 1: component).
     match bytes {
         [] => Err(Kind::Empty),
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
-        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(Kind::CoreModule),
+        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(Kind::CoreModule(path.to_owned())),
         [0x7f, b'E', b'L', b'F', ..] => Err(Kind::Precompiled),
         _ if bytes.trim_ascii_start().starts_with(b"(") => Err(Kind::Text),
         _ => Err(Kind::NotWasm(
@@ -166,18 +166,20 @@ mod tests {
     use super::*;
 
     fn refused(bytes: &[u8]) -> String {
-        classify(bytes).unwrap_err().to_string()
+        classify(bytes, Path::new("a.wasm"))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn what_is_no_component_is_called_what_it_is() {
         assert!(refused(b"").contains("is empty"));
         assert!(refused(b"\0asm\x01\0\0\0").contains("is a core module"));
-        assert!(refused(b"\0asm\x01\0\0\0").contains("wasm-tools component new"));
+        assert!(refused(b"\0asm\x01\0\0\0").contains("wasm-tools component new a.wasm"));
         assert!(refused(b"\x7fELF\x02").contains("is an ELF file"));
         assert!(refused(b"\n (component)").contains("is WebAssembly text"));
         assert!(refused(b"#!/bin/sh\n\xff").contains("starts with #!/bin/s"));
         assert!(refused(b"\0asm").contains("is not a WebAssembly component"));
-        assert!(classify(b"\0asm\x0d\0\x01\0").is_ok());
+        assert!(classify(b"\0asm\x0d\0\x01\0", Path::new("a.wasm")).is_ok());
     }
 }

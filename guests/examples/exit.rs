@@ -1,0 +1,12 @@
+//! Exits with status 3: `?before` it answers, or `?after` its whole answer.
+
+use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
+
+fn handle(request: IncomingRequest, out: ResponseOutparam) {
+    if guests::query(&request).iter().any(|word| word == "after") {
+        guests::answer(out, "answered\n");
+    }
+    std::process::exit(3);
+}
+
+guests::guest!(handle);

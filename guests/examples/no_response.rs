@@ -1,0 +1,7 @@
+//! Returns without an answer.
+
+use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
+
+fn handle(_: IncomingRequest, _: ResponseOutparam) {}
+
+guests::guest!(handle);

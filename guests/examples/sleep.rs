@@ -1,0 +1,10 @@
+//! Sleeps for `?MS` milliseconds before it answers.
+
+use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
+
+fn handle(request: IncomingRequest, out: ResponseOutparam) {
+    guests::sleep(&guests::query(&request));
+    guests::answer(out, "slept\n");
+}
+
+guests::guest!(handle);
