@@ -28,6 +28,9 @@ use crate::{page, request};
 /// taken in HTTP/1, with the same answer.
 pub const MAX_HEADER_SECTION: usize = 32 * 1024;
 
+/// Bytes that one HTTP/1 connection may hold of what it reads, and of what it writes.
+const BUFFER: usize = 64 * 1024;
+
 /// Requests in progress on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 
@@ -118,6 +121,7 @@ pub(crate) async fn serve(
                 .timer(TokioTimer::new())
                 .header_read_timeout(timeouts.header_read)
                 .max_header_size(MAX_HEADER_SECTION)
+                .max_buf_size(BUFFER)
                 .serve_connection(io, respond)
         )
     };

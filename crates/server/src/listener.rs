@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::connection;
 use crate::server::Shared;
@@ -24,6 +24,8 @@ pub(crate) struct Listener {
     pub(crate) local: SocketAddr,
     /// True from the moment that nothing more is accepted: connections finish what they do.
     closing: watch::Sender<bool>,
+    /// True once the socket is closed, so that the address is free.
+    released: watch::Sender<bool>,
 }
 
 /// Tells listeners apart over the life of a server, unlike addresses, which come back.
@@ -48,16 +50,14 @@ impl Listener {
     ) -> Result<(Arc<Self>, TcpListener), BindError> {
         let bound = bind(address, backlog).and_then(|socket| Ok((socket.local_addr()?, socket)));
         let (local, socket) = bound.map_err(|source| BindError { address, source })?;
-        let closing = watch::Sender::new(false);
-        Ok((
-            Arc::new(Self {
-                id,
-                address,
-                local,
-                closing,
-            }),
-            socket,
-        ))
+        let listener = Self {
+            id,
+            address,
+            local,
+            closing: watch::Sender::new(false),
+            released: watch::Sender::new(false),
+        };
+        Ok((Arc::new(listener), socket))
     }
 
     pub(crate) fn close(&self) {
@@ -69,6 +69,16 @@ impl Listener {
         self.closing.receiver_count() > 0
     }
 
+    /// Waits until its address is free again. It must be closed for that.
+    pub(crate) async fn released(&self) {
+        // The sender lives in `self`, so that waiting cannot fail.
+        let _ = self
+            .released
+            .subscribe()
+            .wait_for(|released| *released)
+            .await;
+    }
+
     /// Waits until it accepts no more and its last connection is gone.
     pub(crate) async fn gone(&self) {
         self.closing.closed().await;
@@ -76,15 +86,26 @@ impl Listener {
 
     /// Accepts until the listener is closed.
     pub(crate) async fn accept(self: Arc<Self>, socket: TcpListener, server: Arc<Shared>) {
+        self.accept_all(&socket, &server).await;
+        drop(socket);
+        self.released.send_replace(true);
+    }
+
+    async fn accept_all(self: &Arc<Self>, socket: &TcpListener, server: &Arc<Shared>) {
         let mut closing = Closing(self.closing.subscribe());
         loop {
-            let accepted = tokio::select! {
+            let next = async {
+                // A place first: whoever finds none waits in the backlog.
+                let place = server.place().await;
+                (place, socket.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
                 biased;
                 () = closing.wait() => break,
-                accepted = socket.accept() => accepted,
+                next = next => next,
             };
             match accepted {
-                Ok((stream, _)) => self.spawn(stream, &server),
+                Ok((stream, _)) => self.spawn(stream, place, server),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("accepting on {} pauses: {error}", self.local);
@@ -94,15 +115,23 @@ impl Listener {
         }
         // Connections that the kernel has taken already would be reset with the socket.
         poll_fn(|cx| {
-            while let Poll::Ready(Ok((stream, _))) = socket.poll_accept(cx) {
-                self.spawn(stream, &server);
+            while let Some(place) = server.free_place() {
+                let Poll::Ready(Ok((stream, _))) = socket.poll_accept(cx) else {
+                    break;
+                };
+                self.spawn(stream, Some(place), server);
             }
             Poll::Ready(())
         })
         .await;
     }
 
-    fn spawn(self: &Arc<Self>, stream: TcpStream, server: &Arc<Shared>) {
+    fn spawn(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        place: Option<OwnedSemaphorePermit>,
+        server: &Arc<Shared>,
+    ) {
         // Responses are written whole, so waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::warn!(
@@ -114,9 +143,11 @@ impl Listener {
         let connected = Arc::new(server.counters.connect());
         let closing = Closing(self.closing.subscribe());
         let server = Arc::clone(server);
-        tokio::spawn(connection::serve(
-            stream, self.id, connected, closing, server,
-        ));
+        let connection = connection::serve(stream, self.id, connected, closing, server);
+        tokio::spawn(async move {
+            connection.await;
+            drop(place);
+        });
     }
 }
 

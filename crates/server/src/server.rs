@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use engine::Application;
 use http::HeaderValue;
 use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::counters::{Connections, Counters};
 use crate::listener::{BindError, Listener, ListenerId};
@@ -19,6 +20,8 @@ pub struct Options {
     pub name: HeaderValue,
     /// How long clients are waited for.
     pub timeouts: Timeouts,
+    /// Connections that are open at a time; further ones wait to be accepted.
+    pub connections: usize,
 }
 
 /// A listener to be.
@@ -52,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) timeouts: Timeouts,
     pub(crate) name: HeaderValue,
+    places: Arc<Semaphore>,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
 }
@@ -68,6 +72,17 @@ struct Snapshot {
 impl Shared {
     pub(crate) fn target(&self, listener: ListenerId) -> Option<Target> {
         self.snapshot.load().targets.get(&listener).cloned()
+    }
+
+    /// Room for one more connection, as soon as there is.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed, so that this is never `None`.
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    /// Room for one more connection, if there is.
+    pub(crate) fn free_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 }
 
@@ -91,13 +106,16 @@ impl Server {
             counters: Arc::default(),
             timeouts: options.timeouts,
             name: options.name,
+            places: Arc::new(Semaphore::new(
+                options.connections.min(Semaphore::MAX_PERMITS),
+            )),
             snapshot: ArcSwap::default(),
             next_id: AtomicU64::new(0),
         }))
     }
 
-    /// Prepares to listen on exactly these addresses. Sockets that are open already are kept,
-    /// those of new addresses are bound.
+    /// Prepares to listen on exactly these addresses. Sockets that are open already are kept, with
+    /// the backlog they have; those of new addresses are bound.
     ///
     /// # Errors
     ///
@@ -105,9 +123,13 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
-    pub fn prepare(&self, listens: Vec<Listen>) -> Result<Plan, BindError> {
-        let current = self.0.snapshot.load();
+    /// When polled outside a tokio runtime.
+    pub async fn prepare(&self, listens: Vec<Listen>) -> Result<Plan, BindError> {
+        let current = self.0.snapshot.load_full();
+        for closing in &current.closing {
+            // A listener that was removed just now may be wanted back.
+            closing.released().await;
+        }
         let mut plan = Vec::with_capacity(listens.len());
         for Listen {
             address,

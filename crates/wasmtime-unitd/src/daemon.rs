@@ -25,6 +25,10 @@ use crate::shutdown::StopSignals;
 /// a millisecond, so tokio's 61 would leave sockets unattended for that many.
 const EVENT_INTERVAL: u32 = 8;
 
+/// Open files for all but clients' connections: listeners, the log, the state, and the control
+/// API's 128 connections.
+const RESERVED_FILES: usize = 256;
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
@@ -49,7 +53,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(identity) = &identity {
         hand_over(identity, &arguments.statedir, &log)?;
     }
-    raise_file_limit();
     runtime()?.block_on(serve(arguments, &log, identity, state, socket, pid))
 }
 
@@ -63,6 +66,25 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("cannot start the worker threads")
 }
 
+/// As many connections as the system allows this process open files, but for some that it needs
+/// itself: the control API stays within reach when clients have taken all others.
+fn connections() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok(hard)
+    });
+    match limit {
+        Ok(files) => usize::try_from(files)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(RESERVED_FILES)
+            .max(1),
+        Err(error) => {
+            tracing::warn!("the limit of open files cannot be raised: {error}");
+            1024 - RESERVED_FILES
+        }
+    }
+}
+
 /// The server that listens nowhere yet, with an engine behind it.
 pub(crate) fn build() -> Result<Runtime> {
     let engine = Engine::new(&engine::Options::default())?;
@@ -70,6 +92,7 @@ pub(crate) fn build() -> Result<Runtime> {
     let server = Server::new(server::Options {
         name,
         timeouts: Timeouts::default(),
+        connections: connections(),
     });
     Ok(Runtime::new(engine, server))
 }
@@ -192,15 +215,6 @@ fn hand_over(identity: &Identity, state: &Path, log: &Log) -> Result<()> {
         }
     }
     log.path().map_or(Ok(()), |path| identity.hand_over(path))
-}
-
-/// Connections are file descriptors: as many as the system allows this process.
-fn raise_file_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!("the limit of open files cannot be raised: {error}");
-    }
 }
 
 /// The file with the process id, removed at the end.

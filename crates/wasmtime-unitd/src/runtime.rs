@@ -155,10 +155,10 @@ impl Runtime {
     }
 
     /// Binds what `state` listens on. Leniently, an address that cannot be bound is left out.
-    fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
+    async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
         let mut listens: Vec<Listen> = state.listeners.iter().map(|it| listen(it, state)).collect();
         loop {
-            let error = match self.0.server.prepare(listens.clone()) {
+            let error = match self.0.server.prepare(listens.clone()).await {
                 Ok(plan) => return Ok(plan),
                 Err(error) => error,
             };
@@ -210,7 +210,7 @@ impl control::Runtime for Runtime {
             listeners: config.listeners.clone(),
             applications,
         };
-        let plan = self.plan(&state)?;
+        let plan = self.plan(&state).await?;
         Ok(Prepared { plan, state })
     }
 
@@ -255,7 +255,10 @@ impl control::Runtime for Runtime {
             application,
         };
         state.applications.insert(name.to_owned(), loaded);
-        let plan = self.plan(&state).map_err(|error| failed(error.detail))?;
+        let plan = self
+            .plan(&state)
+            .await
+            .map_err(|error| failed(error.detail))?;
         self.put_in_force(Prepared { plan, state });
         tracing::info!(application = name, "is loaded anew");
         Ok(())

@@ -1,0 +1,274 @@
+//! What becomes of an instance, seen from the engine's own interface: no sockets, no HTTP parser.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engine::{
+    Application, Body, Component, CutOff, Engine, Failure, Limits, Options, RequestBodyError,
+    RequestId, Settings,
+};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
+
+type RequestBody = UnsyncBoxBody<Bytes, RequestBodyError>;
+
+fn engine(instances: u32) -> Engine {
+    Engine::new(&Options {
+        instances,
+        ..Options::default()
+    })
+    .unwrap()
+}
+
+fn application(engine: &Engine, guest: &str, limits: Limits) -> Application {
+    let component = Component::load(engine, &test_components::guest(guest)).unwrap();
+    let settings = Settings {
+        name: Arc::from(guest),
+        environment: Vec::new(),
+        limits,
+    };
+    Application::new(engine.clone(), component, settings)
+}
+
+fn request(target: &str) -> Request<RequestBody> {
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    Request::get(format!("http://localhost{target}"))
+        .body(body)
+        .unwrap()
+}
+
+async fn get(application: &Application, target: &str) -> Result<Response<Body>, Failure> {
+    application.handle(RequestId::next(), request(target)).await
+}
+
+/// Polls until the condition holds.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} takes too long");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+#[test]
+fn a_small_answer_is_whole_when_it_arrives() {
+    run(async {
+        let application = application(&engine(4), "hello", Limits::default());
+        let response = get(&application, "/").await.unwrap();
+        let body = response.into_body();
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(14));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "Hello, world!\n");
+        assert_eq!(application.active(), 0);
+    });
+}
+
+#[test]
+fn dropping_the_future_ends_an_endless_loop() {
+    run(async {
+        let application = application(&engine(4), "spin", Limits::default());
+        let spinning = get(&application, "/");
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), spinning)
+                .await
+                .is_err()
+        );
+        assert_eq!(application.active(), 0);
+    });
+}
+
+#[test]
+fn dropping_the_body_ends_an_endless_loop() {
+    run(async {
+        let application = application(&engine(4), "spin", Limits::default());
+        let response = get(&application, "/?after").await.unwrap();
+        let mut body = response.into_body();
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "partial"
+        );
+        assert_eq!(application.active(), 1);
+        drop(body);
+        assert_eq!(application.active(), 0);
+    });
+}
+
+#[test]
+fn endless_loops_leave_time_for_others() {
+    run(async {
+        let engine = engine(64);
+        let spin = application(&engine, "spin", Limits::default());
+        let hello = application(&engine, "hello", Limits::default());
+        let spinning: Vec<_> = (0..20)
+            .map(|_| {
+                let spin = spin.clone();
+                tokio::spawn(async move { get(&spin, "/").await.map(drop) })
+            })
+            .collect();
+        until("starting to spin", || spin.active() == 20).await;
+        for _ in 0..20 {
+            let hello = hello.clone();
+            let answer = tokio::spawn(async move { get(&hello, "/").await.unwrap().status() });
+            let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+            assert_eq!(answer.unwrap().unwrap(), 200);
+        }
+        spinning.iter().for_each(tokio::task::JoinHandle::abort);
+        until("the end of the spinning", || spin.active() == 0).await;
+    });
+}
+
+#[test]
+fn a_response_that_does_not_start_in_time_is_a_timeout() {
+    run(async {
+        let limits = Limits {
+            timeout: Duration::from_millis(50),
+            ..Limits::default()
+        };
+        let engine = engine(4);
+        for guest in ["sleep", "spin"] {
+            let application = application(&engine, guest, limits.clone());
+            let failure = get(&application, "/?60000").await.err().unwrap();
+            assert!(matches!(failure, Failure::Timeout(_)), "{failure}");
+            assert_eq!(failure.answer().status, 504);
+            assert_eq!(application.active(), 0);
+        }
+    });
+}
+
+#[test]
+fn a_request_waits_for_a_free_instance_and_not_for_ever() {
+    run(async {
+        let engine = engine(1);
+        let sleep = application(&engine, "sleep", Limits::default());
+        let long = tokio::spawn({
+            let sleep = sleep.clone();
+            async move { get(&sleep, "/?60000").await.map(drop) }
+        });
+        until("starting to sleep", || sleep.active() == 1).await;
+        let failure = get(&sleep, "/?0").await.err().unwrap();
+        assert!(matches!(failure, Failure::Busy), "{failure}");
+        long.abort();
+        assert!(long.await.is_err());
+        assert_eq!(get(&sleep, "/?0").await.unwrap().status(), 200);
+    });
+}
+
+#[test]
+fn an_unread_response_holds_no_instance_back_once_its_guest_has_ended() {
+    run(async {
+        let application = application(&engine(1), "hello", Limits::default());
+        let unread = get(&application, "/").await.unwrap();
+        assert_eq!(get(&application, "/").await.unwrap().status(), 200);
+        drop(unread);
+    });
+}
+
+#[test]
+fn work_behind_the_response_goes_on_for_as_long_as_it_may() {
+    run(async {
+        let limits = Limits {
+            after_response: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        let engine = engine(4);
+        let application = application(&engine, "work_after", limits);
+        let response = get(&application, "/?60000").await.unwrap();
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "done\n"
+        );
+        assert_eq!(application.active(), 1);
+        until("the end of the work", || application.active() == 0).await;
+        tokio::time::timeout(Duration::from_secs(1), engine.idle())
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_trap_behind_the_whole_body_takes_nothing_back() {
+    run(async {
+        let application = application(&engine(4), "trap_after_headers", Limits::default());
+        for target in ["/?0&finished", "/?50&finished"] {
+            let response = get(&application, target).await.unwrap();
+            assert_eq!(
+                response.into_body().collect().await.unwrap().to_bytes(),
+                "partial"
+            );
+        }
+    });
+}
+
+#[test]
+fn bodies_that_are_not_whole_end_in_an_error_or_are_never_begun() {
+    run(async {
+        let engine = engine(4);
+        for (guest, target, cut_off) in [
+            ("trap_after_headers", "/?50", CutOff::Failed),
+            ("short_length", "/?finish&50", CutOff::Dropped),
+            ("short_length", "/?drop&50", CutOff::Dropped),
+            ("short_length", "/?none&50", CutOff::Dropped),
+            ("long_length", "/?50", CutOff::TooLong),
+            ("unfinished", "/?leak&50", CutOff::Unfinished),
+            ("unfinished", "/?drop&50", CutOff::Dropped),
+        ] {
+            let application = application(&engine, guest, Limits::default());
+            let late = get(&application, target).await.unwrap();
+            let error = late.into_body().collect().await.err();
+            assert_eq!(error, Some(cut_off), "{guest}{target}");
+            // Without a wait in between, nothing has been sent when the failure shows.
+            let failure = get(&application, &target.replace("50", "0")).await.err();
+            let status = failure.map(|failure| failure.answer().status.as_u16());
+            assert_eq!(status, Some(500), "{guest}{target} at once");
+            assert_eq!(application.active(), 0);
+        }
+    });
+}
+
+#[test]
+fn all_guests_together_stay_within_the_memory_of_the_engine() {
+    run(async {
+        let options = Options {
+            instances: 8,
+            memory: 32 << 20,
+        };
+        let engine = Engine::new(&options).unwrap();
+        let bomb = application(&engine, "memory_bomb", Limits::default());
+        let hello = application(&engine, "hello", Limits::default());
+        for _ in 0..3 {
+            let failure = get(&bomb, "/").await.err().unwrap();
+            assert!(matches!(failure, Failure::Trap(_)), "{failure}");
+            assert_eq!(get(&hello, "/").await.unwrap().status(), 200);
+        }
+    });
+}
+
+#[test]
+fn cancelled_instances_are_all_destroyed() {
+    run(async {
+        let engine = engine(32);
+        let application = application(&engine, "sleep", Limits::default());
+        for _ in 0..200 {
+            let request = get(&application, "/?10000");
+            assert!(
+                tokio::time::timeout(Duration::from_millis(1), request)
+                    .await
+                    .is_err()
+            );
+        }
+        assert_eq!(application.active(), 0);
+        tokio::time::timeout(Duration::from_secs(1), engine.idle())
+            .await
+            .unwrap();
+    });
+}
