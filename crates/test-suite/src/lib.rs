@@ -1,0 +1,45 @@
+//! What any front end of the engine must do over HTTP, as black-box cases.
+//!
+//! ```text
+//!   FrontEnd (how to start one) ─▶ Running (addresses, pid, log, control API)
+//!                                     ▲
+//!   http_suite!(front end) ─▶ case ───┤ Client: raw bytes over a socket, every wait bounded
+//!                                     └ Http2: hyper's client, with prior knowledge
+//! ```
+//!
+//! A case is a function over a [`FrontEnd`]; [`http_suite!`] makes a test of each. What only one
+//! front end does is tested in that one's own crate, with the same [`Running`] and [`Client`].
+//!
+//! Waits are for conditions, and each has a deadline, so that no test hangs; a test that fails
+//! prints its server's log.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod client;
+pub mod configuration;
+mod control;
+mod curl;
+mod front_end;
+pub mod http2;
+mod memory;
+mod ports;
+mod response;
+mod running;
+mod suite;
+mod wait;
+
+pub mod cases;
+
+pub use client::{Client, NoAnswer, Socket};
+pub use curl::{curl, has_curl};
+pub use front_end::FrontEnd;
+pub use memory::Watch;
+pub use ports::free_address;
+pub use response::{End, Head, Response};
+pub use running::Running;
+pub use wait::{DEADLINE, LONG, until, within};

@@ -1,0 +1,164 @@
+/// The first part of a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// As in `HTTP/1.1`.
+    pub version: String,
+    /// The code.
+    pub status: u16,
+    /// Names in lower case with their values, in the order received.
+    pub fields: Vec<(String, String)>,
+}
+
+/// A response, as far as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The first part.
+    pub head: Head,
+    /// The content, without its framing.
+    pub body: Vec<u8>,
+    /// The fields behind a chunked body.
+    pub trailers: Vec<(String, String)>,
+    /// Whether this is all.
+    pub end: End,
+    /// Every byte of it, as it came.
+    pub raw: Vec<u8>,
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Whole, by its own framing; without any, by an orderly end of the connection.
+    Complete,
+    /// The connection ended in order before the response did.
+    CutOff,
+    /// The connection was reset before the response ended.
+    Reset,
+}
+
+/// How the content of a response is framed (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    None,
+    Length(usize),
+    Chunked,
+    UntilClose,
+}
+
+impl Head {
+    /// Reads a head, without the empty line at its end.
+    ///
+    /// # Panics
+    ///
+    /// When it breaks HTTP's rules.
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        let text = std::str::from_utf8(text).expect("the head is no UTF-8");
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().unwrap_or_default();
+        let [version, status, _reason] = *status_line.splitn(3, ' ').collect::<Vec<_>>() else {
+            panic!("no status line: {status_line:?}");
+        };
+        assert!(version.starts_with("HTTP/1."), "{status_line:?}");
+        assert_eq!(status.len(), 3, "{status_line:?}");
+        Self {
+            version: version.to_owned(),
+            status: status.parse().expect("the status is no number"),
+            fields: lines.map(field).collect(),
+        }
+    }
+
+    /// The value of a field.
+    ///
+    /// # Panics
+    ///
+    /// When there are several.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|(field, _)| field == name);
+        let value = values.next();
+        assert!(values.next().is_none(), "several {name}: {:?}", self.fields);
+        value.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn framing(&self, method: &str) -> Framing {
+        let without_body =
+            method == "HEAD" || self.status < 200 || matches!(self.status, 204 | 304);
+        let length = self.field("content-length");
+        match self.field("transfer-encoding") {
+            _ if without_body => Framing::None,
+            Some(coding) => {
+                assert_eq!(coding, "chunked");
+                assert_eq!(length, None, "both lengths");
+                Framing::Chunked
+            }
+            None => length.map_or(Framing::UntilClose, |length| {
+                Framing::Length(length.parse().expect("the length is no number"))
+            }),
+        }
+    }
+}
+
+impl Response {
+    /// The content as text.
+    ///
+    /// # Panics
+    ///
+    /// When it is no UTF-8.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is no UTF-8")
+    }
+
+    /// Checks that this is the whole page for `status`, and nothing beyond it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not.
+    #[track_caller]
+    pub fn assert_page(&self, status: u16) {
+        assert_eq!(self.end, End::Complete, "{self:?}");
+        assert_eq!(self.head.status, status, "{self:?}");
+        assert_eq!(self.text(), page(status));
+        for (name, _) in &self.head.fields {
+            let known = [
+                "content-type",
+                "content-length",
+                "server",
+                "date",
+                "connection",
+            ];
+            assert!(known.contains(&name.as_str()), "{name} in {self:?}");
+        }
+    }
+
+    /// Checks that this is a whole response with status 200 and this content.
+    ///
+    /// # Panics
+    ///
+    /// When it is not.
+    #[track_caller]
+    pub fn assert_text(&self, text: &str) {
+        assert_eq!(
+            (self.head.status, self.text(), self.end),
+            (200, text, End::Complete)
+        );
+    }
+}
+
+/// The text of the page for `status`.
+#[must_use]
+pub(crate) fn page(status: u16) -> String {
+    format!("<!DOCTYPE html><title>Error {status}</title><p>Error {status}.\r\n")
+}
+
+/// One field's line.
+pub(crate) fn field(line: &str) -> (String, String) {
+    let Some((name, value)) = line.split_once(':') else {
+        panic!("no field: {line:?}");
+    };
+    assert!(
+        !name.is_empty() && !name.contains([' ', '\t']),
+        "a bad name: {line:?}"
+    );
+    assert!(!line.contains(['\r', '\n', '\0']), "a bad byte: {line:?}");
+    (name.to_ascii_lowercase(), value.trim().to_owned())
+}

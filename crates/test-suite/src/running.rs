@@ -1,0 +1,252 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::{Client, DEADLINE, FrontEnd, LONG, configuration, control, within};
+
+/// A server that runs, until this is dropped. If the test fails, its log is printed.
+pub struct Running {
+    child: Child,
+    directory: TempDir,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+impl Running {
+    /// Starts a server with a configuration in which each `{name}` becomes a free address.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not start, or refuses the configuration.
+    #[must_use]
+    pub fn start(front: &impl FrontEnd, configuration: &str) -> Self {
+        let mut running = Self::idle(front);
+        let (status, answer) = running.put("/config", configuration);
+        assert_eq!(status, 200, "{answer}");
+        running
+    }
+
+    /// Starts a server that serves these guests, each as the application of its name, on the
+    /// address of its name.
+    #[must_use]
+    pub fn guests(front: &impl FrontEnd, names: &[&str]) -> Self {
+        Self::start(front, &configuration::guests(names))
+    }
+
+    /// Starts a server without a configuration.
+    #[must_use]
+    pub fn idle(front: &impl FrontEnd) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let command = front.command(directory.path());
+        Self::launch(command, directory)
+    }
+
+    /// Runs `command` as the server that has its files in `directory`.
+    ///
+    /// # Panics
+    ///
+    /// When its control API does not answer.
+    #[must_use]
+    pub fn launch(command: Command, directory: TempDir) -> Self {
+        let child = spawn(command, directory.path());
+        let mut running = Self {
+            child,
+            directory,
+            addresses: BTreeMap::new(),
+        };
+        running.wait_until_ready();
+        running
+    }
+
+    /// Starts the server again, after it has ended, in the same folder.
+    pub fn start_again(&mut self, front: &impl FrontEnd) {
+        self.child = spawn(front.command(self.directory.path()), self.directory.path());
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let socket = self.control_socket();
+        within(LONG, "the control API answers", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server has ended: {status}\n{}", self.errors());
+            }
+            UnixStream::connect(&socket).ok()
+        });
+    }
+
+    /// The address that `{name}` became.
+    ///
+    /// # Panics
+    ///
+    /// When no configuration had this name.
+    #[must_use]
+    pub fn address(&self, name: &str) -> SocketAddr {
+        match self.addresses.get(name) {
+            Some(address) => *address,
+            None => panic!("no configuration has the address {{{name}}}"),
+        }
+    }
+
+    /// A connection to the address that `{name}` became.
+    #[must_use]
+    pub fn connect(&self, name: &str) -> Client {
+        Client::connect(self.address(name))
+    }
+
+    /// The text with the addresses filled in; names that are new get new ones.
+    #[must_use]
+    pub fn fill_in(&mut self, text: &str) -> String {
+        configuration::fill_in(text, &mut self.addresses)
+    }
+
+    /// Asks the control API to put `json`, with the addresses filled in, at `path`.
+    #[must_use]
+    pub fn put(&mut self, path: &str, json: &str) -> (u16, String) {
+        let json = self.fill_in(json);
+        self.control("PUT", path, &json)
+    }
+
+    /// What the control API answers at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> String {
+        self.control("GET", path, "").1.trim_end().to_owned()
+    }
+
+    /// Any request to the control API.
+    #[must_use]
+    pub fn control(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        control::request(&self.control_socket(), method, path, body)
+    }
+
+    /// The requests in progress of an application, by `/status`.
+    #[must_use]
+    pub fn active(&self, application: &str) -> String {
+        self.get(&format!(
+            "/status/applications/{application}/requests/active"
+        ))
+    }
+
+    /// The control socket's file.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    /// The folder with all that the server writes.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        read(&self.directory.path().join("unit.log"))
+    }
+
+    /// The lines of the log so far that have `needle`.
+    #[must_use]
+    pub fn log_lines(&self, needle: &str) -> Vec<String> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(needle));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Waits for a line of the log that has `needle`.
+    #[track_caller]
+    pub fn wait_for_log(&self, needle: &str) -> String {
+        within(DEADLINE, &format!("the log has {needle:?}"), || {
+            self.log_lines(needle).into_iter().next()
+        })
+    }
+
+    /// What the server has written to its standard error.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        read(&self.directory.path().join("stderr"))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill(pid(&self.child), signal).unwrap();
+    }
+
+    /// Waits until the process has ended.
+    #[track_caller]
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        within(limit, "the server ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Whether the process still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks the server to end, and waits for it.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait(DEADLINE)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // If it has ended already, all the better.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log ---\n{}", shortened(&self.log()));
+            eprintln!("--- its errors ---\n{}", shortened(&self.errors()));
+        }
+    }
+}
+
+fn spawn(mut command: Command, directory: &Path) -> Child {
+    let errors = File::create(directory.join("stderr")).unwrap();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors)
+        .spawn()
+        .unwrap()
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+fn read(path: &Path) -> String {
+    // A file that is not there yet has nothing in it.
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The end of a log, for reading by a person.
+fn shortened(log: &str) -> String {
+    const LINES: usize = 100;
+    const CHARACTERS: usize = 400;
+    let lines: Vec<&str> = log.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    let cut = last
+        .iter()
+        .map(|line| line.chars().take(CHARACTERS).collect::<String>());
+    cut.collect::<Vec<_>>().join("\n")
+}
