@@ -1,5 +1,7 @@
 //! What becomes of an instance, seen from the engine's own interface: no sockets, no HTTP parser.
 
+#![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -25,7 +25,12 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
     let Checked { config, warnings } = match Config::check(&tree) {
         Ok(checked) => checked,
         Err(error) => {
-            eprintln!("{name}: {error}");
+            let place = config::locate(&text, &error.path);
+            let place = place.map_or_else(String::new, |place| format!("{place}: "));
+            let hint = error
+                .suggestion
+                .map_or_else(String::new, |word| format!(" Did you mean \"{word}\"?"));
+            eprintln!("{name}: {place}{error}{hint}");
             return Ok(ExitCode::FAILURE);
         }
     };

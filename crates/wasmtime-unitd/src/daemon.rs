@@ -85,8 +85,9 @@ fn connections() -> usize {
     }
 }
 
-/// The server that listens nowhere yet, with an engine behind it.
-pub(crate) fn build() -> Result<Runtime> {
+/// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
+/// serves.
+pub(crate) fn build(identity: Option<Identity>) -> Result<Runtime> {
     let engine = Engine::new(&engine::Options::default())?;
     let name = HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")));
     let server = Server::new(server::Options {
@@ -94,7 +95,7 @@ pub(crate) fn build() -> Result<Runtime> {
         timeouts: Timeouts::default(),
         connections: connections(),
     });
-    Ok(Runtime::new(engine, server))
+    Ok(Runtime::new(engine, server, identity))
 }
 
 async fn serve(
@@ -107,12 +108,10 @@ async fn serve(
 ) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     reopen_on_signal(log)?;
-    let control = Control::new(build()?, state);
+    let control = Control::new(build(identity)?, state);
     restore(&control).await?;
-    // Only now: the listeners of the kept configuration may need root's ports.
-    if let Some(identity) = identity {
-        identity.assume()?;
-    }
+    // Where nothing was kept, nothing has been put in force yet.
+    control.runtime().assume_identity()?;
 
     if let ControlAddress::Tcp(_) = arguments.control {
         tracing::warn!(

@@ -10,6 +10,8 @@ use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, 
 use engine::{Application, Component, Engine, Settings};
 use server::{Listen, Plan, Server, Target};
 
+use crate::privileges::Identity;
+
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
 const BACKLOG: u32 = 511;
 
@@ -24,6 +26,8 @@ struct Inner {
     /// While what was kept over a restart is put in force: one application that does not load must
     /// not keep the others from being served.
     lenient: AtomicBool,
+    /// The user to become before the first request is served.
+    identity: Mutex<Option<Identity>>,
 }
 
 /// What is in force.
@@ -48,13 +52,25 @@ pub(crate) struct Prepared {
 }
 
 impl Runtime {
-    pub(crate) fn new(engine: Engine, server: Server) -> Self {
+    pub(crate) fn new(engine: Engine, server: Server, identity: Option<Identity>) -> Self {
         Self(Arc::new(Inner {
             engine,
             server,
             current: Mutex::default(),
             lenient: AtomicBool::new(false),
+            identity: Mutex::new(identity),
         }))
+    }
+
+    /// Becomes the user that the server is to run as, unless that has happened.
+    pub(crate) fn assume_identity(&self) -> anyhow::Result<()> {
+        let identity = self
+            .0
+            .identity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        identity.map_or(Ok(()), |identity| identity.assume())
     }
 
     /// Whether what cannot be served is left out, with an error in the log, or refuses the whole.
@@ -179,6 +195,11 @@ impl Runtime {
     }
 
     fn put_in_force(&self, Prepared { plan, state }: Prepared) {
+        // After the sockets are bound, which may take root, and before anyone is served.
+        if let Err(error) = self.assume_identity() {
+            tracing::error!("the server does not go on as root: {error:#}");
+            std::process::exit(1);
+        }
         self.0.server.commit(plan);
         *self
             .0

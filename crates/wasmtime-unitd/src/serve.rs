@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
     };
     daemon::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;
-        let runtime = daemon::build()?;
+        let runtime = daemon::build(None)?;
         let prepared = runtime
             .prepare(&config)
             .await
