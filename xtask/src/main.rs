@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the recipes that people and CI run, set-up included.
 
 mod demo;
+mod docs;
 mod test;
 mod toolchain;
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::{cargo, root, toolchain};
+use crate::{cargo, docs, root, toolchain};
 
 /// Packages that build only for WebAssembly.
 const GUESTS: [&str; 2] = ["example", "guests"];

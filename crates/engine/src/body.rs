@@ -37,6 +37,8 @@ struct Live {
     progress: Progress,
     /// Of an announced `content-length`, what has not been delivered yet.
     remaining: Option<u64>,
+    /// Nobody is to see this body, so that it does not matter how it ends.
+    discarded: bool,
 }
 
 #[expect(
@@ -75,6 +77,7 @@ impl Body {
             outgoing,
             progress: Progress::Running(run),
             remaining: length,
+            discarded: false,
         })))
     }
 
@@ -122,7 +125,10 @@ impl Body {
 
     /// Lets the guest write a body that nobody is to see, as after `HEAD`.
     pub(crate) fn discard(mut self) {
-        let State::Live(live) = &self.0 else { return };
+        let State::Live(live) = &mut self.0 else {
+            return;
+        };
+        live.discarded = true;
         let Progress::Running(run) = &live.progress else {
             return;
         };
@@ -235,6 +241,10 @@ impl Live {
 
     /// The body is cut off; the log gets the reason, and a guest at work is cancelled.
     fn cut(&mut self, cut_off: CutOff) -> CutOff {
+        if self.discarded {
+            self.end();
+            return cut_off;
+        }
         let (request, reason) = match self.take() {
             Progress::Ended(
                 request,

@@ -11,7 +11,7 @@ use engine::{
     Application, Body, Component, CutOff, Engine, Failure, Limits, Options, RequestBodyError,
     RequestId, Settings,
 };
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
 
 type RequestBody = UnsyncBoxBody<Bytes, RequestBodyError>;
@@ -233,6 +233,31 @@ fn bodies_that_are_not_whole_end_in_an_error_or_are_never_begun() {
             let status = failure.map(|failure| failure.answer().status.as_u16());
             assert_eq!(status, Some(500), "{guest}{target} at once");
             assert_eq!(application.active(), 0);
+        }
+    });
+}
+
+#[test]
+fn a_head_request_lets_the_guest_finish_whatever_becomes_of_its_body() {
+    run(async {
+        let engine = engine(4);
+        for (guest, target) in [
+            ("download", "/?1000000"),
+            ("short_length", "/?finish&20"),
+            ("unfinished", "/?drop&20"),
+            ("work_after", "/?20"),
+        ] {
+            let application = application(&engine, guest, Limits::default());
+            let mut request = request(target);
+            *request.method_mut() = Method::HEAD;
+            let response = application
+                .handle(RequestId::next(), request)
+                .await
+                .unwrap();
+            assert_eq!(response.status(), 200);
+            assert!(http_body::Body::is_end_stream(response.body()));
+            drop(response);
+            until("the end of the guest", || application.active() == 0).await;
         }
     });
 }
