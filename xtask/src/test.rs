@@ -38,6 +38,9 @@ pub(crate) fn run() -> Result<()> {
         documentation.env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
 
+    println!("\nxtask: paths in the documentation");
+    docs::check()?;
+
     println!(
         "\nxtask: all passed in {} seconds",
         started.elapsed().as_secs()
