@@ -1,3 +1,5 @@
+//! A client of HTTP/2.
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::DEADLINE;
 
@@ -122,6 +125,14 @@ impl Http2 {
     #[track_caller]
     pub fn read(&mut self, response: Response<Incoming>) -> Answer {
         self.wait(read(response))
+    }
+
+    /// Runs the future beside others.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(future)
     }
 
     /// What sends requests on this connection, for several at a time.

@@ -23,6 +23,12 @@ impl Watch {
         }
     }
 
+    /// How far it is now above its start, in bytes.
+    #[must_use]
+    pub fn now_above(&self) -> u64 {
+        status(self.pid, "VmRSS:").saturating_sub(self.before)
+    }
+
     /// Checks that the process never had more than `limit` bytes beyond its start.
     ///
     /// # Panics

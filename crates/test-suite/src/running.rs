@@ -241,8 +241,8 @@ fn read(path: &Path) -> String {
 
 /// The end of a log, for reading by a person.
 fn shortened(log: &str) -> String {
-    const LINES: usize = 100;
-    const CHARACTERS: usize = 400;
+    const LINES: usize = 60;
+    const CHARACTERS: usize = 250;
     let lines: Vec<&str> = log.lines().collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     let cut = last

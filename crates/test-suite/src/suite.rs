@@ -11,7 +11,101 @@ macro_rules! http_suite {
         }
         $crate::http_suite! { @area $front, failures:
             a_trap_before_the_response_is_a_500,
-            no_response_is_a_500,
+            a_return_without_a_response_is_a_500,
+            an_exit_before_the_response_is_a_500,
+            an_exit_after_the_response_takes_nothing_back,
+            an_error_code_about_what_the_guest_met_is_a_502,
+            an_error_code_about_the_guest_itself_is_a_500,
+            an_informational_status_is_a_500,
+            a_trap_after_the_head_cuts_the_body_off,
+            a_trap_after_the_head_cuts_a_body_with_a_length_off,
+            a_failure_around_the_head_is_a_500_or_cut_off,
+            a_trap_after_the_whole_body_takes_nothing_back,
+            a_body_that_is_left_unfinished_is_cut_off,
+            a_body_that_is_dropped_is_cut_off,
+            a_body_shorter_than_its_length_is_cut_off,
+            a_head_request_to_a_guest_that_fails_has_no_body,
+            a_body_shorter_than_its_length_from_the_start_is_a_500,
+            no_client_learns_why_a_guest_failed,
+            a_guest_that_fails_is_gone_at_once,
+            an_endless_loop_before_the_response_is_a_504,
+        }
+        $crate::http_suite! { @area $front, cancellation:
+            a_client_that_leaves_before_its_answer_cancels_the_instance,
+            a_client_that_leaves_a_guest_in_an_endless_loop_cancels_it,
+            a_client_that_leaves_within_the_response_cancels_the_instance,
+            a_client_that_leaves_within_its_request_ends_the_instance,
+            a_stream_that_is_reset_cancels_its_instance_alone,
+            a_connection_that_ends_cancels_all_of_its_streams,
+        }
+        $crate::http_suite! { @area $front, isolation:
+            each_request_has_a_new_instance,
+            no_failure_disturbs_other_requests_or_the_process,
+            a_failing_stream_leaves_the_others_of_its_connection_alone,
+            guests_in_endless_loops_hold_no_other_request_up,
+            a_guest_that_takes_memory_without_end_is_stopped_and_gives_it_back,
+            endless_recursion_is_a_500_and_nothing_more,
+            requests_at_the_same_time_do_not_mix,
+        }
+        $crate::http_suite! { @area $front, streaming:
+            a_guest_answers_before_the_body_has_come,
+            pieces_go_to_and_fro_while_the_request_lasts,
+            pieces_go_to_and_fro_over_http2,
+            trailers_pass_both_ways,
+            trailers_pass_both_ways_over_http2,
+            a_download_has_every_byte_in_its_place,
+            an_upload_comes_back_with_every_byte_in_its_place,
+            a_gibibyte_up_costs_little_memory,
+            a_gibibyte_down_costs_little_memory,
+            a_client_that_reads_slowly_holds_the_guest_back,
+            a_guest_that_reads_slowly_holds_the_client_back,
+            many_streams_share_one_connection,
+            work_goes_on_after_the_response_is_whole,
+            work_goes_on_after_the_client_has_left_with_its_response,
+            a_body_that_a_guest_leaves_unread_harms_nobody,
+        }
+        $crate::http_suite! { @area $front, http1:
+            a_guest_sees_the_request_as_it_was_sent,
+            a_method_may_be_anything,
+            an_absolute_target_names_the_host,
+            a_request_may_come_byte_by_byte,
+            requests_may_be_pipelined,
+            a_connection_survives_errors,
+            a_client_can_ask_for_the_connections_end,
+            http_1_0_ends_with_the_connection,
+            http_1_0_may_keep_the_connection,
+            a_client_that_expects_it_is_told_to_continue,
+            a_guest_that_needs_no_body_does_not_ask_for_it,
+            a_head_request_gets_the_head_alone,
+            a_status_without_content_has_none,
+            a_response_has_a_date_and_a_server,
+            a_broken_body_is_a_400_whatever_the_guest_makes_of_it,
+        }
+        $crate::http_suite! { @area $front, http2:
+            http2_is_spoken_where_a_client_begins_with_it,
+            a_guest_sees_the_same_over_http2,
+            a_head_request_over_http2_gets_the_head_alone,
+            a_status_without_content_has_none_over_http2,
+            a_guest_that_leaves_the_body_unread_harms_no_other_stream,
+            too_many_fields_refuse_the_stream_alone,
+            curl_speaks_http2_with_us,
+        }
+        $crate::http_suite! { @area $front, logs:
+            a_guests_lines_arrive_in_the_log_one_by_one,
+            a_guest_cannot_forge_or_colour_lines,
+            a_line_without_end_is_continued_on_the_next,
+            requests_at_the_same_time_have_ids_of_their_own,
+        }
+        $crate::http_suite! { @area $front, capabilities:
+            the_environment_is_the_configured_one_and_nothing_else,
+            without_a_configured_environment_there_is_none,
+            there_are_no_files_no_sockets_and_no_other_servers,
+            fields_of_the_connection_are_not_the_guests_to_set,
+        }
+        $crate::http_suite! { @area $front, limits:
+            a_response_that_does_not_start_in_time_is_a_504,
+            a_response_that_has_started_may_take_its_time,
+            each_application_has_its_own_limits,
         }
     };
     (@area $front:expr, $area:ident: $($case:ident,)*) => {
@@ -26,4 +120,52 @@ macro_rules! http_suite {
             )*
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// The text of each file of the cases.
+    fn cases() -> Vec<(String, String)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cases");
+        fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let area = path.file_stem().unwrap().to_string_lossy().into_owned();
+                (area, fs::read_to_string(path).unwrap())
+            })
+            .filter(|(area, _)| area != "mod")
+            .collect()
+    }
+
+    #[test]
+    fn every_guest_is_named_by_a_case() {
+        let cases: String = cases().into_iter().map(|(_, text)| text).collect();
+        for guest in test_components::guests() {
+            assert!(
+                cases.contains(&format!("\"{guest}\"")),
+                "no case has the guest {guest}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_case_is_in_the_list() {
+        let list = include_str!("suite.rs");
+        for (area, text) in cases() {
+            let start = format!("@area $front, {area}:");
+            let listed = list.split_once(&start).map(|(_, rest)| rest);
+            let listed = listed
+                .and_then(|rest| rest.split('}').next())
+                .unwrap_or_default();
+            let names = text.lines().filter_map(|line| line.strip_prefix("pub fn "));
+            for name in names.filter_map(|name| name.split('(').next()) {
+                let is_listed = listed.lines().any(|line| line.trim() == format!("{name},"));
+                assert!(is_listed, "{area}::{name} is in no list");
+            }
+        }
+    }
 }

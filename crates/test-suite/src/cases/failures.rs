@@ -1,13 +1,347 @@
-//! What a client gets when things go wrong, row by row.
+//! What a client gets when things go wrong, row by row of the table.
+//!
+//! A failure before the response's head is out is an error page. One after it cuts the message
+//! off, so that no client takes it for a whole one.
 
-use crate::{FrontEnd, Running};
+use std::collections::BTreeMap;
+
+use crate::http2::{Http2, empty, request};
+use crate::{End, FrontEnd, Running, configuration};
+
+/// What the guests say in their panics, and no client may read.
+const SECRET: &str = "a secret of the guest";
+
+/// The guest fails before its head is out: every version of HTTP gets the page, and nothing else.
+fn assert_page(server: &Running, guest: &str, target: &str, status: u16) {
+    let before = failures(server, guest).len();
+
+    let mut client = server.connect(guest);
+    // Twice on one connection: a failed guest is no reason to close it.
+    for _ in 0..2 {
+        let response = client.get(target);
+        response.assert_page(status);
+        assert_eq!(response.head.field("content-type"), Some("text/html"));
+    }
+
+    let mut client = server.connect(guest);
+    client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+    client.response().assert_page(status);
+    client.closed();
+
+    let mut http2 = Http2::connect(server.address(guest));
+    let page = format!("<!DOCTYPE html><title>Error {status}</title><p>Error {status}.\r\n");
+    assert_eq!(http2.get(target).summary(), (status, page, true));
+
+    let lines = failures(server, guest).split_off(before);
+    assert_eq!(lines.len(), 4, "one for each request: {lines:#?}");
+    for line in lines {
+        assert_names_the_request(&line);
+    }
+}
+
+/// The guest fails after its head is out: every version of HTTP tells that the body, as far as it
+/// came, is not whole.
+fn assert_cut_off(server: &Running, guest: &str, target: &str, body: &str) {
+    let before = failures(server, guest).len();
+
+    let mut client = server.connect(guest);
+    let response = client.get(target);
+    assert_eq!((response.head.status, response.text()), (200, body));
+    assert_ne!(response.end, End::Complete, "{response:?}");
+    let has_length = response.head.field("content-length").is_some();
+
+    let mut client = server.connect(guest);
+    client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+    let response = client.response();
+    assert_eq!((response.head.status, response.text()), (200, body));
+    if has_length {
+        assert_ne!(response.end, End::Complete, "{response:?}");
+    } else {
+        // An orderly close would be the end of a whole body.
+        assert_eq!(response.end, End::Reset, "{response:?}");
+    }
+
+    let mut http2 = Http2::connect(server.address(guest));
+    assert_eq!(http2.get(target).summary(), (200, body.to_owned(), false));
+    // Only the stream was reset.
+    assert_eq!(http2.get(target).summary(), (200, body.to_owned(), false));
+
+    let lines = failures(server, guest).split_off(before);
+    assert_eq!(lines.len(), 4, "one for each request: {lines:#?}");
+    for line in lines {
+        assert!(line.contains("cut off"), "{line}");
+        assert_names_the_request(&line);
+    }
+}
+
+/// What the log's lines about requests of an application have.
+fn of(application: &str) -> String {
+    format!("application \"{application}\" request ")
+}
+
+/// The log's lines about what became of requests, without what the guest itself wrote.
+fn failures(server: &Running, application: &str) -> Vec<String> {
+    let mut lines = server.log_lines(&of(application));
+    lines.retain(|line| !line.contains("[info]"));
+    lines
+}
+
+#[track_caller]
+fn assert_names_the_request(line: &str) {
+    let (_, id) = line.split_once("request ").unwrap();
+    let id = id.split(' ').next().unwrap_or_default();
+    assert!(
+        id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{line}"
+    );
+}
 
 pub fn a_trap_before_the_response_is_a_500(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap"]);
-    server.connect("trap").get("/").assert_page(500);
+    assert_page(&server, "trap", "/", 500);
+    assert!(
+        server.log().contains("the guest trapped"),
+        "{}",
+        server.log()
+    );
 }
 
-pub fn no_response_is_a_500(front: &impl FrontEnd) {
+pub fn a_return_without_a_response_is_a_500(front: &impl FrontEnd) {
     let server = Running::guests(front, &["no_response"]);
-    server.connect("no_response").get("/").assert_page(500);
+    assert_page(&server, "no_response", "/", 500);
+}
+
+pub fn an_exit_before_the_response_is_a_500(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["exit"]);
+    assert_page(&server, "exit", "/?before", 500);
+}
+
+pub fn an_exit_after_the_response_takes_nothing_back(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["exit"]);
+    let mut client = server.connect("exit");
+    client.get("/?after").assert_text("answered\n");
+    client.get("/?after").assert_text("answered\n");
+}
+
+pub fn an_error_code_about_what_the_guest_met_is_a_502(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["error_code"]);
+    let mut client = server.connect("error_code");
+    for code in [
+        "dns-timeout",
+        "dns-error",
+        "destination-not-found",
+        "destination-unavailable",
+        "destination-ip-prohibited",
+        "destination-ip-unroutable",
+        "connection-refused",
+        "connection-terminated",
+        "connection-timeout",
+        "connection-read-timeout",
+        "connection-write-timeout",
+        "connection-limit-reached",
+        "tls-protocol-error",
+        "tls-certificate-error",
+        "tls-alert-received",
+        "http-response-incomplete",
+        "http-response-header-section-size",
+        "http-response-header-size",
+        "http-response-body-size",
+        "http-response-trailer-section-size",
+        "http-response-trailer-size",
+        "http-response-transfer-coding",
+        "http-response-content-coding",
+        "http-response-timeout",
+        "http-upgrade-failed",
+        "http-protocol-error",
+    ] {
+        let response = client.get(&format!("/?{code}"));
+        assert_eq!(response.head.status, 502, "{code}");
+        response.assert_page(502);
+    }
+    assert_page(&server, "error_code", "/?connection-refused", 502);
+}
+
+pub fn an_error_code_about_the_guest_itself_is_a_500(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["error_code"]);
+    let mut client = server.connect("error_code");
+    for code in [
+        "http-request-denied",
+        "http-request-length-required",
+        "http-request-body-size",
+        "http-request-method-invalid",
+        "http-request-uri-invalid",
+        "http-request-uri-too-long",
+        "http-request-header-section-size",
+        "http-request-header-size",
+        "http-request-trailer-section-size",
+        "http-request-trailer-size",
+        "loop-detected",
+        "configuration-error",
+        "internal-error",
+    ] {
+        let response = client.get(&format!("/?{code}"));
+        assert_eq!(response.head.status, 500, "{code}");
+        response.assert_page(500);
+    }
+    assert_page(&server, "error_code", "/?internal-error", 500);
+}
+
+pub fn an_informational_status_is_a_500(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["status"]);
+    for target in ["/?100", "/?101", "/?103", "/?103&body"] {
+        assert_page(&server, "status", target, 500);
+    }
+}
+
+pub fn a_trap_after_the_head_cuts_the_body_off(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["trap_after_headers"]);
+    assert_cut_off(&server, "trap_after_headers", "/?100", "partial");
+}
+
+pub fn a_trap_after_the_head_cuts_a_body_with_a_length_off(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["trap_after_headers"]);
+    let target = "/?100&length=100";
+    assert_cut_off(&server, "trap_after_headers", target, "partial");
+}
+
+pub fn a_failure_around_the_head_is_a_500_or_cut_off(front: &impl FrontEnd) {
+    let guests = ["trap_after_headers", "short_length", "long_length"];
+    let server = Running::guests(front, &guests);
+    for (guest, target) in [
+        ("trap_after_headers", "/"),
+        ("trap_after_headers", "/?1"),
+        ("trap_after_headers", "/?length=100"),
+        ("short_length", "/?none&100"),
+        ("short_length", "/?drop&1"),
+        ("long_length", "/"),
+        ("long_length", "/?100"),
+    ] {
+        let response = server.connect(guest).get(target);
+        // Whether the head was out is for the server to know.
+        if response.head.status == 200 {
+            assert_ne!(response.end, End::Complete, "{guest}{target}");
+        } else {
+            response.assert_page(500);
+        }
+        let mut http2 = Http2::connect(server.address(guest));
+        let (status, _, whole) = http2.get(target).summary();
+        assert_eq!(whole, status == 500, "{guest}{target}");
+    }
+}
+
+pub fn a_trap_after_the_whole_body_takes_nothing_back(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["trap_after_headers"]);
+    for target in ["/?finished", "/?100&finished"] {
+        let mut client = server.connect("trap_after_headers");
+        client.get(target).assert_text("partial");
+        client.get(target).assert_text("partial");
+        client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        client.response().assert_text("partial");
+        let mut http2 = Http2::connect(server.address("trap_after_headers"));
+        let whole = (200, "partial".to_owned(), true);
+        assert_eq!(http2.get(target).summary(), whole);
+    }
+    server.wait_for_log(SECRET);
+}
+
+pub fn a_body_that_is_left_unfinished_is_cut_off(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["unfinished"]);
+    assert_cut_off(&server, "unfinished", "/?leak&100", "partial");
+}
+
+pub fn a_body_that_is_dropped_is_cut_off(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["unfinished"]);
+    assert_cut_off(&server, "unfinished", "/?drop&100", "partial");
+}
+
+pub fn a_body_shorter_than_its_length_is_cut_off(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["short_length"]);
+    for end in ["finish", "drop"] {
+        assert_cut_off(&server, "short_length", &format!("/?{end}&100"), "four");
+    }
+}
+
+pub fn a_head_request_to_a_guest_that_fails_has_no_body(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["trap", "error_code"]);
+    for (guest, target, status) in [
+        ("trap", "/", 500),
+        ("error_code", "/?connection-refused", 502),
+    ] {
+        let mut client = server.connect(guest);
+        for _ in 0..2 {
+            client.send(format!("HEAD {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+            assert_eq!(client.response_to("HEAD").head.status, status);
+        }
+    }
+}
+
+pub fn a_body_shorter_than_its_length_from_the_start_is_a_500(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["short_length"]);
+    for end in ["finish", "drop", "none"] {
+        assert_page(&server, "short_length", &format!("/?{end}"), 500);
+    }
+}
+
+pub fn no_client_learns_why_a_guest_failed(front: &impl FrontEnd) {
+    let targets = [
+        ("trap", "/"),
+        ("no_response", "/"),
+        ("error_code", "/?internal-error"),
+        ("trap_after_headers", "/?100"),
+        ("trap_after_headers", "/?100&finished"),
+        ("unfinished", "/?leak&100"),
+        ("exit", "/?before"),
+        ("recurse", "/"),
+    ];
+    let names = BTreeMap::from(targets).into_keys().collect::<Vec<_>>();
+    let server = Running::guests(front, &names);
+    for (guest, target) in targets {
+        let response = server.connect(guest).get(target);
+        let text = String::from_utf8_lossy(&response.raw).to_ascii_lowercase();
+        for word in [
+            "secret",
+            "guest",
+            "trap",
+            "panic",
+            "wasm:",
+            ".rs",
+            "backtrace",
+            "exit",
+            "internal",
+        ] {
+            // Codes have standard names.
+            let text = text.replace("500 internal server error", "");
+            assert!(!text.contains(word), "{word} in {text}");
+        }
+        let line = server.wait_for_log(&of(guest));
+        assert_names_the_request(&line);
+    }
+    assert!(server.log().contains(SECRET));
+}
+
+pub fn a_guest_that_fails_is_gone_at_once(front: &impl FrontEnd) {
+    let guests = ["trap", "trap_after_headers", "unfinished"];
+    let server = Running::guests(front, &guests);
+    for (guest, target) in [
+        ("trap", "/"),
+        ("trap_after_headers", "/?50"),
+        ("unfinished", "/?leak&50"),
+    ] {
+        server.connect(guest).get(target);
+        crate::until("no request is in progress", || server.active(guest) == "0");
+    }
+}
+
+pub fn an_endless_loop_before_the_response_is_a_504(front: &impl FrontEnd) {
+    let configuration = configuration::guests_with(&[("spin", r#""limits": {"timeout": 1}"#)]);
+    let server = Running::start(front, &configuration);
+    let mut http2 = Http2::connect(server.address("spin"));
+    let response = http2
+        .sender()
+        .send_request(request("GET", "/").body(empty()).unwrap());
+    server.connect("spin").get("/").assert_page(504);
+    let response = http2.wait(response).unwrap();
+    assert_eq!(http2.read(response).head.status, 504);
+    assert_names_the_request(&server.wait_for_log(&of("spin")));
+    crate::until("no request is in progress", || server.active("spin") == "0");
 }

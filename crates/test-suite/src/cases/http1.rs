@@ -1,0 +1,208 @@
+//! Messages of HTTP/1 as the guests and the clients see them.
+
+use crate::{End, FrontEnd, Running};
+
+pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["headers"]);
+    let mut client = server.connect("headers");
+    client.send(
+        "PATCH /a%20b/../c?d=e&f HTTP/1.1\r\n\
+         X-First: 1\r\n\
+         Host: Example.COM:8080\r\n\
+         Connection: keep-alive\r\n\
+         TE: trailers\r\n\
+         Keep-Alive: timeout=5\r\n\
+         x-second:   two words  \r\n\
+         Upgrade: h2c\r\n\
+         Proxy-Connection: keep-alive\r\n\
+         Cookie: a=1\r\n\
+         X-FIRST: 2\r\n\
+         Accept: */*\r\n\r\n",
+    );
+    // Fields about the connection are not for the guest; the others keep their order, and those of
+    // one name are together.
+    client.response().assert_text(
+        "PATCH http example.com /a%20b/../c?d=e&f\n\
+         x-first: 1\n\
+         x-first: 2\n\
+         host: Example.COM:8080\n\
+         te: trailers\n\
+         x-second: two words\n\
+         cookie: a=1\n\
+         accept: */*\n",
+    );
+}
+
+pub fn a_method_may_be_anything(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["headers"]);
+    let mut client = server.connect("headers");
+    for method in ["GET", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "m-search"] {
+        client.send(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let response = client.response();
+        response.assert_text(&format!("{method} http a /\nhost: a\n"));
+    }
+}
+
+pub fn an_absolute_target_names_the_host(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["headers"]);
+    let mut client = server.connect("headers");
+    client.send("GET http://one.example:81/x?y HTTP/1.1\r\nhost: two.example\r\n\r\n");
+    client
+        .response()
+        .assert_text("GET http one.example /x?y\nhost: one.example:81\n");
+}
+
+pub fn a_request_may_come_byte_by_byte(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["count"]);
+    let mut client = server.connect("count");
+    let request = "\r\nPOST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+                   3;x=y\r\nabc\r\n02\r\nde\r\n0\r\n\r\n";
+    for byte in request.as_bytes() {
+        client.send([*byte]);
+    }
+    client.response().assert_text("5\n");
+}
+
+pub fn requests_may_be_pipelined(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["headers"]);
+    let mut client = server.connect("headers");
+    client.send(
+        "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n\
+         POST /2 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc\
+         GET /3 HTTP/1.1\r\nhost: a\r\n\r\n",
+    );
+    for start in ["GET http a /1\n", "POST http a /2\n", "GET http a /3\n"] {
+        let response = client.response();
+        assert!(response.text().starts_with(start), "{response:?}");
+    }
+}
+
+pub fn a_connection_survives_errors(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["status"]);
+    let mut client = server.connect("status");
+    for status in [404, 500, 503, 200, 418, 599] {
+        for target in [format!("/?{status}"), format!("/?{status}&body")] {
+            let response = client.get(&target);
+            assert_eq!(
+                (response.head.status, response.end),
+                (status, End::Complete)
+            );
+        }
+    }
+}
+
+pub fn a_client_can_ask_for_the_connections_end(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello"]);
+    let mut client = server.connect("hello");
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let response = client.response();
+    response.assert_text("Hello, world!\n");
+    assert_eq!(response.head.field("connection"), Some("close"));
+    client.closed();
+}
+
+pub fn http_1_0_ends_with_the_connection(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello", "download"]);
+    for (guest, target, body) in [
+        ("hello", "/", &b"Hello, world!\n"[..]),
+        ("download", "/?5", &[0, 1, 2, 3, 4]),
+    ] {
+        let mut client = server.connect(guest);
+        client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        let response = client.response();
+        assert_eq!((&response.body[..], response.end), (body, End::Complete));
+        // HTTP/1.0 knows no chunks.
+        assert_eq!(response.head.field("transfer-encoding"), None);
+        client.closed();
+    }
+}
+
+pub fn http_1_0_may_keep_the_connection(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello"]);
+    let mut client = server.connect("hello");
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+        let response = client.response();
+        response.assert_text("Hello, world!\n");
+        assert_eq!(response.head.field("connection"), Some("keep-alive"));
+    }
+}
+
+pub fn a_client_that_expects_it_is_told_to_continue(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["count"]);
+    let mut client = server.connect("count");
+    for _ in 0..2 {
+        client.send(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n",
+        );
+        assert_eq!(client.head().status, 100);
+        client.send("hello");
+        client.response().assert_text("5\n");
+    }
+}
+
+pub fn a_guest_that_needs_no_body_does_not_ask_for_it(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["early"]);
+    let mut client = server.connect("early");
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n");
+    client.response().assert_text("early\n");
+}
+
+pub fn a_head_request_gets_the_head_alone(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello", "download", "echo", "status"]);
+    for (guest, target) in [
+        ("hello", "/"),
+        ("download", "/?1000"),
+        ("download", "/?1000&length"),
+        // What takes long to write keeps nobody waiting.
+        ("download", "/?100000000000"),
+        ("echo", "/"),
+        ("status", "/?404&body"),
+    ] {
+        let mut client = server.connect(guest);
+        for _ in 0..2 {
+            client.send(format!("HEAD {target} HTTP/1.1\r\nhost: a\r\n\r\n"));
+            let head = client.response_to("HEAD").head;
+            let status = if guest == "status" { 404 } else { 200 };
+            assert_eq!(head.status, status);
+            if guest == "hello" {
+                assert_eq!(head.field("content-length"), Some("14"));
+            }
+        }
+    }
+    let mut client = server.connect("hello");
+    client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(client.response_to("HEAD").head.status, 200);
+    client.get("/").assert_text("Hello, world!\n");
+}
+
+pub fn a_status_without_content_has_none(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["status"]);
+    let mut client = server.connect("status");
+    for target in ["/?204", "/?204&body", "/?304", "/?304&body"] {
+        let response = client.get(target);
+        assert_eq!(response.head.status.to_string(), target[2..5]);
+        assert_eq!(response.head.field("transfer-encoding"), None, "{target}");
+        assert_eq!(response.head.field("content-length"), None, "{target}");
+        // The next response would not be one if a body had been sent.
+        let response = client.get("/?200&body");
+        response.assert_text("body\n");
+    }
+}
+
+pub fn a_response_has_a_date_and_a_server(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello", "trap"]);
+    for guest in ["hello", "trap"] {
+        let head = server.connect(guest).get("/").head;
+        assert!(head.field("date").is_some(), "{head:?}");
+        assert!(head.field("server").is_some(), "{head:?}");
+    }
+}
+
+pub fn a_broken_body_is_a_400_whatever_the_guest_makes_of_it(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["count"]);
+    let mut client = server.connect("count");
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloXX");
+    client.response().assert_page(400);
+    client.closed();
+}

@@ -1,0 +1,90 @@
+//! HTTP/2 with prior knowledge.
+
+use crate::http2::{Http2, empty, full, request};
+use crate::{FrontEnd, Running};
+
+pub fn http2_is_spoken_where_a_client_begins_with_it(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello"]);
+    let mut http2 = Http2::connect(server.address("hello"));
+    for _ in 0..3 {
+        let answer = http2.get("/");
+        assert_eq!(answer.summary(), (200, "Hello, world!\n".to_owned(), true));
+        assert_eq!(answer.head.version, http::Version::HTTP_2);
+        assert_eq!(answer.head.headers["content-length"], "14");
+    }
+    // On the same address.
+    server
+        .connect("hello")
+        .get("/")
+        .assert_text("Hello, world!\n");
+}
+
+pub fn a_guest_sees_the_same_over_http2(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["headers"]);
+    let mut http2 = Http2::connect(server.address("headers"));
+    let request = request("PUT", "/a?b=c")
+        .header("x-one", "1")
+        .header("accept", "*/*");
+    let response = http2.begin(request.body(full("abc")).unwrap());
+    let answer = http2.read(response);
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(text.starts_with("PUT http localhost /a?b=c\n"), "{text}");
+    for line in ["x-one: 1", "accept: */*", "content-length: 3"] {
+        assert!(text.lines().any(|it| it == line), "{line} in {text}");
+    }
+}
+
+pub fn a_head_request_over_http2_gets_the_head_alone(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello"]);
+    let mut http2 = Http2::connect(server.address("hello"));
+    let response = http2.begin(request("HEAD", "/").body(empty()).unwrap());
+    let answer = http2.read(response);
+    assert_eq!(answer.summary(), (200, String::new(), true));
+    assert_eq!(answer.head.headers["content-length"], "14");
+    assert_eq!(http2.get("/").body, b"Hello, world!\n");
+}
+
+pub fn a_status_without_content_has_none_over_http2(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["status"]);
+    let mut http2 = Http2::connect(server.address("status"));
+    for (target, status) in [("/?204&body", 204), ("/?304&body", 304), ("/?204", 204)] {
+        assert_eq!(http2.get(target).summary(), (status, String::new(), true));
+    }
+}
+
+pub fn a_guest_that_leaves_the_body_unread_harms_no_other_stream(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["early"]);
+    let mut http2 = Http2::connect(server.address("early"));
+    for _ in 0..20 {
+        // More than the window of a stream: what is left unread must not fill the connection's.
+        let body = full(vec![b'x'; 200_000]);
+        let response = http2.begin(request("POST", "/").body(body).unwrap());
+        assert_eq!(http2.read(response).body, b"early\n");
+    }
+}
+
+pub fn too_many_fields_refuse_the_stream_alone(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hello"]);
+    let mut http2 = Http2::connect(server.address("hello"));
+    let large = request("GET", "/").header("x-large", "x".repeat(60_000));
+    match http2.try_begin(large.body(empty()).unwrap()) {
+        Ok(response) => assert_eq!(response.status(), 431),
+        Err(error) => assert!(!error.is_closed(), "{error:?}"),
+    }
+    assert_eq!(http2.get("/").body, b"Hello, world!\n");
+}
+
+pub fn curl_speaks_http2_with_us(front: &impl FrontEnd) {
+    if !crate::has_curl() {
+        return;
+    }
+    let server = Running::guests(front, &["count"]);
+    let url = format!("http://{}/", server.address("count"));
+    let output = crate::curl(["--http2-prior-knowledge", "-d", "xyzabcd", &url]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if errors.contains("does not support") {
+        eprintln!("skipped: {errors}");
+        return;
+    }
+    assert_eq!(output.stdout, b"7\n", "{errors}");
+}

@@ -1,0 +1,155 @@
+//! What a guest does touches no other request.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::http2::{Http2, empty, request};
+use crate::{FrontEnd, Running, Watch, configuration, until};
+
+pub fn each_request_has_a_new_instance(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["counter"]);
+    for _ in 0..3 {
+        let mut client = server.connect("counter");
+        for _ in 0..3 {
+            client.get("/").assert_text("1\n");
+        }
+    }
+    let mut http2 = Http2::connect(server.address("counter"));
+    for _ in 0..3 {
+        assert_eq!(http2.get("/").body, b"1\n");
+    }
+}
+
+pub fn no_failure_disturbs_other_requests_or_the_process(front: &impl FrontEnd) {
+    let failing = [
+        ("trap", "/"),
+        ("no_response", "/"),
+        ("exit", "/?before"),
+        ("exit", "/?after"),
+        ("error_code", "/?connection-refused"),
+        ("error_code", "/?internal-error"),
+        ("trap_after_headers", "/?20"),
+        ("trap_after_headers", "/?20&length=100"),
+        ("trap_after_headers", "/?20&finished"),
+        ("unfinished", "/?leak&20"),
+        ("unfinished", "/?drop&20"),
+        ("short_length", "/?finish"),
+        ("short_length", "/?drop&20"),
+        ("long_length", "/?20"),
+        ("recurse", "/"),
+        ("memory_bomb", "/"),
+        ("status", "/?103"),
+    ];
+    let mut names: Vec<&str> = failing.iter().map(|(guest, _)| *guest).collect();
+    names.dedup();
+    names.extend(["echo", "sleep"]);
+    let mut server = Running::guests(front, &names);
+    let pid = server.pid();
+
+    // One request that is talked with all the while, and one that waits.
+    let mut echo = server.connect("echo");
+    echo.send("POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n");
+    assert_eq!(echo.head().status, 200);
+    let mut sleep = server.connect("sleep");
+    sleep.send("GET /?2000 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    until("both are at work", || {
+        server.active("echo") == "1" && server.active("sleep") == "1"
+    });
+
+    for (guest, target) in failing {
+        let mut client = server.connect(guest);
+        client.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+        // What it gets is told elsewhere.
+        let _ = client.try_response();
+        echo.send("5\r\nhello\r\n");
+        assert_eq!(echo.pieces(5), b"hello", "after {guest}{target}");
+    }
+    echo.send("0\r\n\r\n");
+    assert_eq!(echo.rest(), (vec![], vec![], crate::End::Complete));
+    sleep.response().assert_text("slept\n");
+    assert!(server.is_alive());
+    assert_eq!(server.pid(), pid);
+    assert_eq!(server.errors(), "", "nothing but the log is written to");
+}
+
+pub fn a_failing_stream_leaves_the_others_of_its_connection_alone(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["trap_after_headers"]);
+    let mut http2 = Http2::connect(server.address("trap_after_headers"));
+    let long = request("GET", "/?finished&300").body(empty()).unwrap();
+    let long = http2.sender().send_request(long);
+    for _ in 0..3 {
+        assert!(!http2.get("/?20").whole);
+    }
+    let response = http2.wait(long).unwrap();
+    let (status, body, whole) = http2.read(response).summary();
+    assert_eq!((status, body.as_str(), whole), (200, "partial", true));
+}
+
+pub fn guests_in_endless_loops_hold_no_other_request_up(front: &impl FrontEnd) {
+    let spin = ("spin", r#""limits": {"timeout": 60}"#);
+    let server = Running::start(front, &configuration::guests_with(&[spin, ("hello", "")]));
+    // More than there are processors.
+    let count = 2 * thread::available_parallelism().map_or(4, usize::from);
+    let mut spinning: Vec<_> = (0..count).map(|_| server.connect("spin")).collect();
+    for client in &mut spinning {
+        client.send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    }
+    until("all of them spin", || {
+        server.active("spin") == count.to_string()
+    });
+    let started = Instant::now();
+    let mut client = server.connect("hello");
+    for _ in 0..10 {
+        client.get("/").assert_text("Hello, world!\n");
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(5), "10 requests took {took:?}");
+    drop(spinning);
+    until("all of them are cancelled", || server.active("spin") == "0");
+}
+
+pub fn a_guest_that_takes_memory_without_end_is_stopped_and_gives_it_back(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["memory_bomb", "hello"]);
+    server
+        .connect("hello")
+        .get("/")
+        .assert_text("Hello, world!\n");
+    let watch = Watch::start(server.pid());
+    thread::scope(|scope| {
+        let bomb = scope.spawn(|| server.connect("memory_bomb").get("/").assert_page(500));
+        let mut client = server.connect("hello");
+        while !bomb.is_finished() {
+            client.get("/").assert_text("Hello, world!\n");
+        }
+    });
+    // What one instance may have, and some for the host.
+    watch.assert_below((256 + 64) << 20);
+    until("the memory is given back", || watch.now_above() < 64 << 20);
+}
+
+pub fn endless_recursion_is_a_500_and_nothing_more(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["recurse", "hello"]);
+    let mut client = server.connect("recurse");
+    for _ in 0..3 {
+        client.get("/").assert_page(500);
+        server
+            .connect("hello")
+            .get("/")
+            .assert_text("Hello, world!\n");
+    }
+}
+
+pub fn requests_at_the_same_time_do_not_mix(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["echo"]);
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let mut client = server.connect("echo");
+            scope.spawn(move || {
+                for n in 0..20 {
+                    let text = format!("thread {thread}, request {n}; ").repeat(100);
+                    client.post("/", &text).assert_text(&text);
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,70 @@
+//! What guests write to their standard output and error.
+
+use crate::{FrontEnd, Running, until};
+
+pub fn a_guests_lines_arrive_in_the_log_one_by_one(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["log"]);
+    server.connect("log").get("/").assert_text("logged\n");
+    let line = server.wait_for_log("stdout: a line on stdout");
+    assert!(
+        line.contains("[info] application \"log\" request "),
+        "{line}"
+    );
+    let (_, id) = line.split_once("request ").unwrap();
+    let id = &id[..32];
+    for text in [
+        "stdout: a line on stdout",
+        "stderr: a line on stderr",
+        // The end of the guest is the end of its last line.
+        "stdout: an unfinished line",
+    ] {
+        let line = server.wait_for_log(text);
+        assert!(
+            line.ends_with(&format!(" [info] application \"log\" request {id} {text}")),
+            "{line}"
+        );
+    }
+}
+
+pub fn a_guest_cannot_forge_or_colour_lines(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["log"]);
+    server.connect("log").get("/").assert_text("logged\n");
+    server.wait_for_log("an unfinished line");
+    let line = server.wait_for_log("red");
+    assert!(line.ends_with(r"stdout: \u{1b}[31mred\u{7}"), "{line}");
+    server.wait_for_log("stdout: \u{fffd}\u{fffd}");
+    let log = std::fs::read(server.directory().join("unit.log")).unwrap();
+    assert!(std::str::from_utf8(&log).is_ok());
+    assert!(!log.iter().any(|byte| *byte < b' ' && *byte != b'\n'));
+}
+
+pub fn a_line_without_end_is_continued_on_the_next(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["log"]);
+    server.connect("log").get("/").assert_text("logged\n");
+    server.wait_for_log("an unfinished line");
+    let lines = server.log_lines("xxx");
+    let longest = lines.iter().map(String::len).max().unwrap();
+    assert!(longest < 10_000, "a line of {longest} bytes");
+    let all: usize = lines.iter().map(|line| line.matches('x').count()).sum();
+    assert_eq!(all, 1 << 20);
+}
+
+pub fn requests_at_the_same_time_have_ids_of_their_own(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["work_after"]);
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| server.connect("work_after").get("/").assert_text("done\n"));
+        }
+    });
+    until("all have written", || {
+        server.log_lines("stdout: work after").len() == 10
+    });
+    let lines = server.log_lines("stdout: work after");
+    let mut ids: Vec<&str> = lines
+        .iter()
+        .map(|line| line.split_once("request ").unwrap().1)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 10, "{lines:?}");
+}

@@ -1,0 +1,349 @@
+//! Bodies stream both ways, and cost the same however long they are.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Channel};
+
+use crate::http2::{Http2, empty, read, request};
+use crate::{End, FrontEnd, LONG, Running, Watch, until};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What a body of any length may cost.
+const BOUND: u64 = 64 * MIB;
+
+/// What a client sends.
+const POST_CHUNKED: &str =
+    "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Bytes `start..start + length` of the body that the guest `download` sends.
+fn pattern(start: usize, length: usize) -> impl Iterator<Item = u8> {
+    (start..start + length).map(|i| (i % 251) as u8)
+}
+
+/// A socket for what takes long.
+fn socket(server: &Running, name: &str) -> TcpStream {
+    let socket = TcpStream::connect(server.address(name)).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    socket.set_write_timeout(Some(LONG)).unwrap();
+    socket
+}
+
+pub fn a_guest_answers_before_the_body_has_come(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["early"]);
+    let mut client = server.connect("early");
+    client.send("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nfour");
+    client.response().assert_text("early\n");
+}
+
+pub fn pieces_go_to_and_fro_while_the_request_lasts(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["echo"]);
+    let mut client = server.connect("echo");
+    client.send(POST_CHUNKED);
+    assert_eq!(client.head().status, 200);
+    for text in ["one", "another", "x", "the last"] {
+        client.send(format!("{:x}\r\n{text}\r\n", text.len()));
+        assert_eq!(client.pieces(text.len()), text.as_bytes());
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.rest(), (vec![], vec![], End::Complete));
+    // The connection goes on.
+    client.post("/", "again").assert_text("again");
+}
+
+pub fn pieces_go_to_and_fro_over_http2(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["echo"]);
+    let mut http2 = Http2::connect(server.address("echo"));
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    let response = http2.begin(request("POST", "/").body(body.boxed()).unwrap());
+    let mut incoming = response.into_body();
+    for text in ["one", "another", "x", "the last"] {
+        let piece = http2.wait(async {
+            sender.send_data(Bytes::from(text)).await.unwrap();
+            incoming.frame().await.unwrap().unwrap()
+        });
+        assert_eq!(piece.into_data().unwrap(), text);
+    }
+    drop(sender);
+    let rest = http2.wait(incoming.collect()).unwrap();
+    assert_eq!(rest.to_bytes(), "");
+}
+
+pub fn trailers_pass_both_ways(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["echo"]);
+    let mut client = server.connect("echo");
+    client.send(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\
+         trailer: x-checksum\r\n\r\n\
+         5\r\nhello\r\n0\r\nX-Checksum: 1234\r\n\r\n",
+    );
+    let response = client.response();
+    response.assert_text("hello");
+    assert_eq!(
+        response.trailers,
+        [("x-checksum".to_owned(), "1234".to_owned())]
+    );
+    assert_eq!(response.head.field("trailer"), Some("x-checksum"));
+    // A client that asks for none gets none.
+    client.send(format!(
+        "{POST_CHUNKED}5\r\nhello\r\n0\r\nX-Checksum: 1234\r\n\r\n"
+    ));
+    let response = client.response();
+    response.assert_text("hello");
+    assert_eq!(response.trailers, []);
+}
+
+pub fn trailers_pass_both_ways_over_http2(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["echo"]);
+    let mut http2 = Http2::connect(server.address("echo"));
+    let (mut sender, body) = Channel::<Bytes>::new(3);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", "1234".parse().unwrap());
+    http2.wait(async {
+        sender.send_data(Bytes::from("hello")).await.unwrap();
+        sender.send_trailers(trailers.clone()).await.unwrap();
+    });
+    drop(sender);
+    let request = request("POST", "/").header("te", "trailers");
+    let response = http2.begin(request.body(body.boxed()).unwrap());
+    let answer = http2.read(response);
+    assert_eq!(answer.summary(), (200, "hello".to_owned(), true));
+    assert_eq!(answer.trailers, Some(trailers));
+}
+
+pub fn a_download_has_every_byte_in_its_place(front: &impl FrontEnd) {
+    const SIZE: usize = 5_000_000;
+    let server = Running::guests(front, &["download"]);
+    let mut client = server.connect("download");
+    for target in [format!("/?{SIZE}"), format!("/?{SIZE}&length")] {
+        let response = client.get(&target);
+        assert_eq!((response.head.status, response.end), (200, End::Complete));
+        assert_eq!(response.body.len(), SIZE);
+        assert!(response.body.iter().copied().eq(pattern(0, SIZE)));
+    }
+    let mut http2 = Http2::connect(server.address("download"));
+    let answer = http2.get(&format!("/?{SIZE}"));
+    assert!(answer.whole && answer.body.iter().copied().eq(pattern(0, SIZE)));
+}
+
+pub fn an_upload_comes_back_with_every_byte_in_its_place(front: &impl FrontEnd) {
+    const SIZE: usize = 5_000_000;
+    let server = Running::guests(front, &["echo"]);
+    let mut socket = socket(&server, "echo");
+    let mut reader = crate::Client::over(socket.try_clone().unwrap()).with_deadline(LONG);
+    let body: Vec<u8> = pattern(0, SIZE).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            write!(
+                socket,
+                "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {SIZE}\r\n\r\n"
+            )
+            .unwrap();
+            socket.write_all(&body).unwrap();
+        });
+        let response = reader.response();
+        assert_eq!(response.end, End::Complete);
+        assert!(response.body == body);
+    });
+}
+
+pub fn a_gibibyte_up_costs_little_memory(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["count"]);
+    server.connect("count").post("/", "xyz").assert_text("3\n");
+    let watch = Watch::start(server.pid());
+    let mut socket = socket(&server, "count");
+    write!(
+        socket,
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {GIB}\r\n\r\n"
+    )
+    .unwrap();
+    let piece = vec![b'x'; MIB as usize];
+    for _ in 0..GIB / MIB {
+        socket.write_all(&piece).unwrap();
+    }
+    crate::Client::over(socket)
+        .response()
+        .assert_text(&format!("{GIB}\n"));
+    watch.assert_below(BOUND);
+}
+
+pub fn a_gibibyte_down_costs_little_memory(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["download"]);
+    assert_eq!(server.connect("download").get("/?3").body, [0, 1, 2]);
+    let watch = Watch::start(server.pid());
+    let mut socket = socket(&server, "download");
+    write!(
+        socket,
+        "GET /?{GIB}&length HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    // The first bytes are a head whose length does not matter here.
+    let mut total = 0;
+    let mut buffer = vec![0; MIB as usize];
+    let mut last = Vec::new();
+    loop {
+        let length = socket.read(&mut buffer).unwrap();
+        if length == 0 {
+            break;
+        }
+        total += length as u64;
+        last = buffer[..length].to_vec();
+    }
+    assert!((GIB..GIB + 1000).contains(&total), "{total}");
+    let tail = last.len().min(1000);
+    let start = GIB as usize - tail;
+    assert!(
+        last[last.len() - tail..]
+            .iter()
+            .copied()
+            .eq(pattern(start, tail))
+    );
+    watch.assert_below(BOUND);
+}
+
+pub fn a_client_that_reads_slowly_holds_the_guest_back(front: &impl FrontEnd) {
+    const SIZE: u64 = 256 * MIB;
+    let server = Running::guests(front, &["download"]);
+    let watch = Watch::start(server.pid());
+    let mut client = server.connect("download");
+    client.send(format!(
+        "GET /?{SIZE}&length HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    ));
+    assert_eq!(client.head().status, 200);
+    wait_until_nothing_more_comes(client.socket());
+    assert_eq!(server.active("download"), "1", "the guest has ended");
+    watch.assert_below(BOUND);
+    // And then it reads after all.
+    let mut socket = client.socket().try_clone().unwrap();
+    let mut left = vec![0; MIB as usize];
+    let mut total = 0;
+    while server.active("download") == "1" {
+        total += socket.read(&mut left).unwrap() as u64;
+    }
+    assert!(
+        total > SIZE / 2,
+        "{total} bytes were read when the guest ended"
+    );
+}
+
+/// Waits until what the kernel has for us grows no more.
+fn wait_until_nothing_more_comes(socket: &TcpStream) {
+    const QUIET: Duration = Duration::from_millis(300);
+    let mut buffer = vec![0; 16 * MIB as usize];
+    let mut before = (0, Instant::now());
+    until("nothing more comes", || {
+        let length = socket.peek(&mut buffer).unwrap();
+        if length != before.0 {
+            before = (length, Instant::now());
+        }
+        before.1.elapsed() > QUIET
+    });
+}
+
+pub fn a_guest_that_reads_slowly_holds_the_client_back(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["sleep"]);
+    let watch = Watch::start(server.pid());
+    let mut socket = socket(&server, "sleep");
+    write!(
+        socket,
+        "POST /?60000 HTTP/1.1\r\nhost: localhost\r\ncontent-length: {GIB}\r\n\r\n"
+    )
+    .unwrap();
+    socket
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let piece = vec![b'x'; MIB as usize];
+    let mut taken = 0;
+    let error = loop {
+        match socket.write(&piece) {
+            Ok(length) => taken += length as u64,
+            Err(error) => break error,
+        }
+        assert!(taken < GIB, "all of it was taken");
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+    // Most of it is in the kernel.
+    assert!(taken < BOUND, "{} MiB were taken", taken / MIB);
+    watch.assert_below(BOUND);
+}
+
+pub fn many_streams_share_one_connection(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["download"]);
+    let http2 = Http2::connect(server.address("download"));
+    let answers: Vec<_> = (1..=50)
+        .map(|n: usize| {
+            let request = request("GET", &format!("/?{}", n * 10_000));
+            let response = http2.sender().send_request(request.body(empty()).unwrap());
+            // All are read at the same time: one that is not would fill the connection's window.
+            (
+                n * 10_000,
+                http2.spawn(async { read(response.await.unwrap()).await }),
+            )
+        })
+        .collect();
+    for (size, answer) in answers {
+        let answer = http2.wait(answer).unwrap();
+        assert!(answer.whole);
+        assert_eq!(answer.body.len(), size);
+    }
+}
+
+pub fn work_goes_on_after_the_response_is_whole(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["work_after"]);
+    let mut client = server.connect("work_after");
+    client.get("/?500").assert_text("done\n");
+    // The client had its whole answer, and may ask again, while the guest was still at work.
+    assert_eq!(server.log_lines("work after the response").len(), 0);
+    client.get("/?500").assert_text("done\n");
+    assert_eq!(server.active("work_after"), "2");
+    until("both have ended", || {
+        server
+            .log_lines("stdout: work after the response is done")
+            .len()
+            == 2
+    });
+    until("nothing is in progress", || {
+        server.active("work_after") == "0"
+    });
+}
+
+pub fn work_goes_on_after_the_client_has_left_with_its_response(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["work_after"]);
+    let mut client = server.connect("work_after");
+    client.send("GET /?300 HTTP/1.0\r\n\r\n");
+    client.response().assert_text("done\n");
+    drop(client);
+    server.wait_for_log("work after the response is done");
+}
+
+pub fn a_body_that_a_guest_leaves_unread_harms_nobody(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["partial_read", "hello"]);
+    let body = "x".repeat(3_000_000);
+    let mut client = server.connect("partial_read");
+    // The server may close before it has taken all of it.
+    let _ = client.try_send(format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let response = client.response();
+    assert_eq!((response.head.status, response.end), (200, End::Complete));
+    let read: usize = response.text().trim().parse().unwrap();
+    assert!((1..=16 * 1024).contains(&read));
+    // What it left is never taken for a request.
+    if client
+        .try_send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .is_ok()
+        && let Ok(response) = client.try_response()
+    {
+        response.assert_text("0\n");
+    }
+    server
+        .connect("hello")
+        .get("/")
+        .assert_text("Hello, world!\n");
+}
