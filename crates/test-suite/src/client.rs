@@ -219,6 +219,16 @@ impl<S: Socket> Client<S> {
         (body, trailers, end)
     }
 
+    /// Reads all that comes until the connection ends.
+    #[track_caller]
+    pub fn everything(&mut self) -> (Vec<u8>, NoAnswer) {
+        loop {
+            if let Err(end) = self.receive() {
+                return (std::mem::take(&mut self.received), end);
+            }
+        }
+    }
+
     /// Waits for the end of the connection.
     ///
     /// # Panics

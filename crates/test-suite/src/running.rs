@@ -79,6 +79,8 @@ impl Running {
             }
             UnixStream::connect(&socket).ok()
         });
+        // The socket takes connections before the server is able to answer.
+        assert_eq!(self.control("GET", "/config", "").0, 200);
     }
 
     /// The address that `{name}` became.
@@ -106,11 +108,11 @@ impl Running {
         configuration::fill_in(text, &mut self.addresses)
     }
 
-    /// Asks the control API to put `json`, with the addresses filled in, at `path`.
+    /// Asks the control API to put `json` at `path`, with the addresses filled in in both.
     #[must_use]
     pub fn put(&mut self, path: &str, json: &str) -> (u16, String) {
-        let json = self.fill_in(json);
-        self.control("PUT", path, &json)
+        let (path, json) = (self.fill_in(path), self.fill_in(json));
+        self.control("PUT", &path, &json)
     }
 
     /// What the control API answers at `path`.

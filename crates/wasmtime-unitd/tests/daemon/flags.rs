@@ -1,0 +1,293 @@
+//! The command line.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+
+use test_suite::{Client, FrontEnd as _, Running, configuration, free_address};
+
+use crate::support::{Daemon, Ended, daemon, run};
+
+#[test]
+fn help_and_version_are_told() {
+    let help = run(["--help"]);
+    assert_eq!(help.code, Some(0), "{help:?}");
+    for word in [
+        "--control",
+        "--control-mode",
+        "--control-user",
+        "--control-group",
+        "--statedir",
+        "--state",
+        "--pid",
+        "--log",
+        "--tmpdir",
+        "--modulesdir",
+        "--user",
+        "--group",
+        "--no-daemon",
+        "--version",
+        "serve",
+        "check",
+    ] {
+        assert!(help.output.contains(word), "{word} in {}", help.output);
+    }
+    let version = run(["--version"]);
+    assert_eq!(version.code, Some(0));
+    let wanted = format!("wasmtime-unitd {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(version.output, wanted);
+}
+
+#[test]
+fn unknown_flags_and_values_are_refused() {
+    run(["--nonsense"]).assert_refused("--nonsense");
+    run(["nonsense"]).assert_refused("nonsense");
+    run(["--control-mode", "888"]).assert_refused("888");
+    run(["--control", "nowhere"]).assert_refused("nowhere");
+    run(["--shutdown-timeout", "soon"]).assert_refused("soon");
+    run(["serve"]).assert_refused("COMPONENT");
+}
+
+#[test]
+fn check_tells_good_from_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.json");
+    let check = || run(["check".as_ref(), file.as_os_str()]);
+    run(["check".as_ref(), file.as_os_str()]).assert_refused("c.json");
+
+    let good = configuration::guests(&["hello"]).replace("{hello}", "127.0.0.1:8080");
+    fs::write(&file, &good).unwrap();
+    let ended = check();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.output.contains("valid"), "{ended:?}");
+
+    fs::write(&file, "{").unwrap();
+    check().assert_refused("line 1");
+    fs::write(
+        &file,
+        r#"{"listeners": {}, "applications": {}, "nonsense": 1}"#,
+    )
+    .unwrap();
+    check().assert_refused("nonsense");
+    fs::write(&file, good.replace("hello.wasm", "gone.wasm")).unwrap();
+    check().assert_refused("gone.wasm");
+    fs::write(&file, good.replace("applications/hello", "applications/x")).unwrap();
+    check().assert_refused("applications/x");
+    run(["check".as_ref(), directory.path().as_os_str()]).assert_refused("not a regular file");
+}
+
+#[test]
+fn check_reads_standard_input() {
+    for (text, code) in [("{\"listeners\": {}}", 0), ("nonsense", 1)] {
+        let mut child = daemon()
+            .args(["check", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{text}");
+    }
+}
+
+#[test]
+fn serve_serves_one_component_and_says_where() {
+    let mut child = daemon()
+        .arg("serve")
+        .arg(test_components::guest("environment"))
+        .args(["--listen", "127.0.0.1:0", "--env", "A=1", "--env", "B=x=y"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line
+        .trim()
+        .rsplit("http://")
+        .next()
+        .and_then(|it| it.trim_end_matches('/').parse().ok());
+    let response = address.map(|address| Client::connect(address).get("/"));
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id().cast_signed()),
+        nix::sys::signal::Signal::SIGINT,
+    )
+    .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    response.unwrap().assert_text("A=1\nB=x=y\n");
+}
+
+#[test]
+fn serve_refuses_what_it_cannot_serve() {
+    let address = free_address();
+    let _taken = std::net::TcpListener::bind(address).unwrap();
+    let hello = test_components::guest("hello");
+    let listen = address.to_string();
+    run([
+        "serve".as_ref(),
+        hello.as_os_str(),
+        "--listen".as_ref(),
+        listen.as_ref(),
+    ])
+    .assert_refused(&listen);
+    run(["serve", "/nowhere/x.wasm"]).assert_refused("/nowhere/x.wasm");
+    let module = test_components::example_core_module();
+    run(["serve".as_ref(), module.as_os_str()]).assert_refused("wasm-tools component new");
+}
+
+#[test]
+fn a_second_daemon_cannot_have_the_same_state() {
+    let first = Running::idle(&Daemon);
+    let other = tempfile::tempdir().unwrap();
+    let mut second = daemon();
+    second
+        .arg("--control")
+        .arg(format!("unix:{}", other.path().join("c.sock").display()))
+        .arg("--statedir")
+        .arg(first.directory().join("state"));
+    Ended::of(&mut second).assert_refused("state");
+    assert_eq!(first.get("/config/listeners"), "{}");
+}
+
+#[test]
+fn a_second_daemon_cannot_have_the_same_socket() {
+    let first = Running::idle(&Daemon);
+    let other = tempfile::tempdir().unwrap();
+    let mut second = daemon();
+    second
+        .arg("--control")
+        .arg(format!("unix:{}", first.control_socket().display()))
+        .arg("--statedir")
+        .arg(other.path());
+    Ended::of(&mut second).assert_refused("control.sock");
+    assert_eq!(first.get("/config/listeners"), "{}");
+}
+
+#[test]
+fn a_socket_that_nobody_answers_on_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists());
+    let command = Daemon.command(directory.path());
+    // The file alone answers nobody, so this waits for the daemon.
+    let server = Running::launch(command, directory);
+    assert_eq!(server.get("/config/listeners"), "{}");
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("control.sock");
+    fs::write(&file, "precious").unwrap();
+    Ended::of(&mut Daemon.command(directory.path())).assert_refused("no socket");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[test]
+fn only_the_owner_reaches_the_control_socket_unless_told_otherwise() {
+    let mode = |server: &Running| {
+        let permissions = fs::metadata(server.control_socket()).unwrap().permissions();
+        permissions.mode() & 0o777
+    };
+    assert_eq!(mode(&Running::idle(&Daemon)), 0o600);
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Daemon.command(directory.path());
+    command.args(["--control-mode", "0660"]);
+    assert_eq!(mode(&Running::launch(command, directory)), 0o660);
+}
+
+#[test]
+fn the_process_id_is_in_its_file_as_long_as_the_process_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let mut command = Daemon.command(directory.path());
+    command.arg("--pid").arg(&file);
+    let mut server = Running::launch(command, directory);
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(text, format!("{}\n", server.pid()));
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(!file.exists());
+}
+
+#[test]
+fn unknown_users_and_groups_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for flag in ["--user", "--control-user", "--control-group"] {
+        let mut command = Daemon.command(directory.path());
+        Ended::of(command.args([flag, "no-such-one"])).assert_refused("no-such-one");
+    }
+    let mut command = Daemon.command(directory.path());
+    Ended::of(command.args(["--group", "root"])).assert_refused("--user");
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("state"), "a file").unwrap();
+    Ended::of(&mut Daemon.command(directory.path())).assert_refused("state");
+}
+
+#[test]
+fn the_control_api_may_listen_on_tcp_and_on_an_abstract_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address();
+    for control in [
+        address.to_string(),
+        format!("unix:@wasmtime-unitd-test-{address}"),
+    ] {
+        let mut child = daemon()
+            .args(["--control", &control, "--statedir"])
+            .arg(directory.path().join("state"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let ready = log
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains("is ready"));
+        let answer = if control.starts_with("unix:") {
+            use std::os::linux::net::SocketAddrExt as _;
+            let name = control.strip_prefix("unix:@").unwrap();
+            let name = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+            let stream = std::os::unix::net::UnixStream::connect_addr(&name).unwrap();
+            Client::over(stream).get("/config")
+        } else {
+            Client::connect(address).get("/config")
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(ready.is_some_and(|line| line.contains(&control)));
+        assert_eq!(answer.head.status, 200);
+    }
+}
+
+#[test]
+fn the_log_is_standard_error_where_no_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
+    let mut command = daemon();
+    command
+        .arg("--control")
+        .arg(format!(
+            "unix:{}",
+            directory.path().join("control.sock").display()
+        ))
+        .arg("--state")
+        .arg(directory.path().join("state"))
+        .args(["--tmp", "/tmp", "--modules", "/nowhere"]);
+    let server = Running::launch(command, directory);
+    test_suite::until("the log is there", || server.errors().contains("[info] "));
+}

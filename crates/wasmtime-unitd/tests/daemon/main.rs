@@ -1,0 +1,17 @@
+//! The daemon as a black box: what all front ends share, and what only it does.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod broken_state;
+mod components;
+mod control;
+mod flags;
+mod http;
+mod http1_strictness;
+mod reconfiguration;
+mod signals;
+mod support;
