@@ -39,6 +39,8 @@ struct Live {
     remaining: Option<u64>,
     /// Nobody is to see this body, so that it does not matter how it ends.
     discarded: bool,
+    /// How the body has ended, when that is still to be told.
+    cut_off: Option<CutOff>,
 }
 
 #[expect(
@@ -78,6 +80,7 @@ impl Body {
             progress: Progress::Running(run),
             remaining: length,
             discarded: false,
+            cut_off: None,
         })))
     }
 
@@ -172,6 +175,21 @@ fn concatenate(mut parts: Vec<Bytes>) -> Option<Bytes> {
 
 impl Live {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if let Some(cut_off) = self.cut_off {
+            return Poll::Ready(Some(Err(cut_off)));
+        }
+        let frame = self.next(cx);
+        if let Poll::Ready(Some(Err(cut_off))) = frame {
+            // A sender drops what it has not flushed when a body fails, the head included. It
+            // flushes when there is nothing more to be had for the moment, so that comes first.
+            self.cut_off = Some(cut_off);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        frame
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         loop {
             // What has been written comes first, so that a trap takes nothing back.
             match http_body::Body::poll_frame(Pin::new(&mut self.outgoing), cx) {
