@@ -224,8 +224,12 @@ pub fn a_failure_around_the_head_is_a_500_or_cut_off(front: &impl FrontEnd) {
             response.assert_page(500);
         }
         let mut http2 = Http2::connect(server.address(guest));
-        let (status, _, whole) = http2.get(target).summary();
-        assert_eq!(whole, status == 500, "{guest}{target}");
+        let begun = request("GET", target).body(empty()).unwrap();
+        // A stream that is reset may take a head along that was on its way.
+        if let Ok(response) = http2.try_begin(begun) {
+            let (status, _, whole) = http2.read(response).summary();
+            assert_eq!(whole, status == 500, "{guest}{target}");
+        }
     }
 }
 
