@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -38,6 +39,20 @@ impl Running {
     #[must_use]
     pub fn guests(front: &impl FrontEnd, names: &[&str]) -> Self {
         Self::start(front, &configuration::guests(names))
+    }
+
+    /// The same, for cases that leave no trace in the server: those that run at the same time share
+    /// one.
+    #[must_use]
+    pub fn shared(front: &impl FrontEnd, names: &[&str]) -> Arc<Self> {
+        static SHARED: Mutex<BTreeMap<String, Weak<Running>>> = Mutex::new(BTreeMap::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = shared.entry(names.join(" ")).or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let running = Arc::new(Self::guests(front, names));
+            *entry = Arc::downgrade(&running);
+            running
+        })
     }
 
     /// Starts a server without a configuration.

@@ -63,7 +63,7 @@ pub fn a_stream_that_is_reset_cancels_its_instance_alone(front: &impl FrontEnd) 
         http2.sender().send_request(request)
     };
     let left = send("/?60000");
-    let kept = send("/?500");
+    let kept = send("/?1500");
     until("both guests are at work", || server.active("sleep") == "2");
     drop(left);
     until("one is left", || server.active("sleep") == "1");

@@ -1,9 +1,20 @@
 //! Messages of HTTP/1 as the guests and the clients see them.
 
+use std::sync::Arc;
+
 use crate::{End, FrontEnd, Running};
 
+fn server(front: &impl FrontEnd) -> Arc<Running> {
+    Running::shared(
+        front,
+        &[
+            "count", "download", "early", "echo", "headers", "hello", "status", "trap",
+        ],
+    )
+}
+
 pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["headers"]);
+    let server = server(front);
     let mut client = server.connect("headers");
     client.send(
         "PATCH /a%20b/../c?d=e&f HTTP/1.1\r\n\
@@ -34,7 +45,7 @@ pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
 }
 
 pub fn a_method_may_be_anything(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["headers"]);
+    let server = server(front);
     let mut client = server.connect("headers");
     for method in ["GET", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "m-search"] {
         client.send(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n"));
@@ -44,7 +55,7 @@ pub fn a_method_may_be_anything(front: &impl FrontEnd) {
 }
 
 pub fn an_absolute_target_names_the_host(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["headers"]);
+    let server = server(front);
     let mut client = server.connect("headers");
     client.send("GET http://one.example:81/x?y HTTP/1.1\r\nhost: two.example\r\n\r\n");
     client
@@ -53,7 +64,7 @@ pub fn an_absolute_target_names_the_host(front: &impl FrontEnd) {
 }
 
 pub fn a_request_may_come_byte_by_byte(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["count"]);
+    let server = server(front);
     let mut client = server.connect("count");
     let request = "\r\nPOST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
                    3;x=y\r\nabc\r\n02\r\nde\r\n0\r\n\r\n";
@@ -64,7 +75,7 @@ pub fn a_request_may_come_byte_by_byte(front: &impl FrontEnd) {
 }
 
 pub fn requests_may_be_pipelined(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["headers"]);
+    let server = server(front);
     let mut client = server.connect("headers");
     client.send(
         "GET /1 HTTP/1.1\r\nhost: a\r\n\r\n\
@@ -78,7 +89,7 @@ pub fn requests_may_be_pipelined(front: &impl FrontEnd) {
 }
 
 pub fn a_connection_survives_errors(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["status"]);
+    let server = server(front);
     let mut client = server.connect("status");
     for status in [404, 500, 503, 200, 418, 599] {
         for target in [format!("/?{status}"), format!("/?{status}&body")] {
@@ -92,7 +103,7 @@ pub fn a_connection_survives_errors(front: &impl FrontEnd) {
 }
 
 pub fn a_client_can_ask_for_the_connections_end(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello"]);
+    let server = server(front);
     let mut client = server.connect("hello");
     client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     let response = client.response();
@@ -102,7 +113,7 @@ pub fn a_client_can_ask_for_the_connections_end(front: &impl FrontEnd) {
 }
 
 pub fn http_1_0_ends_with_the_connection(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello", "download"]);
+    let server = server(front);
     for (guest, target, body) in [
         ("hello", "/", &b"Hello, world!\n"[..]),
         ("download", "/?5", &[0, 1, 2, 3, 4]),
@@ -118,7 +129,7 @@ pub fn http_1_0_ends_with_the_connection(front: &impl FrontEnd) {
 }
 
 pub fn http_1_0_may_keep_the_connection(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello"]);
+    let server = server(front);
     let mut client = server.connect("hello");
     for _ in 0..2 {
         client.send("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
@@ -129,7 +140,7 @@ pub fn http_1_0_may_keep_the_connection(front: &impl FrontEnd) {
 }
 
 pub fn a_client_that_expects_it_is_told_to_continue(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["count"]);
+    let server = server(front);
     let mut client = server.connect("count");
     for _ in 0..2 {
         client.send(
@@ -142,14 +153,14 @@ pub fn a_client_that_expects_it_is_told_to_continue(front: &impl FrontEnd) {
 }
 
 pub fn a_guest_that_needs_no_body_does_not_ask_for_it(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["early"]);
+    let server = server(front);
     let mut client = server.connect("early");
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n");
     client.response().assert_text("early\n");
 }
 
 pub fn a_head_request_gets_the_head_alone(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello", "download", "echo", "status"]);
+    let server = server(front);
     for (guest, target) in [
         ("hello", "/"),
         ("download", "/?1000"),
@@ -177,7 +188,7 @@ pub fn a_head_request_gets_the_head_alone(front: &impl FrontEnd) {
 }
 
 pub fn a_status_without_content_has_none(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["status"]);
+    let server = server(front);
     let mut client = server.connect("status");
     for target in ["/?204", "/?204&body", "/?304", "/?304&body"] {
         let response = client.get(target);
@@ -191,7 +202,7 @@ pub fn a_status_without_content_has_none(front: &impl FrontEnd) {
 }
 
 pub fn a_response_has_a_date_and_a_server(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello", "trap"]);
+    let server = server(front);
     for guest in ["hello", "trap"] {
         let head = server.connect(guest).get("/").head;
         assert!(head.field("date").is_some(), "{head:?}");
@@ -200,7 +211,7 @@ pub fn a_response_has_a_date_and_a_server(front: &impl FrontEnd) {
 }
 
 pub fn a_broken_body_is_a_400_whatever_the_guest_makes_of_it(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["count"]);
+    let server = server(front);
     let mut client = server.connect("count");
     client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloXX");
     client.response().assert_page(400);

@@ -1,10 +1,16 @@
 //! HTTP/2 with prior knowledge.
 
+use std::sync::Arc;
+
 use crate::http2::{Http2, empty, full, request};
 use crate::{FrontEnd, Running};
 
+fn server(front: &impl FrontEnd) -> Arc<Running> {
+    Running::shared(front, &["count", "early", "headers", "hello", "status"])
+}
+
 pub fn http2_is_spoken_where_a_client_begins_with_it(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello"]);
+    let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));
     for _ in 0..3 {
         let answer = http2.get("/");
@@ -20,7 +26,7 @@ pub fn http2_is_spoken_where_a_client_begins_with_it(front: &impl FrontEnd) {
 }
 
 pub fn a_guest_sees_the_same_over_http2(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["headers"]);
+    let server = server(front);
     let mut http2 = Http2::connect(server.address("headers"));
     let request = request("PUT", "/a?b=c")
         .header("x-one", "1")
@@ -35,7 +41,7 @@ pub fn a_guest_sees_the_same_over_http2(front: &impl FrontEnd) {
 }
 
 pub fn a_head_request_over_http2_gets_the_head_alone(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello"]);
+    let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));
     let response = http2.begin(request("HEAD", "/").body(empty()).unwrap());
     let answer = http2.read(response);
@@ -45,7 +51,7 @@ pub fn a_head_request_over_http2_gets_the_head_alone(front: &impl FrontEnd) {
 }
 
 pub fn a_status_without_content_has_none_over_http2(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["status"]);
+    let server = server(front);
     let mut http2 = Http2::connect(server.address("status"));
     for (target, status) in [("/?204&body", 204), ("/?304&body", 304), ("/?204", 204)] {
         assert_eq!(http2.get(target).summary(), (status, String::new(), true));
@@ -53,7 +59,7 @@ pub fn a_status_without_content_has_none_over_http2(front: &impl FrontEnd) {
 }
 
 pub fn a_guest_that_leaves_the_body_unread_harms_no_other_stream(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["early"]);
+    let server = server(front);
     let mut http2 = Http2::connect(server.address("early"));
     for _ in 0..20 {
         // More than the window of a stream: what is left unread must not fill the connection's.
@@ -64,7 +70,7 @@ pub fn a_guest_that_leaves_the_body_unread_harms_no_other_stream(front: &impl Fr
 }
 
 pub fn too_many_fields_refuse_the_stream_alone(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["hello"]);
+    let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));
     let large = request("GET", "/").header("x-large", "x".repeat(60_000));
     match http2.try_begin(large.body(empty()).unwrap()) {
@@ -78,7 +84,7 @@ pub fn curl_speaks_http2_with_us(front: &impl FrontEnd) {
     if !crate::has_curl() {
         return;
     }
-    let server = Running::guests(front, &["count"]);
+    let server = server(front);
     let url = format!("http://{}/", server.address("count"));
     let output = crate::curl(["--http2-prior-knowledge", "-d", "xyzabcd", &url]);
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -296,10 +296,10 @@ pub fn many_streams_share_one_connection(front: &impl FrontEnd) {
 pub fn work_goes_on_after_the_response_is_whole(front: &impl FrontEnd) {
     let server = Running::guests(front, &["work_after"]);
     let mut client = server.connect("work_after");
-    client.get("/?500").assert_text("done\n");
+    client.get("/?1000").assert_text("done\n");
     // The client had its whole answer, and may ask again, while the guest was still at work.
     assert_eq!(server.log_lines("work after the response").len(), 0);
-    client.get("/?500").assert_text("done\n");
+    client.get("/?1000").assert_text("done\n");
     assert_eq!(server.active("work_after"), "2");
     until("both have ended", || {
         server

@@ -1,6 +1,8 @@
 //! What RFC 9112 says a server must refuse is refused, and nothing behind it is taken for a
 //! request.
 
+use std::sync::Arc;
+
 use test_suite::{Client, NoAnswer, Running};
 
 use crate::support::Daemon;
@@ -34,8 +36,8 @@ fn assert_refused(server: &Running, request: &str, wanted: u16) {
     assert_eq!(server.log_lines("panic"), [""; 0]);
 }
 
-fn server() -> Running {
-    Running::guests(&Daemon, &["count"])
+fn server() -> Arc<Running> {
+    Running::shared(&Daemon, &["count"])
 }
 
 #[test]

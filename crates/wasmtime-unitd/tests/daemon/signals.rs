@@ -1,56 +1,62 @@
 //! How the daemon stops, and what other signals do.
 
 use std::fs;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Channel};
 use nix::sys::signal::Signal;
-use test_suite::http2::{Http2, empty, read, request};
-use test_suite::{DEADLINE, FrontEnd as _, Running, until};
+use test_suite::http2::{Http2, request};
+use test_suite::{DEADLINE, End, FrontEnd as _, Running, until};
 
 use crate::support::Daemon;
 
-const SLEEP: &str = "GET /?1000 HTTP/1.1\r\nhost: a\r\n\r\n";
+const POST_CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 const SLEEP_LONG: &str = "GET /?60000 HTTP/1.1\r\nhost: a\r\n\r\n";
 
 #[test]
 fn a_signal_lets_requests_finish_and_closes_what_is_idle() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        let mut server = Running::guests(&Daemon, &["sleep"]);
-        let mut idle = server.connect("sleep");
-        idle.get("/").assert_text("slept\n");
-        let mut busy = server.connect("sleep");
-        busy.send(SLEEP);
-        let http2 = Http2::connect(server.address("sleep"));
-        let stream = http2
-            .sender()
-            .send_request(request("GET", "/?1000").body(empty()).unwrap());
-        until("both are at work", || server.active("sleep") == "2");
+        let mut server = Running::guests(&Daemon, &["echo"]);
+        let mut idle = server.connect("echo");
+        idle.post("/", "first").assert_text("first");
+        let mut busy = server.connect("echo");
+        busy.send(POST_CHUNKED);
+        assert_eq!(busy.head().status, 200);
+        let mut http2 = Http2::connect(server.address("echo"));
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let stream = http2.begin(request("POST", "/").body(body.boxed()).unwrap());
 
         server.signal(signal);
         idle.closed();
-        busy.response().assert_text("slept\n");
-        let answer = http2.wait(async { read(stream.await.unwrap()).await });
-        assert_eq!(answer.summary(), (200, "slept\n".to_owned(), true));
-        let status = server.wait(DEADLINE);
-        assert_eq!(status.code(), Some(0), "{signal}");
+        busy.send("5\r\nhello\r\n0\r\n\r\n");
+        assert_eq!(busy.rest(), (b"hello".to_vec(), vec![], End::Complete));
+        busy.closed();
+        http2.wait(sender.send_data(Bytes::from("hello"))).unwrap();
+        assert!(server.is_alive());
+        drop(sender);
+        let answer = http2.read(stream);
+        assert_eq!(answer.summary(), (200, "hello".to_owned(), true));
+        assert_eq!(server.wait(DEADLINE).code(), Some(0), "{signal}");
         assert!(!server.control_socket().exists());
-        let address = server.address("sleep");
-        assert!(std::net::TcpStream::connect(address).is_err());
+        assert!(TcpStream::connect(server.address("echo")).is_err());
     }
 }
 
 #[test]
 fn nothing_new_is_accepted_while_requests_finish() {
-    let server = Running::guests(&Daemon, &["sleep"]);
-    let mut busy = server.connect("sleep");
-    busy.send(SLEEP);
-    until("it is at work", || server.active("sleep") == "1");
+    let server = Running::guests(&Daemon, &["echo"]);
+    let mut busy = server.connect("echo");
+    busy.send(POST_CHUNKED);
+    assert_eq!(busy.head().status, 200);
     server.signal(Signal::SIGTERM);
     server.wait_for_log("SIGTERM: finishing what is in progress");
     until("the address is closed", || {
-        std::net::TcpStream::connect(server.address("sleep")).is_err()
+        TcpStream::connect(server.address("echo")).is_err()
     });
-    busy.response().assert_text("slept\n");
+    busy.send("0\r\n\r\n");
+    assert_eq!(busy.rest().2, End::Complete);
 }
 
 #[test]
