@@ -94,13 +94,6 @@ impl Http2 {
         self.read(response)
     }
 
-    /// Asks for `path`; `None` if the stream is reset before there is a response.
-    #[track_caller]
-    pub fn try_get(&mut self, path: &str) -> Option<Answer> {
-        let response = self.try_begin(request("GET", path).body(empty()).unwrap());
-        response.ok().map(|response| self.read(response))
-    }
-
     /// Sends a request, and waits for the head of its response.
     ///
     /// # Panics
