@@ -1,0 +1,220 @@
+//! How long a client is waited for, with timeouts that a test can wait for.
+
+#![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use engine::{Application, Component, Engine, Limits, Settings};
+use http::HeaderValue;
+use server::{Listen, Options, Server, Target, Timeouts};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Long enough for anything that is not to time out.
+const NEVER: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+
+struct Running {
+    server: Server,
+    application: Application,
+    address: SocketAddr,
+}
+
+async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
+    let engine = Engine::new(&engine::Options {
+        instances: 8,
+        ..engine::Options::default()
+    })
+    .unwrap();
+    let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
+    let settings = Settings {
+        name: guest.into(),
+        environment: Vec::new(),
+        limits: Limits::default(),
+    };
+    let application = Application::new(engine, component, settings);
+    let name = HeaderValue::from_static("test");
+    let server = Server::new(Options {
+        name,
+        timeouts,
+        connections,
+    });
+    let listen = Listen {
+        address: "127.0.0.1:0".parse().unwrap(),
+        backlog: 16,
+        target: Target::Application(application.clone()),
+    };
+    let plan = server.prepare(vec![listen]).await.unwrap();
+    server.commit(plan);
+    let address = server.addresses()[0];
+    Running {
+        server,
+        application,
+        address,
+    }
+}
+
+/// All that the server sends before it closes the connection, however it does.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut received = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut received));
+    match read.await.unwrap() {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    String::from_utf8(received).unwrap()
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+fn short_header() -> Timeouts {
+    Timeouts {
+        header_read: SHORT,
+        body_read: NEVER,
+        send: NEVER,
+    }
+}
+
+#[test]
+fn a_client_that_does_not_finish_its_header_is_cut_off() {
+    run(async {
+        let running = start("hello", short_header(), 16).await;
+        for begun in [
+            "",
+            "GE",
+            "PRI * HTTP/2.0\r\n\r\nSM",
+            "GET / HTTP/1.1\r\nhost: a\r\nx: ",
+        ] {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            assert_eq!(rest(&mut stream).await, "", "{begun:?}");
+        }
+    });
+}
+
+#[test]
+fn a_header_that_trickles_in_is_cut_off_all_the_same() {
+    run(async {
+        let running = start("hello", short_header(), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let begun = Instant::now();
+        // Each byte comes well within the time, the whole does not.
+        for byte in "GET / HTTP/1.1\r\nhost: "
+            .bytes()
+            .chain(std::iter::repeat_n(b'a', 1000))
+        {
+            if stream.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(SHORT / 20).await;
+        }
+        assert!(begun.elapsed() < SHORT * 15);
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    run(async {
+        let running = start("hello", short_header(), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(rest(&mut stream).await.ends_with("\r\n\r\nHello, world!\n"));
+    });
+}
+
+#[test]
+fn a_body_that_stalls_is_a_408() {
+    run(async {
+        let timeouts = Timeouts {
+            header_read: NEVER,
+            body_read: SHORT,
+            send: NEVER,
+        };
+        let running = start("count", timeouts, 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let begun = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nfive!";
+        stream.write_all(begun).await.unwrap();
+        assert!(rest(&mut stream).await.starts_with("HTTP/1.1 408 "));
+        assert_eq!(running.application.active(), 0);
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off_and_its_instance_cancelled() {
+    run(async {
+        let timeouts = Timeouts {
+            header_read: NEVER,
+            body_read: NEVER,
+            send: SHORT,
+        };
+        let running = start("download", timeouts, 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream
+            .write_all(b"GET /?1000000000 HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while running.server.connections().closed == 0 {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(running.application.active(), 0);
+    });
+}
+
+#[test]
+fn a_connection_too_many_waits_for_its_turn() {
+    run(async {
+        let timeouts = Timeouts {
+            header_read: NEVER,
+            body_read: NEVER,
+            send: NEVER,
+        };
+        let running = start("hello", timeouts, 1).await;
+        let first = TcpStream::connect(running.address).await.unwrap();
+        let mut second = TcpStream::connect(running.address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        let early = tokio::time::timeout(SHORT, second.read(&mut byte)).await;
+        assert!(early.is_err(), "served beyond the limit");
+        drop(first);
+        assert!(rest(&mut second).await.ends_with("Hello, world!\n"));
+    });
+}
+
+#[test]
+fn draining_waits_for_what_is_in_progress_and_for_nothing_else() {
+    run(async {
+        let timeouts = Timeouts {
+            header_read: NEVER,
+            body_read: NEVER,
+            send: NEVER,
+        };
+        let running = start("sleep", timeouts, 16).await;
+        let _silent = TcpStream::connect(running.address).await.unwrap();
+        let mut busy = TcpStream::connect(running.address).await.unwrap();
+        busy.write_all(b"GET /?500 HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        while running.application.active() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let drained = tokio::time::timeout(Duration::from_secs(10), running.server.drain());
+        let (drained, answer) = tokio::join!(drained, rest(&mut busy));
+        drained.unwrap();
+        assert!(answer.ends_with("slept\n"), "{answer}");
+        assert!(TcpStream::connect(running.address).await.is_err());
+    });
+}
