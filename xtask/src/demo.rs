@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -77,6 +78,8 @@ fn serve(daemon: &Path, component: &Path) -> Result<()> {
             .arg("--statedir")
             .arg(folder.path().join("state"))
             .stderr(File::create(&log)?)
+            // Out of the terminal's reach: Ctrl-C is for this task to pass on, once.
+            .process_group(0)
             .spawn()
             .context("cannot start the daemon")?,
     );
@@ -99,24 +102,20 @@ fn serve(daemon: &Path, component: &Path) -> Result<()> {
     );
     std::io::stdout().flush()?;
 
+    let mut stopping = false;
     loop {
         if let Some(status) = daemon.0.try_wait()? {
-            // Ctrl-C reaches the whole terminal, the daemon included.
-            if stop.load(Ordering::Relaxed) && status.success() {
+            if stopping && status.success() {
                 println!("\nxtask: the daemon has drained and stopped");
                 return Ok(());
             }
             let log = std::fs::read_to_string(&log).unwrap_or_default();
             bail!("the daemon ended: {status}; its log:\n{log}");
         }
-        if stop.load(Ordering::Relaxed) {
+        // A second Ctrl-C is a second signal for the daemon, which stops at once then.
+        if stop.swap(false, Ordering::Relaxed) {
+            stopping = true;
             daemon.terminate();
-            let status = daemon.0.wait()?;
-            if !status.success() {
-                bail!("the daemon ended: {status}");
-            }
-            println!("\nxtask: the daemon has drained and stopped");
-            return Ok(());
         }
         thread::sleep(Duration::from_millis(50));
     }

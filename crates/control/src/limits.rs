@@ -17,8 +17,7 @@ pub struct Limits {
     /// it; 60 s by default, as in Unit. Then the connection is aborted.
     pub write_stall: Duration,
     /// The bytes of a request's header; 64 KiB by default, and no less than
-    /// 8 KiB. A much longer one is answered with 431; one that is a little
-    /// longer may pass, for hyper looks at the limit between reads.
+    /// 8 KiB. A longer one is answered with 431.
     pub header_size: usize,
     /// The bytes of a request's body; 16 MiB by default. A longer one is
     /// answered with 413.

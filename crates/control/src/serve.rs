@@ -112,6 +112,7 @@ impl<R: Runtime> Control<R> {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_read)
+            .max_header_size(limits.header_size)
             // hyper panics below this.
             .max_buf_size(limits.header_size.max(8 << 10))
             // As in Unit, one request each.

@@ -74,6 +74,17 @@ impl StateDir {
         self.directory.join(CONFIGURATION)
     }
 
+    /// The directory and the files in it that this process writes to, whether they are there yet
+    /// or not: what another user needs to go on with them.
+    #[must_use]
+    pub fn paths(&self) -> [PathBuf; 3] {
+        [
+            self.directory.clone(),
+            self.directory.join(LOCK),
+            self.configuration(),
+        ]
+    }
+
     /// The persisted configuration, unchecked; `None` if there is none.
     ///
     /// # Errors

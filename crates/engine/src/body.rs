@@ -298,6 +298,12 @@ impl Drop for Live {
         match self.take() {
             // A sender that has the announced length does not ask for the end.
             Progress::Running(run) if self.remaining == Some(0) => run.detach(),
+            Progress::Running(run) if self.discarded => {
+                log_cancelled(
+                    run.request(),
+                    "it was still writing a body that is not sent",
+                );
+            }
             Progress::Running(run) => {
                 log_cancelled(
                     run.request(),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use crate::Engine;
 use crate::guest::Guest;
+use crate::{Engine, Limits};
 
 /// The largest component file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -45,6 +45,13 @@ impl Component {
         classify(&bytes, path).map_err(load)?;
         let component = wasmtime::component::Component::from_binary(engine.wasmtime(), &bytes)
             .map_err(|error| load(Kind::Invalid(error)))?;
+        let needed = component
+            .resources_required()
+            .and_then(|it| it.max_initial_memory_size);
+        let limit = Limits::default().memory;
+        if let Some(needed) = needed.filter(|needed| *needed > limit) {
+            return Err(load(Kind::Memory { needed, limit }));
+        }
         let world = World::of(engine, &component).map_err(load)?;
         Ok(Self { world })
     }
@@ -115,6 +122,8 @@ enum Kind {
     NotWasm(String),
     #[error("is not a valid component: {0:#}")]
     Invalid(wasmtime::Error),
+    #[error("needs {needed} bytes of memory from the start; an instance may have {limit}")]
+    Memory { needed: u64, limit: u64 },
     #[error("cannot be linked: {0:#}")]
     Link(wasmtime::Error),
     #[error("exports wasi:http/handler of WASI 0.3, which this version does not serve")]

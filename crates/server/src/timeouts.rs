@@ -3,9 +3,11 @@ use std::time::Duration;
 /// Every wait for a client, in one place. The defaults are those of Unit's `settings.http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a whole header section, from the moment the connection waits for one; so it also
-    /// bounds how long a connection may be idle. Default: 30 seconds. At the edge the connection
-    /// is closed.
+    /// For a whole header section of HTTP/1, from the moment the connection waits for one; so it
+    /// also bounds how long such a connection may be idle. On a new connection the first bytes have
+    /// this long, and the header section as long again. Default: 30 seconds. At the edge the
+    /// connection is closed. An HTTP/2 connection is sent a ping when it has been silent for this
+    /// long, and stays as long as the pings are answered.
     pub header_read: Duration,
     /// Between two pieces of a request's body. Default: 30 seconds. At the edge the guest's read
     /// ends in `connection-read-timeout`, the client gets 408 if the response has not begun, and the

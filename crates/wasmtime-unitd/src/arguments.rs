@@ -22,7 +22,7 @@ use crate::control_socket::ControlAddress;
     about,
     verbatim_doc_comment,
     max_term_width = 100,
-    args_conflicts_with_subcommands = false
+    args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -37,9 +37,9 @@ pub(crate) struct Arguments {
     )]
     pub(crate) control: ControlAddress,
 
-    /// Permissions of the control socket, in octal.
-    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = octal)]
-    pub(crate) control_mode: u32,
+    /// Permissions of the control socket, in octal [default: 0600].
+    #[arg(long, value_name = "MODE", value_parser = octal)]
+    pub(crate) control_mode: Option<u32>,
 
     /// Owner of the control socket [default: who starts the server].
     #[arg(long, value_name = "USER")]
@@ -173,12 +173,20 @@ mod tests {
             "/p",
         ])
         .unwrap();
-        assert_eq!(arguments.control_mode, 0o660);
+        assert_eq!(arguments.control_mode, Some(0o660));
         assert_eq!(arguments.statedir, PathBuf::from("/s"));
         assert!(parse(&["--control-mode", "999"]).is_err());
         assert!(parse(&["--control-mode", "7777"]).is_err());
         assert!(parse(&["--control", "nonsense"]).is_err());
         assert!(parse(&["--nonsense"]).is_err());
+    }
+
+    #[test]
+    fn what_only_the_daemon_does_is_refused_beside_a_command() {
+        assert!(parse(&["--user", "nobody", "serve", "c.wasm"]).is_err());
+        assert!(parse(&["serve", "c.wasm", "--user", "nobody"]).is_err());
+        assert!(parse(&["--pid", "p", "check", "-"]).is_err());
+        assert!(parse(&["serve", "c.wasm", "--log", "l"]).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use control::{Control, Restored, StateDir};
 use engine::Engine;
 use http::HeaderValue;
@@ -25,6 +25,9 @@ use crate::shutdown::StopSignals;
 /// a millisecond, so tokio's 61 would leave sockets unattended for that many.
 const EVENT_INTERVAL: u32 = 8;
 
+/// Permissions of the control socket where no others are asked for.
+const CONTROL_MODE: u32 = 0o600;
+
 /// Open files for all but clients' connections: listeners, the log, the state, and the control
 /// API's 128 connections.
 const RESERVED_FILES: usize = 256;
@@ -33,10 +36,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
     let state = StateDir::open(&arguments.statedir)?;
+    require_effect(arguments)?;
     let socket = ControlSocket::open(
         &arguments.control,
         Access {
-            mode: arguments.control_mode,
+            mode: arguments.control_mode.unwrap_or(CONTROL_MODE),
             user: arguments
                 .control_user
                 .as_deref()
@@ -51,9 +55,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     )?;
     let pid = arguments.pid.as_deref().map(PidFile::write).transpose()?;
     if let Some(identity) = &identity {
-        hand_over(identity, &arguments.statedir, &log)?;
+        hand_over(identity, &state, &log)?;
     }
     runtime()?.block_on(serve(arguments, &log, identity, state, socket, pid))
+}
+
+/// Refuses what would have no effect.
+fn require_effect(arguments: &Arguments) -> Result<()> {
+    let access = arguments.control_mode.is_some()
+        || arguments.control_user.is_some()
+        || arguments.control_group.is_some();
+    if access && !matches!(arguments.control, ControlAddress::Path(_)) {
+        bail!(
+            "--control-mode, --control-user and --control-group need a control socket with a \
+             path; {} has no permissions",
+            arguments.control
+        );
+    }
+    Ok(())
 }
 
 /// The tokio runtime that everything runs on.
@@ -113,7 +132,7 @@ async fn serve(
     // Where nothing was kept, nothing has been put in force yet.
     control.runtime().assume_identity()?;
 
-    if let ControlAddress::Tcp(_) = arguments.control {
+    if !matches!(arguments.control, ControlAddress::Path(_)) {
         tracing::warn!(
             "the control API has no authentication: whoever connects controls the server"
         );
@@ -191,7 +210,7 @@ fn listener(
     })
 }
 
-fn reopen_on_signal(log: &Log) -> Result<()> {
+pub(crate) fn reopen_on_signal(log: &Log) -> Result<()> {
     let mut reopen = signal(SignalKind::user_defined1())?;
     let log = log.clone();
     tokio::spawn(async move {
@@ -205,13 +224,9 @@ fn reopen_on_signal(log: &Log) -> Result<()> {
     Ok(())
 }
 
-fn hand_over(identity: &Identity, state: &Path, log: &Log) -> Result<()> {
-    identity.hand_over(state)?;
-    for entry in fs::read_dir(state)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            identity.hand_over(&entry.path())?;
-        }
+fn hand_over(identity: &Identity, state: &StateDir, log: &Log) -> Result<()> {
+    for path in state.paths() {
+        identity.hand_over(&path)?;
     }
     log.path().map_or(Ok(()), |path| identity.hand_over(path))
 }

@@ -134,12 +134,25 @@ where
             "{} [{level}] ",
             now.strftime("%Y/%m/%d %H:%M:%S%.3f")
         )?;
-        writeln!(
-            writer,
-            "{}{}{}",
-            fields.request, fields.message, fields.others
-        )
+        for text in [&fields.request, &fields.message, &fields.others] {
+            write_escaped(&mut writer, text)?;
+        }
+        writer.write_char('\n')
     }
+}
+
+/// An event is one line, whatever its text was made of: a name in a component may have line feeds.
+fn write_escaped(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
+    for piece in text.split_inclusive(|c: char| c.is_control() && c != '\t') {
+        match piece.char_indices().next_back() {
+            Some((end, c)) if c.is_control() && c != '\t' => {
+                writer.write_str(&piece[..end])?;
+                write!(writer, "{}", c.escape_default())?;
+            }
+            _ => writer.write_str(piece)?,
+        }
+    }
+    Ok(())
 }
 
 /// The fields of an event, sorted for reading.
@@ -167,5 +180,17 @@ impl Visit for Fields {
             "request" => write!(self.request, "request {value:?} "),
             name => write!(self.others, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let mut line = String::new();
+        write_escaped(&mut Writer::new(&mut line), "a\nb\u{1b}[0m\tc\r\n").unwrap();
+        assert_eq!(line, "a\\nb\\u{1b}[0m\tc\\r\\n");
     }
 }

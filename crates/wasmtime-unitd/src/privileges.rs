@@ -1,10 +1,14 @@
 //! Which user the server runs as.
 
 use std::ffi::CString;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::{Gid, Group, Uid, User, chown, geteuid, initgroups, setgid, setuid};
+use nix::fcntl::OFlag;
+use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
 
 /// A user and group to become.
 pub(crate) struct Identity {
@@ -41,10 +45,29 @@ impl Identity {
         }))
     }
 
-    /// Hands a file or folder over, so that the server can still write to it afterwards.
+    /// Hands a file or folder over, so that the server can still write to it afterwards. What is
+    /// not there is left out.
+    ///
+    /// The folder may be the server's already, and whoever has broken into it might have put a
+    /// link there: neither a symbolic nor a second hard link is followed.
     pub(crate) fn hand_over(&self, path: &Path) -> Result<()> {
-        chown(path, Some(self.user), Some(self.group))
-            .with_context(|| format!("cannot hand {} over to the server's user", path.display()))
+        let context = || format!("cannot hand {} over to the server's user", path.display());
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits())
+            .open(path);
+        let file = match opened {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            opened => opened.with_context(context)?,
+        };
+        let metadata = file.metadata().with_context(context)?;
+        if !metadata.is_dir() && (!metadata.is_file() || metadata.nlink() > 1) {
+            bail!(
+                "{} is no file of its own, and is not handed over",
+                path.display()
+            );
+        }
+        fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw())).with_context(context)
     }
 
     /// Becomes this user, for good.

@@ -147,7 +147,8 @@ impl Runtime {
                     components.insert(wanted.component.clone(), component.clone());
                     Some(self.application(component, wanted))
                 }
-                Err(detail) if self.is_lenient() => {
+                // What has not been served before does not stand in the way of other changes.
+                Err(detail) if self.is_lenient() || is_known(&current, wanted) => {
                     tracing::error!(
                         application = wanted.name.as_str(),
                         "is not served until it loads: {detail}"
@@ -182,7 +183,9 @@ impl Runtime {
                 .listeners
                 .iter()
                 .find(|it| it.address.socket_addr() == error.address);
-            if !self.is_lenient() {
+            // Likewise an address that could not be bound before.
+            let known = |it: &config::Listener| it.address.socket_addr() == error.address;
+            if !self.is_lenient() && !self.current().listeners.iter().any(known) {
                 let path = listener.map(config::Listener::path);
                 return Err(PrepareError {
                     path,
@@ -207,6 +210,14 @@ impl Runtime {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
+}
+
+/// Whether this very application is in force already, loaded or not.
+fn is_known(current: &State, wanted: &config::Application) -> bool {
+    current
+        .applications
+        .get(&wanted.name)
+        .is_some_and(|known| known.config == *wanted)
 }
 
 fn listen(listener: &config::Listener, state: &State) -> Listen {

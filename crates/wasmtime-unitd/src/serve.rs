@@ -16,7 +16,7 @@ use crate::shutdown::StopSignals;
 const NAME: &str = "component";
 
 pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
-    let _log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
+    let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
     let mut application = Application::new(NAME, absolute(&serve.component)?);
     application.environment.clone_from(&serve.env);
     let config = Config {
@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
     };
     daemon::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;
+        daemon::reopen_on_signal(&log)?;
         let runtime = daemon::build(None)?;
         let prepared = runtime
             .prepare(&config)
