@@ -31,7 +31,7 @@ pub enum Failure {
     Broken(CutOff),
     /// The response did not start within [`Limits::timeout`](crate::Limits::timeout).
     Timeout(Duration),
-    /// All instances were busy for [`QUEUE_WAIT`](crate::runtime::QUEUE_WAIT).
+    /// All instances were busy for a second, or as many requests as there are instances wait already.
     Busy,
     /// The instance could not be made: too little memory is free, most often.
     Instantiate(wasmtime::Error),
