@@ -228,10 +228,15 @@ fn bodies_that_are_not_whole_end_in_an_error_or_are_never_begun() {
             let late = get(&application, target).await.unwrap();
             let error = late.into_body().collect().await.err();
             assert_eq!(error, Some(cut_off), "{guest}{target}");
-            // Without a wait in between, nothing has been sent when the failure shows.
-            let failure = get(&application, &target.replace("50", "0")).await.err();
-            let status = failure.map(|failure| failure.answer().status.as_u16());
-            assert_eq!(status, Some(500), "{guest}{target} at once");
+            // Without a wait in between, nothing has been sent when the failure shows, unless the
+            // guest's slice of time ends just there.
+            match get(&application, &target.replace("50", "0")).await {
+                Ok(early) => assert!(
+                    early.into_body().collect().await.is_err(),
+                    "{guest}{target}"
+                ),
+                Err(failure) => assert_eq!(failure.answer().status, 500, "{guest}{target}"),
+            }
             assert_eq!(application.active(), 0);
         }
     });
