@@ -36,7 +36,7 @@ impl Guest for Example {
     }
 }
 
-/// The response's text. It is bytes, since fields and bodies need not be UTF-8.
+/// The response's text. It is bytes, since a body need not be UTF-8.
 fn describe(request: &IncomingRequest) -> Result<Vec<u8>, ErrorCode> {
     let mut head = String::from(" * Welcome to the component model in Rust! *\n\n[Request Info]\n");
     let path = request.path_with_query().unwrap_or_default();
@@ -52,7 +52,8 @@ fn describe(request: &IncomingRequest) -> Result<Vec<u8>, ErrorCode> {
     for (name, value) in request.headers().entries() {
         text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(b" = ");
-        text.extend_from_slice(&value);
+        // A value may be any bytes but control characters.
+        text.extend_from_slice(String::from_utf8_lossy(&value).as_bytes());
         text.push(b'\n');
     }
     text.extend_from_slice(b"\n[Request Data]\n");

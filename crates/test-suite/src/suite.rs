@@ -7,6 +7,7 @@ macro_rules! http_suite {
         $crate::http_suite! { @area $front, walkthrough:
             the_output_is_the_readmes_byte_for_byte,
             curl_sees_the_readmes_output,
+            the_example_copes_with_any_bytes,
             a_component_of_the_oldest_point_release_is_served,
         }
         $crate::http_suite! { @area $front, failures:

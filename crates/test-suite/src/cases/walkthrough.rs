@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{FrontEnd, Running, curl, has_curl};
+use crate::{End, FrontEnd, Running, curl, has_curl};
 
 /// As the README has it, trailing comma included; only address and file differ.
 fn wasm(file: &Path) -> String {
@@ -115,6 +115,25 @@ pub fn curl_sees_the_readmes_output(front: &impl FrontEnd) {
     ]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), OUTPUT);
     assert!(output.status.success());
+}
+
+pub fn the_example_copes_with_any_bytes(front: &impl FrontEnd) {
+    let server = Running::start(front, &wasm(&test_components::example()));
+    let mut client = server.connect("wasm");
+    client.send(
+        b"PROPFIND / HTTP/1.1\r\nhost: a\r\nx-name: caf\xe9\r\ncontent-length: 3\r\n\r\n\0\xff\n",
+    );
+    let response = client.response();
+    let text = String::from_utf8_lossy(&response.body);
+    assert!(text.contains("METHOD = PROPFIND\n"), "{text}");
+    assert!(text.contains("\nx-name = caf\u{fffd}\n"), "{text}");
+    assert!(response.body.ends_with(b"[Request Data]\n\0\xff\n\n"));
+
+    // Of a long body it shows the beginning.
+    let response = client.post("/", &"x".repeat(100_000));
+    assert_eq!((response.head.status, response.end), (200, End::Complete));
+    let shown = response.text().rsplit("[Request Data]\n").next();
+    assert_eq!(shown.map(str::len), Some(64 * 1024 + 1));
 }
 
 pub fn a_component_of_the_oldest_point_release_is_served(front: &impl FrontEnd) {
