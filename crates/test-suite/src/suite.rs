@@ -59,9 +59,11 @@ macro_rules! http_suite {
             a_gibibyte_up_costs_little_memory,
             a_gibibyte_down_costs_little_memory,
             a_client_that_reads_slowly_holds_the_guest_back,
+            a_client_that_reads_slowly_holds_the_guest_back_over_http2,
             a_guest_that_reads_slowly_holds_the_client_back,
             many_streams_share_one_connection,
             work_goes_on_after_the_response_is_whole,
+            work_goes_on_after_a_response_without_a_body,
             work_goes_on_after_the_client_has_left_with_its_response,
             a_body_that_a_guest_leaves_unread_harms_nobody,
         }

@@ -255,6 +255,31 @@ fn wait_until_nothing_more_comes(socket: &TcpStream) {
     });
 }
 
+pub fn a_client_that_reads_slowly_holds_the_guest_back_over_http2(front: &impl FrontEnd) {
+    const SIZE: u64 = 256 * MIB;
+    let server = Running::guests(front, &["download"]);
+    let mut http2 = Http2::connect(server.address("download"));
+    let watch = Watch::start(server.pid());
+    let response = http2.begin(request("GET", &format!("/?{SIZE}")).body(empty()).unwrap());
+    // Long enough for a guest that nobody holds back to write all of it.
+    let started = Instant::now();
+    until("the client has waited", || {
+        assert_eq!(server.active("download"), "1", "the guest has ended");
+        started.elapsed() > Duration::from_secs(1)
+    });
+    watch.assert_below(BOUND);
+    let mut body = response.into_body();
+    let total = http2.wait_for(LONG, async {
+        let mut total = 0;
+        while let Some(frame) = body.frame().await {
+            total += frame.unwrap().into_data().unwrap().len() as u64;
+        }
+        total
+    });
+    assert_eq!(total, SIZE);
+    watch.assert_below(BOUND);
+}
+
 pub fn a_guest_that_reads_slowly_holds_the_client_back(front: &impl FrontEnd) {
     let server = Running::guests(front, &["sleep"]);
     let watch = Watch::start(server.pid());
@@ -319,6 +344,22 @@ pub fn work_goes_on_after_the_response_is_whole(front: &impl FrontEnd) {
     });
     until("nothing is in progress", || {
         server.active("work_after") == "0"
+    });
+}
+
+pub fn work_goes_on_after_a_response_without_a_body(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["work_after"]);
+    let mut client = server.connect("work_after");
+    client.send("HEAD /?300 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(client.response_to("HEAD").head.status, 200);
+    let mut http2 = Http2::connect(server.address("work_after"));
+    let response = http2.begin(request("HEAD", "/?300").body(empty()).unwrap());
+    assert_eq!(http2.read(response).summary(), (200, String::new(), true));
+    until("both have ended", || {
+        server
+            .log_lines("stdout: work after the response is done")
+            .len()
+            == 2
     });
 }
 
