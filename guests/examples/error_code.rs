@@ -61,7 +61,8 @@ fn code(name: &str) -> ErrorCode {
         "http-response-trailer-size" => ErrorCode::HttpResponseTrailerSize(field()),
         "http-response-transfer-coding" => ErrorCode::HttpResponseTransferCoding(None),
         "http-response-content-coding" => ErrorCode::HttpResponseContentCoding(None),
-        _ => ErrorCode::InternalError(Some("a secret of the guest".to_owned())),
+        "internal-error" => ErrorCode::InternalError(Some("a secret of the guest".to_owned())),
+        _ => panic!("no such code: {name}"),
     }
 }
 

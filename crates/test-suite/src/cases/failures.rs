@@ -183,6 +183,8 @@ pub fn an_error_code_about_the_guest_itself_is_a_500(front: &impl FrontEnd) {
         assert_eq!(response.head.status, 500, "{code}");
         response.assert_page(500);
     }
+    // A guest that does not know the code panics, which is a 500 too.
+    assert_eq!(server.log_lines("no such code"), [""; 0]);
     assert_page(&server, "error_code", "/?internal-error", 500);
 }
 
@@ -301,7 +303,15 @@ pub fn no_client_learns_why_a_guest_failed(front: &impl FrontEnd) {
     let server = Running::guests(front, &names);
     for (guest, target) in targets {
         let response = server.connect(guest).get(target);
-        let text = String::from_utf8_lossy(&response.raw).to_ascii_lowercase();
+        let http2 = Http2::connect(server.address(guest)).get(target);
+        let text = format!(
+            "{}{:?}{}{:?}",
+            String::from_utf8_lossy(&response.raw),
+            http2.head.headers,
+            String::from_utf8_lossy(&http2.body),
+            http2.trailers
+        )
+        .to_ascii_lowercase();
         for word in [
             "secret",
             "guest",
