@@ -50,14 +50,15 @@ impl Http2 {
             .enable_all()
             .build()
             .unwrap();
-        let sender = runtime.block_on(async {
+        let connect = async {
             let stream = TcpStream::connect(address).await.unwrap();
             let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await
                 .unwrap();
             tokio::spawn(connection);
             sender
-        });
+        };
+        let sender = wait(&runtime, DEADLINE, connect);
         Self { runtime, sender }
     }
 
@@ -78,13 +79,7 @@ impl Http2 {
     /// When it takes longer.
     #[track_caller]
     pub fn wait_for<T>(&self, limit: Duration, future: impl Future<Output = T>) -> T {
-        let result = self
-            .runtime
-            .block_on(async { tokio::time::timeout(limit, future).await });
-        match result {
-            Ok(value) => value,
-            Err(_) => panic!("not within {limit:?}"),
-        }
+        wait(&self.runtime, limit, future)
     }
 
     /// Asks for `path` and reads the response.
@@ -139,6 +134,14 @@ impl Http2 {
     #[must_use]
     pub fn sender(&self) -> SendRequest<BoxBody<Bytes, Infallible>> {
         self.sender.clone()
+    }
+}
+
+#[track_caller]
+fn wait<T>(runtime: &Runtime, limit: Duration, future: impl Future<Output = T>) -> T {
+    match runtime.block_on(async { tokio::time::timeout(limit, future).await }) {
+        Ok(value) => value,
+        Err(_) => panic!("not within {limit:?}"),
     }
 }
 

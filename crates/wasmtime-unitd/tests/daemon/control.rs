@@ -43,6 +43,8 @@ fn the_walkthroughs_curl_command_configures_the_daemon() {
         .args([
             "--disable",
             "--silent",
+            "--max-time",
+            "60",
             "-X",
             "PUT",
             "--data-binary",

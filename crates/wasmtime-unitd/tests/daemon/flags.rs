@@ -1,14 +1,18 @@
 //! The command line.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use test_suite::{Client, FrontEnd as _, Running, configuration, free_address};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use test_suite::{
+    Client, DEADLINE, FrontEnd as _, LONG, Running, configuration, free_address, within,
+};
 
-use crate::support::{Daemon, Ended, daemon, run};
+use crate::support::{Daemon, Ended, Process, daemon, run};
 
 #[test]
 fn help_and_version_are_told() {
@@ -81,50 +85,40 @@ fn check_tells_good_from_bad() {
 #[test]
 fn check_reads_standard_input() {
     for (text, code) in [("{\"listeners\": {}}", 0), ("nonsense", 1)] {
-        let mut child = daemon()
-            .args(["check", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(code), "{text}");
+        let mut check = Process::spawn(daemon().args(["check", "-"]).stdin(Stdio::piped()));
+        let mut input = check.child.stdin.take().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+        drop(input);
+        assert_eq!(check.ended().code, Some(code), "{text}");
     }
 }
 
 #[test]
 fn serve_serves_one_component_and_says_where() {
-    let mut child = daemon()
-        .arg("serve")
-        .arg(test_components::guest("environment"))
-        .args(["--listen", "127.0.0.1:0", "--env", "A=1", "--env", "B=x=y"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let address = line
-        .trim()
-        .rsplit("http://")
-        .next()
-        .and_then(|it| it.trim_end_matches('/').parse().ok());
-    let response = address.map(|address| Client::connect(address).get("/"));
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(child.id().cast_signed()),
-        nix::sys::signal::Signal::SIGINT,
+    let serve = Process::spawn(
+        daemon()
+            .arg("serve")
+            .arg(test_components::guest("environment"))
+            .args(["--listen", "127.0.0.1:0", "--env", "A=1", "--env", "B=x=y"])
+            .stdin(Stdio::null()),
+    );
+    let address = within(LONG, "the address is told", || {
+        let output = serve.output();
+        let (line, _) = output.split_once('\n')?;
+        line.trim_end_matches('/')
+            .rsplit("http://")
+            .next()?
+            .parse()
+            .ok()
+    });
+    let mut client = Client::connect(address);
+    client.get("/").assert_text("A=1\nB=x=y\n");
+    kill(
+        Pid::from_raw(serve.child.id().cast_signed()),
+        Signal::SIGINT,
     )
     .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    response.unwrap().assert_text("A=1\nB=x=y\n");
+    assert_eq!(serve.ended().code, Some(0));
 }
 
 #[test]
@@ -246,18 +240,19 @@ fn the_control_api_may_listen_on_tcp_and_on_an_abstract_name() {
         address.to_string(),
         format!("unix:@wasmtime-unitd-test-{address}"),
     ] {
-        let mut child = daemon()
-            .args(["--control", &control, "--statedir"])
-            .arg(directory.path().join("state"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let ready = log
-            .by_ref()
-            .map(Result::unwrap)
-            .find(|line| line.contains("is ready"));
+        let process = Process::spawn(
+            daemon()
+                .args(["--control", &control, "--statedir"])
+                .arg(directory.path().join("state"))
+                .stdin(Stdio::null()),
+        );
+        let ready = within(DEADLINE, "the daemon is ready", || {
+            let log = process.errors();
+            log.lines()
+                .find(|line| line.contains("is ready"))
+                .map(str::to_owned)
+        });
+        assert!(ready.contains(&control), "{ready}");
         let answer = if control.starts_with("unix:") {
             use std::os::linux::net::SocketAddrExt as _;
             let name = control.strip_prefix("unix:@").unwrap();
@@ -267,9 +262,6 @@ fn the_control_api_may_listen_on_tcp_and_on_an_abstract_name() {
         } else {
             Client::connect(address).get("/config")
         };
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(ready.is_some_and(|line| line.contains(&control)));
         assert_eq!(answer.head.status, 200);
     }
 }

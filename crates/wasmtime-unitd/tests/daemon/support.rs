@@ -1,10 +1,12 @@
 //! The daemon, for the tests.
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use test_suite::FrontEnd;
+use tempfile::TempDir;
+use test_suite::{FrontEnd, LONG, within};
 
 /// The daemon of this build.
 pub(crate) struct Daemon;
@@ -29,6 +31,58 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> En
     Ended::of(daemon().args(arguments))
 }
 
+/// A process that ends with its test, however that ends.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    directory: TempDir,
+}
+
+impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name| File::create(directory.path().join(name)).unwrap();
+        let child = command.stdout(file("output")).stderr(file("errors"));
+        Self {
+            child: child.spawn().unwrap(),
+            directory,
+        }
+    }
+
+    /// What it has written to its standard output so far.
+    pub(crate) fn output(&self) -> String {
+        self.read("output")
+    }
+
+    /// What it has written to its standard error so far.
+    pub(crate) fn errors(&self) -> String {
+        self.read("errors")
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
+        let status = within(LONG, "the process ends", || self.child.try_wait().unwrap());
+        Ended {
+            code: status.code(),
+            output: self.output(),
+            errors: self.errors(),
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.directory.path().join(name)).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // If it has ended already, all the better.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// What became of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -39,12 +93,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn of(command: &mut Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        Self {
-            code: output.status.code(),
-            output: String::from_utf8_lossy(&output.stdout).into_owned(),
-            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Process::spawn(command.stdin(Stdio::null())).ended()
     }
 
     /// Checks that the command failed, and said this.
