@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,8 +11,22 @@ pub struct Settings {
     pub name: Arc<str>,
     /// The whole environment that its guests see, in this order.
     pub environment: Vec<(String, String)>,
+    /// The folders that its guests see; no others.
+    pub directories: Vec<Directory>,
     /// What one request may take.
     pub limits: Limits,
+}
+
+/// A folder that guests may use, with all that is in it.
+///
+/// It is opened anew for each request; a request while it is not there ends in
+/// [`Failure::Instantiate`](crate::Failure::Instantiate).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The folder on the host.
+    pub host: PathBuf,
+    /// What guests know it as.
+    pub guest: String,
 }
 
 /// A component with its settings, ready to serve requests.

@@ -37,6 +37,48 @@ impl Component {
     /// not provide, or does not export `wasi:http/incoming-handler@0.2`. Each message starts with
     /// the path.
     pub fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
+        Ok(Self::compile(engine, path)?.0)
+    }
+
+    /// Like [`load`](Self::load), for whoever runs the component in other processes: the machine
+    /// code, to be given back by [`from_compiled`](Self::from_compiled) to an engine of the same
+    /// [`Options`](crate::Options).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load). What this returns links and has its handler.
+    pub fn image(engine: &Engine, path: &Path) -> Result<Vec<u8>, LoadError> {
+        let (_, component) = Self::compile(engine, path)?;
+        component.serialize().map_err(|error| LoadError {
+            path: path.to_owned(),
+            kind: Kind::Invalid(error),
+        })
+    }
+
+    /// Links what Wasmtime has made of an [`image`](Self::image). `path` is for messages.
+    ///
+    /// Making a [`wasmtime::component::Component`] of an image takes trust in its origin, which is
+    /// the caller's to argue for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load) that a compiled component can still have.
+    pub fn from_compiled(
+        engine: &Engine,
+        component: &wasmtime::component::Component,
+        path: &Path,
+    ) -> Result<Self, LoadError> {
+        let world = World::of(engine, component).map_err(|kind| LoadError {
+            path: path.to_owned(),
+            kind,
+        })?;
+        Ok(Self { world })
+    }
+
+    fn compile(
+        engine: &Engine,
+        path: &Path,
+    ) -> Result<(Self, wasmtime::component::Component), LoadError> {
         let load = |kind| LoadError {
             path: path.to_owned(),
             kind,
@@ -52,8 +94,7 @@ impl Component {
         if let Some(needed) = needed.filter(|needed| *needed > limit) {
             return Err(load(Kind::Memory { needed, limit }));
         }
-        let world = World::of(engine, &component).map_err(load)?;
-        Ok(Self { world })
+        Ok((Self::from_compiled(engine, &component, path)?, component))
     }
 }
 

@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::error::Context as _;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
 use crate::RequestId;
-use crate::application::Settings;
+use crate::application::{Directory, Settings};
 use crate::limits::{MemoryAccount, MemoryBudget};
 use crate::log::GuestLog;
 
@@ -40,9 +41,22 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(settings: &Settings, id: RequestId, budget: Arc<MemoryBudget>) -> Self {
+    /// # Errors
+    ///
+    /// When one of the application's folders cannot be opened.
+    pub(crate) fn new(
+        settings: &Settings,
+        id: RequestId,
+        budget: Arc<MemoryBudget>,
+    ) -> wasmtime::Result<Self> {
         let log = |stream| GuestLog::new(Arc::clone(&settings.name), id, stream);
-        let wasi = WasiCtx::builder()
+        let mut wasi = WasiCtx::builder();
+        for directory in &settings.directories {
+            let Directory { host, guest } = directory;
+            wasi.preopened_dir(host, guest, FsPerms::ReadWrite)
+                .with_context(|| format!("the folder {} cannot be opened", host.display()))?;
+        }
+        let wasi = wasi
             .stdout(log("stdout"))
             .stderr(log("stderr"))
             .envs(&settings.environment)
@@ -56,13 +70,13 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let memory = MemoryAccount::new(budget, settings.limits.memory);
-        Self {
+        Ok(Self {
             wasi,
             http,
             hooks: Confined,
             table,
             memory,
-        }
+        })
     }
 
     pub(crate) fn memory(&mut self) -> &mut MemoryAccount {

@@ -20,8 +20,8 @@
 //!   [`OUTGOING_BUFFER`] bytes.
 //! - Whatever a guest does ends in a response, a [`Failure`], or a [`Body`] that ends in an
 //!   error; never in a panic, and never in a body that looks whole and is not.
-//! - A guest has the environment it was given and nothing else: no files, no sockets, no
-//!   outgoing requests.
+//! - A guest has the environment and the folders it was given and nothing else: no other files, no
+//!   sockets, no outgoing requests.
 //!
 //! What it does not do: sockets, configuration text, Unit. Futures must be polled inside a tokio
 //! runtime with time enabled.
@@ -41,7 +41,7 @@ mod request_id;
 mod run;
 mod runtime;
 
-pub use application::{Application, Settings};
+pub use application::{Application, Directory, Settings};
 pub use body::{Body, CutOff};
 pub use component::{Component, LoadError};
 pub use failure::{Answer, Failure};

@@ -74,7 +74,8 @@ impl Run {
             &application.settings,
             progress.id,
             Arc::clone(engine.memory()),
-        );
+        )
+        .map_err(Failure::Instantiate)?;
         let mut store = Store::new(engine.wasmtime(), guest);
         store.limiter(|guest| guest.memory());
         store.set_epoch_deadline(1);

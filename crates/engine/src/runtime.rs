@@ -132,7 +132,9 @@ impl Engine {
         tokio::time::timeout(QUEUE_WAIT, turn).await.ok()?.ok()
     }
 
-    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+    /// Wasmtime's own engine, which compiled components belong to.
+    #[must_use]
+    pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.0.wasmtime
     }
 

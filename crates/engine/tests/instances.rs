@@ -29,6 +29,7 @@ fn application(engine: &Engine, guest: &str, limits: Limits) -> Application {
     let settings = Settings {
         name: Arc::from(guest),
         environment: Vec::new(),
+        directories: Vec::new(),
         limits,
     };
     Application::new(engine.clone(), component, settings)

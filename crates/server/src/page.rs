@@ -1,14 +1,14 @@
 //! The pages that a client gets where no application answers.
 
-use bytes::Bytes;
+use engine::Answer;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::response::ResponseBody;
 
-/// The error page for `status`: the same few words for everyone, in Unit's form.
+/// The response with the error page for `status`.
 pub(crate) fn error(status: StatusCode) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::page(text(status)));
+    let mut response = Response::new(ResponseBody::page(Answer::page(status)));
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -40,16 +40,11 @@ pub(crate) fn failure(failure: &engine::Failure) -> Response<ResponseBody> {
 /// The whole of a response to a version of HTTP that hyper does not speak (RFC 9110,
 /// section 15.6.6).
 pub(crate) fn version_not_supported() -> String {
-    let page = text(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    let page = Answer::page(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
     format!(
         "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/html\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{}",
         page.len(),
         String::from_utf8_lossy(&page)
     )
-}
-
-fn text(status: StatusCode) -> Bytes {
-    let code = status.as_u16();
-    format!("<!DOCTYPE html><title>Error {code}</title><p>Error {code}.\r\n").into()
 }

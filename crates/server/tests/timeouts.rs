@@ -33,6 +33,7 @@ async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
     let settings = Settings {
         name: guest.into(),
         environment: Vec::new(),
+        directories: Vec::new(),
         limits: Limits::default(),
     };
     let application = Application::new(engine, component, settings);

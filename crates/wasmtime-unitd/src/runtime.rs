@@ -120,6 +120,7 @@ impl Runtime {
         let settings = Settings {
             name,
             environment: config.environment.clone(),
+            directories: Vec::new(),
             limits,
         };
         Application::new(self.0.engine.clone(), component, settings)

@@ -1,0 +1,246 @@
+//! An application's configuration, out of unitd's hands.
+
+use std::ffi::{CStr, OsStr, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::Directory;
+use unit_sys::{
+    nxt_common_app_conf_t, nxt_conf_array_elements_count, nxt_conf_get_array_element,
+    nxt_conf_get_number, nxt_conf_get_object_member, nxt_conf_get_string,
+    nxt_conf_next_object_member, nxt_conf_value_t, nxt_process_t, nxt_str_t,
+};
+
+use crate::callback;
+
+/// What an application was configured with, as far as it is the module's business. unitd has checked
+/// the types of all values.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// The application's name.
+    pub(crate) name: String,
+    /// The component's file, as the prototype process finds it.
+    pub(crate) component: PathBuf,
+    /// `environment`, in its order.
+    pub(crate) environment: Vec<(String, String)>,
+    /// `access.filesystem`: each folder has the same name inside.
+    pub(crate) directories: Vec<Directory>,
+    /// `limits.timeout`.
+    pub(crate) timeout: Option<Duration>,
+    /// The most shared memory for responses, in bytes: `limits.shm`.
+    pub(crate) shared_memory: usize,
+}
+
+impl Configuration {
+    /// Copies what is needed.
+    ///
+    /// # Errors
+    ///
+    /// When a text is not UTF-8 where it has to be.
+    ///
+    /// # Safety
+    ///
+    /// `process` and `conf` must be what unitd calls `setup()` with, while it does.
+    pub(crate) unsafe fn read(
+        process: *const nxt_process_t,
+        conf: *const nxt_common_app_conf_t,
+    ) -> Result<Self, String> {
+        // SAFETY: by the caller's promise `conf` is unitd's, and lives as long as this function.
+        let conf = unsafe { &*conf };
+        // SAFETY: unitd fills the member of the union that belongs to the type of this module.
+        let (component, access) = unsafe { component(conf) };
+        // SAFETY: paths in the configuration are NULL or end in NUL.
+        let working_directory = unsafe { path(conf.working_directory) };
+        // SAFETY: as above.
+        let component = unsafe { path(component) }.ok_or("the application has no component")?;
+        // SAFETY: by the caller's promise.
+        let root = unsafe { root(process) };
+        // SAFETY: `name` is unitd's string for the application.
+        let name = unsafe { text(&conf.name) }?;
+        // SAFETY: `environment`, `access` and `limits` are NULL or objects that unitd has checked.
+        let (environment, directories, timeout) = unsafe {
+            (
+                pairs(conf.environment)?,
+                directories(access)?,
+                number(conf.limits, "timeout"),
+            )
+        };
+        Ok(Self {
+            name,
+            component: locate(component, working_directory, root),
+            environment,
+            directories,
+            timeout: timeout
+                .filter(|seconds| *seconds > 0.0)
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            shared_memory: conf.shm_limit,
+        })
+    }
+}
+
+/// Where a path of the configuration is while the process has not changed its root and working
+/// directory yet, which it does right after `setup()`.
+fn locate(path: PathBuf, working_directory: Option<PathBuf>, root: Option<PathBuf>) -> PathBuf {
+    let path = match working_directory {
+        Some(directory) => directory.join(path),
+        None => path,
+    };
+    match root {
+        Some(root) => root.join(path.strip_prefix("/").unwrap_or(&path)),
+        None => path,
+    }
+}
+
+/// # Safety
+///
+/// `conf` must be of an application of this module's type.
+#[cfg(not(feature = "wasi-component-type"))]
+unsafe fn component(conf: &nxt_common_app_conf_t) -> (*const c_char, *const nxt_conf_value_t) {
+    // SAFETY: by the caller's promise this is the member in use.
+    let own = unsafe { conf.u.wasm };
+    (own.module, own.access)
+}
+
+/// # Safety
+///
+/// `conf` must be of an application of this module's type.
+#[cfg(feature = "wasi-component-type")]
+unsafe fn component(conf: &nxt_common_app_conf_t) -> (*const c_char, *const nxt_conf_value_t) {
+    // SAFETY: by the caller's promise this is the member in use.
+    let own = unsafe { conf.u.wasm_wc };
+    (own.component, own.access)
+}
+
+/// The folder that `isolation.rootfs` makes the root of the application's processes.
+///
+/// # Safety
+///
+/// `process` must be the prototype process's.
+#[cfg(unit_rootfs)]
+unsafe fn root(process: *const nxt_process_t) -> Option<PathBuf> {
+    // SAFETY: by the caller's promise; the path is NULL or ends in NUL.
+    unsafe { path((*process).isolation.rootfs.cast()) }
+}
+
+/// # Safety
+///
+/// None is needed: this Unit has no `isolation.rootfs`.
+#[cfg(not(unit_rootfs))]
+unsafe fn root(_: *const nxt_process_t) -> Option<PathBuf> {
+    None
+}
+
+/// # Safety
+///
+/// `path` must be NULL or end in NUL.
+unsafe fn path(path: *const c_char) -> Option<PathBuf> {
+    if path.is_null() {
+        return None;
+    }
+    // SAFETY: by the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) };
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    (!path.as_os_str().is_empty()).then(|| path.to_owned())
+}
+
+/// # Safety
+///
+/// `string` must be one of unitd's.
+unsafe fn text(string: &nxt_str_t) -> Result<String, String> {
+    // SAFETY: by the caller's promise it is as long as it says.
+    let bytes = unsafe { callback::bytes(string.start, string.length) };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "the configuration has {}, which is not UTF-8",
+            bytes.escape_ascii()
+        )),
+    }
+}
+
+/// # Safety
+///
+/// `value` must be a string.
+unsafe fn string(value: *const nxt_conf_value_t) -> Result<String, String> {
+    let mut string = EMPTY;
+    // SAFETY: by the caller's promise; the string lives as long as the value.
+    unsafe {
+        nxt_conf_get_string(value, &raw mut string);
+        text(&string)
+    }
+}
+
+/// # Safety
+///
+/// `object` must be NULL or an object.
+unsafe fn member(object: *const nxt_conf_value_t, name: &str) -> *const nxt_conf_value_t {
+    if object.is_null() {
+        return std::ptr::null();
+    }
+    let name = nxt_str_t {
+        length: name.len(),
+        start: name.as_ptr().cast_mut(),
+    };
+    // SAFETY: by the caller's promise; unitd only reads the name, and needs no index.
+    unsafe { nxt_conf_get_object_member(object, &raw const name, std::ptr::null_mut()) }
+}
+
+/// # Safety
+///
+/// `object` must be NULL or an object whose member `name`, if there is one, is a number.
+unsafe fn number(object: *const nxt_conf_value_t, name: &str) -> Option<f64> {
+    // SAFETY: by the caller's promise.
+    let value = unsafe { member(object, name) };
+    // SAFETY: as above. unitd only reads the value, though its declaration does not say so.
+    (!value.is_null()).then(|| unsafe { nxt_conf_get_number(value.cast_mut()) })
+}
+
+/// # Safety
+///
+/// `object` must be NULL or an object of strings.
+unsafe fn pairs(object: *const nxt_conf_value_t) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
+    if object.is_null() {
+        return Ok(pairs);
+    }
+    let (mut name, mut next) = (EMPTY, 0);
+    loop {
+        // SAFETY: by the caller's promise; `next` counts unitd's steps through the object.
+        let value = unsafe { nxt_conf_next_object_member(object, &raw mut name, &raw mut next) };
+        if value.is_null() {
+            return Ok(pairs);
+        }
+        // SAFETY: unitd has set `name`, and `value` is a string by the caller's promise.
+        pairs.push(unsafe { (text(&name)?, string(value)?) });
+    }
+}
+
+/// # Safety
+///
+/// `access` must be NULL or an object whose `filesystem`, if there is one, is an array of strings.
+unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>, String> {
+    // SAFETY: by the caller's promise.
+    let array = unsafe { member(access, "filesystem") };
+    if array.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: it is an array.
+    let count = unsafe { nxt_conf_array_elements_count(array) };
+    let count = u32::try_from(count).map_err(|_| "access.filesystem has too many elements")?;
+    (0..count)
+        .map(|index| {
+            // SAFETY: the array has this element, which is a string.
+            let guest = unsafe { string(nxt_conf_get_array_element(array, index)) }?;
+            Ok(Directory {
+                host: PathBuf::from(&guest),
+                guest,
+            })
+        })
+        .collect()
+}
+
+const EMPTY: nxt_str_t = nxt_str_t {
+    length: 0,
+    start: std::ptr::null_mut(),
+};

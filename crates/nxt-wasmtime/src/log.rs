@@ -1,0 +1,48 @@
+//! Unit's log, for the module.
+
+use std::ffi::CString;
+use std::io;
+
+use tracing::Level;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use unit_log::Lines;
+use unit_sys::{NXT_LOG_ALERT, nxt_task_t, nxt_uint_t};
+
+/// Our own crates, whose events are the log's.
+const OWN: [&str; 3] = ["nxt_wasmtime", "engine", "unit_app"];
+
+/// Sends all events to Unit's log from now on, which unitd has made this process's standard error.
+pub(crate) fn start() {
+    let layer = tracing_subscriber::fmt::layer()
+        .event_format(Lines::Module)
+        .with_writer(io::stderr)
+        // A log that cannot be written to must not end in a panic.
+        .log_internal_errors(false)
+        .with_filter(unit_log::targets(&OWN, Level::INFO));
+    let subscriber = tracing_subscriber::registry().with(layer);
+    // It is set already where the prototype process did so before the fork.
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    }
+}
+
+/// Writes an alert: the application does not work.
+///
+/// # Safety
+///
+/// `task` must be the task that unitd called with, on the thread that it called on.
+pub(crate) unsafe fn alert(task: *mut nxt_task_t, message: &str) {
+    let text = message.replace('\0', "\\0");
+    let Ok(text) = CString::new(text) else {
+        return;
+    };
+    // SAFETY: by the caller's promise the task is unitd's, which has a log for its whole life.
+    let log = unsafe { (*task).log };
+    // SAFETY: as above.
+    if let Some(handler) = unsafe { (*log).handler } {
+        let level = nxt_uint_t::from(NXT_LOG_ALERT);
+        // SAFETY: `%s` is Unit's format for a string that ends in NUL, as `text` does.
+        unsafe { handler(level, log, c"%s".as_ptr(), text.as_ptr()) };
+    }
+}

@@ -1,0 +1,204 @@
+//! An application process: what its workers share, and its life from `start()` to its end.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use engine::{Application, Engine, Settings};
+use tokio::runtime::{Builder, Runtime};
+use unit_app::Options;
+use unit_sys::{nxt_common_app_conf_t, nxt_task_t};
+
+use crate::configuration::Configuration;
+use crate::context::{MainContext, UnitContext};
+use crate::image::Image;
+use crate::shared_memory::SharedMemory;
+use crate::worker::{self, Bell, End};
+
+/// Threads per worker on which files are read and written, which may block.
+const BLOCKING_THREADS: usize = 16;
+
+/// How long work on such threads is waited for at the end.
+const BLOCKED: Duration = Duration::from_secs(1);
+
+/// What the prototype process leaves to the processes that are forked from it.
+#[derive(Debug)]
+pub(crate) struct Prototype {
+    pub(crate) configuration: Configuration,
+    pub(crate) options: Options,
+    pub(crate) image: Image,
+}
+
+impl Prototype {
+    /// Checks the configuration, and compiles the component.
+    ///
+    /// # Errors
+    ///
+    /// In one sentence, for the log.
+    pub(crate) fn new(mut configuration: Configuration) -> Result<Self, String> {
+        let name = &configuration.name;
+        let options = Options::take(&mut configuration.environment, configuration.timeout)
+            .map_err(|error| format!("application {name:?}: {error}"))?;
+        let image = Image::compile(&configuration.component)
+            .map_err(|error| format!("application {name:?}: {error}"))?;
+        Ok(Self {
+            configuration,
+            options,
+            image,
+        })
+    }
+}
+
+/// What the workers of a process share.
+pub(crate) struct Process {
+    pub(crate) engine: Engine,
+    pub(crate) application: Application,
+    pub(crate) options: Options,
+    pub(crate) memory: SharedMemory,
+    /// Requests that one worker has in progress at a time. Those that it does not take stay in
+    /// Unit's queue, for other workers and processes.
+    pub(crate) requests_per_worker: usize,
+    bells: Vec<Bell>,
+}
+
+impl Process {
+    fn new(prototype: &Prototype) -> Result<Self, String> {
+        let Prototype {
+            configuration,
+            options,
+            image,
+        } = prototype;
+        let name = &configuration.name;
+        for directory in &configuration.directories {
+            let path = directory.host.display();
+            match fs::metadata(&directory.host) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return Err(format!("application {name:?}: {path} is not a folder")),
+                Err(error) => {
+                    return Err(format!("application {name:?}: the folder {path}: {error}"));
+                }
+            }
+        }
+        let engine = Engine::new(&engine::Options::default()).map_err(|error| error.to_string())?;
+        let component = image.load(&engine, &configuration.component)?;
+        let settings = Settings {
+            name: name.as_str().into(),
+            environment: configuration.environment.clone(),
+            directories: configuration.directories.clone(),
+            limits: options.limits.clone(),
+        };
+        let workers = options
+            .threads
+            .or_else(|| thread::available_parallelism().ok())
+            .map_or(1, usize::from);
+        let instances = usize::try_from(engine.instances()).unwrap_or(usize::MAX);
+        Ok(Self {
+            application: Application::new(engine.clone(), component, settings),
+            options: options.clone(),
+            memory: SharedMemory::new(configuration.shared_memory),
+            requests_per_worker: (instances / workers).max(1),
+            bells: (0..workers).map(|_| Bell::default()).collect(),
+            engine,
+        })
+    }
+
+    pub(crate) fn bell(&self, worker: usize) -> &Bell {
+        // Workers are numbered by the bells.
+        &self.bells[worker]
+    }
+
+    /// Wakes one worker that sleeps, if any does.
+    pub(crate) fn ring_another(&self) {
+        let _ = self.bells.iter().any(Bell::ring);
+    }
+}
+
+/// Runs the process until unitd ends it.
+///
+/// # Errors
+///
+/// In one sentence, for the log, when it cannot be started.
+///
+/// # Safety
+///
+/// `task` and `conf` must be what unitd calls `start()` with, while it does, and this must be the
+/// only call in this process.
+pub(crate) unsafe fn run(
+    prototype: &Prototype,
+    task: *mut nxt_task_t,
+    conf: *mut nxt_common_app_conf_t,
+) -> Result<End, String> {
+    let process = Arc::new(Process::new(prototype)?);
+    let runtime = runtime()?;
+    // For what libunit's callbacks want to watch.
+    let inside = runtime.enter();
+    // SAFETY: by the caller's promise.
+    let context = unsafe { UnitContext::main(task, conf, Arc::clone(&process)) }?;
+    tracing::info!(
+        application = &*prototype.configuration.name,
+        "ready with {} threads for {} requests at a time",
+        process.bells.len(),
+        process.engine.instances()
+    );
+    let mut others = Vec::new();
+    let start_others = || {
+        others = (1..process.bells.len())
+            .filter_map(|number| start_other(context.as_main(), &process, number))
+            .collect();
+    };
+    let end = runtime.block_on(worker::run(&context, start_others));
+    for other in others {
+        // A worker's panic ends the process before this.
+        let _ = other.join();
+    }
+    drop(context);
+    drop(inside);
+    runtime.shutdown_timeout(BLOCKED);
+    Ok(end)
+}
+
+/// Starts a further worker.
+fn start_other(main: MainContext, process: &Arc<Process>, number: usize) -> Option<JoinHandle<()>> {
+    let process = Arc::clone(process);
+    let worker = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let runtime = runtime()?;
+            let inside = runtime.enter();
+            // SAFETY: the main context's thread waits for this one before it drops the context.
+            let context = unsafe { UnitContext::further(main, process, number) }?;
+            let end = runtime.block_on(worker::run(&context, || {}));
+            drop(context);
+            drop(inside);
+            runtime.shutdown_timeout(BLOCKED);
+            Ok(end)
+        }));
+        match outcome {
+            Ok(Ok(End::Quit)) => {}
+            Ok(Err(error)) => {
+                let error: String = error;
+                tracing::error!("worker {number} cannot start: {error}");
+            }
+            // unitd starts another process when this one ends.
+            Ok(Ok(End::Failed)) | Err(_) => {
+                tracing::error!("worker {number} has failed, and the process ends");
+                std::process::exit(1);
+            }
+        }
+    };
+    thread::Builder::new()
+        .name(format!("worker {number}"))
+        .spawn(worker)
+        .inspect_err(|error| tracing::error!("no thread for worker {number}: {error}"))
+        .ok()
+}
+
+fn runtime() -> Result<Runtime, String> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))
+}

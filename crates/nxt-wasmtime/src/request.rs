@@ -1,0 +1,400 @@
+//! One request of libunit's, owned.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_int};
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::slice;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use unit_app::{BadRequest, Content, Exchange, Gone, Held, RawRequest};
+use unit_sys::{
+    NXT_UNIT_ERROR, NXT_UNIT_OK, nxt_unit_buf_next, nxt_unit_buf_send, nxt_unit_buf_t,
+    nxt_unit_field_t, nxt_unit_request_done, nxt_unit_request_info_t, nxt_unit_request_read,
+    nxt_unit_request_t, nxt_unit_response_add_content, nxt_unit_response_add_field,
+    nxt_unit_response_init, nxt_unit_response_send, nxt_unit_response_t, nxt_unit_sptr_t,
+};
+
+use crate::callback;
+use crate::shared_memory::Taken;
+use crate::worker::Worker;
+
+/// Bytes of content that are handed over in one go.
+const PIECE: usize = 64 * 1024;
+
+/// Bytes up to which libunit sends a buffer without shared memory (`NXT_UNIT_MAX_PLAIN_SIZE`).
+const PLAIN: usize = 1024;
+
+/// A request that is not done. It stays on the thread of its context, as it is neither `Send` nor
+/// `Sync`; what it points to lives until it is dropped, which is the only place where
+/// `nxt_unit_request_done` is called.
+pub(crate) struct Request {
+    info: NonNull<nxt_unit_request_info_t>,
+    signals: Rc<Signals>,
+    worker: Rc<Worker>,
+    held: Held,
+    /// How it is done when it is dropped.
+    outcome: c_int,
+}
+
+/// What libunit's callbacks tell a request. libunit holds a count of it, as the request's `data`.
+#[derive(Default)]
+struct Signals {
+    cancelled: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Signals {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Request {
+    /// Takes a request that libunit hands over.
+    ///
+    /// # Safety
+    ///
+    /// `info` must be what `request_handler` was called with, by the context of `worker`, on this
+    /// thread, and must be taken only once.
+    pub(crate) unsafe fn take(info: NonNull<nxt_unit_request_info_t>, worker: Rc<Worker>) -> Self {
+        let signals = Rc::<Signals>::default();
+        let data = Rc::into_raw(Rc::clone(&signals)).cast_mut();
+        // SAFETY: by the caller's promise; `data` is the application's to use.
+        unsafe { (*info.as_ptr()).data = data.cast() };
+        Self {
+            info,
+            signals,
+            worker,
+            held: Held::default(),
+            outcome: NXT_UNIT_ERROR as c_int,
+        }
+    }
+
+    /// More of the request's content has come.
+    ///
+    /// # Safety
+    ///
+    /// `info` must be a request that libunit calls a handler with, on the thread of its context.
+    pub(crate) unsafe fn content_came(info: *mut nxt_unit_request_info_t) {
+        // SAFETY: by the caller's promise.
+        if let Some(signals) = unsafe { signals(info) } {
+            signals.wake();
+        }
+    }
+
+    /// Unit has given the request up.
+    ///
+    /// # Safety
+    ///
+    /// As for [`content_came`](Self::content_came).
+    pub(crate) unsafe fn cancel(info: *mut nxt_unit_request_info_t) {
+        // SAFETY: by the caller's promise.
+        if let Some(signals) = unsafe { signals(info) } {
+            signals.cancelled.set(true);
+            signals.wake();
+        }
+    }
+
+    /// What came with the request's head.
+    fn head(&self) -> &nxt_unit_request_t {
+        // SAFETY: libunit keeps it until the request is done, and does not change it.
+        unsafe { &*(*self.info.as_ptr()).request }
+    }
+
+    fn fields(&self) -> &[nxt_unit_field_t] {
+        let head = self.head();
+        let count = usize::try_from(head.fields_count).unwrap_or_default();
+        // SAFETY: the fields stand behind the head, so many as it says. The pointer is made of the
+        // request's own, as a reference to the head would not reach behind it.
+        unsafe {
+            let request = (*self.info.as_ptr()).request;
+            let fields: *const nxt_unit_field_t = (&raw const (*request).fields).cast();
+            if count == 0 {
+                return &[];
+            }
+            slice::from_raw_parts(fields, count)
+        }
+    }
+
+    /// The bytes of the first buffer with content that is left, how many.
+    fn buffered(&mut self) -> usize {
+        // SAFETY: the buffers of a request's content live until it is done, and belong to this
+        // thread.
+        unsafe {
+            let info = self.info.as_ptr();
+            let mut buffer: *mut nxt_unit_buf_t = (*info).content_buf;
+            while !buffer.is_null() {
+                let left = (*buffer).end.offset_from((*buffer).free);
+                if left > 0 {
+                    return usize::try_from(left).unwrap_or_default();
+                }
+                buffer = nxt_unit_buf_next(buffer);
+            }
+        }
+        0
+    }
+
+    fn wait(&self, cx: &Context<'_>) {
+        *self.signals.waker.borrow_mut() = Some(cx.waker().clone());
+    }
+}
+
+impl Exchange for Request {
+    fn request(&self) -> Result<Parts, BadRequest> {
+        let head = self.head();
+        // SAFETY: each pointer was made by the router for the length beside it, within what
+        // `self.info` keeps alive.
+        unsafe {
+            RawRequest {
+                method: text(&head.method, head.method_length.into()),
+                target: text(&head.target, head.target_length),
+                version: text(&head.version, head.version_length.into()),
+                server_name: text(&head.server_name, head.server_name_length),
+                tls: head.tls != 0,
+                fields: self.fields().iter().map(|field| {
+                    (
+                        text(&field.name, field.name_length.into()),
+                        text(&field.value, field.value_length),
+                    )
+                }),
+            }
+            .into_parts()
+        }
+    }
+
+    fn content_length(&self) -> u64 {
+        self.head().content_length
+    }
+
+    fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.signals.cancelled.get() {
+            return Poll::Ready(());
+        }
+        self.wait(cx);
+        Poll::Pending
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Content> {
+        // No more than a buffer has: libunit would read the rest from the file, to the wrong place.
+        let length = self.buffered().min(PIECE);
+        if length > 0 {
+            let mut piece = vec![0; length];
+            // SAFETY: the request is not done, and `piece` has room for `length` bytes.
+            let read = unsafe {
+                nxt_unit_request_read(self.info.as_ptr(), piece.as_mut_ptr().cast(), length)
+            };
+            piece.truncate(usize::try_from(read).unwrap_or_default());
+            return Poll::Ready(Content::Piece(Bytes::from(piece)));
+        }
+        // SAFETY: the request is not done.
+        let (fd, left) = unsafe {
+            let info = self.info.as_ptr();
+            ((*info).content_fd, (*info).content_length)
+        };
+        if left == 0 {
+            return Poll::Ready(Content::End);
+        }
+        if fd < 0 {
+            self.wait(cx);
+            return Poll::Pending;
+        }
+        // SAFETY: libunit keeps the file open until the request is done.
+        let file = unsafe { BorrowedFd::borrow_raw(fd) };
+        match file.try_clone_to_owned() {
+            Ok(file) => Poll::Ready(Content::File(File::from(file))),
+            Err(error) => {
+                tracing::error!("the content of a request cannot be read: {error}");
+                Poll::Ready(Content::End)
+            }
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        status: StatusCode,
+        fields: &HeaderMap,
+        content: &[u8],
+        last: bool,
+    ) -> Poll<Result<(), Gone>> {
+        let (Ok(count), Ok(size)) = (
+            u32::try_from(fields.len()),
+            u32::try_from(fields_size(fields) + content.len()),
+        ) else {
+            return Poll::Ready(Err(Gone));
+        };
+        // As libunit counts: a NUL behind each name and value.
+        let total = size_of::<nxt_unit_response_t>()
+            + fields.len() * (size_of::<nxt_unit_field_t>() + 2)
+            + fields_size(fields)
+            + content.len();
+        let info = self.info.as_ptr();
+        // SAFETY: the request is not done, and nothing of its response has been sent.
+        let init = || unsafe { nxt_unit_response_init(info, status.as_u16(), count, size) };
+        let code = if total <= PLAIN {
+            init()
+        } else {
+            let worker = Rc::clone(&self.worker);
+            let make = || {
+                let code = init();
+                // SAFETY: as above; the buffer is there if libunit made it.
+                let buffer = NonNull::new(unsafe { (*info).response_buf });
+                // SAFETY: a buffer of libunit's has a beginning.
+                let start = buffer.and_then(|it| NonNull::new(unsafe { (*it.as_ptr()).start }));
+                (code, start.map(NonNull::cast))
+            };
+            // SAFETY: the request is not done, and of this thread.
+            let made = unsafe {
+                let memory = &worker.process().memory;
+                memory.with_room_for_head(self.info, &mut self.held, total, make)
+            };
+            match made {
+                Some(code) => code,
+                None => {
+                    self.worker.wait_for_memory(cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        };
+        Poll::Ready(accepted(code).and_then(|()| {
+            for (name, value) in fields {
+                self.add_field(name.as_str(), value.as_bytes())?;
+            }
+            // SAFETY: the response has been made, with room for `content`.
+            unsafe {
+                if !content.is_empty() {
+                    let length = u32::try_from(content.len()).map_err(|_| Gone)?;
+                    accepted(nxt_unit_response_add_content(
+                        info,
+                        content.as_ptr().cast(),
+                        length,
+                    ))?;
+                }
+                if last {
+                    Ok(())
+                } else {
+                    accepted(nxt_unit_response_send(info))
+                }
+            }
+        }))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Gone>> {
+        let worker = Rc::clone(&self.worker);
+        // More than libunit would send without shared memory, which nothing holds back: so even the
+        // smallest piece waits for a client that does not read.
+        let wish = data.len().max(PLAIN + 1);
+        // SAFETY: the request is not done, and of this thread.
+        let taken = unsafe {
+            worker
+                .process()
+                .memory
+                .take(self.info, &mut self.held, wish)
+        };
+        let buffer = match taken {
+            Taken::Buffer(buffer) => buffer.as_ptr(),
+            Taken::Failed => return Poll::Ready(Err(Gone)),
+            Taken::Wait => {
+                self.worker.wait_for_memory(cx.waker());
+                return Poll::Pending;
+            }
+        };
+        // SAFETY: libunit has just made the buffer for this request: from `free` to `end` it is ours
+        // to write. It has no other user until it is sent.
+        let (length, code) = unsafe {
+            let room = (*buffer).end.offset_from((*buffer).free);
+            let length = data.len().min(usize::try_from(room).unwrap_or_default());
+            ptr::copy_nonoverlapping(data.as_ptr(), (*buffer).free.cast(), length);
+            (*buffer).free = (*buffer).free.add(length);
+            (length, nxt_unit_buf_send(buffer))
+        };
+        Poll::Ready(accepted(code).map(|()| length))
+    }
+
+    fn finish(mut self) {
+        self.outcome = NXT_UNIT_OK as c_int;
+    }
+}
+
+impl Request {
+    fn add_field(&mut self, name: &str, value: &[u8]) -> Result<(), Gone> {
+        let (Ok(name_length), Ok(value_length)) =
+            (u8::try_from(name.len()), u32::try_from(value.len()))
+        else {
+            return Err(Gone);
+        };
+        // SAFETY: the response has been made, with room for its fields.
+        accepted(unsafe {
+            nxt_unit_response_add_field(
+                self.info.as_ptr(),
+                name.as_ptr().cast::<c_char>(),
+                name_length,
+                value.as_ptr().cast(),
+                value_length,
+            )
+        })
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let info = self.info.as_ptr();
+        // SAFETY: the request is not done before this. The count that libunit held of the signals is
+        // taken back before it could call a handler with the request again, which is never.
+        unsafe {
+            let data = std::mem::replace(&mut (*info).data, ptr::null_mut());
+            drop(Rc::<Signals>::from_raw(data.cast_const().cast()));
+            nxt_unit_request_done(info, self.outcome);
+        }
+    }
+}
+
+/// # Safety
+///
+/// `info` must be one of this thread's requests, or NULL.
+unsafe fn signals<'a>(info: *mut nxt_unit_request_info_t) -> Option<&'a Signals> {
+    // SAFETY: by the caller's promise. `data` is NULL or what `take` has put there, until the request
+    // is dropped.
+    unsafe {
+        let data: *const Signals = info.as_ref()?.data.cast_const().cast();
+        data.as_ref()
+    }
+}
+
+/// The text that one of the router's serialized pointers leads to.
+///
+/// # Safety
+///
+/// `length` bytes must be there, for as long as the reference is good.
+unsafe fn text(pointer: &nxt_unit_sptr_t, length: u32) -> &[u8] {
+    let base = ptr::from_ref(pointer).cast::<u8>();
+    // SAFETY: the pointer is an offset from itself (nxt_unit_sptr.h), and by the caller's promise the
+    // bytes are there.
+    unsafe {
+        let start = base.add(usize::try_from(pointer.offset).unwrap_or_default());
+        callback::bytes(start, usize::try_from(length).unwrap_or_default())
+    }
+}
+
+fn fields_size(fields: &HeaderMap) -> usize {
+    let sizes = fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    sizes.sum()
+}
+
+fn accepted(code: c_int) -> Result<(), Gone> {
+    if code == NXT_UNIT_OK as c_int {
+        Ok(())
+    } else {
+        Err(Gone)
+    }
+}

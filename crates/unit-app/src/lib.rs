@@ -1,0 +1,31 @@
+//! What an application under NGINX Unit does with its requests, over an [`Exchange`] that libunit,
+//! or a test, implements.
+//!
+//! ```text
+//!   environment ──Options::take──▶ threads, limits, what the guests see
+//!
+//!   Exchange::request ─▶ RawRequest ─▶ http::Request ─▶ engine::Application::handle
+//!   Exchange::poll_content ─▶ content (pieces, as the guest asks) ─┘        │
+//!   Exchange::{answer, begin, poll_write, finish} ◀── head, body ───────────┘
+//! ```
+//!
+//! - [`serve()`] is one request from its head to its end. It runs on one thread and never blocks it.
+//! - [`Ledger`] decides how much of Unit's shared memory one response may hold, so that a client
+//!   that reads slowly holds back its own guest and nobody else.
+//!
+//! What it does not do: pointers, threads, sockets, configuration text. There is no `unsafe` here.
+
+mod content;
+mod environment;
+mod exchange;
+mod ledger;
+mod request;
+mod response;
+mod serve;
+
+pub use content::Source;
+pub use environment::{EnvironmentError, Options, PREFIX};
+pub use exchange::{Content, Exchange, Gone};
+pub use ledger::{Grant, Held, Ledger, SegmentMap};
+pub use request::{BadRequest, RawRequest};
+pub use serve::serve;

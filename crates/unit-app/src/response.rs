@@ -1,0 +1,84 @@
+//! What is put right about a guest's response before Unit gets it.
+
+use std::time::Duration;
+
+use engine::Answer;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Method, StatusCode};
+
+/// The longest field name that Unit's protocol has room for.
+pub(crate) const MAX_NAME: usize = u8::MAX as usize;
+
+/// A field that Unit's protocol has no room for.
+pub(crate) fn oversized(fields: &HeaderMap) -> Option<&str> {
+    let mut names = fields.keys().map(http::HeaderName::as_str);
+    names.find(|name| name.len() > MAX_NAME)
+}
+
+/// Announces the length of a body that is known, where a length may stand (RFC 9110, section 8.6)
+/// and the guest has announced none. Without it, Unit would send the body in chunks.
+pub(crate) fn announce(
+    fields: &mut HeaderMap,
+    status: StatusCode,
+    method: &Method,
+    length: Option<u64>,
+) {
+    let may = *method != Method::HEAD
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED;
+    if let Some(length) = length.filter(|_| may && !fields.contains_key(CONTENT_LENGTH)) {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// The fields that go with the error page for `status`.
+pub(crate) fn page_fields(status: StatusCode, retry_after: Option<Duration>) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(3);
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    let length = Answer::page(status).len();
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(wait) = retry_after {
+        fields.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn length_for(status: u16, method: &Method, own: Option<&'static str>) -> Option<HeaderValue> {
+        let own = own.map(|own| (CONTENT_LENGTH, HeaderValue::from_static(own)));
+        let mut fields: HeaderMap = own.into_iter().collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        announce(&mut fields, status, method, Some(0));
+        fields.remove(CONTENT_LENGTH)
+    }
+
+    #[test]
+    fn a_length_is_announced_where_it_may_be() {
+        assert_eq!(length_for(200, &Method::GET, None).unwrap(), "0");
+        assert_eq!(length_for(200, &Method::GET, Some("7")).unwrap(), "7");
+        assert_eq!(length_for(200, &Method::HEAD, None), None);
+        assert_eq!(length_for(200, &Method::HEAD, Some("7")).unwrap(), "7");
+        assert_eq!(length_for(204, &Method::GET, None), None);
+        assert_eq!(length_for(304, &Method::GET, None), None);
+    }
+
+    #[test]
+    fn a_name_that_unit_has_no_room_for_is_found() {
+        let mut fields = HeaderMap::new();
+        let longest = "a".repeat(255);
+        fields.insert(
+            http::HeaderName::try_from(&longest).unwrap(),
+            HeaderValue::from(1),
+        );
+        assert_eq!(oversized(&fields), None);
+        let long = "b".repeat(256);
+        fields.insert(
+            http::HeaderName::try_from(&long).unwrap(),
+            HeaderValue::from(1),
+        );
+        assert_eq!(oversized(&fields), Some(&*long));
+    }
+}
