@@ -1,9 +1,12 @@
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use tokio::task::unconstrained;
+use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::Failure;
@@ -100,11 +103,11 @@ impl Body {
         ended: Ended,
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
-        let mut outgoing = std::pin::pin!(outgoing);
+        let mut outgoing = outgoing;
         let mut parts: Vec<Bytes> = Vec::new();
         let mut trailers = None;
         let cut_off = loop {
-            match http_body::Body::poll_frame(outgoing.as_mut(), cx) {
+            match poll_written(&mut outgoing, cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => parts.push(data),
                     Err(frame) => trailers = frame.into_trailers().ok(),
@@ -146,7 +149,7 @@ impl Body {
             return;
         };
         runtime.spawn(async move {
-            let all = std::future::poll_fn(|cx| {
+            let all = poll_fn(|cx| {
                 loop {
                     match http_body::Body::poll_frame(Pin::new(&mut self), cx) {
                         Poll::Ready(Some(Ok(_))) => {}
@@ -159,6 +162,18 @@ impl Body {
             let _ = tokio::time::timeout(limit, all).await;
         });
     }
+}
+
+/// The next frame that the guest has written.
+///
+/// A body that waits when its guest has ended is an unfinished one. So it must wait for nothing else:
+/// tokio's channels also do when their task has used up its turn.
+fn poll_written(
+    outgoing: &mut HyperOutgoingBody,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    let frame = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *outgoing), cx));
+    Pin::new(&mut unconstrained(frame)).poll(cx)
 }
 
 /// One buffer of all parts; without copying where there is only one.
@@ -192,7 +207,7 @@ impl Live {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         loop {
             // What has been written comes first, so that a trap takes nothing back.
-            match http_body::Body::poll_frame(Pin::new(&mut self.outgoing), cx) {
+            match poll_written(&mut self.outgoing, cx) {
                 Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(self.deliver(frame))),
                 Poll::Ready(Some(Err(_))) => {
                     return Poll::Ready(Some(Err(self.cut(CutOff::Dropped))));

@@ -77,6 +77,18 @@ fn a_small_answer_is_whole_when_it_arrives() {
 }
 
 #[test]
+fn answers_are_whole_however_many_one_task_has_in_a_turn() {
+    run(async {
+        let application = application(&engine(4), "hello", Limits::default());
+        // More than tokio's channels give one task before it has to let others go ahead.
+        for _ in 0..300 {
+            let body = get(&application, "/").await.unwrap().into_body();
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "Hello, world!\n");
+        }
+    });
+}
+
+#[test]
 fn dropping_the_future_ends_an_endless_loop() {
     run(async {
         let application = application(&engine(4), "spin", Limits::default());
