@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use engine::{Application, Engine, Settings};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::unconstrained;
 use unit_app::Options;
 use unit_sys::{nxt_common_app_conf_t, nxt_task_t};
 
@@ -97,7 +98,7 @@ impl Process {
         Ok(Self {
             application: Application::new(engine.clone(), component, settings),
             options: options.clone(),
-            memory: SharedMemory::new(configuration.shared_memory),
+            memory: SharedMemory::new(configuration.shared_memory, instances),
             requests_per_worker: (instances / workers).max(1),
             bells: (0..workers).map(|_| Bell::default()).collect(),
             engine,
@@ -148,7 +149,7 @@ pub(crate) unsafe fn run(
             .filter_map(|number| start_other(context.as_main(), &process, number))
             .collect();
     };
-    let end = runtime.block_on(worker::run(&context, start_others));
+    let end = runtime.block_on(unconstrained(worker::run(&context, start_others)));
     for other in others {
         // A worker's panic ends the process before this.
         let _ = other.join();
@@ -168,7 +169,7 @@ fn start_other(main: MainContext, process: &Arc<Process>, number: usize) -> Opti
             let inside = runtime.enter();
             // SAFETY: the main context's thread waits for this one before it drops the context.
             let context = unsafe { UnitContext::further(main, process, number) }?;
-            let end = runtime.block_on(worker::run(&context, || {}));
+            let end = runtime.block_on(unconstrained(worker::run(&context, || {})));
             drop(context);
             drop(inside);
             runtime.shutdown_timeout(BLOCKED);
@@ -194,6 +195,8 @@ fn start_other(main: MainContext, process: &Arc<Process>, number: usize) -> Opti
         .ok()
 }
 
+/// A runtime for one worker, which is one task of it, and takes turns among its requests by itself:
+/// hence `unconstrained`, for tokio would share one task's turn among all of them.
 fn runtime() -> Result<Runtime, String> {
     Builder::new_current_thread()
         .enable_io()

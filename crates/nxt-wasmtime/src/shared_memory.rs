@@ -40,10 +40,10 @@ pub(crate) enum Taken {
 }
 
 impl SharedMemory {
-    /// At most `bytes` of it, in whole segments, as libunit counts.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// At most `bytes` of it, in whole segments, as libunit counts, for so many requests at a time.
+    pub(crate) fn new(bytes: usize, requests: usize) -> Self {
         let segments = bytes.div_ceil(PORT_MMAP_DATA_SIZE as usize);
-        Self(Mutex::new(Ledger::new(segments)))
+        Self(Mutex::new(Ledger::new(segments, requests)))
     }
 
     /// Takes a buffer for up to `bytes` bytes of a response that holds `held`.

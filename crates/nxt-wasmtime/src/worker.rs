@@ -179,13 +179,7 @@ pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End
         context,
         worker: context.worker(),
         requests: FuturesUnordered::new(),
-        serve: |request| {
-            unit_app::serve(
-                &process.application,
-                request,
-                process.options.response_timeout,
-            )
-        },
+        serve: |request| unit_app::serve(&process.application, request, &process.options),
         look_for_memory: interval(LOOK_FOR_MEMORY),
     };
     let mut when_ready = Some(when_ready);

@@ -43,6 +43,8 @@ struct State {
     ready: VecDeque<Content>,
     /// Nothing more will come.
     closed: bool,
+    /// The guest has met an end before the announced one.
+    is_short: bool,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -60,11 +62,7 @@ impl Source {
         let Some(shared) = &self.0 else {
             return;
         };
-        if Arc::strong_count(shared) == 1 {
-            // The guest has left the rest unread.
-            self.0 = None;
-            return;
-        }
+        // A guest that has left the rest unread waits for nothing.
         if lock(shared).wanted.is_none() {
             return;
         }
@@ -75,6 +73,11 @@ impl Source {
                 waker.wake();
             }
         }
+    }
+
+    /// Whether the guest has met an end before the announced one. It may not have cared.
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| lock(shared).is_short)
     }
 
     /// Leaves the guest what can be had at once and is not much: it may work on after its response,
@@ -203,6 +206,9 @@ impl http_body::Body for Body {
         let Some(mut piece) = piece else {
             // Less than was announced: whoever reads must not take it for the whole.
             self.remaining = 0;
+            if let Some(shared) = &self.shared {
+                lock(shared).is_short = true;
+            }
             return Poll::Ready(Some(Err(RequestBodyError::Disconnected)));
         };
         piece.truncate(usize::try_from(self.remaining).unwrap_or(usize::MAX));

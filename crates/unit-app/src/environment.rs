@@ -32,6 +32,9 @@ pub struct Options {
     /// How long a response may take from its head to its end. Unit does not tell its applications
     /// that a client has left, so this is what ends a guest that streams to nobody.
     pub response_timeout: Option<Duration>,
+    /// Unit's own `limits.timeout`: how long it waits for the next piece of a response before it
+    /// gives the request up, without telling the application.
+    pub silence: Option<Duration>,
 }
 
 /// Why an application's `environment` is refused.
@@ -65,8 +68,8 @@ const NAMES: [&str; 4] = [THREADS, TIMEOUT, MEMORY, RESPONSE];
 impl Options {
     /// Takes the options out of `environment`, and leaves what guests see.
     ///
-    /// `unit_timeout` is Unit's own `limits.timeout`. When it has passed, Unit answers 503 and
-    /// forgets the request, so that it ends the guest as well.
+    /// `unit_timeout` is Unit's own `limits.timeout`. When it has passed without a response, Unit
+    /// answers 503 and forgets the request, so that it ends the guest as well.
     ///
     /// # Errors
     ///
@@ -79,6 +82,7 @@ impl Options {
             threads: None,
             limits: Limits::default(),
             response_timeout: Some(RESPONSE_TIMEOUT),
+            silence: unit_timeout,
         };
         for (name, value) in environment.extract_if(.., |(name, _)| name.starts_with(PREFIX)) {
             options.set(&name, &value)?;

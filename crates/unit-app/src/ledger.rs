@@ -5,10 +5,13 @@
 //! libunit hands chunks out until there are none; a few clients that do not read could take them
 //! all, and every other response would wait for those clients.
 //!
-//! Here each response has a *window* of chunks that it may hold. It is a share of what is free, so
-//! that it shrinks while memory gets scarce, and the last chunks go to those who hold least:
+//! Here each response has a *window* of chunks that it may hold. It is a share of what is free beyond
+//! a reserve, which has one chunk for each request that the process may have at a time, as far as
+//! half of all goes:
 //!
-//! `window = clamp(free / 16, 1, 16)` chunks
+//! `window = clamp((free - reserve) / 16, 1, 16)` chunks
+//!
+//! So windows shrink while memory gets scarce, and whoever holds nothing finds something.
 //!
 //! A response at its window waits for one of its own chunks. So a client that reads slowly holds
 //! back its own guest.
@@ -54,6 +57,8 @@ pub struct Ledger<S> {
     segments: Vec<Segment<S>>,
     /// Segments that there may be.
     most: usize,
+    /// Chunks for those who hold none.
+    reserve: u32,
 }
 
 #[derive(Debug)]
@@ -93,11 +98,16 @@ impl Held {
 }
 
 impl<S: SegmentMap> Ledger<S> {
-    /// A ledger of no segments, of which there may be `most`.
-    pub fn new(most: usize) -> Self {
+    /// A ledger of no segments, of which there may be `most`, for so many requests at a time.
+    pub fn new(most: usize, requests: usize) -> Self {
+        let most = most.max(1);
+        let chunks = u32::try_from(most)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(S::CHUNKS);
         Self {
             segments: Vec::new(),
-            most: most.max(1),
+            most,
+            reserve: u32::try_from(requests).unwrap_or(u32::MAX).min(chunks / 2),
         }
     }
 
@@ -190,7 +200,8 @@ impl<S: SegmentMap> Ledger<S> {
         let not_yet = u32::try_from(not_yet)
             .unwrap_or(u32::MAX)
             .saturating_mul(S::CHUNKS);
-        (known.saturating_add(not_yet) / SHARE).clamp(1, MOST)
+        let free = known.saturating_add(not_yet);
+        (free.saturating_sub(self.reserve) / SHARE).clamp(1, MOST)
     }
 
     fn has_run(&self, chunks: u32, port: u16) -> bool {
@@ -249,7 +260,7 @@ mod tests {
     impl Unit {
         fn new() -> Self {
             let map = Fake::new();
-            let mut ledger = Ledger::new(1);
+            let mut ledger = Ledger::new(1, 1000);
             ledger.add(map.clone());
             Self { ledger, map }
         }
@@ -332,7 +343,7 @@ mod tests {
 
     #[test]
     fn segments_that_are_not_made_yet_count_as_free() {
-        let ledger: Ledger<Fake> = Ledger::new(10);
+        let ledger: Ledger<Fake> = Ledger::new(10, 1000);
         assert_eq!(ledger.window(), 16);
         assert_eq!(ledger.exactly(6, 0), Grant::Chunks(6));
     }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use engine::{Answer, Application, Body, RequestId};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::content::{self, Source};
 use crate::response::{announce, oversized, page_fields};
-use crate::{Exchange, Gone};
+use crate::{Exchange, Gone, Options};
 
 /// Bytes of a response's body that may go with its head. A head alone is most often below the
 /// kibibyte that libunit sends without shared memory.
@@ -20,15 +20,11 @@ const WITH_HEAD: usize = 16 * 1024;
 /// Serves one request: runs it in an instance of its own, and sends what that answers.
 ///
 /// Whatever goes wrong ends in an error page, or, once the head is out, in an exchange that is
-/// dropped unfinished, which the client sees. `response_timeout` is for the time from the head to
-/// the end; a response that takes longer is cut off.
+/// dropped unfinished, which the client sees. So does a response that takes longer than the options
+/// allow.
 ///
 /// Dropping the future cancels the instance and drops the exchange.
-pub async fn serve<E: Exchange>(
-    application: &Application,
-    mut exchange: E,
-    response_timeout: Option<Duration>,
-) {
+pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, options: &Options) {
     let id = RequestId::next();
     let parts = match exchange.request() {
         Ok(parts) => parts,
@@ -67,6 +63,10 @@ pub async fn serve<E: Exchange>(
         // Dropping the guest has told the log.
         None => return,
     };
+    if source.is_short() {
+        // Unit had announced more, so that what the guest made of it is not what it was asked for.
+        return page(exchange, &method, StatusCode::INTERNAL_SERVER_ERROR, None).await;
+    }
     if let Some(name) = oversized(response.headers()) {
         tracing::error!(
             application = application.name(),
@@ -79,15 +79,10 @@ pub async fn serve<E: Exchange>(
     let sending = Sending {
         exchange,
         source,
-        deadline: None,
+        times: Times::default(),
     };
-    if let Err(CutShort(limit)) = sending.send(&method, response, response_timeout).await {
-        tracing::warn!(
-            application = application.name(),
-            request = %id,
-            "the response took more than {} seconds, and is cut off",
-            limit.as_secs_f64()
-        );
+    if let Err(late) = sending.send(&method, response, options).await {
+        tracing::warn!(application = application.name(), request = %id, "{late}");
     }
 }
 
@@ -110,11 +105,53 @@ async fn page<E: Exchange>(
 struct Sending<E> {
     exchange: E,
     source: Source,
-    deadline: Option<Pin<Box<Sleep>>>,
+    times: Times,
 }
 
-/// The response took longer than this.
-struct CutShort(Duration);
+/// When a response is cut off. Set when its head is out and more is to come.
+#[derive(Default)]
+struct Times {
+    end: Option<(Duration, Pin<Box<Sleep>>)>,
+    next: Option<(Duration, Pin<Box<Sleep>>)>,
+}
+
+/// A response that took too long.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Late {
+    #[error("the response took more than {} seconds, and is cut off", .0.as_secs_f64())]
+    End(Duration),
+    #[error("the guest wrote nothing for {} seconds, and Unit has given it up", .0.as_secs_f64())]
+    Next(Duration),
+}
+
+impl Times {
+    fn start(options: &Options) -> Self {
+        let timer = |limit: Option<Duration>| limit.map(|limit| (limit, Box::pin(sleep(limit))));
+        Self {
+            end: timer(options.response_timeout),
+            next: timer(options.silence),
+        }
+    }
+
+    /// Something has been sent.
+    fn sent(&mut self) {
+        if let Some((limit, next)) = &mut self.next {
+            next.as_mut().reset(Instant::now() + *limit);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+        if let Some((limit, end)) = &mut self.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Late::End(*limit));
+        }
+        match &mut self.next {
+            Some((limit, next)) => next.as_mut().poll(cx).map(|()| Late::Next(*limit)),
+            None => Poll::Pending,
+        }
+    }
+}
 
 /// What the next poll of a body has.
 enum Next {
@@ -122,7 +159,7 @@ enum Next {
     End,
     /// The body is cut off, or the exchange is: neither is to be finished.
     Broken,
-    Late,
+    Late(Late),
 }
 
 impl<E: Exchange> Sending<E> {
@@ -130,8 +167,8 @@ impl<E: Exchange> Sending<E> {
         mut self,
         method: &Method,
         response: Response<Body>,
-        limit: Option<Duration>,
-    ) -> Result<(), CutShort> {
+        options: &Options,
+    ) -> Result<(), Late> {
         let (mut parts, mut body) = response.into_parts();
         let length = body.size_hint().exact();
         announce(&mut parts.headers, parts.status, method, length);
@@ -141,7 +178,7 @@ impl<E: Exchange> Sending<E> {
         let first = match first {
             Some(Next::Data(data)) => data,
             Some(Next::End) | None => Bytes::new(),
-            Some(Next::Broken | Next::Late) => return Ok(()),
+            Some(Next::Broken | Next::Late(_)) => return Ok(()),
         };
         let with_head = first.len().min(WITH_HEAD);
         let is_whole = with_head == first.len() && is_over(&body);
@@ -149,15 +186,14 @@ impl<E: Exchange> Sending<E> {
         if head.await.is_err() {
             return Ok(());
         }
-        if let Some(limit) = limit.filter(|_| !is_whole) {
-            self.deadline = Some(Box::pin(sleep(limit)));
+        if !is_whole {
+            self.times = Times::start(options);
         }
-        let late = CutShort(limit.unwrap_or_default());
         let mut data = first.slice(with_head..);
         loop {
             match self.write(data).await {
                 Next::Data(_) => {}
-                Next::Late => return Err(late),
+                Next::Late(late) => return Err(late),
                 Next::End | Next::Broken => return Ok(()),
             }
             if is_over(&body) {
@@ -166,12 +202,15 @@ impl<E: Exchange> Sending<E> {
             data = match self.next(&mut body).await {
                 Next::Data(next) => next,
                 Next::End => break,
-                Next::Late => return Err(late),
+                Next::Late(late) => return Err(late),
                 Next::Broken => return Ok(()),
             };
         }
         // A guest with more to do than its response does it in a task of its own from here on.
         drop(body);
+        if self.source.is_short() {
+            return Ok(());
+        }
         self.source.leave(&mut self.exchange);
         self.exchange.finish();
         Ok(())
@@ -201,7 +240,10 @@ impl<E: Exchange> Sending<E> {
                     return Poll::Ready(end);
                 }
                 match self.exchange.poll_write(cx, &data) {
-                    Poll::Ready(Ok(length)) => drop(data.split_to(length.min(data.len()))),
+                    Poll::Ready(Ok(length)) => {
+                        drop(data.split_to(length.min(data.len())));
+                        self.times.sent();
+                    }
                     Poll::Ready(Err(Gone)) => return Poll::Ready(Next::Broken),
                     Poll::Pending => return Poll::Pending,
                 }
@@ -241,8 +283,10 @@ impl<E: Exchange> Sending<E> {
         if self.exchange.poll_cancelled(cx).is_ready() {
             return Some(Next::Broken);
         }
-        let deadline = self.deadline.as_mut()?;
-        deadline.as_mut().poll(cx).is_ready().then_some(Next::Late)
+        match self.times.poll(cx) {
+            Poll::Ready(late) => Some(Next::Late(late)),
+            Poll::Pending => None,
+        }
     }
 }
 
