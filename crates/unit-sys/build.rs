@@ -28,9 +28,11 @@ const FUNCTIONS: [&str; 20] = [
     "nxt_unit_response_send",
 ];
 
-const TYPES: [&str; 3] = [
+const TYPES: [&str; 5] = [
     "nxt_app_module_t",
     "nxt_port_mmap_header_t",
+    "nxt_port_msg_t",
+    "nxt_port_msg_type_t",
     "nxt_unit_response_t",
 ];
 

@@ -227,7 +227,6 @@ unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>,
     }
     // SAFETY: it is an array.
     let count = unsafe { nxt_conf_array_elements_count(array) };
-    let count = u32::try_from(count).map_err(|_| "access.filesystem has too many elements")?;
     (0..count)
         .map(|index| {
             // SAFETY: the array has this element, which is a string.

@@ -1,21 +1,24 @@
 //! libunit's contexts, owned, and the callbacks that it makes.
 
-use std::ffi::c_int;
-use std::mem::MaybeUninit;
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{self, iovec, msghdr};
 use unit_sys::{
     NXT_OK, NXT_UNIT_AGAIN, NXT_UNIT_ERROR, NXT_UNIT_OK, nxt_common_app_conf_t, nxt_int_t,
-    nxt_task_t, nxt_unit_callbacks_t, nxt_unit_ctx_alloc, nxt_unit_ctx_t, nxt_unit_default_init,
-    nxt_unit_done, nxt_unit_init, nxt_unit_port_t, nxt_unit_process_port_msg,
-    nxt_unit_request_info_t, nxt_unit_shared_port_id, nxt_unit_t,
+    nxt_port_msg_t, nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE, nxt_task_t, nxt_unit_callbacks_t,
+    nxt_unit_ctx_alloc, nxt_unit_ctx_t, nxt_unit_default_init, nxt_unit_done, nxt_unit_init,
+    nxt_unit_port_t, nxt_unit_process_port_msg, nxt_unit_request_info_t, nxt_unit_shared_port_id,
+    nxt_unit_t,
 };
 
-use crate::callback::guard;
+use crate::callback::{bytes, guard};
 use crate::process::Process;
 use crate::request::Request;
 use crate::worker::Worker;
@@ -89,7 +92,7 @@ impl UnitContext {
             remove_pid: None,
             quit: Some(quit),
             shm_ack_handler: Some(shm_ack_handler),
-            port_send: None,
+            port_send: Some(port_send),
             port_recv: None,
             ready_handler: Some(ready_handler),
         };
@@ -161,7 +164,7 @@ impl Port {
     /// # Safety
     ///
     /// `raw` must be a port that libunit adds, with a file descriptor to receive from.
-    unsafe fn new(raw: NonNull<nxt_unit_port_t>) -> std::io::Result<Self> {
+    unsafe fn new(raw: NonNull<nxt_unit_port_t>) -> io::Result<Self> {
         // SAFETY: by the caller's promise.
         let fd = unsafe { BorrowedFd::borrow_raw((*raw.as_ptr()).in_fd) };
         // Our own one can be watched, and taken from the watch, whenever libunit closes its.
@@ -218,7 +221,7 @@ unsafe extern "C" fn request_handler(info: *mut nxt_unit_request_info_t) {
 unsafe extern "C" fn data_handler(info: *mut nxt_unit_request_info_t) {
     // SAFETY: libunit's own pointer.
     guard("data_handler", (), || unsafe {
-        Request::content_came(info)
+        Request::content_came(info);
     });
 }
 
@@ -292,6 +295,79 @@ unsafe extern "C" fn shm_ack_handler(context: *mut nxt_unit_ctx_t) {
             worker.memory_came();
         }
     });
+}
+
+/// Sends a message to another process. libunit would do so by itself; but most of these messages say
+/// only that there is something in a queue, and the worker says that once for all that it puts there
+/// in a turn.
+///
+/// Fallback: an error, as if the message could not be sent.
+unsafe extern "C" fn port_send(
+    context: *mut nxt_unit_ctx_t,
+    port: *mut nxt_unit_port_t,
+    message: *const c_void,
+    size: usize,
+    control: *const c_void,
+    control_size: usize,
+) -> isize {
+    guard("port_send", -1, || {
+        // SAFETY: libunit's own pointers; the message and its control data are as long as it says.
+        unsafe {
+            let message = bytes(message.cast(), size);
+            if let Some(worker) = worker_of(context)
+                && control_size == 0
+                && is_notice(message)
+                && worker.notices().put_off(&*port, message)
+            {
+                return isize::try_from(size).unwrap_or(-1);
+            }
+            send((*port).out_fd, message, control, control_size)
+        }
+    })
+}
+
+/// Whether a message says that there is something in the receiver's queue, and nothing else.
+fn is_notice(message: &[u8]) -> bool {
+    message.len() == size_of::<nxt_port_msg_t>()
+        && message.get(offset_of!(nxt_port_msg_t, type_)).copied()
+            == u8::try_from(nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE).ok()
+}
+
+/// Sends with control data, which has file descriptors most often. Waits when the receiver's buffer
+/// is full, as libunit does: unitd's processes empty theirs before anything else.
+///
+/// # Safety
+///
+/// `control` must be good for reading `control_size` bytes, and `fd` a socket of libunit's.
+unsafe fn send(fd: c_int, message: &[u8], control: *const c_void, control_size: usize) -> isize {
+    let mut part = iovec {
+        iov_base: message.as_ptr().cast_mut().cast(),
+        iov_len: message.len(),
+    };
+    // SAFETY: zero is a value of each member.
+    let mut header: msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    if control_size > 0 {
+        header.msg_control = control.cast_mut();
+        header.msg_controllen = control_size;
+    }
+    loop {
+        // SAFETY: what the header points to lives until this returns, and is only read.
+        let sent = unsafe { libc::sendmsg(fd, &raw const header, libc::MSG_NOSIGNAL) };
+        let error = io::Error::last_os_error();
+        if sent < 0 && error.kind() == io::ErrorKind::Interrupted {
+            continue;
+        }
+        if sent < 0 {
+            // The router's end goes first when unitd stops.
+            tracing::warn!(
+                "a message of {} bytes cannot be sent: {error}",
+                message.len()
+            );
+        }
+        return sent;
+    }
 }
 
 /// Fallback: an error, and the process has only its main thread.

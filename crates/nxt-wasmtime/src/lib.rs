@@ -15,7 +15,7 @@
 //! - [`configuration`] and [`image`] are the prototype's, [`process`] and [`worker`] the
 //!   application's.
 //! - [`context`], [`request`] and [`shared_memory`] own what libunit gives, and are the only ones to
-//!   call it. Each callback that C can make goes through [`callback::guard`].
+//!   call it; [`notices`] is what they still have to tell the router. Each callback that C can make goes through [`callback::guard`].
 //!
 //! What it does not do: say what an application does with a request. That is `unit-app`, which knows
 //! no pointers.
@@ -26,6 +26,7 @@ mod context;
 mod entry;
 mod image;
 mod log;
+mod notices;
 mod process;
 mod request;
 mod shared_memory;

@@ -225,7 +225,7 @@ impl Exchange for Request {
         content: &[u8],
         last: bool,
     ) -> Poll<Result<(), Gone>> {
-        let (Ok(count), Ok(size)) = (
+        let (Ok(count), Ok::<u32, _>(size)) = (
             u32::try_from(fields.len()),
             u32::try_from(fields_size(fields) + content.len()),
         ) else {
@@ -237,31 +237,31 @@ impl Exchange for Request {
             + fields_size(fields)
             + content.len();
         let info = self.info.as_ptr();
-        // SAFETY: the request is not done, and nothing of its response has been sent.
-        let init = || unsafe { nxt_unit_response_init(info, status.as_u16(), count, size) };
-        let code = if total <= PLAIN {
-            init()
-        } else {
-            let worker = Rc::clone(&self.worker);
-            let make = || {
-                let code = init();
-                // SAFETY: as above; the buffer is there if libunit made it.
-                let buffer = NonNull::new(unsafe { (*info).response_buf });
-                // SAFETY: a buffer of libunit's has a beginning.
-                let start = buffer.and_then(|it| NonNull::new(unsafe { (*it.as_ptr()).start }));
-                (code, start.map(NonNull::cast))
-            };
-            // SAFETY: the request is not done, and of this thread.
-            let made = unsafe {
-                let memory = &worker.process().memory;
-                memory.with_room_for_head(self.info, &mut self.held, total, make)
-            };
-            match made {
-                Some(code) => code,
-                None => {
-                    self.worker.wait_for_memory(cx.waker());
-                    return Poll::Pending;
-                }
+        let init = |size| {
+            // SAFETY: the request is not done, and nothing of its response has been sent.
+            unsafe { nxt_unit_response_init(info, status.as_u16(), count, size) }
+        };
+        // A small one, too, goes through shared memory: without it, it would cost a message on a
+        // socket, there and here.
+        let padding = u32::try_from((PLAIN + 1).saturating_sub(total)).unwrap_or_default();
+        let make = || {
+            let code = init(size + padding);
+            // SAFETY: as above; the buffer is there if libunit has made it.
+            let buffer = NonNull::new(unsafe { (*info).response_buf });
+            // SAFETY: a buffer of libunit's has a beginning.
+            let start = buffer.and_then(|it| NonNull::new(unsafe { (*it.as_ptr()).start }));
+            (code, start.map(NonNull::cast))
+        };
+        let worker = Rc::clone(&self.worker);
+        let memory = &worker.process().memory;
+        // SAFETY: the request is not done, and of this thread.
+        let made = unsafe { memory.with_room_for_head(self.info, &mut self.held, total, make) };
+        let code = match made {
+            Some(code) => code,
+            None if total <= PLAIN => init(size),
+            None => {
+                worker.wait_for_memory(cx.waker());
+                return Poll::Pending;
             }
         };
         Poll::Ready(accepted(code).and_then(|()| {

@@ -20,6 +20,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Interval, interval};
 
 use crate::context::{Port, Received, UnitContext};
+use crate::notices::Notices;
 use crate::process::Process;
 use crate::request::Request;
 
@@ -49,6 +50,7 @@ pub(crate) struct Worker {
     /// New requests, for whichever context of the application takes them first.
     shared_port: RefCell<Option<Watch>>,
     arrived: RefCell<VecDeque<Request>>,
+    notices: Notices,
     /// Who waits for shared memory.
     writers: RefCell<Vec<Waker>>,
     /// unitd knows the process; it may have further contexts now.
@@ -85,6 +87,7 @@ impl Worker {
             own_port: RefCell::default(),
             shared_port: RefCell::default(),
             arrived: RefCell::default(),
+            notices: Notices::default(),
             writers: RefCell::default(),
             ready: Cell::new(false),
             look_again: Cell::new(false),
@@ -152,6 +155,10 @@ impl Worker {
         }
     }
 
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     fn next_arrived(&self) -> Option<Request> {
         self.arrived.borrow_mut().pop_front()
     }
@@ -196,6 +203,7 @@ pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End
     let is_idle = turns.requests.is_empty();
     // Requests that are left are cut off here: unitd does not wait for them.
     drop(turns);
+    context.worker().notices.tell();
     if is_idle && end == End::Quit {
         // Those that take longer are cancelled with the runtime.
         let _ = tokio::time::timeout(FINISH, process.engine.idle()).await;
@@ -220,6 +228,7 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let bell = self.worker.bell();
         let mut is_rung = bell.answer(cx);
+        self.worker.notices.tell_late();
         if self.worker.has_writers() {
             while self.look_for_memory.poll_tick(cx).is_ready() {
                 self.worker.memory_came();
@@ -253,9 +262,11 @@ where
                 self.worker.process.ring_another();
             }
             if !progress {
+                self.worker.notices.tell();
                 bell.set_asleep(!is_busy);
                 return Poll::Pending;
             }
+            self.worker.notices.tell_late();
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -103,16 +103,16 @@ fn shown(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    type Fields<'a> = std::vec::IntoIter<(&'a [u8], &'a [u8])>;
+    type Fields<'a> = std::iter::Copied<std::slice::Iter<'a, (&'a [u8], &'a [u8])>>;
 
-    fn raw<'a>(target: &'a [u8], fields: &[(&'a [u8], &'a [u8])]) -> RawRequest<'a, Fields<'a>> {
+    fn raw<'a>(target: &'a [u8], fields: &'a [(&'a [u8], &'a [u8])]) -> RawRequest<'a, Fields<'a>> {
         RawRequest {
             method: b"GET",
             target,
             version: b"HTTP/1.1",
             server_name: b"example.com",
             tls: false,
-            fields: fields.to_vec().into_iter(),
+            fields: fields.iter().copied(),
         }
     }
 

@@ -1,6 +1,10 @@
 //! One request from its head to its end, with real guests and an exchange that is not libunit's.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on must fail"
+)]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,0 +1,111 @@
+//! What other processes are still to be told: that there is something in their queue.
+//!
+//! A response takes several entries in the queue of the router's port, and each first one of them is
+//! to be followed by a message on a socket. That message costs a system call here, and wakes the
+//! router for a part of what is coming. So it is put off until the worker has nothing more to add at
+//! once, or has added for a while.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, send};
+use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t, nxt_unit_port_t};
+
+/// The longest time that a notice is put off while the worker goes on.
+const LONGEST: Duration = Duration::from_micros(200);
+
+/// Ports that are known at a time: the router has one for each of its threads.
+const MOST: usize = 64;
+
+/// The notices of one worker.
+#[derive(Default)]
+pub(crate) struct Notices {
+    ports: RefCell<Vec<Known>>,
+    since: Cell<Option<Instant>>,
+}
+
+/// A port that has been sent to.
+struct Known {
+    id: nxt_unit_port_id_t,
+    /// Our own one, so that it is still this port's when libunit has closed its.
+    fd: OwnedFd,
+    due: Option<[u8; size_of::<nxt_port_msg_t>()]>,
+}
+
+impl Notices {
+    /// Keeps a notice for later; if it cannot, it is to be sent now.
+    ///
+    /// # Safety
+    ///
+    /// `port` must have a socket to send to.
+    pub(crate) unsafe fn put_off(&self, port: &nxt_unit_port_t, message: &[u8]) -> bool {
+        let Ok(message) = message.try_into() else {
+            return false;
+        };
+        let mut ports = self.ports.borrow_mut();
+        let is_meant = |id: &nxt_unit_port_id_t| (id.pid, id.id) == (port.id.pid, port.id.id);
+        let index = match ports.iter().position(|known| is_meant(&known.id)) {
+            Some(index) => index,
+            None => {
+                // SAFETY: by the caller's promise.
+                let fd = unsafe { BorrowedFd::borrow_raw(port.out_fd) };
+                let Ok(fd) = fd.try_clone_to_owned() else {
+                    return false;
+                };
+                if ports.len() == MOST {
+                    // The oldest one, most likely of a router that is gone.
+                    ports.remove(0).tell();
+                }
+                ports.push(Known {
+                    id: port.id,
+                    fd,
+                    due: None,
+                });
+                ports.len() - 1
+            }
+        };
+        ports[index].due = Some(message);
+        if self.since.get().is_none() {
+            self.since.set(Some(Instant::now()));
+        }
+        true
+    }
+
+    /// Sends the notices that have been put off for long enough.
+    pub(crate) fn tell_late(&self) {
+        if self
+            .since
+            .get()
+            .is_some_and(|since| since.elapsed() >= LONGEST)
+        {
+            self.tell();
+        }
+    }
+
+    /// Sends all notices.
+    pub(crate) fn tell(&self) {
+        if self.since.take().is_some() {
+            for port in self.ports.borrow_mut().iter_mut() {
+                port.tell();
+            }
+        }
+    }
+}
+
+impl Known {
+    fn tell(&mut self) {
+        if let Some(message) = self.due.take() {
+            // A buffer that is full has messages that make its owner look into its queue; an owner
+            // that is gone does not look any more.
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            let _ = send(self.fd.as_raw_fd(), &message, flags);
+        }
+    }
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
