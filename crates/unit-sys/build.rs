@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Functions that the module calls. Those of libunit are in `nxt_unit.o`, the others in unitd.
-const FUNCTIONS: [&str; 20] = [
+const FUNCTIONS: [&str; 21] = [
     "nxt_conf_array_elements_count",
     "nxt_conf_get_array_element",
     "nxt_conf_get_number",
     "nxt_conf_get_object_member",
     "nxt_conf_get_string",
     "nxt_conf_next_object_member",
+    "nxt_conf_type",
     "nxt_unit_buf_next",
     "nxt_unit_buf_send",
     "nxt_unit_ctx_alloc",
@@ -28,8 +29,9 @@ const FUNCTIONS: [&str; 20] = [
     "nxt_unit_response_send",
 ];
 
-const TYPES: [&str; 5] = [
+const TYPES: [&str; 6] = [
     "nxt_app_module_t",
+    "nxt_conf_type_t",
     "nxt_port_mmap_header_t",
     "nxt_port_msg_t",
     "nxt_port_msg_type_t",

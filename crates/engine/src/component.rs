@@ -37,18 +37,19 @@ impl Component {
     /// not provide, or does not export `wasi:http/incoming-handler@0.2`. Each message starts with
     /// the path.
     pub fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
-        Ok(Self::compile(engine, path)?.0)
+        Ok(Self::compile(engine, path, Limits::default().memory)?.0)
     }
 
     /// Like [`load`](Self::load), for whoever runs the component in other processes: the machine
     /// code, to be given back by [`from_compiled`](Self::from_compiled) to an engine of the same
-    /// [`Options`](crate::Options).
+    /// [`Options`](crate::Options). An instance is to have `memory` bytes at most
+    /// ([`Limits::memory`]).
     ///
     /// # Errors
     ///
     /// Those of [`load`](Self::load). What this returns links and has its handler.
-    pub fn image(engine: &Engine, path: &Path) -> Result<Vec<u8>, LoadError> {
-        let (_, component) = Self::compile(engine, path)?;
+    pub fn image(engine: &Engine, path: &Path, memory: u64) -> Result<Vec<u8>, LoadError> {
+        let (_, component) = Self::compile(engine, path, memory)?;
         component.serialize().map_err(|error| LoadError {
             path: path.to_owned(),
             kind: Kind::Invalid(error),
@@ -78,6 +79,7 @@ impl Component {
     fn compile(
         engine: &Engine,
         path: &Path,
+        memory: u64,
     ) -> Result<(Self, wasmtime::component::Component), LoadError> {
         let load = |kind| LoadError {
             path: path.to_owned(),
@@ -90,8 +92,8 @@ impl Component {
         let needed = component
             .resources_required()
             .and_then(|it| it.max_initial_memory_size);
-        let limit = Limits::default().memory;
-        if let Some(needed) = needed.filter(|needed| *needed > limit) {
+        if let Some(needed) = needed.filter(|needed| *needed > memory) {
+            let limit = memory;
             return Err(load(Kind::Memory { needed, limit }));
         }
         Ok((Self::from_compiled(engine, &component, path)?, component))

@@ -114,6 +114,12 @@ impl Engine {
         self.0.pooled
     }
 
+    /// Whether one more request would have its instance at once.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.instances.available_permits() > 0
+    }
+
     /// Waits until no instance is left, of any application. New requests wait meanwhile.
     pub async fn idle(&self) {
         // The semaphore is never closed, so that both outcomes mean the same.

@@ -9,19 +9,22 @@ use engine::Directory;
 use unit_sys::{
     nxt_common_app_conf_t, nxt_conf_array_elements_count, nxt_conf_get_array_element,
     nxt_conf_get_number, nxt_conf_get_object_member, nxt_conf_get_string,
-    nxt_conf_next_object_member, nxt_conf_value_t, nxt_process_t, nxt_str_t,
+    nxt_conf_next_object_member, nxt_conf_type, nxt_conf_type_t_NXT_CONF_STRING, nxt_conf_value_t,
+    nxt_process_t, nxt_str_t,
 };
 
 use crate::callback;
 
 /// What an application was configured with, as far as it is the module's business. unitd has checked
-/// the types of all values.
+/// the types of all values but those in `access.filesystem`.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     /// The application's name.
     pub(crate) name: String,
-    /// The component's file, as the prototype process finds it.
+    /// The component's file, as the application's processes would find it.
     pub(crate) component: PathBuf,
+    /// Where they are when they look for it.
+    pub(crate) place: Place,
     /// `environment`, in its order.
     pub(crate) environment: Vec<(String, String)>,
     /// `access.filesystem`: each folder has the same name inside.
@@ -51,24 +54,30 @@ impl Configuration {
         // SAFETY: unitd fills the member of the union that belongs to the type of this module.
         let (component, access) = unsafe { component(conf) };
         // SAFETY: paths in the configuration are NULL or end in NUL.
-        let working_directory = unsafe { path(conf.working_directory) };
+        let directory = unsafe { path(conf.working_directory) };
         // SAFETY: as above.
-        let component = unsafe { path(component) }.ok_or("the application has no component")?;
+        let component = unsafe { path(component) };
         // SAFETY: by the caller's promise.
-        let root = unsafe { root(process) };
+        let (root, user) = unsafe { (root(process), user(process)) };
         // SAFETY: `name` is unitd's string for the application.
         let name = unsafe { text(&conf.name) }?;
+        let of_application = |error| format!("application {name:?}: {error}");
         // SAFETY: `environment`, `access` and `limits` are NULL or objects that unitd has checked.
         let (environment, directories, timeout) = unsafe {
             (
-                pairs(conf.environment)?,
-                directories(access)?,
+                pairs(conf.environment).map_err(of_application)?,
+                directories(access).map_err(of_application)?,
                 number(conf.limits, "timeout"),
             )
         };
         Ok(Self {
+            component: component.ok_or_else(|| of_application("it has no component".into()))?,
             name,
-            component: locate(component, working_directory, root),
+            place: Place {
+                root,
+                directory,
+                user,
+            },
             environment,
             directories,
             timeout: timeout
@@ -79,16 +88,42 @@ impl Configuration {
     }
 }
 
-/// Where a path of the configuration is while the process has not changed its root and working
-/// directory yet, which it does right after `setup()`.
-fn locate(path: PathBuf, working_directory: Option<PathBuf>, root: Option<PathBuf>) -> PathBuf {
-    let path = match working_directory {
-        Some(directory) => directory.join(path),
-        None => path,
-    };
-    match root {
-        Some(root) => root.join(path.strip_prefix("/").unwrap_or(&path)),
-        None => path,
+/// What unitd makes of a process of the application, right after `setup()`.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its root: `isolation.rootfs`.
+    pub(crate) root: Option<PathBuf>,
+    /// Its working directory.
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) user: Option<User>,
+}
+
+/// Whom a process belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) id: u32,
+    pub(crate) group: u32,
+    pub(crate) groups: Vec<u32>,
+}
+
+/// # Safety
+///
+/// `process` must be the prototype process's.
+unsafe fn user(process: *const nxt_process_t) -> Option<User> {
+    // SAFETY: by the caller's promise; unitd's credentials are NULL or complete.
+    unsafe {
+        let user = (*process).user_cred.as_ref()?;
+        let count = usize::try_from(user.ngroups).unwrap_or_default();
+        let groups = if user.gids.is_null() || count == 0 {
+            Vec::new()
+        } else {
+            std::slice::from_raw_parts(user.gids, count).to_vec()
+        };
+        Some(User {
+            id: user.uid,
+            group: user.base_gid,
+            groups,
+        })
     }
 }
 
@@ -218,7 +253,7 @@ unsafe fn pairs(object: *const nxt_conf_value_t) -> Result<Vec<(String, String)>
 
 /// # Safety
 ///
-/// `access` must be NULL or an object whose `filesystem`, if there is one, is an array of strings.
+/// `access` must be NULL or an object whose `filesystem`, if there is one, is an array.
 unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>, String> {
     // SAFETY: by the caller's promise.
     let array = unsafe { member(access, "filesystem") };
@@ -229,8 +264,15 @@ unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>,
     let count = unsafe { nxt_conf_array_elements_count(array) };
     (0..count)
         .map(|index| {
-            // SAFETY: the array has this element, which is a string.
-            let guest = unsafe { string(nxt_conf_get_array_element(array, index)) }?;
+            // SAFETY: the array has this element.
+            let element = unsafe { nxt_conf_get_array_element(array, index) };
+            // unitd does not look at them.
+            // SAFETY: as above.
+            if unsafe { nxt_conf_type(element) } != nxt_conf_type_t_NXT_CONF_STRING {
+                return Err(format!("access.filesystem/{index} is not a string"));
+            }
+            // SAFETY: it is a string.
+            let guest = unsafe { string(element) }?;
             Ok(Directory {
                 host: PathBuf::from(&guest),
                 guest,

@@ -3,19 +3,20 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::{MaybeUninit, offset_of};
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{self, iovec, msghdr};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use unit_sys::{
     NXT_OK, NXT_UNIT_AGAIN, NXT_UNIT_ERROR, NXT_UNIT_OK, nxt_common_app_conf_t, nxt_int_t,
     nxt_port_msg_t, nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE, nxt_task_t, nxt_unit_callbacks_t,
     nxt_unit_ctx_alloc, nxt_unit_ctx_t, nxt_unit_default_init, nxt_unit_done, nxt_unit_init,
     nxt_unit_port_t, nxt_unit_process_port_msg, nxt_unit_request_info_t, nxt_unit_shared_port_id,
-    nxt_unit_t,
+    nxt_unit_t, pid_t,
 };
 
 use crate::callback::{bytes, guard};
@@ -89,13 +90,14 @@ impl UnitContext {
             close_handler: Some(close_handler),
             add_port: Some(add_port),
             remove_port: Some(remove_port),
-            remove_pid: None,
+            remove_pid: Some(remove_pid),
             quit: Some(quit),
             shm_ack_handler: Some(shm_ack_handler),
             port_send: Some(port_send),
             port_recv: None,
             ready_handler: Some(ready_handler),
         };
+        init.data = ptr::from_ref(worker.process()).cast_mut().cast();
         init.ctx_data = Rc::as_ptr(&worker).cast_mut().cast();
         // SAFETY: `init` is complete. The worker outlives the context: `self` holds both.
         let raw = unsafe { nxt_unit_init(&raw mut init) };
@@ -175,8 +177,14 @@ impl Port {
         Ok(Self { raw, fd })
     }
 
+    /// Whether there is something to be received, as far as the system knows.
+    pub(crate) fn is_readable(&self) -> bool {
+        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
     fn is(&self, raw: *const nxt_unit_port_t) -> bool {
-        std::ptr::eq(self.raw.as_ptr(), raw)
+        ptr::eq(self.raw.as_ptr(), raw)
     }
 }
 
@@ -231,7 +239,7 @@ unsafe extern "C" fn close_handler(info: *mut nxt_unit_request_info_t) {
     guard("close_handler", (), || unsafe { Request::cancel(info) });
 }
 
-/// Fallback: an error, and the port is not watched.
+/// Fallback: an error, which libunit ignores, and the port is not watched.
 unsafe extern "C" fn add_port(context: *mut nxt_unit_ctx_t, port: *mut nxt_unit_port_t) -> c_int {
     guard("add_port", NXT_UNIT_ERROR as c_int, || {
         // SAFETY: libunit's own pointers.
@@ -255,6 +263,8 @@ unsafe extern "C" fn add_port(context: *mut nxt_unit_ctx_t, port: *mut nxt_unit_
                 Ok(()) => NXT_UNIT_OK as c_int,
                 Err(error) => {
                     tracing::error!("a port of libunit's cannot be watched: {error}");
+                    // libunit does not look at what this returns.
+                    worker.fail();
                     NXT_UNIT_ERROR as c_int
                 }
             }
@@ -283,6 +293,25 @@ unsafe extern "C" fn quit(context: *mut nxt_unit_ctx_t) {
         // SAFETY: libunit's own pointer.
         if let Some(worker) = unsafe { worker_of(context) } {
             worker.end();
+        }
+    });
+}
+
+/// A process that libunit knows is gone, and the one that it knows is the router: nobody takes the
+/// responses of this process any more, and the next router has other queues.
+///
+/// Fallback: requests in progress go on until they notice, or their time is up.
+unsafe extern "C" fn remove_pid(unit: *mut nxt_unit_t, _: pid_t) {
+    guard("remove_pid", (), || {
+        // SAFETY: libunit's own pointer; `data` is the process, which the main context's worker holds a
+        // count of as long as there is a libunit.
+        let process = unsafe {
+            unit.as_ref()
+                .and_then(|it| it.data.cast::<Process>().as_ref())
+        };
+        if let Some(process) = process {
+            tracing::warn!("Unit's router is gone, and the process ends");
+            process.end();
         }
     });
 }

@@ -17,7 +17,6 @@ use crate::callback::guard;
 use crate::configuration::Configuration;
 use crate::log;
 use crate::process::{self, Prototype};
-use crate::worker::End;
 
 /// The type of the applications that the module is for.
 #[cfg(not(feature = "wasi-component-type"))]
@@ -93,8 +92,7 @@ unsafe extern "C" fn start(task: *mut nxt_task_t, data: *mut nxt_process_data_t)
             None => Err("the prototype process has set nothing up".to_owned()),
         };
         match outcome {
-            Ok(End::Quit) => std::process::exit(0),
-            Ok(End::Failed) => std::process::exit(1),
+            Ok(()) => std::process::exit(0),
             Err(message) => {
                 // SAFETY: unitd's own pointer.
                 unsafe { log::alert(task, &message) };

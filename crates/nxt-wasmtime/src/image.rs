@@ -18,12 +18,15 @@ use std::time::Instant;
 use engine::{Component, Engine, Options};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use nix::unistd::{
+    ForkResult, Gid, Pid, Uid, chdir, chroot, fork, geteuid, pipe2, setgid, setgroups, setuid,
+};
 
 use crate::callback;
+use crate::configuration::Place;
 
 /// Bytes of the child's message that are read: more than one line needs.
 const MESSAGE: u64 = 16 * 1024;
@@ -33,12 +36,13 @@ const MESSAGE: u64 = 16 * 1024;
 pub(crate) struct Image(File);
 
 impl Image {
-    /// Compiles the component in the file `path`.
+    /// Compiles the component in the file `path`, as seen from `place`, for instances that may have
+    /// `memory` bytes.
     ///
     /// # Errors
     ///
     /// When it does not load, or the system has no process or memory to give.
-    pub(crate) fn compile(path: &Path) -> Result<Self, String> {
+    pub(crate) fn compile(path: &Path, place: &Place, memory: u64) -> Result<Self, String> {
         let started = Instant::now();
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let mut file =
@@ -51,7 +55,7 @@ impl Image {
             ForkResult::Child => {
                 drop(from_child);
                 let code = callback::guard("the compiler", 2, || {
-                    compile_in_child(path, &mut file, to_parent.into())
+                    compile_in_child(path, place, memory, &mut file, to_parent.into())
                 });
                 // SAFETY: ends this process without running what unitd has registered for its own
                 // end.
@@ -120,12 +124,21 @@ impl Image {
 }
 
 /// Compiles into `image`. What goes wrong is told to the parent.
-fn compile_in_child(path: &Path, image: &mut File, mut parent: File) -> c_int {
-    // Without the prototype nobody wants the image.
-    let _ = set_pdeathsig(Signal::SIGKILL);
+fn compile_in_child(
+    path: &Path,
+    place: &Place,
+    memory: u64,
+    image: &mut File,
+    mut parent: File,
+) -> c_int {
     let result = Engine::new(&Options::default())
         .map_err(|error| error.to_string())
-        .and_then(|engine| Component::image(&engine, path).map_err(|error| error.to_string()))
+        .and_then(|engine| {
+            place.enter()?;
+            // Without the prototype nobody wants the image. (A change of user resets this.)
+            let _ = set_pdeathsig(Signal::SIGKILL);
+            Component::image(&engine, path, memory).map_err(|error| error.to_string())
+        })
         .and_then(|bytes| {
             image
                 .write_all(&bytes)
@@ -139,6 +152,37 @@ fn compile_in_child(path: &Path, image: &mut File, mut parent: File) -> c_int {
             let _ = parent.write_all(message.as_bytes());
             1
         }
+    }
+}
+
+impl Place {
+    /// Goes where the application's processes will be, and becomes their user: whoever wrote the
+    /// component must not meet unitd's rights in the compiler, nor in the file that is read.
+    fn enter(&self) -> Result<(), String> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |error: nix::errno::Errno| format!("{what}: {error}")
+        };
+        if let Some(root) = &self.root {
+            let what = format!("isolation.rootfs {}", root.display());
+            chroot(root)
+                .and_then(|()| chdir("/"))
+                .map_err(failed(&what))?;
+        }
+        if let Some(directory) = &self.directory {
+            let what = format!("working_directory {}", directory.display());
+            chdir(directory).map_err(failed(&what))?;
+        }
+        // Only root can become another; in a user namespace unitd does it otherwise.
+        if let Some(user) = self.user.as_ref().filter(|_| geteuid().is_root()) {
+            let group = Gid::from_raw(user.group);
+            let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+            setgroups(&groups)
+                .and_then(|()| setgid(group))
+                .and_then(|()| setuid(Uid::from_raw(user.id)))
+                .map_err(failed("becoming the application's user"))?;
+        }
+        set_no_new_privs().map_err(failed("no_new_privs"))
     }
 }
 

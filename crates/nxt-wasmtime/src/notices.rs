@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t, nxt_unit_port_t};
 
@@ -84,22 +85,38 @@ impl Notices {
     }
 
     /// Sends all notices.
-    pub(crate) fn tell(&self) {
-        if self.since.take().is_some() {
-            for port in self.ports.borrow_mut().iter_mut() {
-                port.tell();
-            }
+    pub(crate) fn tell(&self) -> Told {
+        if self.since.take().is_none() {
+            return Told::All;
         }
+        let mut ports = self.ports.borrow_mut();
+        // All of them, also those behind one that is gone.
+        let gone = ports.iter_mut().filter_map(Known::tell).count();
+        if gone > 0 { Told::Nobody } else { Told::All }
     }
 }
 
+/// What became of notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    All,
+    /// Whoever they were for is gone.
+    Nobody,
+}
+
+/// The owner of a port is gone.
+struct Gone;
+
 impl Known {
-    fn tell(&mut self) {
-        if let Some(message) = self.due.take() {
-            // A buffer that is full has messages that make its owner look into its queue; an owner
-            // that is gone does not look any more.
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            let _ = send(self.fd.as_raw_fd(), &message, flags);
+    fn tell(&mut self) -> Option<Gone> {
+        let message = self.due.take()?;
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        match send(self.fd.as_raw_fd(), &message, flags) {
+            Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED | Errno::ENOTCONN) => {
+                Some(Gone)
+            }
+            // A buffer that is full has messages that make its owner look into its queue.
+            _ => None,
         }
     }
 }

@@ -3,23 +3,31 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine::{Application, Engine, Settings};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 use tokio::task::unconstrained;
 use unit_app::Options;
 use unit_sys::{nxt_common_app_conf_t, nxt_task_t};
 
 use crate::configuration::Configuration;
-use crate::context::{MainContext, UnitContext};
+use crate::context::{MainContext, Received, UnitContext};
 use crate::image::Image;
 use crate::shared_memory::SharedMemory;
-use crate::worker::{self, Bell, End};
+use crate::worker::{self, Bell, End, Watch};
 
 /// Threads per worker on which files are read and written, which may block.
 const BLOCKING_THREADS: usize = 16;
+
+/// How long guests that work on after their response are waited for at the end.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// How often the end of the other workers is looked for.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long work on such threads is waited for at the end.
 const BLOCKED: Duration = Duration::from_secs(1);
@@ -42,7 +50,8 @@ impl Prototype {
         let name = &configuration.name;
         let options = Options::take(&mut configuration.environment, configuration.timeout)
             .map_err(|error| format!("application {name:?}: {error}"))?;
-        let image = Image::compile(&configuration.component)
+        let memory = options.limits.memory;
+        let image = Image::compile(&configuration.component, &configuration.place, memory)
             .map_err(|error| format!("application {name:?}: {error}"))?;
         Ok(Self {
             configuration,
@@ -62,6 +71,14 @@ pub(crate) struct Process {
     /// Unit's queue, for other workers and processes.
     pub(crate) requests_per_worker: usize,
     bells: Vec<Bell>,
+    /// How often a worker has asked for another that sleeps.
+    calls: AtomicU64,
+    /// Workers that take and serve requests.
+    at_work: AtomicUsize,
+    /// All are to end at once.
+    must_end: AtomicBool,
+    /// Their runtimes may go, too.
+    closed: watch::Sender<bool>,
 }
 
 impl Process {
@@ -101,6 +118,10 @@ impl Process {
             memory: SharedMemory::new(configuration.shared_memory, instances),
             requests_per_worker: (instances / workers).max(1),
             bells: (0..workers).map(|_| Bell::default()).collect(),
+            calls: AtomicU64::new(0),
+            at_work: AtomicUsize::new(0),
+            must_end: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
             engine,
         })
     }
@@ -112,7 +133,26 @@ impl Process {
 
     /// Wakes one worker that sleeps, if any does.
     pub(crate) fn ring_another(&self) {
-        let _ = self.bells.iter().any(Bell::ring);
+        if self.bells.len() > 1 {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            let _ = self.bells.iter().any(Bell::ring);
+        }
+    }
+
+    /// How often [`ring_another`](Self::ring_another) has been called.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Ends all workers, with the requests that they have.
+    pub(crate) fn end(&self) {
+        if !self.must_end.swap(true, Ordering::SeqCst) {
+            self.bells.iter().for_each(Bell::wake);
+        }
+    }
+
+    pub(crate) fn must_end(&self) -> bool {
+        self.must_end.load(Ordering::SeqCst)
     }
 }
 
@@ -130,7 +170,7 @@ pub(crate) unsafe fn run(
     prototype: &Prototype,
     task: *mut nxt_task_t,
     conf: *mut nxt_common_app_conf_t,
-) -> Result<End, String> {
+) -> Result<(), String> {
     let process = Arc::new(Process::new(prototype)?);
     let runtime = runtime()?;
     // For what libunit's callbacks want to watch.
@@ -149,7 +189,23 @@ pub(crate) unsafe fn run(
             .filter_map(|number| start_other(context.as_main(), &process, number))
             .collect();
     };
-    let end = runtime.block_on(unconstrained(worker::run(&context, start_others)));
+    let own_port = context.worker().own_port();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(unconstrained(async {
+            let end = worker::run(&context, start_others).await;
+            if let End::Quit { cut_off } = end {
+                wind_up(&process, &context, own_port, cut_off).await;
+            }
+            end
+        }))
+    }));
+    if !matches!(outcome, Ok(End::Quit { .. })) {
+        // The other workers may be in the middle of something, and need what would be dropped here.
+        // unitd starts another process when this one ends.
+        tracing::error!("the main worker has failed, and the process ends");
+        std::process::exit(1);
+    }
+    process.closed.send_replace(true);
     for other in others {
         // A worker's panic ends the process before this.
         let _ = other.join();
@@ -157,29 +213,64 @@ pub(crate) unsafe fn run(
     drop(context);
     drop(inside);
     runtime.shutdown_timeout(BLOCKED);
-    Ok(end)
+    Ok(())
+}
+
+/// Waits for the other workers' requests, after the main context has ended, then for guests that work
+/// behind their responses.
+async fn wind_up(process: &Process, context: &UnitContext, own_port: Option<Watch>, cut_off: bool) {
+    if cut_off {
+        process.end();
+    }
+    while process.at_work.load(Ordering::SeqCst) > 0 {
+        // libunit is told by this port, and no other, that the router is gone.
+        if let Some(port) = &own_port {
+            for _ in 0..64 {
+                if context.receive(port.get_ref()) != Received::Message {
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    if !process.must_end() {
+        // Those that take longer are cancelled with their runtimes.
+        let _ = tokio::time::timeout(FINISH, process.engine.idle()).await;
+    }
 }
 
 /// Starts a further worker.
 fn start_other(main: MainContext, process: &Arc<Process>, number: usize) -> Option<JoinHandle<()>> {
-    let process = Arc::clone(process);
+    process.at_work.fetch_add(1, Ordering::SeqCst);
+    let shared = Arc::clone(process);
     let worker = move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let runtime = runtime()?;
             let inside = runtime.enter();
-            // SAFETY: the main context's thread waits for this one before it drops the context.
-            let context = unsafe { UnitContext::further(main, process, number) }?;
-            let end = runtime.block_on(unconstrained(worker::run(&context, || {})));
+            // SAFETY: the main context's thread waits for this one before it drops the context, and
+            // ends the process when it cannot.
+            let context = unsafe { UnitContext::further(main, Arc::clone(&shared), number) }?;
+            let mut closed = shared.closed.subscribe();
+            let end = runtime.block_on(unconstrained(async {
+                let end = worker::run(&context, || {}).await;
+                if end != End::Failed {
+                    shared.at_work.fetch_sub(1, Ordering::SeqCst);
+                    // Guests of this worker may still be at work behind their responses.
+                    let _ = closed.wait_for(|closed| *closed).await;
+                }
+                end
+            }));
             drop(context);
             drop(inside);
             runtime.shutdown_timeout(BLOCKED);
             Ok(end)
         }));
         match outcome {
-            Ok(Ok(End::Quit)) => {}
+            Ok(Ok(End::Quit { .. })) => {}
             Ok(Err(error)) => {
                 let error: String = error;
                 tracing::error!("worker {number} cannot start: {error}");
+                shared.at_work.fetch_sub(1, Ordering::SeqCst);
             }
             // unitd starts another process when this one ends.
             Ok(Ok(End::Failed)) | Err(_) => {
@@ -191,7 +282,10 @@ fn start_other(main: MainContext, process: &Arc<Process>, number: usize) -> Opti
     thread::Builder::new()
         .name(format!("worker {number}"))
         .spawn(worker)
-        .inspect_err(|error| tracing::error!("no thread for worker {number}: {error}"))
+        .inspect_err(|error| {
+            tracing::error!("no thread for worker {number}: {error}");
+            process.at_work.fetch_sub(1, Ordering::SeqCst);
+        })
         .ok()
 }
 

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
-use std::slice;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -103,25 +102,11 @@ impl Request {
         }
     }
 
-    /// What came with the request's head.
-    fn head(&self) -> &nxt_unit_request_t {
+    /// What came with the request's head. Texts and fields stand behind it, where a reference to it
+    /// would not reach.
+    fn head(&self) -> *const nxt_unit_request_t {
         // SAFETY: libunit keeps it until the request is done, and does not change it.
-        unsafe { &*(*self.info.as_ptr()).request }
-    }
-
-    fn fields(&self) -> &[nxt_unit_field_t] {
-        let head = self.head();
-        let count = usize::try_from(head.fields_count).unwrap_or_default();
-        // SAFETY: the fields stand behind the head, so many as it says. The pointer is made of the
-        // request's own, as a reference to the head would not reach behind it.
-        unsafe {
-            let request = (*self.info.as_ptr()).request;
-            let fields: *const nxt_unit_field_t = (&raw const (*request).fields).cast();
-            if count == 0 {
-                return &[];
-            }
-            slice::from_raw_parts(fields, count)
-        }
+        unsafe { (*self.info.as_ptr()).request }
     }
 
     /// The bytes of the first buffer with content that is left, how many.
@@ -150,19 +135,22 @@ impl Request {
 impl Exchange for Request {
     fn request(&self) -> Result<Parts, BadRequest> {
         let head = self.head();
-        // SAFETY: each pointer was made by the router for the length beside it, within what
-        // `self.info` keeps alive.
+        // SAFETY: the head and its fields are there, and each text pointer was made by the router for
+        // the length beside it, within what `self.info` keeps alive.
         unsafe {
+            let count = usize::try_from((*head).fields_count).unwrap_or_default();
+            let first: *const nxt_unit_field_t = (&raw const (*head).fields).cast();
             RawRequest {
-                method: text(&head.method, head.method_length.into()),
-                target: text(&head.target, head.target_length),
-                version: text(&head.version, head.version_length.into()),
-                server_name: text(&head.server_name, head.server_name_length),
-                tls: head.tls != 0,
-                fields: self.fields().iter().map(|field| {
+                method: text(&raw const (*head).method, (*head).method_length.into()),
+                target: text(&raw const (*head).target, (*head).target_length),
+                version: text(&raw const (*head).version, (*head).version_length.into()),
+                server_name: text(&raw const (*head).server_name, (*head).server_name_length),
+                tls: (*head).tls != 0,
+                fields: (0..count).map(|index| {
+                    let field = first.add(index);
                     (
-                        text(&field.name, field.name_length.into()),
-                        text(&field.value, field.value_length),
+                        text(&raw const (*field).name, (*field).name_length.into()),
+                        text(&raw const (*field).value, (*field).value_length),
                     )
                 }),
             }
@@ -171,7 +159,8 @@ impl Exchange for Request {
     }
 
     fn content_length(&self) -> u64 {
-        self.head().content_length
+        // SAFETY: the head is there.
+        unsafe { (*self.head()).content_length }
     }
 
     fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -373,13 +362,14 @@ unsafe fn signals<'a>(info: *mut nxt_unit_request_info_t) -> Option<&'a Signals>
 ///
 /// # Safety
 ///
-/// `length` bytes must be there, for as long as the reference is good.
-unsafe fn text(pointer: &nxt_unit_sptr_t, length: u32) -> &[u8] {
-    let base = ptr::from_ref(pointer).cast::<u8>();
+/// `pointer` must be one within memory that it may be followed in, and `length` bytes must be where it
+/// leads, for as long as the reference is used.
+unsafe fn text<'a>(pointer: *const nxt_unit_sptr_t, length: u32) -> &'a [u8] {
     // SAFETY: the pointer is an offset from itself (nxt_unit_sptr.h), and by the caller's promise the
     // bytes are there.
     unsafe {
-        let start = base.add(usize::try_from(pointer.offset).unwrap_or_default());
+        let offset = usize::try_from((*pointer).offset).unwrap_or_default();
+        let start = pointer.cast::<u8>().add(offset);
         callback::bytes(start, usize::try_from(length).unwrap_or_default())
     }
 }

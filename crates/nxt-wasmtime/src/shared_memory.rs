@@ -42,7 +42,10 @@ pub(crate) enum Taken {
 impl SharedMemory {
     /// At most `bytes` of it, in whole segments, as libunit counts, for so many requests at a time.
     pub(crate) fn new(bytes: usize, requests: usize) -> Self {
-        let segments = bytes.div_ceil(PORT_MMAP_DATA_SIZE as usize);
+        // libunit has 32 bits for it, and its sum wraps around.
+        #[expect(clippy::cast_possible_truncation, reason = "as libunit does")]
+        let rounded = (bytes as u32).wrapping_add(PORT_MMAP_DATA_SIZE - 1);
+        let segments = usize::try_from(rounded / PORT_MMAP_DATA_SIZE).unwrap_or_default();
         Self(Mutex::new(Ledger::new(segments, requests)))
     }
 

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,10 +16,10 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Interval, interval};
+use tokio::time::{Sleep, sleep};
 
 use crate::context::{Port, Received, UnitContext};
-use crate::notices::Notices;
+use crate::notices::{Notices, Told};
 use crate::process::Process;
 use crate::request::Request;
 
@@ -30,15 +29,12 @@ const TURNS: usize = 64;
 /// A worker whose guests compute this long in one turn leaves new requests to others that sleep.
 const BUSY: Duration = Duration::from_micros(500);
 
-/// How often writers look for memory by themselves. Unit tells them; this is for what it does not
-/// tell, such as a segment that the router has just got.
-const LOOK_FOR_MEMORY: Duration = Duration::from_millis(50);
+/// When to look again for what nobody tells of: a segment of shared memory that the router has just
+/// got, an instance that has become free elsewhere.
+const RECHECK: Duration = Duration::from_millis(50);
 
 /// Failures of libunit in a row that end the worker, and with it the process.
 const MAX_FAILURES: u32 = 100;
-
-/// How long guests that work on after their response are waited for at the end.
-const FINISH: Duration = Duration::from_secs(5);
 
 /// What the callbacks of one context, its requests and its loop share. All of them are on one
 /// thread.
@@ -53,16 +49,17 @@ pub(crate) struct Worker {
     notices: Notices,
     /// Who waits for shared memory.
     writers: RefCell<Vec<Waker>>,
-    /// unitd knows the process; it may have further contexts now.
+    /// unitd knows the context, so that it may take requests.
     ready: Cell<bool>,
     /// There may be requests that nobody tells of again.
-    look_again: Cell<bool>,
+    look: Cell<bool>,
     /// unitd wants the context to end.
     ended: Cell<bool>,
+    /// Failures of libunit in a row.
     failures: Cell<u32>,
 }
 
-type Watch = Rc<AsyncFd<Port>>;
+pub(crate) type Watch = Rc<AsyncFd<Port>>;
 
 impl AsRawFd for Port {
     fn as_raw_fd(&self) -> RawFd {
@@ -73,8 +70,8 @@ impl AsRawFd for Port {
 /// How a worker came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// unitd said so.
-    Quit,
+    /// unitd said so. Whether requests were cut off for it.
+    Quit { cut_off: bool },
     /// libunit does not work any more.
     Failed,
 }
@@ -89,8 +86,9 @@ impl Worker {
             arrived: RefCell::default(),
             notices: Notices::default(),
             writers: RefCell::default(),
-            ready: Cell::new(false),
-            look_again: Cell::new(false),
+            // Further contexts get to see the shared port only when unitd knows them.
+            ready: Cell::new(number > 0),
+            look: Cell::new(false),
             ended: Cell::new(false),
             failures: Cell::new(0),
         })
@@ -98,6 +96,28 @@ impl Worker {
 
     pub(crate) fn process(&self) -> &Process {
         &self.process
+    }
+
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// The watch on the context's own port.
+    pub(crate) fn own_port(&self) -> Option<Watch> {
+        self.own_port.borrow().clone()
+    }
+
+    /// Libunit cannot go on.
+    pub(crate) fn fail(&self) {
+        self.failures.set(MAX_FAILURES);
+    }
+
+    /// Wakes a task when there may be shared memory.
+    pub(crate) fn wait_for_memory(&self, waker: &Waker) {
+        let mut writers = self.writers.borrow_mut();
+        if !writers.iter().any(|writer| writer.will_wake(waker)) {
+            writers.push(waker.clone());
+        }
     }
 
     // What the callbacks have to say.
@@ -133,8 +153,6 @@ impl Worker {
 
     pub(crate) fn process_is_ready(&self) {
         self.ready.set(true);
-        // libunit has not looked at requests that came before.
-        self.look_again.set(true);
     }
 
     pub(crate) fn end(&self) {
@@ -145,18 +163,6 @@ impl Worker {
         for writer in self.writers.take() {
             writer.wake();
         }
-    }
-
-    /// Wakes a task when there may be shared memory.
-    pub(crate) fn wait_for_memory(&self, waker: &Waker) {
-        let mut writers = self.writers.borrow_mut();
-        if !writers.iter().any(|writer| writer.will_wake(waker)) {
-            writers.push(waker.clone());
-        }
-    }
-
-    pub(crate) fn notices(&self) -> &Notices {
-        &self.notices
     }
 
     fn next_arrived(&self) -> Option<Request> {
@@ -179,7 +185,7 @@ fn watch(port: Port) -> io::Result<Watch> {
 }
 
 /// Serves the requests of a context until unitd ends it. `when_ready` is run once, when unitd knows
-/// the process, if this is its main context.
+/// the context.
 pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End {
     let process = context.worker().process();
     let mut turns = Turns {
@@ -187,7 +193,7 @@ pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End
         worker: context.worker(),
         requests: FuturesUnordered::new(),
         serve: |request| unit_app::serve(&process.application, request, &process.options),
-        look_for_memory: interval(LOOK_FOR_MEMORY),
+        recheck: None,
     };
     let mut when_ready = Some(when_ready);
     let end = poll_fn(|cx| {
@@ -200,14 +206,9 @@ pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End
         end
     })
     .await;
-    let is_idle = turns.requests.is_empty();
     // Requests that are left are cut off here: unitd does not wait for them.
     drop(turns);
     context.worker().notices.tell();
-    if is_idle && end == End::Quit {
-        // Those that take longer are cancelled with the runtime.
-        let _ = tokio::time::timeout(FINISH, process.engine.idle()).await;
-    }
     end
 }
 
@@ -217,7 +218,8 @@ struct Turns<'a, F, S> {
     worker: &'a Rc<Worker>,
     requests: FuturesUnordered<F>,
     serve: S,
-    look_for_memory: Interval,
+    /// When to look again for what nobody tells of.
+    recheck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F, S> Turns<'_, F, S>
@@ -226,31 +228,32 @@ where
     S: Fn(Request) -> F,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let bell = self.worker.bell();
-        let mut is_rung = bell.answer(cx);
-        self.worker.notices.tell_late();
-        if self.worker.has_writers() {
-            while self.look_for_memory.poll_tick(cx).is_ready() {
-                self.worker.memory_came();
-            }
+        let (worker, process) = (self.worker, self.worker.process());
+        let bell = worker.bell();
+        if bell.answer(cx) {
+            worker.look.set(true);
         }
+        worker.notices.tell_late();
         for _ in 0..TURNS {
-            let mut progress = self.receive(&self.worker.own_port, false, cx);
-            let is_full = self.requests.len() >= self.worker.process.requests_per_worker;
-            if !is_full {
-                let anyway = mem::take(&mut is_rung) || self.worker.look_again.take();
-                progress |= self.receive(&self.worker.shared_port, anyway, cx);
+            let calls = process.calls();
+            let mut progress = self.receive_own(cx);
+            let is_full = self.requests.len() >= process.requests_per_worker;
+            let has_room = process.engine.has_room();
+            if worker.ready.get() && !is_full && has_room {
+                progress |= self.receive_shared(cx);
             }
-            while let Some(request) = self.worker.next_arrived() {
+            while let Some(request) = worker.next_arrived() {
                 self.requests.push((self.serve)(request));
             }
-            if self.worker.ended.get() {
-                return Poll::Ready(End::Quit);
+            if worker.ended.get() || process.must_end() {
+                return Poll::Ready(End::Quit {
+                    cut_off: !self.requests.is_empty(),
+                });
             }
-            if self.worker.failures.get() >= MAX_FAILURES {
+            if worker.failures.get() >= MAX_FAILURES {
                 return Poll::Ready(End::Failed);
             }
-            let mut is_busy = is_full;
+            let mut is_busy = is_full || !has_room;
             if !self.requests.is_empty() {
                 let began = Instant::now();
                 let next = Pin::new(&mut self.requests).poll_next(cx);
@@ -259,28 +262,77 @@ where
             }
             if is_busy {
                 // unitd says only once that there are requests, and this worker may have heard it.
-                self.worker.process.ring_another();
+                process.ring_another();
             }
-            if !progress {
-                self.worker.notices.tell();
-                bell.set_asleep(!is_busy);
-                return Poll::Pending;
+            if progress {
+                worker.notices.tell_late();
+                continue;
             }
-            self.worker.notices.tell_late();
+            if worker.notices.tell() == Told::Nobody {
+                process.end();
+            }
+            bell.set_asleep(!is_busy);
+            if !is_busy && process.calls() != calls {
+                // Somebody rang before this was asleep.
+                worker.look.set(true);
+                cx.waker().wake_by_ref();
+            }
+            let nobody_tells = worker.has_writers() || !has_room;
+            return self.wait(nobody_tells, cx);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Takes a message from a port, if there is one; with `anyway`, whether or not the system says
-    /// so. Otherwise the task is woken when there is one.
-    fn receive(&self, port: &RefCell<Option<Watch>>, anyway: bool, cx: &mut Context<'_>) -> bool {
+    /// Ends the turn; when there is something that nobody tells of, it is looked for in a while.
+    fn wait(&mut self, nobody_tells: bool, cx: &mut Context<'_>) -> Poll<End> {
+        if !nobody_tells {
+            self.recheck = None;
+            return Poll::Pending;
+        }
+        let recheck = self.recheck.get_or_insert_with(|| Box::pin(sleep(RECHECK)));
+        if recheck.as_mut().poll(cx).is_ready() {
+            self.recheck = None;
+            self.worker.memory_came();
+            self.worker.look.set(true);
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Takes a message from the context's own port, if there is one. Otherwise the task is woken when
+    /// there is.
+    fn receive_own(&self, cx: &mut Context<'_>) -> bool {
         // The callbacks may take the port from its place.
-        let Some(watch) = port.borrow().clone() else {
+        let Some(watch) = self.worker.own_port() else {
             return false;
         };
-        if anyway && self.take(&watch) != Received::Nothing {
-            return true;
+        loop {
+            let Poll::Ready(Ok(mut readable)) = watch.poll_read_ready(cx) else {
+                return false;
+            };
+            if self.take(&watch) != Received::Nothing {
+                return true;
+            }
+            // libunit also finds nothing when it has just read a message that only pointed to the
+            // queue, and there are others behind it.
+            if !watch.get_ref().is_readable() {
+                readable.clear_ready();
+            }
+        }
+    }
+
+    /// Takes a request from the application's queue, if there is one. Otherwise the task is woken when
+    /// there is, unless another has been woken before it.
+    fn receive_shared(&self, cx: &mut Context<'_>) -> bool {
+        let Some(watch) = self.worker.shared_port.borrow().clone() else {
+            return false;
+        };
+        if self.worker.look.get() {
+            if self.take(&watch) != Received::Nothing {
+                return true;
+            }
+            self.worker.look.set(false);
         }
         loop {
             let Poll::Ready(Ok(mut readable)) = watch.poll_read_ready(cx) else {
@@ -332,16 +384,21 @@ impl Bell {
         self.asleep.store(asleep, Ordering::SeqCst);
     }
 
-    /// Wakes its worker, if that sleeps.
+    /// Wakes its worker, if that sleeps, to look for requests.
     pub(crate) fn ring(&self) -> bool {
         if !self.asleep.swap(false, Ordering::SeqCst) {
             return false;
         }
         self.rung.store(true, Ordering::SeqCst);
+        self.wake();
+        true
+    }
+
+    /// Wakes its worker, whatever it does.
+    pub(crate) fn wake(&self) {
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waker) = &*waker {
             waker.wake_by_ref();
         }
-        true
     }
 }

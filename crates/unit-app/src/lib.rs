@@ -6,7 +6,7 @@
 //!
 //!   Exchange::request ─▶ RawRequest ─▶ http::Request ─▶ engine::Application::handle
 //!   Exchange::poll_content ─▶ content (pieces, as the guest asks) ─┘        │
-//!   Exchange::{answer, begin, poll_write, finish} ◀── head, body ───────────┘
+//!   Exchange::{poll_head, poll_write, finish} ◀── head, body ───────────────┘
 //! ```
 //!
 //! - [`serve()`] is one request from its head to its end. It runs on one thread and never blocks it.

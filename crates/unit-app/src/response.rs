@@ -15,6 +15,12 @@ pub(crate) fn oversized(fields: &HeaderMap) -> Option<&str> {
     names.find(|name| name.len() > MAX_NAME)
 }
 
+/// Takes out what Unit would not send as a field, but act upon: it reads a status out of `status`,
+/// as CGI does.
+pub(crate) fn confine(fields: &mut HeaderMap) {
+    fields.remove("status");
+}
+
 /// Announces the length of a body that is known, where a length may stand (RFC 9110, section 8.6)
 /// and the guest has announced none. Without it, Unit would send the body in chunks.
 pub(crate) fn announce(
@@ -63,6 +69,22 @@ mod tests {
         assert_eq!(length_for(200, &Method::HEAD, Some("7")).unwrap(), "7");
         assert_eq!(length_for(204, &Method::GET, None), None);
         assert_eq!(length_for(304, &Method::GET, None), None);
+    }
+
+    #[test]
+    fn a_field_cannot_change_the_status() {
+        let mut fields = HeaderMap::new();
+        for (name, value) in [("a", "1"), ("status", "304"), ("status", "x"), ("b", "2")] {
+            fields.append(name, HeaderValue::from_static(value));
+        }
+        confine(&mut fields);
+        assert_eq!(
+            fields
+                .keys()
+                .map(http::HeaderName::as_str)
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
     }
 
     #[test]

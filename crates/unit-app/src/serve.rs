@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::{Answer, Application, Body, RequestId};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::response::Parts;
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::content::{self, Source};
-use crate::response::{announce, oversized, page_fields};
+use crate::response::{announce, confine, oversized, page_fields};
 use crate::{Exchange, Gone, Options};
 
-/// Bytes of a response's body that may go with its head. A head alone is most often below the
-/// kibibyte that libunit sends without shared memory.
-const WITH_HEAD: usize = 16 * 1024;
+/// Bytes of a response's body that may go with its head: with the head of most, they fill less than
+/// one chunk of shared memory, so that no neighbouring ones have to be found.
+const WITH_HEAD: usize = 12 * 1024;
 
 /// Serves one request: runs it in an instance of its own, and sends what that answers.
 ///
@@ -108,9 +109,10 @@ struct Sending<E> {
     times: Times,
 }
 
-/// When a response is cut off. Set when its head is out and more is to come.
+/// When a response is cut off. Set when it does not go out at once.
 #[derive(Default)]
 struct Times {
+    are_set: bool,
     end: Option<(Duration, Pin<Box<Sleep>>)>,
     next: Option<(Duration, Pin<Box<Sleep>>)>,
 }
@@ -120,16 +122,19 @@ struct Times {
 enum Late {
     #[error("the response took more than {} seconds, and is cut off", .0.as_secs_f64())]
     End(Duration),
-    #[error("the guest wrote nothing for {} seconds, and Unit has given it up", .0.as_secs_f64())]
+    #[error("nothing could be sent for {} seconds, and Unit has given it up", .0.as_secs_f64())]
     Next(Duration),
 }
 
 impl Times {
-    fn start(options: &Options) -> Self {
-        let timer = |limit: Option<Duration>| limit.map(|limit| (limit, Box::pin(sleep(limit))));
-        Self {
-            end: timer(options.response_timeout),
-            next: timer(options.silence),
+    fn set(&mut self, options: &Options) {
+        if !self.are_set {
+            let timer = |limit: Option<Duration>| limit.map(|it| (it, Box::pin(sleep(it))));
+            *self = Self {
+                are_set: true,
+                end: timer(options.response_timeout),
+                next: timer(options.silence),
+            };
         }
     }
 
@@ -170,6 +175,7 @@ impl<E: Exchange> Sending<E> {
         options: &Options,
     ) -> Result<(), Late> {
         let (mut parts, mut body) = response.into_parts();
+        confine(&mut parts.headers);
         let length = body.size_hint().exact();
         announce(&mut parts.headers, parts.status, method, length);
 
@@ -182,12 +188,14 @@ impl<E: Exchange> Sending<E> {
         };
         let with_head = first.len().min(WITH_HEAD);
         let is_whole = with_head == first.len() && is_over(&body);
-        let head = self.head(&parts.headers, parts.status, &first[..with_head], is_whole);
-        if head.await.is_err() {
-            return Ok(());
-        }
         if !is_whole {
-            self.times = Times::start(options);
+            self.times.set(options);
+        }
+        let head = self.head(&parts, &first[..with_head], is_whole, options);
+        match head.await {
+            Next::Late(late) => return Err(late),
+            Next::Broken => return Ok(()),
+            Next::Data(_) | Next::End => {}
         }
         let mut data = first.slice(with_head..);
         loop {
@@ -216,18 +224,18 @@ impl<E: Exchange> Sending<E> {
         Ok(())
     }
 
-    async fn head(
-        &mut self,
-        fields: &HeaderMap,
-        status: StatusCode,
-        content: &[u8],
-        last: bool,
-    ) -> Result<(), Gone> {
+    async fn head(&mut self, parts: &Parts, content: &[u8], last: bool, options: &Options) -> Next {
+        let (status, fields) = (parts.status, &parts.headers);
         poll_fn(|cx| {
-            if self.exchange.poll_cancelled(cx).is_ready() {
-                return Poll::Ready(Err(Gone));
+            match self.exchange.poll_head(cx, status, fields, content, last) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Next::Data(Bytes::new())),
+                Poll::Ready(Err(Gone)) => return Poll::Ready(Next::Broken),
+                Poll::Pending => self.times.set(options),
             }
-            self.exchange.poll_head(cx, status, fields, content, last)
+            match self.ended(cx) {
+                Some(end) => Poll::Ready(end),
+                None => Poll::Pending,
+            }
         })
         .await
     }
