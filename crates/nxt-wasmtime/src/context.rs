@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::mem::{MaybeUninit, offset_of};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -13,13 +13,13 @@ use nix::libc::{self, iovec, msghdr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use unit_sys::{
     NXT_OK, NXT_UNIT_AGAIN, NXT_UNIT_ERROR, NXT_UNIT_OK, nxt_common_app_conf_t, nxt_int_t,
-    nxt_port_msg_t, nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE, nxt_task_t, nxt_unit_callbacks_t,
-    nxt_unit_ctx_alloc, nxt_unit_ctx_t, nxt_unit_default_init, nxt_unit_done, nxt_unit_init,
-    nxt_unit_port_t, nxt_unit_process_port_msg, nxt_unit_request_info_t, nxt_unit_shared_port_id,
-    nxt_unit_t, pid_t,
+    nxt_port_msg_t, nxt_port_msg_type_t, nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE, nxt_task_t,
+    nxt_unit_callbacks_t, nxt_unit_ctx_alloc, nxt_unit_ctx_t, nxt_unit_default_init, nxt_unit_done,
+    nxt_unit_init, nxt_unit_port_t, nxt_unit_process_port_msg, nxt_unit_request_info_t,
+    nxt_unit_shared_port_id, nxt_unit_t, pid_t,
 };
 
-use crate::callback::{bytes, guard};
+use crate::callback::guard;
 use crate::process::Process;
 use crate::request::Request;
 use crate::worker::Worker;
@@ -342,24 +342,32 @@ unsafe extern "C" fn port_send(
     guard("port_send", -1, || {
         // SAFETY: libunit's own pointers; the message and its control data are as long as it says.
         unsafe {
-            let message = bytes(message.cast(), size);
             if let Some(worker) = worker_of(context)
                 && control_size == 0
-                && is_notice(message)
-                && worker.notices().put_off(&*port, message)
+                && let Some(notice) = notice(message, size)
+                && worker.notices().put_off(&*port, notice)
             {
                 return isize::try_from(size).unwrap_or(-1);
             }
-            send((*port).out_fd, message, control, control_size)
+            send((*port).out_fd, message, size, control, control_size)
         }
     })
 }
 
-/// Whether a message says that there is something in the receiver's queue, and nothing else.
-fn is_notice(message: &[u8]) -> bool {
-    message.len() == size_of::<nxt_port_msg_t>()
-        && message.get(offset_of!(nxt_port_msg_t, type_)).copied()
-            == u8::try_from(nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE).ok()
+/// The message, if it says that there is something in the receiver's queue, and nothing else.
+///
+/// # Safety
+///
+/// `message` must be good for reading `size` bytes.
+unsafe fn notice(message: *const c_void, size: usize) -> Option<nxt_port_msg_t> {
+    if size != size_of::<nxt_port_msg_t>() {
+        return None;
+    }
+    // Not taken as bytes: those between its members were never written.
+    // SAFETY: by the caller's promise; every message begins with this.
+    let message = unsafe { message.cast::<nxt_port_msg_t>().read_unaligned() };
+    let read_queue = nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE;
+    (nxt_port_msg_type_t::from(message.type_) == read_queue).then_some(message)
 }
 
 /// Sends with control data, which has file descriptors most often. Waits when the receiver's buffer
@@ -367,11 +375,18 @@ fn is_notice(message: &[u8]) -> bool {
 ///
 /// # Safety
 ///
-/// `control` must be good for reading `control_size` bytes, and `fd` a socket of libunit's.
-unsafe fn send(fd: c_int, message: &[u8], control: *const c_void, control_size: usize) -> isize {
+/// `message` and `control` must be good for reading as many bytes as they have, and `fd` a socket of
+/// libunit's.
+unsafe fn send(
+    fd: c_int,
+    message: *const c_void,
+    size: usize,
+    control: *const c_void,
+    control_size: usize,
+) -> isize {
     let mut part = iovec {
-        iov_base: message.as_ptr().cast_mut().cast(),
-        iov_len: message.len(),
+        iov_base: message.cast_mut(),
+        iov_len: size,
     };
     // SAFETY: zero is a value of each member.
     let mut header: msghdr = unsafe { std::mem::zeroed() };
@@ -390,10 +405,7 @@ unsafe fn send(fd: c_int, message: &[u8], control: *const c_void, control_size: 
         }
         if sent < 0 {
             // The router's end goes first when unitd stops.
-            tracing::warn!(
-                "a message of {} bytes cannot be sent: {error}",
-                message.len()
-            );
+            tracing::warn!("a message of {size} bytes cannot be sent: {error}");
         }
         return sent;
     }

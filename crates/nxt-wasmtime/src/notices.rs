@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, send};
+use nix::libc;
 use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t, nxt_unit_port_t};
 
 /// The longest time that a notice is put off while the worker goes on.
@@ -31,7 +31,7 @@ struct Known {
     id: nxt_unit_port_id_t,
     /// Our own one, so that it is still this port's when libunit has closed its.
     fd: OwnedFd,
-    due: Option<[u8; size_of::<nxt_port_msg_t>()]>,
+    due: Option<nxt_port_msg_t>,
 }
 
 impl Notices {
@@ -40,10 +40,7 @@ impl Notices {
     /// # Safety
     ///
     /// `port` must have a socket to send to.
-    pub(crate) unsafe fn put_off(&self, port: &nxt_unit_port_t, message: &[u8]) -> bool {
-        let Ok(message) = message.try_into() else {
-            return false;
-        };
+    pub(crate) unsafe fn put_off(&self, port: &nxt_unit_port_t, notice: nxt_port_msg_t) -> bool {
         let mut ports = self.ports.borrow_mut();
         let is_meant = |id: &nxt_unit_port_id_t| (id.pid, id.id) == (port.id.pid, port.id.id);
         let index = match ports.iter().position(|known| is_meant(&known.id)) {
@@ -66,7 +63,7 @@ impl Notices {
                 ports.len() - 1
             }
         };
-        ports[index].due = Some(message);
+        ports[index].due = Some(notice);
         if self.since.get().is_none() {
             self.since.set(Some(Instant::now()));
         }
@@ -109,9 +106,18 @@ struct Gone;
 
 impl Known {
     fn tell(&mut self) -> Option<Gone> {
-        let message = self.due.take()?;
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        match send(self.fd.as_raw_fd(), &message, flags) {
+        let notice = self.due.take()?;
+        // SAFETY: the notice lives until this returns, and is only read, by the kernel, to whom bytes
+        // that were never written between its members are bytes.
+        let sent = unsafe {
+            libc::send(
+                self.fd.as_raw_fd(),
+                (&raw const notice).cast(),
+                size_of_val(&notice),
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
+        };
+        match Errno::result(sent) {
             Err(Errno::EPIPE | Errno::ECONNRESET | Errno::ECONNREFUSED | Errno::ENOTCONN) => {
                 Some(Gone)
             }
