@@ -4,6 +4,7 @@ mod demo;
 mod docs;
 mod test;
 mod toolchain;
+mod unit;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,7 +17,8 @@ Usage: cargo xtask COMMAND
 Commands:
   demo    Build the example component and the daemon, serve the one with the other on
           127.0.0.1:8080, and stay until Ctrl-C
-  test    Run all that CI runs: formatting, clippy, tests, documentation
+  test    Run all that CI runs: formatting, clippy, tests, documentation; with a built tree of
+          NGINX Unit, which UNIT_SRC may name, the module for it too
   help    Print this text
 ";
 

@@ -1,18 +1,19 @@
 //! `cargo xtask test`: all that CI runs, in the order in which faults are cheapest to find.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::{cargo, docs, root, toolchain};
+use crate::unit::{self, Tree};
+use crate::{cargo, docs, toolchain};
 
 /// Packages that build only for WebAssembly.
 const GUESTS: [&str; 2] = ["example", "guests"];
 
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
+    let tree = Tree::find()?;
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
 
@@ -31,6 +32,9 @@ pub(crate) fn run() -> Result<()> {
         guests.args(["--", "--deny", "warnings"]),
     )?;
     step("tests", cargo().args(["test", "--no-fail-fast"]))?;
+    if let Some(tree) = &tree {
+        unit::test(tree)?;
+    }
     let mut documentation = cargo();
     documentation.args(["doc", "--no-deps", "--document-private-items"]);
     step(
@@ -45,13 +49,13 @@ pub(crate) fn run() -> Result<()> {
         "\nxtask: all passed in {} seconds",
         started.elapsed().as_secs()
     );
-    for skipped in skipped() {
+    for skipped in skipped(tree.is_some()) {
         println!("xtask: skipped: {skipped}");
     }
     Ok(())
 }
 
-fn step(name: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     let line = format!("{command:?}").replace('"', "");
     println!("\nxtask: {name}: {line}");
     let started = Instant::now();
@@ -64,31 +68,16 @@ fn step(name: &str, command: &mut Command) -> Result<()> {
 }
 
 /// What this machine has no means for, each with its reason.
-fn skipped() -> Vec<String> {
+fn skipped(has_tree: bool) -> Vec<String> {
     let mut skipped = Vec::new();
-    if unit_tree().is_none() {
-        skipped.push(
-            "the tests under a real unitd: no built NGINX Unit tree in UNIT_SRC, ../unit or /usr/src/unit"
-                .to_owned(),
-        );
-    } else {
-        skipped.push(
-            "the tests under a real unitd: the module for it is not part of this version"
-                .to_owned(),
-        );
+    if !has_tree {
+        skipped.push(format!(
+            "the module, and the tests under a real unitd: {}",
+            unit::MISSING
+        ));
     }
     if Command::new("curl").arg("--version").output().is_err() {
         skipped.push("the tests with curl as a client: no curl on this machine".to_owned());
     }
     skipped
-}
-
-/// A Unit tree that has been built.
-fn unit_tree() -> Option<PathBuf> {
-    let named = std::env::var_os("UNIT_SRC").map(PathBuf::from);
-    let usual = [root().join("../unit"), PathBuf::from("/usr/src/unit")];
-    named
-        .into_iter()
-        .chain(usual)
-        .find(|tree| tree.join("build/src/nxt_unit.o").is_file())
 }

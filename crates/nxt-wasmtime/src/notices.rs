@@ -6,11 +6,12 @@
 //! once, or has added for a while.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t, nxt_unit_port_t};
 
 /// The longest time that a notice is put off while the worker goes on.
@@ -90,6 +91,18 @@ impl Notices {
         // All of them, also those behind one that is gone.
         let gone = ports.iter_mut().filter_map(Known::tell).count();
         if gone > 0 { Told::Nobody } else { Told::All }
+    }
+}
+
+impl Notices {
+    /// Whether a process that has been sent to has ended. Nobody tells of that while unitd ends.
+    pub(crate) fn is_anyone_gone(&self) -> bool {
+        let ports = self.ports.borrow();
+        ports.iter().any(|port| {
+            // The end of a connection is told whatever is asked for.
+            let mut fds = [PollFd::new(port.fd.as_fd(), PollFlags::empty())];
+            poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        })
     }
 }
 

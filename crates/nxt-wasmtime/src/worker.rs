@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,7 +31,7 @@ const TURNS: usize = 64;
 const BUSY: Duration = Duration::from_micros(500);
 
 /// When to look again for what nobody tells of: a segment of shared memory that the router has just
-/// got, an instance that has become free elsewhere.
+/// got, an instance that has become free elsewhere, the router's end while unitd ends.
 const RECHECK: Duration = Duration::from_millis(50);
 
 /// Failures of libunit in a row that end the worker, and with it the process.
@@ -165,6 +166,11 @@ impl Worker {
         }
     }
 
+    /// Whether unitd wants no more requests to be taken.
+    fn is_closing(&self) -> bool {
+        self.ready.get() && self.shared_port.borrow().is_none()
+    }
+
     fn next_arrived(&self) -> Option<Request> {
         self.arrived.borrow_mut().pop_front()
     }
@@ -194,6 +200,7 @@ pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End
         requests: FuturesUnordered::new(),
         serve: |request| unit_app::serve(&process.application, request, &process.options),
         recheck: None,
+        is_fresh: true,
     };
     let mut when_ready = Some(when_ready);
     let end = poll_fn(|cx| {
@@ -220,6 +227,8 @@ struct Turns<'a, F, S> {
     serve: S,
     /// When to look again for what nobody tells of.
     recheck: Option<Pin<Box<Sleep>>>,
+    /// No request has been taken since this last had nothing to do.
+    is_fresh: bool,
 }
 
 impl<F, S> Turns<'_, F, S>
@@ -244,6 +253,11 @@ where
             }
             while let Some(request) = worker.next_arrived() {
                 self.requests.push((self.serve)(request));
+                // The router is to know soon whom it has to answer for if this process is killed; one
+                // that hears of others at the same time gets to know it with them.
+                if mem::take(&mut self.is_fresh) {
+                    worker.notices.tell();
+                }
             }
             if worker.ended.get() || process.must_end() {
                 return Poll::Ready(End::Quit {
@@ -268,7 +282,11 @@ where
                 worker.notices.tell_late();
                 continue;
             }
-            if worker.notices.tell() == Told::Nobody {
+            self.is_fresh = true;
+            let is_alone = worker.notices.tell() == Told::Nobody
+                || (worker.is_closing() && worker.notices.is_anyone_gone());
+            if is_alone && !process.must_end() {
+                tracing::warn!("Unit's router is gone, and the process ends");
                 process.end();
             }
             bell.set_asleep(!is_busy);
@@ -277,7 +295,7 @@ where
                 worker.look.set(true);
                 cx.waker().wake_by_ref();
             }
-            let nobody_tells = worker.has_writers() || !has_room;
+            let nobody_tells = worker.has_writers() || !has_room || worker.is_closing();
             return self.wait(nobody_tells, cx);
         }
         cx.waker().wake_by_ref();

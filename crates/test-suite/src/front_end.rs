@@ -1,5 +1,7 @@
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Once;
 
 /// A server that serves components by Unit's configuration.
 pub trait FrontEnd {
@@ -7,4 +9,81 @@ pub trait FrontEnd {
     /// control socket is `control.sock`, the log `unit.log`, and what it keeps over a restart is
     /// somewhere below.
     fn command(&self, directory: &Path) -> Command;
+
+    /// Why this front end does not do what a case needs; nothing if it does.
+    fn lacks(&self, _need: Need) -> Option<&'static str> {
+        None
+    }
+
+    /// Why there is no such server on this machine; nothing if there is one.
+    fn missing(&self) -> Option<&str> {
+        None
+    }
+
+    /// Members of an application whose responses must start within so many seconds.
+    fn timeout(&self, seconds: u32) -> String {
+        format!(r#""limits": {{"timeout": {seconds}}}"#)
+    }
+
+    /// What stands first in each configuration that a case starts with, such as
+    /// `"settings": {…},`.
+    fn settings(&self) -> &'static str {
+        ""
+    }
+}
+
+/// What some cases need and not every front end does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// The guest runs while the request's body still comes.
+    StreamedRequests,
+    /// A client that leaves cancels its instance.
+    Cancellation,
+    /// Fields behind a body, in both directions.
+    Trailers,
+    /// `100 Continue` for those who wait for it.
+    Continue,
+    /// Every request that HTTP allows, be its method in lower case or its target absolute.
+    AnyRequest,
+    /// Chunked requests with all that RFC 9112 allows, such as extensions.
+    AnyChunk,
+    /// The response to a `HEAD` is a head, though nobody knows the length of what `GET` would get.
+    HeadWithoutLength,
+    /// A response that fails shows its head first, whenever that is, and is not taken for a whole one
+    /// in HTTP/1.0 either.
+    ExactCutOffs,
+    /// `/status` counts instances, of which some work behind their responses, and not requests.
+    CountedInstances,
+}
+
+/// Whether there is such a server on this machine. If not, says why, once.
+#[must_use]
+pub fn is_here(front: &impl FrontEnd) -> bool {
+    static SAID: Once = Once::new();
+    let missing = front.missing();
+    if let Some(why) = missing {
+        SAID.call_once(|| say(&format!("skipped: {why}")));
+    }
+    missing.is_none()
+}
+
+/// Whether a case can be run. If not, says why.
+#[doc(hidden)]
+#[must_use]
+pub fn can_run(front: &impl FrontEnd, case: &str, needs: &[Need]) -> bool {
+    if !is_here(front) {
+        return false;
+    }
+    let lacking = needs.iter().find_map(|need| front.lacks(*need));
+    if let Some(why) = lacking {
+        say(&format!("not run: {case}: {why}"));
+    }
+    lacking.is_none()
+}
+
+/// Not by `eprintln!`, whose output a test that passes takes along.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::DEADLINE;
+use crate::{DEADLINE, FrontEnd, Need, Running};
 
 /// A connection of HTTP/2 with prior knowledge. Each wait has a deadline.
 pub struct Http2 {
@@ -37,6 +37,13 @@ pub struct Answer {
 }
 
 impl Http2 {
+    /// Connects to the address that `{name}` became, where the front end speaks HTTP/2.
+    #[must_use]
+    pub fn offered(front: &impl FrontEnd, server: &Running, name: &str) -> Option<Self> {
+        let speaks = front.lacks(Need::Http2).is_none();
+        speaks.then(|| Self::connect(server.address(name)))
+    }
+
     /// Connects.
     ///
     /// # Panics

@@ -1,14 +1,15 @@
 //! What any front end of the engine must do over HTTP, as black-box cases.
 //!
 //! ```text
-//!   FrontEnd (how to start one) ─▶ Running (addresses, pid, log, control API)
+//!   FrontEnd (how to start one) ─▶ Running (addresses, processes, log, control API)
 //!                                     ▲
 //!   http_suite!(front end) ─▶ case ───┤ Client: raw bytes over a socket, every wait bounded
 //!                                     └ Http2: hyper's client, with prior knowledge
 //! ```
 //!
-//! A case is a function over a [`FrontEnd`]; [`http_suite!`] makes a test of each. What only one
-//! front end does is tested in that one's own crate, with the same [`Running`] and [`Client`].
+//! A case is a function over a [`FrontEnd`]; [`http_suite!`] makes a test of each. What a case needs
+//! and a front end has not got is a [`Need`], and the case is not run there. What only one front end
+//! does is tested in that one's own crate, with the same [`Running`] and [`Client`].
 //!
 //! Waits are for conditions, and each has a deadline, so that no test hangs; a test that fails
 //! prints its server's log.
@@ -28,6 +29,7 @@ mod front_end;
 pub mod http2;
 mod memory;
 mod ports;
+pub mod processes;
 mod response;
 mod running;
 mod suite;
@@ -37,7 +39,7 @@ pub mod cases;
 
 pub use client::{Client, NoAnswer, Socket};
 pub use curl::{curl, has_curl};
-pub use front_end::FrontEnd;
+pub use front_end::{FrontEnd, Need, can_run, is_here};
 pub use memory::Watch;
 pub use ports::free_address;
 pub use response::{End, Head, Response};

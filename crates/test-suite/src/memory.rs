@@ -1,10 +1,10 @@
 use std::fs;
 
-/// How far a process's resident memory grows.
+/// How far the resident memory of a server's processes grows, all taken together.
 #[derive(Debug)]
 pub struct Watch {
-    pid: u32,
-    before: u64,
+    /// Each with what it had at the start.
+    before: Vec<(u32, u64)>,
 }
 
 impl Watch {
@@ -14,38 +14,48 @@ impl Watch {
     ///
     /// When there is no such process, or its system is no Linux.
     #[must_use]
-    pub fn start(pid: u32) -> Self {
-        // The peak counts anew from here (proc(5), clear_refs).
-        fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+    pub fn start(pids: &[u32]) -> Self {
+        let before = pids.iter().map(|pid| {
+            // The peak counts anew from here (proc(5), clear_refs).
+            fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+            (*pid, status(*pid, "VmRSS:"))
+        });
         Self {
-            pid,
-            before: status(pid, "VmRSS:"),
+            before: before.collect(),
         }
     }
 
     /// How far it is now above its start, in bytes.
     #[must_use]
     pub fn now_above(&self) -> u64 {
-        status(self.pid, "VmRSS:").saturating_sub(self.before)
+        self.growth("VmRSS:")
     }
 
-    /// Checks that the process never had more than `limit` bytes beyond its start.
+    /// Checks that the processes never had more than `limit` bytes beyond their start.
     ///
     /// # Panics
     ///
-    /// When it had.
+    /// When they had, or when one has ended.
     #[track_caller]
     pub fn assert_below(&self, limit: u64) {
-        let growth = status(self.pid, "VmHWM:").saturating_sub(self.before);
+        let growth = self.growth("VmHWM:");
         assert!(
             growth < limit,
-            "resident memory grew by {} KiB, from {} KiB",
+            "resident memory grew by {} KiB: {:?}",
             growth >> 10,
-            self.before >> 10
+            self.before
         );
+    }
+
+    #[track_caller]
+    fn growth(&self, what: &str) -> u64 {
+        let each = self.before.iter();
+        each.map(|(pid, before)| status(*pid, what).saturating_sub(*before))
+            .sum()
     }
 }
 
+#[track_caller]
 fn status(pid: u32, name: &str) -> u64 {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).unwrap();

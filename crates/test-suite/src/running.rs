@@ -5,13 +5,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{Client, DEADLINE, FrontEnd, LONG, configuration, control, within};
+use crate::{Client, DEADLINE, FrontEnd, LONG, configuration, control, processes, within};
 
 /// A server that runs, until this is dropped. If the test fails, its log is printed.
 pub struct Running {
@@ -29,8 +29,9 @@ impl Running {
     #[must_use]
     pub fn start(front: &impl FrontEnd, configuration: &str) -> Self {
         let mut running = Self::idle(front);
+        let configuration = configuration.replacen('{', &format!("{{{}", front.settings()), 1);
         for _ in 0..3 {
-            let (status, answer) = running.put("/config", configuration);
+            let (status, answer) = running.put("/config", &configuration);
             if status == 200 {
                 return running;
             }
@@ -169,10 +170,16 @@ impl Running {
         self.directory.path()
     }
 
-    /// The process.
+    /// The process that was started.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// That process and all that descend from it, parents first.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        processes::tree(self.pid())
     }
 
     /// The log so far.
@@ -209,7 +216,7 @@ impl Running {
     ///
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) {
-        kill(pid(&self.child), signal).unwrap();
+        processes::send(self.pid(), signal).unwrap();
     }
 
     /// Waits until the process has ended.
@@ -229,13 +236,27 @@ impl Running {
         self.signal(Signal::SIGTERM);
         self.wait(DEADLINE)
     }
+
+    /// Ends the server, in whatever state it is.
+    fn end(&mut self) {
+        // One that has other processes is the one that knows how to end them.
+        if self.pids().len() > 1 && processes::send(self.pid(), Signal::SIGTERM).is_ok() {
+            let started = Instant::now();
+            while self.is_alive() && started.elapsed() < DEADLINE {
+                sleep(Duration::from_millis(5));
+            }
+        }
+        // If it has ended already, all the better.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Some of its processes may have been started just then.
+        processes::end_all_in(self.directory.path());
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // If it has ended already, all the better.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         if std::thread::panicking() {
             eprintln!("--- the server's log ---\n{}", shortened(&self.log()));
             eprintln!("--- its errors ---\n{}", shortened(&self.errors()));
@@ -251,10 +272,6 @@ fn spawn(mut command: Command, directory: &Path) -> Child {
         .stderr(errors)
         .spawn()
         .unwrap()
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap())
 }
 
 fn read(path: &Path) -> String {

@@ -23,7 +23,8 @@ pub fn without_a_configured_environment_there_is_none(front: &impl FrontEnd) {
 }
 
 pub fn there_are_no_files_no_sockets_and_no_other_servers(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["denied"]);
+    let server = Running::guests(front, &["denied", "files"]);
+    server.connect("files").get("/").assert_text("");
     let response = server.connect("denied").get("/");
     assert_eq!(response.head.status, 200, "{response:?}");
     let lines: Vec<&str> = response.text().lines().collect();

@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::{FrontEnd, Running, configuration, until};
 
-const ONE_SECOND: &str = r#""limits": {"timeout": 1}"#;
-
 pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
-    let configuration = configuration::guests_with(&[("sleep", ONE_SECOND)]);
+    let configuration = configuration::guests_with(&[("sleep", &front.timeout(1))]);
     let server = Running::start(front, &configuration);
     let mut client = server.connect("sleep");
     let started = Instant::now();
@@ -19,7 +17,7 @@ pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
 }
 
 pub fn a_response_that_has_started_may_take_its_time(front: &impl FrontEnd) {
-    let configuration = configuration::guests_with(&[("echo", ONE_SECOND)]);
+    let configuration = configuration::guests_with(&[("echo", &front.timeout(1))]);
     let server = Running::start(front, &configuration);
     let mut client = server.connect("echo");
     let started = Instant::now();
@@ -39,7 +37,10 @@ pub fn each_application_has_its_own_limits(front: &impl FrontEnd) {
     let server = Running::start(
         front,
         &configuration::applications_of(&[
-            ("short", configuration::application(&file, ONE_SECOND)),
+            (
+                "short",
+                configuration::application(&file, &front.timeout(1)),
+            ),
             ("long", configuration::application(&file, "")),
         ]),
     );

@@ -1,0 +1,5 @@
+//! The suite that all front ends share.
+
+use crate::support::Unitd;
+
+test_suite::http_suite!(Unitd);

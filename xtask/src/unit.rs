@@ -1,0 +1,103 @@
+//! The module for NGINX Unit: built against a tree of Unit, and tested in that tree's unitd.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::test::step;
+use crate::{cargo, root, target};
+
+/// Packages that build only against a tree of Unit.
+const PACKAGES: [&str; 2] = ["unit-sys", "nxt_wasmtime"];
+
+/// What makes the module register Unit's other type.
+const OTHER_TYPE: [&str; 2] = ["--features", "wasi-component-type"];
+
+/// Why there is nothing to test with.
+pub(crate) const MISSING: &str = "no built NGINX Unit tree in UNIT_SRC, in the folder around this repository, ../unit or /usr/src/unit";
+
+/// A source tree of Unit that has been built.
+pub(crate) struct Tree(PathBuf);
+
+impl Tree {
+    /// Finds one.
+    ///
+    /// # Errors
+    ///
+    /// When `UNIT_SRC` names something else.
+    pub(crate) fn find() -> Result<Option<Self>> {
+        if let Some(named) = std::env::var_os("UNIT_SRC") {
+            let tree = root().join(named);
+            if !is_built(&tree) {
+                bail!(
+                    "UNIT_SRC is {}, which is no built tree of NGINX Unit: \
+                     build/src/nxt_unit.o or build/sbin/unitd is missing",
+                    tree.display()
+                );
+            }
+            return Ok(Some(Self(tree)));
+        }
+        let usual = [
+            root().join(".."),
+            root().join("../unit"),
+            PathBuf::from("/usr/src/unit"),
+        ];
+        Ok(usual.into_iter().find(|tree| is_built(tree)).map(Self))
+    }
+
+    fn cargo(&self) -> Command {
+        let mut cargo = cargo();
+        cargo.env("UNIT_SRC", &self.0);
+        cargo
+    }
+}
+
+fn is_built(tree: &Path) -> bool {
+    let needed = ["build/src/nxt_unit.o", "build/sbin/unitd"];
+    needed.iter().all(|file| tree.join(file).is_file())
+}
+
+/// Lints and builds the module under both of its types, and tests it in a real unitd.
+pub(crate) fn test(tree: &Tree) -> Result<()> {
+    for features in [&OTHER_TYPE[..], &[]] {
+        let mut clippy = tree.cargo();
+        clippy.args(["clippy", "--all-targets"]);
+        for package in PACKAGES {
+            clippy.args(["--package", package]);
+        }
+        clippy.args(features).args(["--", "--deny", "warnings"]);
+        step("lints of the module", &mut clippy)?;
+    }
+    let modules = build(tree)?;
+    let mut tests = tree.cargo();
+    tests.args(["test", "--no-fail-fast", "--package", "nxt_wasmtime"]);
+    tests.args(["--test", "unitd"]);
+    step(
+        "tests under a real unitd",
+        tests.env("UNIT_MODULES", modules),
+    )
+}
+
+/// Builds the module under both of its types, into a folder that unitd can take as its own.
+fn build(tree: &Tree) -> Result<PathBuf> {
+    let modules = target().join("unit-modules");
+    // unitd loads all that is there.
+    if modules.exists() {
+        fs::remove_dir_all(&modules).with_context(|| modules.display().to_string())?;
+    }
+    fs::create_dir_all(&modules).with_context(|| modules.display().to_string())?;
+    let built = target().join("debug/libnxt_wasmtime.so");
+    // The tests have the one that is built last.
+    for (name, features) in [
+        ("wasm_wasi_component.unit.so", &OTHER_TYPE[..]),
+        ("wasm.unit.so", &[]),
+    ] {
+        let mut build = tree.cargo();
+        build.args(["build", "--package", "nxt_wasmtime"]);
+        step("the module", build.args(features))?;
+        fs::copy(&built, modules.join(name)).with_context(|| built.display().to_string())?;
+    }
+    Ok(modules)
+}
