@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,6 +28,9 @@ const TURNS: usize = 64;
 
 /// A worker whose guests compute this long in one turn leaves new requests to others that sleep.
 const BUSY: Duration = Duration::from_micros(500);
+
+/// A worker that had nothing to do for so long has the time to tell the router of a request at once.
+const IDLE: Duration = Duration::from_millis(1);
 
 /// When to look again for what nobody tells of: a segment of shared memory that the router has just
 /// got, an instance that has become free elsewhere, the router's end while unitd ends.
@@ -200,7 +202,7 @@ pub(crate) async fn run(context: &UnitContext, when_ready: impl FnOnce()) -> End
         requests: FuturesUnordered::new(),
         serve: |request| unit_app::serve(&process.application, request, &process.options),
         recheck: None,
-        is_fresh: true,
+        idle_since: None,
     };
     let mut when_ready = Some(when_ready);
     let end = poll_fn(|cx| {
@@ -227,8 +229,8 @@ struct Turns<'a, F, S> {
     serve: S,
     /// When to look again for what nobody tells of.
     recheck: Option<Pin<Box<Sleep>>>,
-    /// No request has been taken since this last had nothing to do.
-    is_fresh: bool,
+    /// Since when there was nothing to do, until the next request.
+    idle_since: Option<Instant>,
 }
 
 impl<F, S> Turns<'_, F, S>
@@ -253,9 +255,10 @@ where
             }
             while let Some(request) = worker.next_arrived() {
                 self.requests.push((self.serve)(request));
-                // The router is to know soon whom it has to answer for if this process is killed; one
-                // that hears of others at the same time gets to know it with them.
-                if mem::take(&mut self.is_fresh) {
+                // The router is to know soon for whom it has to answer if this process is killed.
+                // When there is much to do, it hears of this one with the next.
+                let idle_since = self.idle_since.take();
+                if idle_since.is_some_and(|since| since.elapsed() >= IDLE) {
                     worker.notices.tell();
                 }
             }
@@ -282,7 +285,7 @@ where
                 worker.notices.tell_late();
                 continue;
             }
-            self.is_fresh = true;
+            self.idle_since.get_or_insert_with(Instant::now);
             let is_alone = worker.notices.tell() == Told::Nobody
                 || (worker.is_closing() && worker.notices.is_anyone_gone());
             if is_alone && !process.must_end() {
