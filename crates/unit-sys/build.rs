@@ -88,7 +88,7 @@ fn build() -> Result<(), String> {
 /// The source tree to build against.
 fn tree() -> Result<PathBuf, String> {
     let is_tree = |path: &Path| path.join("src/nxt_unit.h").is_file();
-    if let Some(named) = env::var_os("UNIT_SRC") {
+    if let Some(named) = env::var_os("UNIT_SRC").filter(|named| !named.is_empty()) {
         let named = PathBuf::from(named);
         if !is_tree(&named) {
             return Err(format!(

@@ -28,7 +28,8 @@ impl Tree {
     ///
     /// When `UNIT_SRC` names something else.
     pub(crate) fn find() -> Result<Option<Self>> {
-        if let Some(named) = std::env::var_os("UNIT_SRC") {
+        let named = std::env::var_os("UNIT_SRC").filter(|named| !named.is_empty());
+        if let Some(named) = named {
             let tree = root().join(named);
             if !is_built(&tree) {
                 bail!(

@@ -36,7 +36,8 @@ static PLACE: LazyLock<Result<Place, String>> = LazyLock::new(|| {
 });
 
 fn find_unitd() -> Result<PathBuf, String> {
-    let named = env::var_os("UNIT_SRC").map(PathBuf::from);
+    let named = env::var_os("UNIT_SRC").filter(|named| !named.is_empty());
+    let named = named.map(PathBuf::from);
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let trees = named.map_or_else(
         || {
