@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t, nxt_unit_port_t};
 
 /// The longest time that a notice is put off while the worker goes on.
-const LONGEST: Duration = Duration::from_micros(200);
+const LONGEST: Duration = Duration::from_micros(500);
 
 /// Ports that are known at a time: the router has one for each of its threads.
 const MOST: usize = 64;
