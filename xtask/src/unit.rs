@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::test::step;
 use crate::{cargo, root, target};
 
-/// Packages that build only against a tree of Unit.
-const PACKAGES: [&str; 2] = ["unit-sys", "nxt_wasmtime"];
+/// All packages for the host. With those alone that need a tree of Unit, what they share with the
+/// others would be built again, Wasmtime included, for what the others want of it.
+const PACKAGES: [&str; 5] = ["--workspace", "--exclude", "example", "--exclude", "guests"];
 
 /// What makes the module register Unit's other type.
-const OTHER_TYPE: [&str; 2] = ["--features", "wasi-component-type"];
+const OTHER_TYPE: [&str; 2] = ["--features", "nxt_wasmtime/wasi-component-type"];
 
 /// Why there is nothing to test with.
 pub(crate) const MISSING: &str = "no built NGINX Unit tree in UNIT_SRC, in the folder around this repository, ../unit or /usr/src/unit";
@@ -64,16 +65,13 @@ fn is_built(tree: &Path) -> bool {
 pub(crate) fn test(tree: &Tree) -> Result<()> {
     for features in [&OTHER_TYPE[..], &[]] {
         let mut clippy = tree.cargo();
-        clippy.args(["clippy", "--all-targets"]);
-        for package in PACKAGES {
-            clippy.args(["--package", package]);
-        }
+        clippy.args(["clippy", "--all-targets"]).args(PACKAGES);
         clippy.args(features).args(["--", "--deny", "warnings"]);
         step("lints of the module", &mut clippy)?;
     }
     let modules = build(tree)?;
     let mut tests = tree.cargo();
-    tests.args(["test", "--no-fail-fast", "--package", "nxt_wasmtime"]);
+    tests.args(["test", "--no-fail-fast"]).args(PACKAGES);
     tests.args(["--test", "unitd"]);
     step(
         "tests under a real unitd",
@@ -96,7 +94,7 @@ fn build(tree: &Tree) -> Result<PathBuf> {
         ("wasm.unit.so", &[]),
     ] {
         let mut build = tree.cargo();
-        build.args(["build", "--package", "nxt_wasmtime"]);
+        build.arg("build").args(PACKAGES);
         step("the module", build.args(features))?;
         fs::copy(&built, modules.join(name)).with_context(|| built.display().to_string())?;
     }
