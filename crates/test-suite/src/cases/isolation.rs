@@ -107,13 +107,18 @@ pub fn no_failure_disturbs_the_requests_of_its_own_application(front: &impl Fron
             "GET /?works&{milliseconds} HTTP/1.1\r\nhost: localhost\r\n\r\n"
         ));
         assert_eq!(other.head().status, 200);
-        let response = server.connect("failing").get(&format!("/?{failure}"));
-        if failure == "is-short" && response.head.status == 200 {
-            // Its head was out already.
-            assert_ne!(response.end, End::Complete);
-        } else {
-            assert_eq!(response.head.status, status, "{failure}");
-            response.assert_page(status);
+        let mut client = server.connect("failing");
+        client.send(format!(
+            "GET /?{failure} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        ));
+        // A busy machine may take the turn away from this guest between its head and its end.
+        let may_be_cut_off = failure == "is-short";
+        match client.try_response() {
+            Ok(response) if may_be_cut_off && response.head.status == 200 => {
+                assert_ne!(response.end, End::Complete);
+            }
+            Ok(response) => response.assert_page(status),
+            Err(_) => assert!(may_be_cut_off && front.lacks(Need::ExactCutOffs).is_some()),
         }
         let (body, _, end) = other.rest();
         let whole = &b"at work\ndone\n"[..];
