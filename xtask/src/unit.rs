@@ -87,14 +87,14 @@ fn build(tree: &Tree) -> Result<PathBuf> {
         fs::remove_dir_all(&modules).with_context(|| modules.display().to_string())?;
     }
     fs::create_dir_all(&modules).with_context(|| modules.display().to_string())?;
-    let built = target().join("debug/deps/libnxt_wasmtime.so");
+    let built = target().join("debug/libnxt_wasmtime.so");
     for (name, features) in [
         ("wasm_wasi_component.unit.so", &OTHER_TYPE[..]),
         ("wasm.unit.so", &[]),
     ] {
         let mut build = tree.cargo();
-        // As the tests are built, whose dependencies ask more of what they share with the module.
-        build.args(["test", "--no-run", "--test", "unitd"]);
+        // With the tests, whose dependencies ask more of what they share with the module.
+        build.args(["build", "--lib", "--test", "unitd"]);
         build.args(PACKAGES);
         step("the module", build.args(features))?;
         fs::copy(&built, modules.join(name)).with_context(|| built.display().to_string())?;
