@@ -76,6 +76,13 @@ pub(crate) fn test(tree: &Tree) -> Result<()> {
     step(
         "tests under a real unitd",
         tests.env("UNIT_MODULES", modules),
+    )?;
+    let mut documentation = tree.cargo();
+    documentation.args(["doc", "--no-deps", "--document-private-items"]);
+    documentation.args(PACKAGES);
+    step(
+        "documentation of the module",
+        documentation.env("RUSTDOCFLAGS", "--deny warnings"),
     )
 }
 
