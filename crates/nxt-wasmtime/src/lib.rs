@@ -12,10 +12,10 @@
 //! ```
 //!
 //! - `entry` is what unitd sees: the module's entry in its table, and the two functions in it.
-//! - `configuration` and `image` are the prototype's, `process` and `worker` the
-//!   application's.
-//! - `context`, `request` and `shared_memory` own what libunit gives, and are the only ones to
-//!   call it; `notices` is what they still have to tell the router. Each callback that C can make goes through `callback::guard`.
+//! - `configuration` and `image` are the prototype's, `process` and `worker` the application's.
+//! - `context`, `request` and `shared_memory` own what libunit gives, and are the only ones to call it;
+//!   `notices` is what they still have to tell the router. Each callback that C can make goes through
+//!   `callback::guard`.
 //!
 //! What it does not do: say what an application does with a request. That is `unit-app`, which knows
 //! no pointers.
