@@ -297,8 +297,7 @@ unsafe extern "C" fn quit(context: *mut nxt_unit_ctx_t) {
     });
 }
 
-/// A process that libunit knows is gone, and the one that it knows is the router: nobody takes the
-/// responses of this process any more, and the next router has other queues.
+/// A process that libunit knows is gone, and the one that it knows is the router.
 ///
 /// Fallback: requests in progress go on until they notice, or their time is up.
 unsafe extern "C" fn remove_pid(unit: *mut nxt_unit_t, _: pid_t) {
@@ -310,8 +309,7 @@ unsafe extern "C" fn remove_pid(unit: *mut nxt_unit_t, _: pid_t) {
                 .and_then(|it| it.data.cast::<Process>().as_ref())
         };
         if let Some(process) = process {
-            tracing::warn!("Unit's router is gone, and the process ends");
-            process.end();
+            process.end_without_router();
         }
     });
 }

@@ -16,7 +16,8 @@ use unit_sys::{
 use crate::callback::guard;
 use crate::configuration::Configuration;
 use crate::log;
-use crate::process::{self, Prototype};
+use crate::process;
+use crate::prototype::Prototype;
 
 /// The type of the applications that the module is for.
 #[cfg(not(feature = "wasi-component-type"))]

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! - `entry` is what unitd sees: the module's entry in its table, and the two functions in it.
-//! - `configuration` and `image` are the prototype's, `process` and `worker` the application's.
+//! - `prototype`, `configuration` and `image` are the prototype's, `process`, `worker` and `bell` the
+//!   application's.
 //! - `context`, `request` and `shared_memory` own what libunit gives, and are the only ones to call it;
 //!   `notices` is what they still have to tell the router. Each callback that C can make goes through
 //!   `callback::guard`.
@@ -20,6 +21,7 @@
 //! What it does not do: say what an application does with a request. That is `unit-app`, which knows
 //! no pointers.
 
+mod bell;
 mod callback;
 mod configuration;
 mod context;
@@ -28,6 +30,7 @@ mod image;
 mod log;
 mod notices;
 mod process;
+mod prototype;
 mod request;
 mod shared_memory;
 mod worker;

@@ -92,9 +92,7 @@ impl Notices {
         let gone = ports.iter_mut().filter_map(Known::tell).count();
         if gone > 0 { Told::Nobody } else { Told::All }
     }
-}
 
-impl Notices {
     /// Whether a process that has been sent to has ended. Nobody tells of that while unitd ends.
     pub(crate) fn is_anyone_gone(&self) -> bool {
         let ports = self.ports.borrow();

@@ -14,11 +14,11 @@ use tokio::task::unconstrained;
 use unit_app::Options;
 use unit_sys::{nxt_common_app_conf_t, nxt_task_t};
 
-use crate::configuration::Configuration;
+use crate::bell::Bell;
 use crate::context::{MainContext, Received, UnitContext};
-use crate::image::Image;
+use crate::prototype::Prototype;
 use crate::shared_memory::SharedMemory;
-use crate::worker::{self, Bell, End, Watch};
+use crate::worker::{self, End, Watch};
 
 /// Threads per worker on which files are read and written, which may block.
 const BLOCKING_THREADS: usize = 16;
@@ -31,35 +31,6 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// How long work on such threads is waited for at the end.
 const BLOCKED: Duration = Duration::from_secs(1);
-
-/// What the prototype process leaves to the processes that are forked from it.
-#[derive(Debug)]
-pub(crate) struct Prototype {
-    pub(crate) configuration: Configuration,
-    pub(crate) options: Options,
-    pub(crate) image: Image,
-}
-
-impl Prototype {
-    /// Checks the configuration, and compiles the component.
-    ///
-    /// # Errors
-    ///
-    /// In one sentence, for the log.
-    pub(crate) fn new(mut configuration: Configuration) -> Result<Self, String> {
-        let name = &configuration.name;
-        let options = Options::take(&mut configuration.environment, configuration.timeout)
-            .map_err(|error| format!("application {name:?}: {error}"))?;
-        let memory = options.limits.memory;
-        let image = Image::compile(&configuration.component, &configuration.place, memory)
-            .map_err(|error| format!("application {name:?}: {error}"))?;
-        Ok(Self {
-            configuration,
-            options,
-            image,
-        })
-    }
-}
 
 /// What the workers of a process share.
 pub(crate) struct Process {
@@ -148,6 +119,14 @@ impl Process {
     pub(crate) fn end(&self) {
         if !self.must_end.swap(true, Ordering::SeqCst) {
             self.bells.iter().for_each(Bell::wake);
+        }
+    }
+
+    /// The same, since nobody takes their responses any more: the next router has other queues.
+    pub(crate) fn end_without_router(&self) {
+        if !self.must_end() {
+            tracing::warn!("Unit's router is gone, and the process ends");
+            self.end();
         }
     }
 

@@ -128,7 +128,10 @@ impl Request {
     }
 
     fn wait(&self, cx: &Context<'_>) {
-        *self.signals.waker.borrow_mut() = Some(cx.waker().clone());
+        let mut waker = self.signals.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
     }
 }
 

@@ -8,8 +8,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 
+use crate::bell::Bell;
 use crate::context::{Port, Received, UnitContext};
 use crate::notices::{Notices, Told};
 use crate::process::Process;
@@ -288,9 +287,8 @@ where
             self.idle_since.get_or_insert_with(Instant::now);
             let is_alone = worker.notices.tell() == Told::Nobody
                 || (worker.is_closing() && worker.notices.is_anyone_gone());
-            if is_alone && !process.must_end() {
-                tracing::warn!("Unit's router is gone, and the process ends");
-                process.end();
+            if is_alone {
+                process.end_without_router();
             }
             bell.set_asleep(!is_busy);
             if !is_busy && process.calls() != calls {
@@ -375,51 +373,5 @@ where
             0
         });
         received
-    }
-}
-
-/// How workers wake each other.
-#[derive(Default)]
-pub(crate) struct Bell {
-    /// Its worker has nothing to do.
-    asleep: AtomicBool,
-    rung: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    /// Whether it has been rung since this was last asked. From here on it wakes the task of `cx`.
-    fn answer(&self, cx: &Context<'_>) -> bool {
-        self.asleep.store(false, Ordering::SeqCst);
-        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
-        self.rung.swap(false, Ordering::SeqCst)
-    }
-
-    fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(asleep, Ordering::SeqCst);
-    }
-
-    /// Wakes its worker, if that sleeps, to look for requests.
-    pub(crate) fn ring(&self) -> bool {
-        if !self.asleep.swap(false, Ordering::SeqCst) {
-            return false;
-        }
-        self.rung.store(true, Ordering::SeqCst);
-        self.wake();
-        true
-    }
-
-    /// Wakes its worker, whatever it does.
-    pub(crate) fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waker) = &*waker {
-            waker.wake_by_ref();
-        }
     }
 }

@@ -54,7 +54,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 }
 
 /// The end at the exchange. Dropping it ends the body, whole or not.
-pub struct Source(Option<Shared>);
+pub(crate) struct Source(Option<Shared>);
 
 impl Source {
     /// Reads a part from the exchange if the guest waits for one.

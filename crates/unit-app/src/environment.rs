@@ -7,7 +7,7 @@ use engine::Limits;
 ///
 /// unitd refuses members that it does not know, so that what it has no word for is set there. No
 /// guest sees these names.
-pub const PREFIX: &str = "NXT_WASMTIME_";
+const PREFIX: &str = "NXT_WASMTIME_";
 
 /// How long a response may take by default, from its head to its end.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);

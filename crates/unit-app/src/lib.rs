@@ -23,8 +23,7 @@ mod request;
 mod response;
 mod serve;
 
-pub use content::Source;
-pub use environment::{EnvironmentError, Options, PREFIX};
+pub use environment::{EnvironmentError, Options};
 pub use exchange::{Content, Exchange, Gone};
 pub use ledger::{Grant, Held, Ledger, SegmentMap};
 pub use request::{BadRequest, RawRequest};

@@ -8,12 +8,9 @@
 //! The tree is the one that `UNIT_SRC` names. Without that it is the folder above this repository,
 //! then `../unit`, then `/usr/src/unit`.
 
-#![allow(
-    missing_docs,
+#![expect(
     non_camel_case_types,
-    non_snake_case,
     non_upper_case_globals,
-    unreachable_pub,
     unsafe_op_in_unsafe_fn,
     clippy::all,
     reason = "the names and the form are C's and bindgen's"

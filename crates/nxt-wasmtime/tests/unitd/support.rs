@@ -36,27 +36,13 @@ static PLACE: LazyLock<Result<Place, String>> = LazyLock::new(|| {
 });
 
 fn find_unitd() -> Result<PathBuf, String> {
-    let named = env::var_os("UNIT_SRC").filter(|named| !named.is_empty());
-    let named = named.map(PathBuf::from);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let trees = named.map_or_else(
-        || {
-            vec![
-                workspace.join(".."),
-                workspace.join("../unit"),
-                PathBuf::from("/usr/src/unit"),
-            ]
-        },
-        |named| vec![named],
-    );
-    let mut programs = trees.iter().map(|tree| tree.join("build/sbin/unitd"));
-    programs.find(|program| program.is_file()).ok_or_else(|| {
-        let trees: Vec<_> = trees
-            .iter()
-            .map(|tree| tree.display().to_string())
-            .collect();
-        format!("there is no build/sbin/unitd in {}", trees.join(", "))
-    })
+    // `cargo xtask test` looks for a tree and names it here.
+    let tree = env::var_os("UNIT_SRC").ok_or("UNIT_SRC does not name a built tree of Unit")?;
+    let unitd = Path::new(&tree).join("build/sbin/unitd");
+    if !unitd.is_file() {
+        return Err(format!("there is no {}", unitd.display()));
+    }
+    Ok(unitd)
 }
 
 impl FrontEnd for Unitd {
