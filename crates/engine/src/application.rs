@@ -1,6 +1,9 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use outbound_policy::Policy;
 
 use crate::{Component, Engine, Limits};
 
@@ -13,8 +16,27 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// The folders that its guests see; no others.
     pub directories: Vec<Directory>,
+    /// Where its guests may send requests to; nowhere by default.
+    pub outbound: Policy,
+    /// How many requests an instance serves; one by default.
+    pub instances: Instances,
     /// What one request may take.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// The settings of an application that has nothing and is limited by the defaults.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            environment: Vec::new(),
+            directories: Vec::new(),
+            outbound: Policy::default(),
+            instances: Instances::default(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// A folder that guests may use, with all that is in it.
@@ -27,6 +49,39 @@ pub struct Directory {
     pub host: PathBuf,
     /// What guests know it as.
     pub guest: String,
+    /// Whether guests may change what is in it.
+    pub access: Access,
+}
+
+/// What guests may do with a [`Directory`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read files and list folders. All else fails with `read-only` or `not-permitted`.
+    ReadOnly,
+    /// Everything that the host's user may do.
+    ReadWrite,
+}
+
+/// How many requests one instance serves.
+///
+/// The default is one: no request can see anything of another. With more, what a guest leaves in
+/// its memory, in open files and in its tables is there for the requests after, and beside, it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instances {
+    /// Requests that an instance serves before it is destroyed. Default: 1.
+    pub reuse: NonZeroU32,
+    /// Requests that an instance serves at the same time, as far as its guest lets it: a guest of
+    /// WASI 0.2 serves one at a time. Default: 1.
+    pub concurrency: NonZeroU32,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self {
+            reuse: NonZeroU32::MIN,
+            concurrency: NonZeroU32::MIN,
+        }
+    }
 }
 
 /// A component with its settings, ready to serve requests.

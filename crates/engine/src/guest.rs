@@ -10,7 +10,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::RequestId;
-use crate::application::{Directory, Settings};
+use crate::application::{Access, Directory, Settings};
 use crate::limits::{MemoryAccount, MemoryBudget};
 use crate::log::GuestLog;
 
@@ -52,8 +52,16 @@ impl Guest {
         let log = |stream| GuestLog::new(Arc::clone(&settings.name), id, stream);
         let mut wasi = WasiCtx::builder();
         for directory in &settings.directories {
-            let Directory { host, guest } = directory;
-            wasi.preopened_dir(host, guest, FsPerms::ReadWrite)
+            let Directory {
+                host,
+                guest,
+                access,
+            } = directory;
+            let permissions = match access {
+                Access::ReadOnly => FsPerms::ReadOnly,
+                Access::ReadWrite => FsPerms::ReadWrite,
+            };
+            wasi.preopened_dir(host, guest, permissions)
                 .with_context(|| format!("the folder {} cannot be opened", host.display()))?;
         }
         let wasi = wasi

@@ -41,7 +41,7 @@ mod request_id;
 mod run;
 mod runtime;
 
-pub use application::{Application, Directory, Settings};
+pub use application::{Access, Application, Directory, Instances, Settings};
 pub use body::{Body, CutOff};
 pub use component::{Component, LoadError};
 pub use failure::{Answer, Failure};

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,9 +11,17 @@ pub struct Limits {
     /// From the end of the request's header section to the start of the response, wall clock.
     /// Default: 30 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504.
     pub timeout: Duration,
+    /// Computation of the guest, from its start to its end, also behind the response; waiting is
+    /// none. Default: 10 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504, or
+    /// a response that is cut off.
+    pub execution_timeout: Duration,
     /// Linear memories and tables of one instance together, in bytes. Default: 256 MiB. At the
     /// edge `memory.grow` fails in the guest, as it would on a full machine.
     pub memory: u64,
+    /// Requests in progress, each with its instance. Default: three quarters of
+    /// [`Engine::instances`](crate::Engine::instances). At the edge the next waits for a second,
+    /// then gets 503.
+    pub concurrency: Option<NonZeroU32>,
     /// How long a guest may go on after its response has ended, wall clock. Default: 30 seconds.
     /// At the edge the instance is cancelled and the log says so.
     pub after_response: Duration,
@@ -22,7 +31,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
+            execution_timeout: Duration::from_secs(10),
             memory: 256 << 20,
+            concurrency: None,
             after_response: Duration::from_secs(30),
         }
     }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,10 +26,8 @@ fn engine(instances: u32) -> Engine {
 fn application(engine: &Engine, guest: &str, limits: Limits) -> Application {
     let component = Component::load(engine, &test_components::guest(guest)).unwrap();
     let settings = Settings {
-        name: Arc::from(guest),
-        environment: Vec::new(),
-        directories: Vec::new(),
         limits,
+        ..Settings::new(guest)
     };
     Application::new(engine.clone(), component, settings)
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::Directory;
+use engine::{Access, Directory};
 use unit_sys::{
     nxt_common_app_conf_t, nxt_conf_array_elements_count, nxt_conf_get_array_element,
     nxt_conf_get_number, nxt_conf_get_object_member, nxt_conf_get_string,
@@ -276,6 +276,7 @@ unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>,
             Ok(Directory {
                 host: PathBuf::from(&guest),
                 guest,
+                access: Access::ReadWrite,
             })
         })
         .collect()

@@ -73,10 +73,10 @@ impl Process {
         let engine = Engine::new(&engine::Options::default()).map_err(|error| error.to_string())?;
         let component = image.load(&engine, &configuration.component)?;
         let settings = Settings {
-            name: name.as_str().into(),
             environment: configuration.environment.clone(),
             directories: configuration.directories.clone(),
             limits: options.limits.clone(),
+            ..Settings::new(name.as_str())
         };
         let workers = options
             .threads

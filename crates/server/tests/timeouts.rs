@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use engine::{Application, Component, Engine, Limits, Settings};
+use engine::{Application, Component, Engine, Settings};
 use http::HeaderValue;
 use server::{Listen, Options, Server, Target, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -30,13 +30,7 @@ async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
     })
     .unwrap();
     let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
-    let settings = Settings {
-        name: guest.into(),
-        environment: Vec::new(),
-        directories: Vec::new(),
-        limits: Limits::default(),
-    };
-    let application = Application::new(engine, component, settings);
+    let application = Application::new(engine, component, Settings::new(guest));
     let name = HeaderValue::from_static("test");
     let server = Server::new(Options {
         name,

@@ -176,13 +176,7 @@ fn application(guest: &str) -> Application {
         Engine::new(&options).unwrap()
     });
     let component = Component::load(&ENGINE, &test_components::guest(guest)).unwrap();
-    let settings = Settings {
-        name: guest.into(),
-        environment: Vec::new(),
-        directories: Vec::new(),
-        limits: engine::Limits::default(),
-    };
-    Application::new(ENGINE.clone(), component, settings)
+    Application::new(ENGINE.clone(), component, Settings::new(guest))
 }
 
 fn options() -> Options {

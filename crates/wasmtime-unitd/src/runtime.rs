@@ -116,12 +116,10 @@ impl Runtime {
         if let Some(timeout) = config.limits.timeout {
             limits.timeout = timeout;
         }
-        let name = config.name.as_str().into();
         let settings = Settings {
-            name,
             environment: config.environment.clone(),
-            directories: Vec::new(),
             limits,
+            ..Settings::new(config.name.as_str())
         };
         Application::new(self.0.engine.clone(), component, settings)
     }

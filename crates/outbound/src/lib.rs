@@ -1,0 +1,1 @@
+//! Sends requests over a pool of connections, to where a policy allows.
