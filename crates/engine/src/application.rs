@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use outbound_policy::Policy;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Component, Engine, Limits};
+use crate::gate::Gate;
+use crate::instance::Instance;
+use crate::shared::Shared;
+use crate::{Component, Engine, Failure, Limits, RequestId};
 
 /// What makes an application of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +96,13 @@ impl Default for Instances {
 pub struct Application(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
+    /// Tells applications apart that follow each other under one name.
+    number: u64,
     pub(crate) engine: Engine,
     pub(crate) component: Component,
     pub(crate) settings: Settings,
+    pub(crate) gate: Gate,
+    pub(crate) shared: Shared,
     active: AtomicU64,
 }
 
@@ -102,7 +110,16 @@ impl Application {
     /// Joins a component with its settings.
     #[must_use]
     pub fn new(engine: Engine, component: Component, settings: Settings) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        // By default some instances are left for others.
+        let concurrency = settings.limits.concurrency.map_or_else(
+            || (engine.instances() / 4 * 3).max(1),
+            |concurrency| concurrency.get(),
+        );
         Self(Arc::new(Inner {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            gate: Gate::new(concurrency),
+            shared: Shared::default(),
             engine,
             component,
             settings,
@@ -128,19 +145,75 @@ impl Application {
         self.0.active.load(Ordering::Relaxed)
     }
 
+    /// Whether one more request would be given to an instance at once.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.gate.has_room() && self.0.engine.has_room()
+    }
+
     /// Counts a request until the returned value is dropped.
-    pub(crate) fn begin(&self) -> Active {
+    pub(crate) fn begin(&self, slot: OwnedSemaphorePermit) -> Active {
         self.0.active.fetch_add(1, Ordering::Relaxed);
-        Active(self.clone())
+        Active {
+            application: self.clone(),
+            _slot: slot,
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 }
 
-/// A request in progress, with the application it belongs to.
-pub(crate) struct Active(Application);
+impl Inner {
+    /// An instance for the next request: one that may be used again, or a new one.
+    pub(crate) async fn instance(&self, id: RequestId) -> Result<Instance, Failure> {
+        if self.settings.instances.reuse > NonZeroU32::MIN
+            && let Some(mut instance) = self.engine.idle_instances().take(self.number)
+        {
+            instance.guest().serve_next(id);
+            return Ok(instance);
+        }
+        let permit = self.engine.permit().await.ok_or(Failure::Busy)?;
+        Instance::new(self, id, permit)
+    }
+
+    /// Takes an instance back that has served its request without fault.
+    pub(crate) fn retire(&self, instance: Instance) {
+        if instance.served() < self.settings.instances.reuse.get() {
+            self.engine.idle_instances().put(self.number, instance);
+        }
+    }
+
+    /// Whether several requests may be in one instance at the same time. A guest of WASI 0.2 takes
+    /// them one by one, and so is asked that way.
+    pub(crate) fn shares_instances(&self) -> bool {
+        let instances = self.settings.instances;
+        instances.concurrency > NonZeroU32::MIN
+            && instances.reuse > NonZeroU32::MIN
+            && self.component.is_concurrent()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.engine.idle_instances().forget(self.number);
+    }
+}
+
+/// A request in progress, with the application it belongs to and its right to be there.
+pub(crate) struct Active {
+    application: Application,
+    _slot: OwnedSemaphorePermit,
+}
 
 impl Active {
     pub(crate) fn application(&self) -> &Inner {
-        &self.0.0
+        &self.application.0
+    }
+
+    pub(crate) fn shared(&self) -> Application {
+        self.application.clone()
     }
 }
 

@@ -5,12 +5,10 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tokio::task::unconstrained;
-use wasmtime_wasi_http::Error;
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::Failure;
-use crate::run::{Ended, InProgress, Run, log_cancelled};
+use crate::outgoing::Outgoing;
+use crate::run::{InProgress, Run, log_cancelled};
 
 /// The body of a guest's response.
 ///
@@ -36,7 +34,7 @@ enum State {
 }
 
 struct Live {
-    outgoing: HyperOutgoingBody,
+    outgoing: Outgoing,
     progress: Progress,
     /// Of an announced `content-length`, what has not been delivered yet.
     remaining: Option<u64>,
@@ -52,7 +50,7 @@ struct Live {
 )]
 enum Progress {
     Running(Run),
-    Ended(InProgress, Ended),
+    Ended(InProgress, Result<(), Failure>),
     /// Only while the variants above change places, and when the body is over.
     Gone,
 }
@@ -77,10 +75,14 @@ pub enum CutOff {
 
 impl Body {
     /// The body of a guest that is still at work.
-    pub(crate) fn live(outgoing: HyperOutgoingBody, run: Run, length: Option<u64>) -> Self {
+    pub(crate) fn live(outgoing: Outgoing, run: Run, length: Option<u64>) -> Self {
+        Self::of(outgoing, Progress::Running(run), length)
+    }
+
+    fn of(outgoing: Outgoing, progress: Progress, length: Option<u64>) -> Self {
         Self(State::Live(Box::new(Live {
             outgoing,
-            progress: Progress::Running(run),
+            progress,
             remaining: length,
             discarded: false,
             cut_off: None,
@@ -92,41 +94,54 @@ impl Body {
         Self(State::Done)
     }
 
-    /// Collects the body of a guest that has ended, all of which is there already.
+    /// The body of a guest that has ended, which has been settled: all of it is there already, unless
+    /// the guest passes on what others send.
     ///
     /// # Errors
     ///
     /// When the body is not whole. Nothing of it has been sent then.
     pub(crate) fn whole(
-        outgoing: HyperOutgoingBody,
+        mut outgoing: Outgoing,
         length: Option<u64>,
-        ended: Ended,
+        request: InProgress,
+        outcome: Result<(), Failure>,
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
-        let mut outgoing = outgoing;
+        if outgoing.is_open() {
+            return Ok(Self::of(outgoing, Progress::Ended(request, outcome), length));
+        }
         let mut parts: Vec<Bytes> = Vec::new();
         let mut trailers = None;
         let cut_off = loop {
-            match poll_written(&mut outgoing, cx) {
+            match outgoing.poll(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => parts.push(data),
                     Err(frame) => trailers = frame.into_trailers().ok(),
                 },
-                Poll::Ready(None) => break None,
-                Poll::Ready(Some(Err(_))) => break Some(CutOff::Dropped),
-                Poll::Pending => break Some(CutOff::Unfinished),
+                Poll::Ready(Some(Err(cut_off))) => break Some(cut_off),
+                Poll::Ready(None) | Poll::Pending => break None,
             }
         };
         let data = concatenate(parts);
         let total = data.as_ref().map_or(0, Bytes::len) as u64;
-        match (cut_off, length, ended.outcome) {
+        match (cut_off, length, outcome) {
             // Why the guest failed says more than what became of its body.
-            (Some(_), _, Err(failure)) => Err(failure),
-            (Some(cut_off), _, Ok(())) => Err(Failure::Broken(cut_off)),
-            (None, Some(length), _) if total < length => Err(Failure::Broken(CutOff::Dropped)),
-            (None, Some(length), _) if total > length => Err(Failure::Broken(CutOff::TooLong)),
-            (None, _, _) => Ok(Self(State::Whole { data, trailers })),
+            (Some(_), _, Err(failure)) => return Err(failure),
+            (Some(cut_off), _, Ok(())) => return Err(Failure::Broken(cut_off)),
+            (None, Some(length), _) if total < length => {
+                return Err(Failure::Broken(CutOff::Dropped));
+            }
+            (None, Some(length), _) if total > length => {
+                return Err(Failure::Broken(CutOff::TooLong));
+            }
+            (None, _, Err(failure)) => tracing::error!(
+                application = &*request.active.application().settings.name,
+                request = %request.id,
+                "after its whole response: {failure}"
+            ),
+            (None, _, Ok(())) => {}
         }
+        Ok(Self(State::Whole { data, trailers }))
     }
 
     /// Lets the guest write a body that nobody is to see, as after `HEAD`.
@@ -164,18 +179,6 @@ impl Body {
     }
 }
 
-/// The next frame that the guest has written.
-///
-/// A body that waits when its guest has ended is an unfinished one. So it must wait for nothing else:
-/// tokio's channels also do when their task has used up its turn.
-fn poll_written(
-    outgoing: &mut HyperOutgoingBody,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-    let frame = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *outgoing), cx));
-    Pin::new(&mut unconstrained(frame)).poll(cx)
-}
-
 /// One buffer of all parts; without copying where there is only one.
 fn concatenate(mut parts: Vec<Bytes>) -> Option<Bytes> {
     if parts.len() < 2 {
@@ -207,10 +210,10 @@ impl Live {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         loop {
             // What has been written comes first, so that a trap takes nothing back.
-            match poll_written(&mut self.outgoing, cx) {
+            match self.outgoing.poll(cx) {
                 Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(self.deliver(frame))),
-                Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(Some(Err(self.cut(CutOff::Dropped))));
+                Poll::Ready(Some(Err(cut_off))) => {
+                    return Poll::Ready(Some(Err(self.cut(cut_off))));
                 }
                 Poll::Ready(None) if self.remaining.is_some_and(|left| left > 0) => {
                     return Poll::Ready(Some(Err(self.cut(CutOff::Dropped))));
@@ -221,22 +224,24 @@ impl Live {
                 }
                 Poll::Pending => {}
             }
-            match &mut self.progress {
-                Progress::Running(run) => match run.poll(cx) {
-                    Poll::Ready(ended) => self.progress = self.take().into_ended(ended),
+            match self.take() {
+                Progress::Running(mut run) => match run.poll(cx) {
+                    Poll::Ready(outcome) => {
+                        self.outgoing.settle(outcome.is_err(), cx);
+                        let request = run.into_request(outcome.is_ok());
+                        self.progress = Progress::Ended(request, outcome);
+                    }
                     Poll::Pending => {
                         // The guest may have written before it stopped; its write has woken this
                         // task, so that looking again here would only be work done twice.
+                        self.progress = Progress::Running(run);
                         return Poll::Pending;
                     }
                 },
-                Progress::Ended(_, ended) => {
-                    let cut_off = if ended.outcome.is_err() {
-                        CutOff::Failed
-                    } else {
-                        CutOff::Unfinished
-                    };
-                    return Poll::Ready(Some(Err(self.cut(cut_off))));
+                // A body that comes from elsewhere.
+                ended @ Progress::Ended(..) => {
+                    self.progress = ended;
+                    return Poll::Pending;
                 }
                 Progress::Gone => return Poll::Ready(None),
             }
@@ -261,13 +266,7 @@ impl Live {
     fn end(&mut self) {
         match self.take() {
             Progress::Running(run) => run.detach(),
-            Progress::Ended(
-                request,
-                Ended {
-                    outcome: Err(failure),
-                    ..
-                },
-            ) => request.log(&failure),
+            Progress::Ended(request, Err(failure)) => request.log(&failure),
             Progress::Ended(..) | Progress::Gone => {}
         }
     }
@@ -279,15 +278,9 @@ impl Live {
             return cut_off;
         }
         let (request, reason) = match self.take() {
-            Progress::Ended(
-                request,
-                Ended {
-                    outcome: Err(failure),
-                    ..
-                },
-            ) => (request, failure.to_string()),
-            Progress::Ended(request, _) => (request, cut_off.to_string()),
-            Progress::Running(run) => (run.into_request(), cut_off.to_string()),
+            Progress::Ended(request, Err(failure)) => (request, failure.to_string()),
+            Progress::Ended(request, Ok(())) => (request, cut_off.to_string()),
+            Progress::Running(run) => (run.into_request(false), cut_off.to_string()),
             Progress::Gone => return cut_off,
         };
         tracing::error!(
@@ -296,15 +289,6 @@ impl Live {
             "the response is cut off: {reason}"
         );
         cut_off
-    }
-}
-
-impl Progress {
-    fn into_ended(self, ended: Ended) -> Self {
-        match self {
-            Self::Running(run) => Self::Ended(run.into_request(), ended),
-            other => other,
-        }
     }
 }
 
@@ -325,13 +309,7 @@ impl Drop for Live {
                     "its connection ended before its response did",
                 );
             }
-            Progress::Ended(
-                request,
-                Ended {
-                    outcome: Err(failure),
-                    ..
-                },
-            ) => request.log(&failure),
+            Progress::Ended(request, Err(failure)) => request.log(&failure),
             Progress::Ended(..) | Progress::Gone => {}
         }
     }

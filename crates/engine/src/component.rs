@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::guest::Guest;
 use crate::{Engine, Limits};
@@ -24,6 +25,8 @@ pub struct Component {
 pub(crate) enum World {
     /// `wasi:http/proxy` of WASI 0.2, any point release.
     Proxy02(ProxyPre<Guest>),
+    /// `wasi:http/service` of WASI 0.3.
+    Service03(ServicePre<Guest>),
 }
 
 impl Component {
@@ -33,9 +36,9 @@ impl Component {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, is no component, imports what WASI 0.2 and `wasi:http` do
-    /// not provide, or does not export `wasi:http/incoming-handler@0.2`. Each message starts with
-    /// the path.
+    /// When the file cannot be read, is no component, imports what WASI 0.2 and 0.3 and
+    /// `wasi:http` do not provide, or exports neither `wasi:http/incoming-handler@0.2` nor
+    /// `wasi:http/handler@0.3`. Each message starts with the path.
     pub fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
         Ok(Self::compile(engine, path, Limits::default().memory)?.0)
     }
@@ -76,6 +79,14 @@ impl Component {
         Ok(Self { world })
     }
 
+    /// Whether an instance can serve several requests at the same time.
+    pub(crate) fn is_concurrent(&self) -> bool {
+        match self.world {
+            World::Proxy02(_) => false,
+            World::Service03(_) => true,
+        }
+    }
+
     fn compile(
         engine: &Engine,
         path: &Path,
@@ -108,21 +119,16 @@ impl World {
             .filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentInstance(_)))
             .map(|(name, _)| name.to_owned())
             .collect();
-        if exports
-            .iter()
-            .any(|name| name.starts_with("wasi:http/incoming-handler@0.2."))
-        {
-            let linked = engine
-                .linker()
-                .instantiate_pre(component)
-                .map_err(Kind::Link)?;
-            return ProxyPre::new(linked).map(Self::Proxy02).map_err(Kind::Link);
+        let has = |interface: &str| exports.iter().any(|name| name.starts_with(interface));
+        let link = || engine.linker().instantiate_pre(component);
+        // A component with both is asked in the newer way.
+        if has("wasi:http/handler@0.3.") {
+            let service = link().and_then(ServicePre::new).map_err(Kind::Link)?;
+            return Ok(Self::Service03(service));
         }
-        if exports
-            .iter()
-            .any(|name| name.starts_with("wasi:http/handler@0.3."))
-        {
-            return Err(Kind::Wasi03);
+        if has("wasi:http/incoming-handler@0.2.") {
+            let proxy = link().and_then(ProxyPre::new).map_err(Kind::Link)?;
+            return Ok(Self::Proxy02(proxy));
         }
         Err(Kind::NoHandler(exports))
     }
@@ -169,11 +175,10 @@ enum Kind {
     Memory { needed: u64, limit: u64 },
     #[error("cannot be linked: {0:#}")]
     Link(wasmtime::Error),
-    #[error("exports wasi:http/handler of WASI 0.3, which this version does not serve")]
-    Wasi03,
     #[error(
-        "does not export wasi:http/incoming-handler@0.2, as a component of the wasi:http/proxy \
-         world does; its exported interfaces: {}", list(.0)
+        "exports neither wasi:http/incoming-handler@0.2, as a component of the wasi:http/proxy \
+         world does, nor wasi:http/handler@0.3, as one of wasi:http/service does; its exported \
+         interfaces: {}", list(.0)
     )]
     NoHandler(Vec<String>),
 }

@@ -32,7 +32,13 @@ pub enum Failure {
     Broken(CutOff),
     /// The response did not start within [`Limits::timeout`](crate::Limits::timeout).
     Timeout(Duration),
-    /// All instances were busy for a second, or as many requests as there are instances wait already.
+    /// The guest computed for longer than
+    /// [`Limits::execution_timeout`](crate::Limits::execution_timeout).
+    ExecutionTimeout(Duration),
+    /// The instance is gone, through the fault of another request that it served at the same time.
+    Lost(String),
+    /// All instances were busy for a second, or as many requests of the application in progress as
+    /// there may be, or too many wait already.
     Busy,
     /// The instance could not be made: too little memory is free, most often.
     Instantiate(wasmtime::Error),
@@ -71,9 +77,10 @@ impl Failure {
             | Self::NoResponse
             | Self::InterimStatus(_)
             | Self::Broken(_)
+            | Self::Lost(_)
             | Self::Panic(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
             Self::ErrorCode(code) => (status_of(code), None),
-            Self::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, None),
+            Self::Timeout(_) | Self::ExecutionTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, None),
             Self::Busy | Self::Instantiate(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 Some(Duration::from_secs(1)),
@@ -95,7 +102,9 @@ impl Failure {
             | Self::NoResponse
             | Self::InterimStatus(_)
             | Self::Broken(_)
+            | Self::Lost(_)
             | Self::Panic(_)
+            | Self::ExecutionTimeout(_)
             | Self::ErrorCode(_) => Level::ERROR,
             Self::Timeout(_) | Self::Busy | Self::Instantiate(_) | Self::Request(_) => Level::WARN,
         };
@@ -148,6 +157,16 @@ impl fmt::Display for Failure {
             Self::Broken(cut_off) => write!(f, "nothing of the response was sent: {cut_off}"),
             Self::Timeout(limit) => {
                 write!(f, "no response within {} seconds", limit.as_secs_f64())
+            }
+            Self::ExecutionTimeout(limit) => {
+                write!(
+                    f,
+                    "the guest computed for longer than {} seconds",
+                    limit.as_secs_f64()
+                )
+            }
+            Self::Lost(why) => {
+                write!(f, "the instance was lost to another request: {}", Bounded(why))
             }
             Self::Busy => f.write_str("all instances are busy"),
             Self::Instantiate(error) => {

@@ -10,8 +10,8 @@ use wasmtime_wasi_http::{
 };
 
 use crate::RequestId;
-use crate::application::{Access, Directory, Settings};
-use crate::limits::{MemoryAccount, MemoryBudget};
+use crate::application::{Access, Directory, Inner};
+use crate::limits::MemoryAccount;
 use crate::log::GuestLog;
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
@@ -36,6 +36,7 @@ pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Confined,
+    admitting: Admitting,
     table: ResourceTable,
     memory: MemoryAccount,
 }
@@ -44,11 +45,8 @@ impl Guest {
     /// # Errors
     ///
     /// When one of the application's folders cannot be opened.
-    pub(crate) fn new(
-        settings: &Settings,
-        id: RequestId,
-        budget: Arc<MemoryBudget>,
-    ) -> wasmtime::Result<Self> {
+    pub(crate) fn new(application: &Inner, id: RequestId) -> wasmtime::Result<Self> {
+        let settings = &application.settings;
         let log = |stream| GuestLog::new(Arc::clone(&settings.name), id, stream);
         let mut wasi = WasiCtx::builder();
         for directory in &settings.directories {
@@ -77,14 +75,21 @@ impl Guest {
         http.set_field_size_limit(MAX_FIELDS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
+        let budget = Arc::clone(application.engine.memory());
         let memory = MemoryAccount::new(budget, settings.limits.memory);
         Ok(Self {
             wasi,
             http,
             hooks: Confined,
+            admitting: Admitting,
             table,
             memory,
         })
+    }
+
+    /// From now on the guest works for this request, too.
+    pub(crate) fn serve_next(&mut self, id: RequestId) {
+        let _ = id;
     }
 
     pub(crate) fn memory(&mut self) -> &mut MemoryAccount {
@@ -92,9 +97,9 @@ impl Guest {
     }
 
     /// The view for telling the guest its request, whose fields have been chosen already.
-    pub(crate) fn admitting<'a>(&'a mut self, hooks: &'a mut Admitting) -> WasiHttpCtxView<'a> {
+    pub(crate) fn admitting(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks,
+            hooks: &mut self.admitting,
             table: &mut self.table,
             ctx: &mut self.http,
         }
@@ -147,6 +152,10 @@ impl WasiHttpHooks for Confined {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK
     }
 }

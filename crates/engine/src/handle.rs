@@ -4,11 +4,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
+use crate::outgoing::Outgoing;
 use crate::request::RequestBodyError;
-use crate::run::{Ended, InProgress, Run, log_cancelled};
-use crate::{Application, Body, Failure, RequestId};
+use crate::run::{InProgress, Run, log_cancelled};
+use crate::{Application, Body, Failure, RequestId, shared};
 
 impl Application {
     /// Runs the request in an instance of its own, and returns as soon as the guest has set its
@@ -29,7 +29,7 @@ impl Application {
         request: Request<B>,
     ) -> Result<Response<Body>, Failure>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
         let response = self.serve(id, request).await;
@@ -41,17 +41,22 @@ impl Application {
 
     async fn serve<B>(&self, id: RequestId, request: Request<B>) -> Result<Response<Body>, Failure>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let permit = self.0.engine.permit().await.ok_or(Failure::Busy)?;
+        let slot = self.0.gate.enter().await.ok_or(Failure::Busy)?;
         let progress = InProgress {
-            active: self.begin(),
+            active: self.begin(slot),
             id,
-            permit: Some(permit),
         };
         let head_only = request.method() == Method::HEAD;
-        let mut waiting = Waiting(Some(Run::start(request, progress)?));
+        let run = if self.0.shares_instances() {
+            shared::run(self, request, progress).await?
+        } else {
+            let instance = self.0.instance(id).await?;
+            Run::start(instance, request, progress)
+        };
+        let mut waiting = Waiting(Some(run));
         let limit = self.settings().limits.timeout;
         let response = poll_fn(|cx| poll_response(&mut waiting.0, head_only, cx));
         match tokio::time::timeout(limit, response).await {
@@ -85,7 +90,7 @@ fn poll_response(
         return Poll::Pending;
     };
     let ended = match at_work.poll(cx) {
-        Poll::Ready(ended) => Some(ended),
+        Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
     };
     let head = at_work.take_head();
@@ -98,19 +103,24 @@ fn poll_response(
 
     let response = match (head, ended) {
         (None, None) => return Poll::Pending,
-        (None, Some(ended)) => Err(ended.outcome.err().unwrap_or(Failure::NoResponse)),
+        (None, Some(outcome)) => {
+            drop(at_work.into_request(outcome.is_ok()));
+            Err(outcome.err().unwrap_or(Failure::NoResponse))
+        }
         (Some(Err(code)), ended) => {
-            if ended.is_none() {
-                at_work.detach();
+            match ended {
+                Some(outcome) => drop(at_work.into_request(outcome.is_ok())),
+                None => at_work.detach(),
             }
             Err(Failure::ErrorCode(code))
         }
         (Some(Ok(response)), ended) => {
             let (mut parts, outgoing) = response.into_parts();
+            let outgoing = Outgoing::new(outgoing);
             match frame(&mut parts.headers, parts.status, head_only) {
                 Err(failure) => Err(failure),
                 Ok(framing) => match ended {
-                    Some(ended) => whole(&at_work.into_request(), outgoing, framing, ended, cx),
+                    Some(outcome) => whole(at_work, outgoing, framing, outcome, cx),
                     None => Ok(live(at_work, outgoing, framing)),
                 }
                 .map(|body| Response::from_parts(parts, body)),
@@ -150,7 +160,7 @@ fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result
     Ok(length.map_or(Framing::Open, Framing::Length))
 }
 
-fn live(run: Run, outgoing: HyperOutgoingBody, framing: Framing) -> Body {
+fn live(run: Run, outgoing: Outgoing, framing: Framing) -> Body {
     match framing {
         Framing::None => {
             Body::live(outgoing, run, None).discard();
@@ -162,28 +172,21 @@ fn live(run: Run, outgoing: HyperOutgoingBody, framing: Framing) -> Body {
 }
 
 fn whole(
-    request: &InProgress,
-    outgoing: HyperOutgoingBody,
+    run: Run,
+    mut outgoing: Outgoing,
     framing: Framing,
-    ended: Ended,
+    outcome: Result<(), Failure>,
     cx: &mut Context<'_>,
 ) -> Result<Body, Failure> {
+    outgoing.settle(outcome.is_err(), cx);
+    let request = run.into_request(outcome.is_ok());
     let length = match framing {
         // What became of a body that is not sent does not matter; whether the guest failed does.
-        Framing::None => return ended.outcome.map(|()| Body::empty()),
+        Framing::None => return outcome.map(|()| Body::empty()),
         Framing::Length(length) => Some(length),
         Framing::Open => None,
     };
-    let late = ended.outcome.as_ref().err().map(ToString::to_string);
-    let body = Body::whole(outgoing, length, ended, cx)?;
-    if let Some(failure) = late {
-        tracing::error!(
-            application = &*request.active.application().settings.name,
-            request = %request.id,
-            "after its whole response: {failure}"
-        );
-    }
-    Ok(body)
+    Body::whole(outgoing, length, request, outcome, cx)
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! How a request is told to a guest.
 
+use bytes::Bytes;
+use http::Request;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Request, uri};
 use http_body::Body;
 use http_body_util::BodyExt;
-use wasmtime::component::Resource;
 use wasmtime_wasi_http::Error;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::p2::types::HostIncomingRequest;
 
-use crate::guest::{Admitting, Guest};
+use crate::host_body::HostBody;
 
 /// Why a request's body ends early. Guests see the matching `wasi:http` error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,27 +37,18 @@ impl From<RequestBodyError> for Error {
     }
 }
 
-/// Makes the `incoming-request` that the guest is called with.
-pub(crate) fn tell<B>(
-    guest: &mut Guest,
-    request: Request<B>,
-) -> wasmtime::Result<Resource<HostIncomingRequest>>
+/// The request as a guest is told it: without the fields for this hop.
+pub(crate) fn told<B>(request: Request<B>) -> Request<impl Body<Data = Bytes, Error = Error> + Send + Unpin>
 where
-    B: Body<Data = bytes::Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<RequestBodyError>,
 {
     let (mut parts, body) = request.into_parts();
     if parts.headers.keys().any(is_hop_by_hop) {
         parts.headers = without_hop_by_hop(parts.headers);
     }
-    let scheme = match parts.uri.scheme() {
-        Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
-        _ => Scheme::Http,
-    };
-    let body = body.map_err(|error| Error::from(error.into()));
-    guest
-        .admitting(&mut Admitting)
-        .new_incoming_request(scheme, Request::from_parts(parts, body))
+    let body = HostBody::new(body.map_err(|error| Error::from(error.into())));
+    Request::from_parts(parts, body)
 }
 
 /// The fields without those for this hop, in the same order. (Removing from a map reorders it.)

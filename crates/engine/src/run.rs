@@ -1,33 +1,40 @@
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
-use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
-use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use crate::application::Active;
-use crate::component::World;
-use crate::guest::Guest;
-use crate::request::{self, RequestBodyError};
+use crate::application::{Active, Inner};
+use crate::instance::{Head, HeadSlot, Instance};
+use crate::request::RequestBodyError;
+use crate::shared::Ticket;
+use crate::stopwatch::Stopwatch;
 use crate::{Failure, RequestId};
 
-/// What the guest set as its response.
-type Head = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
-
-/// One instance at work. Dropping it destroys the instance, wherever it is.
+/// A guest at work on one request. Dropping it destroys the instance, wherever it is, unless others
+/// use it too.
 pub(crate) struct Run {
-    work: Pin<Box<dyn Future<Output = Ended> + Send>>,
-    head: Arc<Mutex<Option<Head>>>,
+    work: Work,
+    head: HeadSlot,
+    stopwatch: Stopwatch,
     request: InProgress,
 }
+
+enum Work {
+    /// An instance of the request's own.
+    Own(Pin<Box<dyn Future<Output = Over> + Send>>),
+    /// One that other requests use at the same time.
+    Shared(Ticket),
+    /// The guest has ended by itself.
+    Over(Box<Instance>),
+}
+
+/// An instance after its request.
+type Over = (Instance, Result<(), Failure>);
 
 /// Says in the log that an instance is destroyed before its time.
 pub(crate) fn log_cancelled(request: &InProgress, why: &str) {
@@ -42,8 +49,6 @@ pub(crate) fn log_cancelled(request: &InProgress, why: &str) {
 pub(crate) struct InProgress {
     pub(crate) active: Active,
     pub(crate) id: RequestId,
-    /// The right to have an instance; given back when the instance is gone.
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl InProgress {
@@ -52,109 +57,71 @@ impl InProgress {
     }
 }
 
-/// A guest that runs no more.
-pub(crate) struct Ended {
-    /// What the host has of it. The instance is gone, but as long as this lives an outgoing body
-    /// that the guest left unfinished stays open, which tells it from a finished one.
-    pub(crate) _guest: Option<Guest>,
-    pub(crate) outcome: Result<(), Failure>,
-}
-
 impl Run {
-    /// Makes the instance's store and tells it the request. No guest code runs before the first
-    /// poll.
-    pub(crate) fn start<B>(request: Request<B>, progress: InProgress) -> Result<Self, Failure>
+    /// Gives the request to an instance. No guest code runs before the first poll.
+    pub(crate) fn start<B>(mut instance: Instance, request: Request<B>, progress: InProgress) -> Self
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let application = progress.active.application();
-        let engine = &application.engine;
-        let guest = Guest::new(
-            &application.settings,
-            progress.id,
-            Arc::clone(engine.memory()),
-        )
-        .map_err(Failure::Instantiate)?;
-        let mut store = Store::new(engine.wasmtime(), guest);
-        store.limiter(|guest| guest.memory());
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-
-        let World::Proxy02(pre) = &application.component.world;
-        let pre = pre.clone();
-        let incoming = request::tell(store.data_mut(), request).map_err(Failure::Request)?;
-        let head = Arc::new(Mutex::new(None));
-        let set = Arc::clone(&head);
-        let out = store
-            .data_mut()
-            .http()
-            .new_response_outparam_from_callback(move |response| {
-                *set.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
-            })
-            .map_err(Failure::Request)?;
-
+        let head = HeadSlot::default();
+        let set = head.clone();
+        let application = progress.active.shared();
         let work = Box::pin(async move {
-            let outcome = match pre.instantiate_async(&mut store).await {
-                Ok(proxy) => proxy
-                    .wasi_http_incoming_handler()
-                    .call_handle(&mut store, incoming, out)
-                    .await
-                    .map_err(Failure::of_guest),
-                Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(Failure::Busy),
-                Err(error) if error.is::<Trap>() => Err(Failure::of_guest(error)),
-                Err(error) => Err(Failure::Instantiate(error)),
-            };
-            Ended {
-                _guest: Some(store.into_data()),
-                outcome,
-            }
+            let outcome = instance.serve(application.inner(), request, &set).await;
+            (instance, outcome)
         });
-        Ok(Self {
-            work,
+        Self {
+            work: Work::Own(work),
             head,
+            stopwatch: Stopwatch::default(),
             request: progress,
-        })
+        }
+    }
+
+    /// Waits for an instance that works on other requests, too.
+    pub(crate) fn join(ticket: Ticket, progress: InProgress) -> Self {
+        Self {
+            head: ticket.head().clone(),
+            work: Work::Shared(ticket),
+            stopwatch: Stopwatch::default(),
+            request: progress,
+        }
     }
 
     /// Lets the guest work until it waits for something or has computed for a slice of time.
     ///
-    /// Must not be polled again once it has ended.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let _computing = self
-            .request
-            .active
-            .application()
-            .engine
-            .ticker()
-            .computing();
-        // A panic is a defect of the host, and must not take the connection's other requests
-        // along. The instance is not touched again.
-        match catch_unwind(AssertUnwindSafe(|| self.work.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(panic) => {
-                let outcome = Err(Failure::Panic(message(&*panic)));
-                Poll::Ready(Ended {
-                    _guest: None,
-                    outcome,
-                })
+    /// Its instance stays as it is when it has ended, until the run is dropped: as long as it is
+    /// there, a body that it left unfinished can be told from a finished one.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let work = match &mut self.work {
+            Work::Own(work) => work,
+            Work::Shared(ticket) => return ticket.poll(cx),
+            Work::Over(_) => return Poll::Ready(Ok(())),
+        };
+        let application = self.request.active.application();
+        match compute(application, &mut self.stopwatch, || work.as_mut().poll(cx)) {
+            Ok(Poll::Ready((instance, outcome))) => {
+                self.work = Work::Over(Box::new(instance));
+                Poll::Ready(outcome)
             }
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(failure) => Poll::Ready(Err(failure)),
         }
     }
 
     /// The response, if the guest has set one since this was last asked.
     pub(crate) fn take_head(&self) -> Option<Head> {
-        self.head
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.head.take()
     }
 
-    /// The request, after its instance. A client that reads slowly holds no instance back that
-    /// others could have.
-    pub(crate) fn into_request(mut self) -> InProgress {
-        drop(self.work);
-        self.request.permit = None;
+    /// The request, after its instance: that goes to the next one, if it may and nothing has failed.
+    pub(crate) fn into_request(self, is_sound: bool) -> InProgress {
+        if let Work::Over(instance) = self.work
+            && is_sound
+        {
+            self.request.active.application().retire(*instance);
+        }
         self.request
     }
 
@@ -167,6 +134,10 @@ impl Run {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
+        if let Work::Shared(_) = self.work {
+            // It goes on whether or not someone waits for it.
+            return;
+        }
         runtime.spawn(async move {
             let limit = self
                 .request
@@ -175,13 +146,10 @@ impl Run {
                 .settings
                 .limits
                 .after_response;
-            let rest = std::future::poll_fn(|cx| self.poll(cx));
+            let rest = poll_fn(|cx| self.poll(cx));
             match tokio::time::timeout(limit, rest).await {
-                Ok(ended) => {
-                    if let Err(failure) = ended.outcome {
-                        self.request.log(&failure);
-                    }
-                }
+                Ok(Ok(())) => drop(self.into_request(true)),
+                Ok(Err(failure)) => self.request.log(&failure),
                 Err(_) => tracing::warn!(
                     application = &*self.request.active.application().settings.name,
                     request = %self.request.id,
@@ -191,6 +159,27 @@ impl Run {
             }
         });
     }
+}
+
+/// Polls a guest: measures what it computes, and ends it when that is too much.
+///
+/// A panic is a defect of the host, and must not take the connection's other requests along. What
+/// was polled must not be touched again after an error.
+pub(crate) fn compute<T>(
+    application: &Inner,
+    stopwatch: &mut Stopwatch,
+    poll: impl FnOnce() -> Poll<T>,
+) -> Result<Poll<T>, Failure> {
+    let _computing = application.engine.ticker().computing();
+    let turn = stopwatch.begin();
+    let polled = catch_unwind(AssertUnwindSafe(poll));
+    stopwatch.end(&turn);
+    let polled = polled.map_err(|panic| Failure::Panic(message(&*panic)))?;
+    let limit = application.settings.limits.execution_timeout;
+    if polled.is_pending() && stopwatch.computed() > limit {
+        return Err(Failure::ExecutionTimeout(limit));
+    }
+    Ok(polled)
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -1,20 +1,25 @@
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
 use crate::epoch::Ticker;
+use crate::gate::Gate;
 use crate::guest::Guest;
+use crate::idle::Idle;
 use crate::limits::MemoryBudget;
 use crate::machine;
 
-/// How long a request waits for an instance when all are busy.
-pub(crate) const QUEUE_WAIT: Duration = Duration::from_secs(1);
+/// Memory of the machine for which one more instance may exist.
+const MEMORY_PER_INSTANCE: u64 = 16 << 20;
+
+/// Bounds of the default number of instances.
+const LEAST_INSTANCES: u64 = 16;
+const MOST_INSTANCES: u64 = 1000;
 
 /// Core instances of one component, on average: the program, adapters and shims around it.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
@@ -29,7 +34,8 @@ const TABLE_ELEMENTS: usize = 200_000;
 /// What an [`Engine`] is made with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Requests in progress over all applications, each with its instance. Default: 1000.
+    /// Instances at a time, over all applications. Default: one for each 16 MiB of `memory`, at
+    /// least 16 and at most 1000.
     pub instances: u32,
     /// Memory of all instances together, in bytes. Default: three quarters of the machine's (or
     /// the cgroup's, where that is less), 4 GiB where that cannot be told.
@@ -39,8 +45,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let memory = machine::memory().map_or(4 << 30, |bytes| bytes / 4 * 3);
+        let instances = (memory / MEMORY_PER_INSTANCE).clamp(LEAST_INSTANCES, MOST_INSTANCES);
         Self {
-            instances: 1000,
+            instances: instances as u32,
             memory,
         }
     }
@@ -58,10 +65,8 @@ struct Inner {
     linker: Linker<Guest>,
     ticker: Ticker,
     memory: Arc<MemoryBudget>,
-    instances: Arc<Semaphore>,
-    /// Places to wait for one of them.
-    queue: Arc<Semaphore>,
-    total: u32,
+    instances: Gate,
+    idle: Idle,
     pooled: bool,
 }
 
@@ -95,9 +100,8 @@ impl Engine {
             linker,
             ticker,
             memory: MemoryBudget::new(options.memory),
-            instances: Arc::new(Semaphore::new(total as usize)),
-            queue: Arc::new(Semaphore::new(total as usize)),
-            total,
+            instances: Gate::new(total),
+            idle: Idle::default(),
             pooled,
         })))
     }
@@ -105,7 +109,7 @@ impl Engine {
     /// Instances that may exist at a time.
     #[must_use]
     pub fn instances(&self) -> u32 {
-        self.0.total
+        self.0.instances.total()
     }
 
     /// Whether instances come from a pool. If not, each costs several system calls.
@@ -114,28 +118,33 @@ impl Engine {
         self.0.pooled
     }
 
-    /// Whether one more request would have its instance at once.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.0.instances.available_permits() > 0
-    }
-
     /// Waits until no instance is left, of any application. New requests wait meanwhile.
     pub async fn idle(&self) {
-        // The semaphore is never closed, so that both outcomes mean the same.
-        drop(self.0.instances.acquire_many(self.0.total).await);
+        self.0.idle.close();
+        self.0.instances.empty().await;
     }
 
-    /// The right to have one instance, as soon as one is free; `None` when that takes longer than
-    /// [`QUEUE_WAIT`], or as many wait already as there are instances.
+    /// Whether one more instance could be made at once.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.instances.has_room() || !self.0.idle.is_empty()
+    }
+
+    /// The right to have one more instance, as soon as there may be one; `None` when that takes too
+    /// long. Instances that only wait for their next request make room.
     pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         let instances = &self.0.instances;
-        if let Ok(permit) = Arc::clone(instances).try_acquire_owned() {
-            return Some(permit);
+        loop {
+            if let Some(permit) = instances.try_enter() {
+                return Some(permit);
+            }
+            if !self.0.idle.evict() {
+                return instances.enter().await;
+            }
         }
-        let _place = Arc::clone(&self.0.queue).try_acquire_owned().ok()?;
-        let turn = Arc::clone(instances).acquire_owned();
-        tokio::time::timeout(QUEUE_WAIT, turn).await.ok()?.ok()
+    }
+
+    pub(crate) fn idle_instances(&self) -> &Idle {
+        &self.0.idle
     }
 
     /// Wasmtime's own engine, which compiled components belong to.
@@ -183,8 +192,6 @@ fn allocate(instances: u32) -> Result<(wasmtime::Engine, u32, bool), EngineError
 fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
-    // Nothing here runs the guests of WASI 0.3 yet, and their bookkeeping is not free.
-    config.concurrency_support(false);
     // A backtrace names the guest's functions, which is what its author needs of a trap.
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
@@ -213,10 +220,12 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
 
 fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
-    // All of WASI 0.2 is linked, since the standard libraries of most languages import files
+    // All of WASI is linked, in both versions, since a component may mix them, and since the standard libraries of most languages import files
     // and the environment, whether a program uses them or not. What a guest may do with them is
     // decided by its `WasiCtx`.
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -248,7 +248,7 @@ where
             let calls = process.calls();
             let mut progress = self.receive_own(cx);
             let is_full = self.requests.len() >= process.requests_per_worker;
-            let has_room = process.engine.has_room();
+            let has_room = process.application.has_room();
             if worker.ready.get() && !is_full && has_room {
                 progress |= self.receive_shared(cx);
             }

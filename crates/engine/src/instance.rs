@@ -1,0 +1,154 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p3::bindings::Service;
+
+use crate::application::Inner;
+use crate::component::World;
+use crate::guest::Guest;
+use crate::request::RequestBodyError;
+use crate::{Failure, RequestId, proxy, service};
+
+/// What a guest set as its response.
+pub(crate) type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+/// Where a guest's response is put, for whoever polls the guest.
+#[derive(Clone, Default)]
+pub(crate) struct HeadSlot(Arc<Mutex<Option<Head>>>);
+
+impl HeadSlot {
+    pub(crate) fn set(&self, head: Head) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    }
+
+    /// The response, if one was set since this was last asked.
+    pub(crate) fn take(&self) -> Option<Head> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Handles of streams, futures and tasks that a guest of WASI 0.3 may have at a time.
+const MAX_CONCURRENT: usize = 4096;
+
+/// A component's instance with its store: one sandbox. Dropping it destroys all of it.
+pub(crate) struct Instance {
+    store: Store<Guest>,
+    /// `None` until its first request.
+    exports: Option<Exports>,
+    served: u32,
+    /// After the store, so that there are never more of them than there may be.
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Clone)]
+enum Exports {
+    Proxy02(Arc<Proxy>),
+    Service03(Arc<Service>),
+}
+
+impl Instance {
+    /// Makes the store. The guest's own start-up is part of the first [`serve`](Self::serve).
+    pub(crate) fn new(
+        application: &Inner,
+        id: RequestId,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, Failure> {
+        let engine = &application.engine;
+        let guest = Guest::new(application, id).map_err(Failure::Instantiate)?;
+        let mut store = Store::new(engine.wasmtime(), guest);
+        store.limiter(|guest| guest.memory());
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(MAX_CONCURRENT);
+        }
+        Ok(Self {
+            store,
+            exports: None,
+            served: 0,
+            _permit: permit,
+        })
+    }
+
+    /// Requests that it has been given.
+    pub(crate) fn served(&self) -> u32 {
+        self.served
+    }
+
+    /// What the host has of the guest.
+    pub(crate) fn guest(&mut self) -> &mut Guest {
+        self.store.data_mut()
+    }
+
+    /// Runs the guest for one request, to its very end. Its response is in `head` long before that.
+    pub(crate) async fn serve<B>(
+        &mut self,
+        application: &Inner,
+        request: Request<B>,
+        head: &HeadSlot,
+    ) -> Result<(), Failure>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        self.served = self.served.saturating_add(1);
+        match self.exports(application).await? {
+            Exports::Proxy02(proxy) => proxy::serve(&mut self.store, &proxy, request, head).await,
+            Exports::Service03(service) => {
+                service::serve(&mut self.store, &service, request, head).await
+            }
+        }
+    }
+
+    /// For several requests at the same time: the store, what is asked, and the count of requests.
+    ///
+    /// # Errors
+    ///
+    /// Also when the component is none of WASI 0.3, which serves its requests one by one.
+    pub(crate) async fn shared(
+        &mut self,
+        application: &Inner,
+    ) -> Result<(&mut Store<Guest>, Arc<Service>, &mut u32), Failure> {
+        match self.exports(application).await? {
+            Exports::Service03(service) => Ok((&mut self.store, service, &mut self.served)),
+            Exports::Proxy02(_) => Err(Failure::Instantiate(wasmtime::Error::msg(
+                "a component of WASI 0.2 serves its requests one by one",
+            ))),
+        }
+    }
+
+    async fn exports(&mut self, application: &Inner) -> Result<Exports, Failure> {
+        if let Some(exports) = &self.exports {
+            return Ok(exports.clone());
+        }
+        let store = &mut self.store;
+        let exports = match &application.component.world {
+            World::Proxy02(pre) => pre
+                .instantiate_async(store)
+                .await
+                .map(|proxy| Exports::Proxy02(Arc::new(proxy))),
+            World::Service03(pre) => pre
+                .instantiate_async(store)
+                .await
+                .map(|service| Exports::Service03(Arc::new(service))),
+        };
+        let exports = exports.map_err(|error| {
+            if error.is::<PoolConcurrencyLimitError>() {
+                Failure::Busy
+            } else if error.is::<Trap>() {
+                Failure::of_guest(error)
+            } else {
+                Failure::Instantiate(error)
+            }
+        })?;
+        self.exports = Some(exports.clone());
+        Ok(exports)
+    }
+}

@@ -1,0 +1,48 @@
+//! How a component of `wasi:http/proxy` (WASI 0.2) is asked.
+
+use bytes::Bytes;
+use http::{Request, uri};
+use http_body::Body;
+use wasmtime::Store;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::Proxy;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+
+use crate::Failure;
+use crate::guest::Guest;
+use crate::instance::HeadSlot;
+use crate::request::{self, RequestBodyError};
+
+/// Calls `incoming-handler.handle` and returns when it does.
+pub(crate) async fn serve<B>(
+    store: &mut Store<Guest>,
+    proxy: &Proxy,
+    request: Request<B>,
+    head: &HeadSlot,
+) -> Result<(), Failure>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<RequestBodyError>,
+{
+    let request = request::told(request);
+    let scheme = match request.uri().scheme() {
+        Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
+        _ => Scheme::Http,
+    };
+    let incoming = store
+        .data_mut()
+        .admitting()
+        .new_incoming_request(scheme, request)
+        .map_err(Failure::Request)?;
+    let head = head.clone();
+    let out = store
+        .data_mut()
+        .http()
+        .new_response_outparam_from_callback(move |response| head.set(response))
+        .map_err(Failure::Request)?;
+    proxy
+        .wasi_http_incoming_handler()
+        .call_handle(store, incoming, out)
+        .await
+        .map_err(Failure::of_guest)
+}
