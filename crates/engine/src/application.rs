@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use outbound_policy::Policy;
 
+use crate::log::{Output, Printing};
 use crate::{Component, Engine, Limits};
 
 /// What makes an application of a component.
@@ -22,6 +23,10 @@ pub struct Settings {
     pub instances: Instances,
     /// What one request may take.
     pub limits: Limits,
+    /// Where what guests write to their standard output goes; to the log by default.
+    pub stdout: Output,
+    /// The same for their standard error.
+    pub stderr: Output,
 }
 
 impl Settings {
@@ -35,6 +40,8 @@ impl Settings {
             outbound: Policy::default(),
             instances: Instances::default(),
             limits: Limits::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
         }
     }
 }
@@ -95,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Engine,
     pub(crate) component: Component,
     pub(crate) settings: Settings,
+    pub(crate) printing: Arc<Printing>,
     active: AtomicU64,
 }
 
@@ -103,6 +111,7 @@ impl Application {
     #[must_use]
     pub fn new(engine: Engine, component: Component, settings: Settings) -> Self {
         Self(Arc::new(Inner {
+            printing: Printing::new(&settings),
             engine,
             component,
             settings,

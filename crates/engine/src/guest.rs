@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{
 use crate::RequestId;
 use crate::application::{Access, Directory, Settings};
 use crate::limits::{MemoryAccount, MemoryBudget};
-use crate::log::GuestLog;
+use crate::log::{GuestLog, Printing, Stream};
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
 /// the guest has to wait.
@@ -46,10 +46,11 @@ impl Guest {
     /// When one of the application's folders cannot be opened.
     pub(crate) fn new(
         settings: &Settings,
+        printing: &Arc<Printing>,
         id: RequestId,
         budget: Arc<MemoryBudget>,
     ) -> wasmtime::Result<Self> {
-        let log = |stream| GuestLog::new(Arc::clone(&settings.name), id, stream);
+        let log = |stream| GuestLog::new(Arc::clone(printing), id, stream);
         let mut wasi = WasiCtx::builder();
         for directory in &settings.directories {
             let Directory {
@@ -65,8 +66,8 @@ impl Guest {
                 .with_context(|| format!("the folder {} cannot be opened", host.display()))?;
         }
         let wasi = wasi
-            .stdout(log("stdout"))
-            .stderr(log("stderr"))
+            .stdout(log(Stream::Stdout))
+            .stderr(log(Stream::Stderr))
             .envs(&settings.environment)
             // Without these a socket can be made and only fails when it is used.
             .allow_tcp(false)

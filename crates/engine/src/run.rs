@@ -72,6 +72,7 @@ impl Run {
         let engine = &application.engine;
         let guest = Guest::new(
             &application.settings,
+            &application.printing,
             progress.id,
             Arc::clone(engine.memory()),
         )
