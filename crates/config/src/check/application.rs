@@ -26,6 +26,10 @@ pub struct Application {
     pub environment: Vec<(String, String)>,
     /// What ends a request that goes too far.
     pub limits: Limits,
+    /// The file that the component's standard output is appended to. The path is absolute.
+    pub stdout: Option<PathBuf>,
+    /// The same for its standard error.
+    pub stderr: Option<PathBuf>,
 }
 
 impl Application {
@@ -39,6 +43,8 @@ impl Application {
             component: component.into(),
             environment: Vec::new(),
             limits: Limits::default(),
+            stdout: None,
+            stderr: None,
         }
     }
 
@@ -190,12 +196,8 @@ pub(super) fn check<'a>(
                      has no effect",
                     );
                 }
-                "stdout" | "stderr" => {
-                    checker.filled(name, value)?;
-                    checker.warn(
-                        "output of components goes to the server's log, so this has no effect",
-                    );
-                }
+                "stdout" => application.stdout = Some(check_output(checker, name, value)?),
+                "stderr" => application.stderr = Some(check_output(checker, name, value)?),
                 "working_directory" => directory = checker.filled(name, value)?,
                 // `type` is checked above; the handlers are accepted and ignored.
                 _ => {}
@@ -248,6 +250,20 @@ fn check_location(
              is."
         )))
     })
+}
+
+/// Unit takes a relative one from where the application's process is. Here there is none.
+fn check_output<'a>(
+    checker: &Checker<'a>,
+    name: &str,
+    value: &'a Value,
+) -> Result<PathBuf, ConfigError> {
+    let path = PathBuf::from(checker.filled(name, value)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(checker.error(format!("The \"{name}\" path must be absolute.")))
+    }
 }
 
 fn check_access<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {

@@ -6,9 +6,9 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `limits.timeout`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `limits.timeout`, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`, `stdout`, `stderr` |
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
 //!
 //! What later versions will know is refused by name: filled `routes`,
 //! `upstreams`, `settings` and `access`, any `access_log`, `tls`, `forwarded`

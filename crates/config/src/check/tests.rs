@@ -362,12 +362,27 @@ fn a_timeout_is_in_seconds_and_zero_is_none() {
 }
 
 #[test]
+fn output_goes_to_files_of_absolute_paths() {
+    let checked = application(r#""stdout":"/o","stderr":"/e""#).unwrap();
+    assert_eq!(checked.warnings, []);
+    let found = &checked.config.applications[0];
+    assert_eq!(found.stdout.as_deref(), Some("/o".as_ref()));
+    assert_eq!(found.stderr.as_deref(), Some("/e".as_ref()));
+    for name in ["stdout", "stderr"] {
+        refused(
+            application(&format!(r#""{name}":"log/out""#)),
+            &format!("/applications/a/{name}"),
+            &format!("The \"{name}\" path must be absolute."),
+        );
+    }
+}
+
+#[test]
 fn what_has_no_effect_is_warned_of() {
     warned(
         application(
             r#""limits":{"requests":1,"shm":2,"timeout":3},"processes":2,"user":"u","group":"g",
-               "working_directory":"/w","isolation":{"namespaces":{"pid":true}},
-               "stdout":"o","stderr":"e""#,
+               "working_directory":"/w","isolation":{"namespaces":{"pid":true}}"#,
         ),
         &[
             "/applications/a/limits/requests",
@@ -376,8 +391,6 @@ fn what_has_no_effect_is_warned_of() {
             "/applications/a/user",
             "/applications/a/group",
             "/applications/a/isolation",
-            "/applications/a/stdout",
-            "/applications/a/stderr",
             "/applications/a/working_directory",
         ],
     );
