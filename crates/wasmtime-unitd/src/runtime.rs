@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Config, Pass};
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
-use engine::{Application, Component, Engine, Settings};
+use engine::{Application, Component, Engine, Output, OutputFiles, Settings};
 use server::{Listen, Plan, Server, Target};
 
 use crate::privileges::Identity;
@@ -22,6 +22,7 @@ pub(crate) struct Runtime(Arc<Inner>);
 struct Inner {
     engine: Engine,
     server: Server,
+    outputs: OutputFiles,
     current: Mutex<Arc<State>>,
     /// While what was kept over a restart is put in force: one application that does not load must
     /// not keep the others from being served.
@@ -45,6 +46,12 @@ struct Loaded {
     application: Option<Application>,
 }
 
+/// Where the standard streams of an application go.
+struct Outputs {
+    stdout: Output,
+    stderr: Output,
+}
+
 /// A state that can be put in force.
 pub(crate) struct Prepared {
     plan: Plan,
@@ -52,10 +59,16 @@ pub(crate) struct Prepared {
 }
 
 impl Runtime {
-    pub(crate) fn new(engine: Engine, server: Server, identity: Option<Identity>) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        server: Server,
+        outputs: OutputFiles,
+        identity: Option<Identity>,
+    ) -> Self {
         Self(Arc::new(Inner {
             engine,
             server,
+            outputs,
             current: Mutex::default(),
             lenient: AtomicBool::new(false),
             identity: Mutex::new(identity),
@@ -111,7 +124,53 @@ impl Runtime {
             .map_err(|error| error.to_string())
     }
 
-    fn application(&self, component: Component, config: &config::Application) -> Application {
+    /// Where the streams of `config` go. Leniently, a file is opened when the state is put in force,
+    /// if it can be.
+    async fn outputs(
+        &self,
+        config: &config::Application,
+        lenient: bool,
+    ) -> Result<Outputs, PrepareError> {
+        let stdout = self.output("stdout", config.stdout.as_deref(), config, lenient);
+        let stderr = self.output("stderr", config.stderr.as_deref(), config, lenient);
+        Ok(Outputs {
+            stdout: stdout.await?,
+            stderr: stderr.await?,
+        })
+    }
+
+    async fn output(
+        &self,
+        member: &'static str,
+        path: Option<&Path>,
+        config: &config::Application,
+        lenient: bool,
+    ) -> Result<Output, PrepareError> {
+        let Some(path) = path.map(Path::to_owned) else {
+            return Ok(Output::Log);
+        };
+        let files = self.0.outputs.clone();
+        if lenient {
+            return Ok(Output::File(files.closed(&path)));
+        }
+        let opened = tokio::task::spawn_blocking(move || files.open(&path)).await;
+        let detail = match opened {
+            Ok(Ok(file)) => return Ok(Output::File(file)),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("opening failed: {panic}"),
+        };
+        Err(PrepareError {
+            path: Some(config.path().join(member)),
+            detail,
+        })
+    }
+
+    fn application(
+        &self,
+        component: Component,
+        config: &config::Application,
+        outputs: Outputs,
+    ) -> Application {
         let mut limits = engine::Limits::default();
         if let Some(timeout) = config.limits.timeout {
             limits.timeout = timeout;
@@ -119,6 +178,8 @@ impl Runtime {
         let settings = Settings {
             environment: config.environment.clone(),
             limits,
+            stdout: outputs.stdout,
+            stderr: outputs.stderr,
             ..Settings::new(config.name.as_str())
         };
         Application::new(self.0.engine.clone(), component, settings)
@@ -141,13 +202,15 @@ impl Runtime {
                 Some(component) => Ok(component.clone()),
                 None => self.load(&wanted.component).await,
             };
+            // What has not been served before does not stand in the way of other changes.
+            let lenient = self.is_lenient() || is_known(&current, wanted);
             let application = match component {
                 Ok(component) => {
                     components.insert(wanted.component.clone(), component.clone());
-                    Some(self.application(component, wanted))
+                    let outputs = self.outputs(wanted, lenient).await?;
+                    Some(self.application(component, wanted, outputs))
                 }
-                // What has not been served before does not stand in the way of other changes.
-                Err(detail) if self.is_lenient() || is_known(&current, wanted) => {
+                Err(detail) if lenient => {
                     tracing::error!(
                         application = wanted.name.as_str(),
                         "is not served until it loads: {detail}"
@@ -201,6 +264,10 @@ impl Runtime {
         if let Err(error) = self.assume_identity() {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
+        }
+        // As that user: root would append to any file that a kept configuration names.
+        for error in self.0.outputs.open_rest() {
+            tracing::error!("{error}; what guests print there is lost until SIGUSR1");
         }
         self.0.server.commit(plan);
         *self
@@ -280,7 +347,9 @@ impl control::Runtime for Runtime {
             .ok_or_else(|| failed(format!("there is no application {name:?}")))?;
         let component = self.load(&loaded.config.component).await.map_err(failed)?;
         let mut state = State::clone(&current);
-        let application = Some(self.application(component, &loaded.config));
+        let outputs = self.outputs(&loaded.config, false).await;
+        let outputs = outputs.map_err(|error| failed(error.detail))?;
+        let application = Some(self.application(component, &loaded.config, outputs));
         let loaded = Loaded {
             config: loaded.config.clone(),
             application,
