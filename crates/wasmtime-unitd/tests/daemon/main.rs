@@ -8,6 +8,7 @@ mod control;
 mod flags;
 mod http;
 mod http1_strictness;
+mod output;
 mod reconfiguration;
 mod signals;
 mod support;
