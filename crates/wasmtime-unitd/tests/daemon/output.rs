@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
-use test_suite::{Running, configuration, until};
+use nix::unistd::{geteuid, mkfifo};
+use test_suite::{FrontEnd, Running, configuration, until};
 
 use crate::support::Daemon;
 
@@ -176,6 +177,36 @@ fn a_file_that_is_gone_at_the_start_keeps_nothing_from_being_served() {
     until("the file is there", || file.exists());
     server.connect("print").get("/?1").assert_text("printed\n");
     until("it is written to", || text(&file) == "line 1\n");
+}
+
+/// The daemon, which becomes another user.
+struct AsNobody;
+
+impl FrontEnd for AsNobody {
+    fn command(&self, directory: &Path) -> Command {
+        let mut command = Daemon.command(directory);
+        command.args(["--user", "nobody"]);
+        command
+    }
+}
+
+#[test]
+fn a_kept_configuration_cannot_have_root_append_to_a_file() {
+    if !geteuid().is_root() {
+        eprintln!("left out: only root can become another user");
+        return;
+    }
+    let mut server = Running::idle(&Daemon);
+    // Nobody but root may look into the server's folder.
+    let file = server.directory().join("out");
+    assert_eq!(server.put("/config", &to_file("print", &file)).0, 200);
+    assert_eq!(server.stop().code(), Some(0));
+    server.start_again(&AsNobody);
+    server.connect("print").get("/?2").assert_text("printed\n");
+    let line = server.wait_for_log("Permission denied");
+    assert!(line.contains("[error]") && line.contains("/out"), "{line}");
+    server.wait_for_log("2 lines of output were lost");
+    assert_eq!(text(&file), "");
 }
 
 #[test]
