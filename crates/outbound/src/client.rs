@@ -196,6 +196,10 @@ impl Shared {
         let response = response.map_err(|error| interest.exchange().explain(error))?;
 
         let (mut head, incoming) = response.into_parts();
+        // With HTTP/1 hyper takes somewhat more when it arrives at once.
+        if fields::size(&head.headers) > HEADER_BYTES {
+            return Err(Error::ResponseHeaderTooLarge);
+        }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let reason = "it switches protocols without being asked";
             return Err(Error::Protocol(reason.to_owned()));

@@ -147,9 +147,19 @@ impl Error {
                 if http.is_parse() {
                     return Self::Protocol(http.to_string());
                 }
-                if http.is_incomplete_message() || http.is_closed() || http.is_canceled() {
+                // The last one is an HTTP/2 connection that has not answered a ping.
+                if http.is_incomplete_message()
+                    || http.is_closed()
+                    || http.is_canceled()
+                    || http.is_timeout()
+                {
                     return Self::Terminated;
                 }
+            }
+            if let Some(http2) = cause.downcast_ref::<h2::Error>()
+                && (http2.is_io() || (http2.is_go_away() && http2.is_remote()))
+            {
+                return Self::Terminated;
             }
             if let Some(io) = cause.downcast_ref::<io::Error>()
                 && let Some(error) = Self::of_io(io.kind())

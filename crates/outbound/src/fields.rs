@@ -51,6 +51,14 @@ pub(crate) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// The bytes that the fields take in HTTP/1.
+pub(crate) fn size(fields: &HeaderMap) -> usize {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + ": ".len() + value.len() + "\r\n".len()
+    };
+    fields.iter().map(line).sum()
+}
+
 fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Error> {
     let mut length = None;
     for value in fields.get_all(CONTENT_LENGTH) {

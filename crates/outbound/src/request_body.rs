@@ -145,10 +145,7 @@ impl Body for RequestBody {
                 break;
             }
             self.left -= length;
-            let ended = self
-                .inner
-                .as_ref()
-                .is_none_or(|inner| inner.is_end_stream());
+            let ended = self.inner.as_ref().is_none_or(Body::is_end_stream);
             if self.left > 0 {
                 return Poll::Ready(Some(Ok(frame)));
             }

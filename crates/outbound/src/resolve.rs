@@ -33,15 +33,18 @@ pub(crate) fn lookups() -> Arc<Semaphore> {
 }
 
 impl Resolver {
-    async fn resolve(self, name: Name) -> Result<std::vec::IntoIter<SocketAddr>, Fault> {
-        let text = name.as_str().to_owned();
-        let all = match tokio::time::timeout(TIMEOUT, lookup(text.clone(), self.lookups)).await {
+    async fn resolve(
+        self,
+        name: String,
+        timeout: Duration,
+    ) -> Result<std::vec::IntoIter<SocketAddr>, Fault> {
+        let all = match tokio::time::timeout(timeout, lookup(name.clone(), self.lookups)).await {
             Ok(Ok(all)) => all,
-            Ok(Err(reason)) => return Err(Fault::Dns(text, reason)),
-            Err(_) => return Err(Fault::DnsTimeout(text)),
+            Ok(Err(reason)) => return Err(Fault::Dns(name, reason)),
+            Err(_) => return Err(Fault::DnsTimeout(name)),
         };
         if all.is_empty() {
-            return Err(Fault::Dns(text, "it has no address".to_owned()));
+            return Err(Fault::Dns(name, "it has no address".to_owned()));
         }
         let allowed: Vec<_> = all
             .into_iter()
@@ -49,7 +52,7 @@ impl Resolver {
             .take(ADDRESSES)
             .collect();
         if allowed.is_empty() {
-            return Err(Fault::Prohibited(text));
+            return Err(Fault::Prohibited(name));
         }
         Ok(allowed.into_iter())
     }
@@ -65,7 +68,7 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        Box::pin(self.clone().resolve(name))
+        Box::pin(self.clone().resolve(name.as_str().to_owned(), TIMEOUT))
     }
 }
 
@@ -90,4 +93,40 @@ async fn lookup(name: String, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>
         })
         .map_err(|error| error.to_string())?;
     receiver.await.map_err(|error| error.to_string())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn localhost(grant: &str, lookups: Semaphore) -> Result<Vec<SocketAddr>, Fault> {
+        let resolver = Resolver {
+            policy: Policy::new(grant.parse()),
+            destination: Destination::of(&"http://localhost/".parse().unwrap()).unwrap(),
+            lookups: Arc::new(lookups),
+        };
+        let timeout = match resolver.lookups.available_permits() {
+            0 => Duration::from_millis(50),
+            _ => Duration::from_secs(20),
+        };
+        let addresses = resolver.resolve("localhost".to_owned(), timeout).await;
+        addresses.map(Iterator::collect)
+    }
+
+    #[tokio::test]
+    async fn only_what_the_policy_allows_is_found() {
+        let found = localhost("http://localhost", Semaphore::new(1))
+            .await
+            .unwrap();
+        assert!(!found.is_empty());
+        assert!(found.iter().all(|address| address.ip().is_loopback()));
+        let prohibited = localhost("*", Semaphore::new(1)).await;
+        assert!(matches!(prohibited, Err(Fault::Prohibited(_))));
+    }
+
+    #[tokio::test]
+    async fn a_look_up_waits_for_its_turn_and_not_for_ever() {
+        let late = localhost("http://localhost", Semaphore::new(0)).await;
+        assert!(matches!(late, Err(Fault::DnsTimeout(_))));
+    }
 }

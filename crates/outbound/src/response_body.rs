@@ -60,7 +60,16 @@ impl Body for ResponseBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        match Pin::new(incoming).poll_frame(cx) {
+        let mut polled = Pin::new(incoming).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && frame.data_ref().is_some_and(Bytes::is_empty)
+        {
+            // HTTP/2 has pieces without bytes. A server is not waited for any longer for sending
+            // them, nor does it keep the thread.
+            cx.waker().wake_by_ref();
+            polled = Poll::Pending;
+        }
+        match polled {
             Poll::Ready(frame) => {
                 self.waiting = None;
                 match frame {

@@ -77,3 +77,17 @@ fn platform_roots() -> Arc<RootCertStore> {
         Arc::new(roots)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn there_are_roots_on_every_machine_and_they_are_read_once() {
+        assert!(!platform_roots().is_empty());
+        assert!(Arc::ptr_eq(&platform_roots(), &platform_roots()));
+        let tls = Tls::new(None);
+        let config = tls.config().await.unwrap();
+        assert!(Arc::ptr_eq(&config, &tls.clone().config().await.unwrap()));
+    }
+}
