@@ -15,8 +15,8 @@
 //!   has to be checked later, and warnings for what has no effect here.
 //!
 //! This crate opens no file and no socket, and does not know what serves the
-//! configuration: whether a component loads or an address is free is found out
-//! by others.
+//! configuration: whether a component loads, a folder is there or an address is
+//! free is found out by others.
 //!
 //! ```
 //! let tree = config::parse(br#"{
@@ -34,6 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bounds;
 mod check;
 mod edit;
 mod fuzz;
@@ -42,8 +43,8 @@ mod path;
 mod value;
 
 pub use check::{
-    Application, ApplicationType, Checked, Config, ConfigError, Limits, ListenAddress, Listener,
-    Pass, Warning,
+    Access, Application, ApplicationType, Checked, Config, ConfigError, Folder, Instances, Limits,
+    ListenAddress, Listener, Pass, Warning,
 };
 pub use edit::{EditError, append, delete, put};
 pub use fuzz::fuzz_text;

@@ -3,11 +3,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::gate::Gate;
 use crate::instance::Instance;
+use crate::log::{Output, Printing};
 use crate::shared::Shared;
 use crate::{Component, Engine, Failure, Limits, RequestId};
 
@@ -26,6 +28,10 @@ pub struct Settings {
     pub instances: Instances,
     /// What one request may take.
     pub limits: Limits,
+    /// Where what guests write to their standard output goes; to the log by default.
+    pub stdout: Output,
+    /// The same for their standard error.
+    pub stderr: Output,
 }
 
 impl Settings {
@@ -39,6 +45,8 @@ impl Settings {
             outbound: Policy::default(),
             instances: Instances::default(),
             limits: Limits::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
         }
     }
 }
@@ -103,6 +111,9 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) gate: Gate,
     pub(crate) shared: Shared,
+    /// For outgoing requests.
+    pub(crate) client: Client,
+    pub(crate) printing: Arc<Printing>,
     active: AtomicU64,
 }
 
@@ -120,6 +131,8 @@ impl Application {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             gate: Gate::new(concurrency),
             shared: Shared::default(),
+            client: Client::new(settings.outbound.clone()),
+            printing: Printing::new(&settings),
             engine,
             component,
             settings,
@@ -169,7 +182,7 @@ impl Inner {
     /// An instance for the next request: one that may be used again, or a new one.
     pub(crate) async fn instance(&self, id: RequestId) -> Result<Instance, Failure> {
         if self.settings.instances.reuse > NonZeroU32::MIN
-            && let Some(mut instance) = self.engine.idle_instances().take(self.number)
+            && let Some(instance) = self.engine.idle_instances().take(self.number)
         {
             instance.guest().serve_next(id);
             return Ok(instance);

@@ -108,7 +108,11 @@ impl Body {
         cx: &mut Context<'_>,
     ) -> Result<Self, Failure> {
         if outgoing.is_open() {
-            return Ok(Self::of(outgoing, Progress::Ended(request, outcome), length));
+            return Ok(Self::of(
+                outgoing,
+                Progress::Ended(request, outcome),
+                length,
+            ));
         }
         let mut parts: Vec<Bytes> = Vec::new();
         let mut trailers = None;

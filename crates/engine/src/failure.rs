@@ -166,7 +166,11 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Lost(why) => {
-                write!(f, "the instance was lost to another request: {}", Bounded(why))
+                write!(
+                    f,
+                    "the instance was lost to another request: {}",
+                    Bounded(why)
+                )
             }
             Self::Busy => f.write_str("all instances are busy"),
             Self::Instantiate(error) => {

@@ -1,18 +1,15 @@
 use std::sync::Arc;
 
-use http::HeaderName;
 use wasmtime::component::ResourceTable;
 use wasmtime::error::Context as _;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
-    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::RequestId;
 use crate::application::{Access, Directory, Inner};
+use crate::egress::{Admitting, Confined};
 use crate::limits::MemoryAccount;
-use crate::log::GuestLog;
+use crate::log::{GuestLog, Speaker, Stream};
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
 /// the guest has to wait.
@@ -39,6 +36,7 @@ pub(crate) struct Guest {
     admitting: Admitting,
     table: ResourceTable,
     memory: MemoryAccount,
+    speaker: Speaker,
 }
 
 impl Guest {
@@ -47,7 +45,9 @@ impl Guest {
     /// When one of the application's folders cannot be opened.
     pub(crate) fn new(application: &Inner, id: RequestId) -> wasmtime::Result<Self> {
         let settings = &application.settings;
-        let log = |stream| GuestLog::new(Arc::clone(&settings.name), id, stream);
+        let printing = &application.printing;
+        let speaker = Speaker::new(id, settings.instances.reuse.get() > 1);
+        let log = |stream| GuestLog::new(Arc::clone(printing), speaker.clone(), stream);
         let mut wasi = WasiCtx::builder();
         for directory in &settings.directories {
             let Directory {
@@ -63,8 +63,8 @@ impl Guest {
                 .with_context(|| format!("the folder {} cannot be opened", host.display()))?;
         }
         let wasi = wasi
-            .stdout(log("stdout"))
-            .stderr(log("stderr"))
+            .stdout(log(Stream::Stdout))
+            .stderr(log(Stream::Stderr))
             .envs(&settings.environment)
             // Without these a socket can be made and only fails when it is used.
             .allow_tcp(false)
@@ -80,16 +80,22 @@ impl Guest {
         Ok(Self {
             wasi,
             http,
-            hooks: Confined,
+            hooks: Confined::new(application.client.clone(), CHUNK, CHUNKS),
             admitting: Admitting,
             table,
             memory,
+            speaker,
         })
     }
 
     /// From now on the guest works for this request, too.
-    pub(crate) fn serve_next(&mut self, id: RequestId) {
-        let _ = id;
+    pub(crate) fn serve_next(&self, id: RequestId) {
+        self.speaker.set(id);
+    }
+
+    /// To be called before what the guest holds is dropped.
+    pub(crate) fn leave(&self) {
+        self.hooks.leave();
     }
 
     pub(crate) fn memory(&mut self) -> &mut MemoryAccount {
@@ -123,81 +129,4 @@ impl WasiHttpView for Guest {
             ctx: &mut self.http,
         }
     }
-}
-
-/// What holds while a guest runs: no outgoing requests, and no fields that are the connection's
-/// business.
-struct Confined;
-
-impl WasiHttpHooks for Confined {
-    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        is_connection_field(name)
-    }
-
-    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(is_connection_field)
-    }
-
-    fn send_request(
-        &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> SentRequest {
-        denied()
-    }
-
-    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        CHUNKS
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK
-    }
-
-    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK
-    }
-}
-
-/// What holds while the request is told to the guest: every field passes, since `request`
-/// has chosen them. (`wasmtime-wasi-http` would take `host` away, and removing one field
-/// reorders the others.)
-pub(crate) struct Admitting;
-
-impl WasiHttpHooks for Admitting {
-    fn is_forbidden_header(&mut self, _: &HeaderName) -> bool {
-        false
-    }
-
-    fn send_request(
-        &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> SentRequest {
-        denied()
-    }
-}
-
-type SentRequest = Box<
-    dyn Future<
-            Output = Result<
-                (
-                    http::Response<WasiBody>,
-                    Box<dyn Future<Output = Result<(), Error>> + Send>,
-                ),
-                Error,
-            >,
-        > + Send,
->;
-
-fn denied() -> SentRequest {
-    Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
-}
-
-/// Fields that belong to one connection and not to the message (RFC 9110, section 7.6.1), and
-/// those that HTTP's framing or routing depends on: a guest may not send them.
-fn is_connection_field(name: &HeaderName) -> bool {
-    DEFAULT_FORBIDDEN_HEADERS.contains(name)
 }

@@ -89,7 +89,9 @@ impl Idle {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Instance)>> {
-        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unlock(&self, instances: MutexGuard<'_, VecDeque<(u64, Instance)>>) {

@@ -83,8 +83,8 @@ impl Instance {
     }
 
     /// What the host has of the guest.
-    pub(crate) fn guest(&mut self) -> &mut Guest {
-        self.store.data_mut()
+    pub(crate) fn guest(&self) -> &Guest {
+        self.store.data()
     }
 
     /// Runs the guest for one request, to its very end. Its response is in `head` long before that.
@@ -150,5 +150,11 @@ impl Instance {
         })?;
         self.exports = Some(exports.clone());
         Ok(exports)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.guest().leave();
     }
 }

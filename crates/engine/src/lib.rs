@@ -29,6 +29,7 @@
 mod application;
 mod body;
 mod component;
+mod egress;
 mod epoch;
 mod error_code;
 mod failure;
@@ -57,6 +58,7 @@ pub use component::{Component, LoadError};
 pub use failure::{Answer, Failure};
 pub use guest::OUTGOING_BUFFER;
 pub use limits::Limits;
+pub use log::{Output, OutputError, OutputFile, OutputFiles};
 pub use request::RequestBodyError;
 pub use request_id::RequestId;
 pub use runtime::{Engine, EngineError, Options};

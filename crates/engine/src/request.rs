@@ -38,7 +38,9 @@ impl From<RequestBodyError> for Error {
 }
 
 /// The request as a guest is told it: without the fields for this hop.
-pub(crate) fn told<B>(request: Request<B>) -> Request<impl Body<Data = Bytes, Error = Error> + Send + Unpin>
+pub(crate) fn told<B>(
+    request: Request<B>,
+) -> Request<impl Body<Data = Bytes, Error = Error> + Send + Unpin>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<RequestBodyError>,

@@ -59,7 +59,11 @@ impl InProgress {
 
 impl Run {
     /// Gives the request to an instance. No guest code runs before the first poll.
-    pub(crate) fn start<B>(mut instance: Instance, request: Request<B>, progress: InProgress) -> Self
+    pub(crate) fn start<B>(
+        mut instance: Instance,
+        request: Request<B>,
+        progress: InProgress,
+    ) -> Self
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,

@@ -15,11 +15,11 @@ use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::Failure;
 use crate::error_code;
 use crate::guest::Guest;
 use crate::instance::{Head, HeadSlot};
 use crate::request::{self, RequestBodyError};
-use crate::Failure;
 
 /// Calls `handler.handle`, and returns when the guest has nothing left to do: it may go on long
 /// after it has returned its response.
@@ -115,4 +115,3 @@ impl Body for Delivered {
         self.body.size_hint()
     }
 }
-

@@ -32,7 +32,7 @@ use crate::outgoing::Outgoing;
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run, compute};
 use crate::stopwatch::Stopwatch;
-use crate::{Application, Failure, service};
+use crate::{Application, Failure, RequestId, service};
 
 /// The instances of one application that are at work.
 #[derive(Default)]
@@ -49,6 +49,7 @@ struct Worker {
 
 /// A request for an instance.
 struct Job {
+    id: RequestId,
     request: Request<WasiBody>,
     head: oneshot::Sender<Head>,
     lost: oneshot::Sender<Failure>,
@@ -104,12 +105,16 @@ where
         lost: is_lost,
     };
     let job = Job {
+        id: progress.id,
         request: service::erased(request),
         head,
         lost,
     };
     let inner = application.inner();
-    if let Some(job) = inner.shared.offer(job, inner.settings.instances.concurrency.get()) {
+    if let Some(job) = inner
+        .shared
+        .offer(job, inner.settings.instances.concurrency.get())
+    {
         let instance = inner.instance(progress.id).await?;
         start(application.clone(), instance, job);
     }
@@ -355,17 +360,24 @@ async fn call(
     progress: &Progress,
 ) -> wasmtime::Result<bool> {
     let Job {
+        id,
         request,
         mut head,
         lost,
     } = job;
-    let request = accessor.with(|mut store| service::tell(store.data_mut(), request));
+    let request = accessor.with(|mut store| {
+        store.data_mut().serve_next(id);
+        service::tell(store.data_mut(), request)
+    });
     let slot = Arc::new(Slot::default());
     lock(&progress.open).push(Open {
         body: Arc::clone(&slot),
         lost,
     });
-    let _listed = Listed { progress, slot: &slot };
+    let _listed = Listed {
+        progress,
+        slot: &slot,
+    };
     let answer = {
         let mut answer = pin!(service::answer(accessor, service, request));
         poll_fn(|cx| match answer.as_mut().poll(cx) {

@@ -33,6 +33,8 @@ pub(crate) struct Configuration {
     pub(crate) timeout: Option<Duration>,
     /// The most shared memory for responses, in bytes: `limits.shm`.
     pub(crate) shared_memory: usize,
+    /// Whether there is a `stdout`. Unit makes that file the processes' standard output.
+    pub(crate) has_stdout: bool,
 }
 
 impl Configuration {
@@ -84,6 +86,7 @@ impl Configuration {
                 .filter(|seconds| *seconds > 0.0)
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             shared_memory: conf.shm_limit,
+            has_stdout: !conf.stdout_log.is_null(),
         })
     }
 }

@@ -1,13 +1,15 @@
 //! An application process: what its workers share, and its life from `start()` to its end.
 
 use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use engine::{Application, Engine, Settings};
+use engine::{Application, Engine, Output, OutputFile, Settings};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::unconstrained;
@@ -15,6 +17,7 @@ use unit_app::Options;
 use unit_sys::{nxt_common_app_conf_t, nxt_task_t};
 
 use crate::bell::Bell;
+use crate::configuration::Configuration;
 use crate::context::{MainContext, Received, UnitContext};
 use crate::prototype::Prototype;
 use crate::shared_memory::SharedMemory;
@@ -76,6 +79,7 @@ impl Process {
             environment: configuration.environment.clone(),
             directories: configuration.directories.clone(),
             limits: options.limits.clone(),
+            stdout: stdout(configuration)?,
             ..Settings::new(name.as_str())
         };
         let workers = options
@@ -133,6 +137,22 @@ impl Process {
     pub(crate) fn must_end(&self) -> bool {
         self.must_end.load(Ordering::SeqCst)
     }
+}
+
+/// Where guests' standard output goes. Their standard error needs no such thing: it goes to the log,
+/// which is the process's standard error, which Unit makes the file of `stderr`.
+fn stdout(configuration: &Configuration) -> Result<Output, String> {
+    if !configuration.has_stdout {
+        return Ok(Output::Log);
+    }
+    // Unit has opened the file in this process, before `start()`.
+    let own = io::stdout().as_fd().try_clone_to_owned();
+    let file = own.map_err(|error| {
+        let name = &configuration.name;
+        format!("application {name:?}: its standard output: {error}")
+    })?;
+    let file = OutputFile::inherited("standard output", file.into());
+    Ok(Output::File(file))
 }
 
 /// Runs the process until unitd ends it.

@@ -100,6 +100,7 @@ macro_rules! http_suite {
             a_guest_cannot_forge_or_colour_lines,
             a_line_without_end_is_continued_on_the_next,
             requests_at_the_same_time_have_ids_of_their_own,
+            what_a_guest_prints_too_much_is_lost_and_counted,
         }
         $crate::http_suite! { @area $front, capabilities:
             the_environment_is_the_configured_one_and_nothing_else,

@@ -1,7 +1,10 @@
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::time::Duration;
 
-use engine::Limits;
+use config::bounds::{self, Seconds, Whole};
+use engine::{Instances, Limits};
+use outbound_policy::{Grant, GrantError, Policy};
 
 /// What the names of the module's own options begin with, in the application's `environment`.
 ///
@@ -13,22 +16,41 @@ const PREFIX: &str = "NXT_WASMTIME_";
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Threads are cheap to ask for and not to have.
-const MAX_THREADS: usize = 256;
+const THREADS_BOUNDS: Whole = Whole {
+    unit: "threads",
+    least: 1,
+    most: 256,
+};
 
-/// The options of one application.
+/// A year.
+const RESPONSE_BOUNDS: Seconds = Seconds { most: 31_536_000 };
+
+/// Characters of a refused value that a message shows.
+const SHOWN: usize = 100;
+
+/// The options of one application. Their bounds, where the daemon has the same option, are those of
+/// [`config::bounds`].
 ///
-/// | name | unit | default | least | most |
-/// | --- | --- | --- | --- | --- |
-/// | `NXT_WASMTIME_THREADS` | threads | what the machine offers | 1 | 256 |
-/// | `NXT_WASMTIME_TIMEOUT` | seconds | 30 | 0.001 | 86400 |
-/// | `NXT_WASMTIME_MEMORY` | bytes | 268435456 | 65536 | 2^48 |
-/// | `NXT_WASMTIME_RESPONSE_TIMEOUT` | seconds, 0: none | 3600 | 0.001 | 31536000 |
+/// | name | what it is | default |
+/// | --- | --- | --- |
+/// | `NXT_WASMTIME_THREADS` | threads, 1 to 256 | what the machine offers |
+/// | `NXT_WASMTIME_TIMEOUT` | seconds; 0 is no limit | 30 |
+/// | `NXT_WASMTIME_EXECUTION_TIMEOUT` | seconds; 0 is no limit | 10 |
+/// | `NXT_WASMTIME_MEMORY` | bytes | 268435456 |
+/// | `NXT_WASMTIME_CONCURRENCY` | requests | the engine's choice |
+/// | `NXT_WASMTIME_INSTANCES` | a JSON object of `reuse` and `concurrency` | 1 and 1 |
+/// | `NXT_WASMTIME_OUTBOUND_HTTP` | grants with spaces between them | nothing |
+/// | `NXT_WASMTIME_RESPONSE_TIMEOUT` | seconds, up to 31536000; 0 is no limit | 3600 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Worker threads; `None` is as many as the machine offers.
     pub threads: Option<NonZeroUsize>,
     /// What one request may take.
     pub limits: Limits,
+    /// How many requests an instance serves.
+    pub instances: Instances,
+    /// Where guests may send requests to.
+    pub outbound: Policy,
     /// How long a response may take from its head to its end. Unit does not tell its applications
     /// that a client has left, so this is what ends a guest that streams to nobody.
     pub response_timeout: Option<Duration>,
@@ -51,19 +73,47 @@ pub enum EnvironmentError {
     Value {
         /// The option.
         name: &'static str,
-        /// What it was given.
+        /// What it was given; the beginning of it, if it is long.
+        value: String,
+        /// What it takes.
+        expected: String,
+    },
+    /// The option takes a JSON object, and in this one something is wrong.
+    #[error("the option {name} is {value:?}; it takes {expected}, and here {error}")]
+    Object {
+        /// The option.
+        name: &'static str,
+        /// What it was given; the beginning of it, if it is long.
         value: String,
         /// What it takes.
         expected: &'static str,
+        /// What is wrong, and where.
+        error: String,
     },
+    /// An entry of the list is no grant.
+    #[error("the option {OUTBOUND_HTTP} has an entry that is none: {0}")]
+    Grant(#[from] GrantError),
 }
 
 const THREADS: &str = "NXT_WASMTIME_THREADS";
 const TIMEOUT: &str = "NXT_WASMTIME_TIMEOUT";
+const EXECUTION_TIMEOUT: &str = "NXT_WASMTIME_EXECUTION_TIMEOUT";
 const MEMORY: &str = "NXT_WASMTIME_MEMORY";
+const CONCURRENCY: &str = "NXT_WASMTIME_CONCURRENCY";
+const INSTANCES: &str = "NXT_WASMTIME_INSTANCES";
+const OUTBOUND_HTTP: &str = "NXT_WASMTIME_OUTBOUND_HTTP";
 const RESPONSE: &str = "NXT_WASMTIME_RESPONSE_TIMEOUT";
 
-const NAMES: [&str; 4] = [THREADS, TIMEOUT, MEMORY, RESPONSE];
+const NAMES: [&str; 8] = [
+    THREADS,
+    TIMEOUT,
+    EXECUTION_TIMEOUT,
+    MEMORY,
+    CONCURRENCY,
+    INSTANCES,
+    OUTBOUND_HTTP,
+    RESPONSE,
+];
 
 impl Options {
     /// Takes the options out of `environment`, and leaves what guests see.
@@ -81,6 +131,8 @@ impl Options {
         let mut options = Self {
             threads: None,
             limits: Limits::default(),
+            instances: Instances::default(),
+            outbound: Policy::default(),
             response_timeout: Some(RESPONSE_TIMEOUT),
             silence: unit_timeout,
         };
@@ -95,58 +147,96 @@ impl Options {
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), EnvironmentError> {
         match name {
-            THREADS => {
-                let threads = value.parse().ok();
-                let threads = threads.filter(|it: &NonZeroUsize| it.get() <= MAX_THREADS);
-                let error = refused(THREADS, value, "a number from 1 to 256");
-                self.threads = Some(threads.ok_or_else(error)?);
+            THREADS => self.threads = Some(whole(THREADS, value, THREADS_BOUNDS)?),
+            TIMEOUT => self.limits.timeout = seconds(TIMEOUT, value, bounds::TIMEOUT)?,
+            EXECUTION_TIMEOUT => {
+                let bounds = bounds::EXECUTION_TIMEOUT;
+                self.limits.execution_timeout = seconds(EXECUTION_TIMEOUT, value, bounds)?;
             }
-            TIMEOUT => {
-                let error = refused(TIMEOUT, value, "seconds, from 0.001 to 86400");
-                self.limits.timeout = seconds(value, 86_400.0).ok_or_else(error)?;
+            MEMORY => self.limits.memory = whole(MEMORY, value, bounds::MEMORY)?,
+            CONCURRENCY => {
+                let concurrency = whole(CONCURRENCY, value, bounds::CONCURRENCY)?;
+                self.limits.concurrency = Some(concurrency);
             }
-            MEMORY => {
-                let bytes = value.parse().ok();
-                let bytes = bytes.filter(|bytes| (1 << 16..=1 << 48).contains(bytes));
-                let error = refused(MEMORY, value, "bytes, from 65536 to 281474976710656");
-                self.limits.memory = bytes.ok_or_else(error)?;
-            }
-            RESPONSE if value == "0" => self.response_timeout = None,
+            INSTANCES => self.instances = instances(value)?,
+            OUTBOUND_HTTP => self.outbound = outbound(value)?,
             RESPONSE => {
-                let expected = "seconds, from 0.001 to 31536000, or 0 for no limit";
-                let error = refused(RESPONSE, value, expected);
-                self.response_timeout = Some(seconds(value, 31_536_000.0).ok_or_else(error)?);
+                let time = seconds(RESPONSE, value, RESPONSE_BOUNDS)?;
+                self.response_timeout = Some(time).filter(|time| *time != Duration::MAX);
             }
             _ => {
-                return Err(EnvironmentError::Unknown {
-                    name: name.to_owned(),
-                });
+                return Err(EnvironmentError::Unknown { name: shown(name) });
             }
         }
         Ok(())
     }
 }
 
-fn refused(
+fn whole<T: FromStr>(
     name: &'static str,
     value: &str,
-    expected: &'static str,
-) -> impl FnOnce() -> EnvironmentError {
-    let value = value.to_owned();
-    move || EnvironmentError::Value {
+    bounds: Whole,
+) -> Result<T, EnvironmentError> {
+    bounds
+        .read(value)
+        .ok_or_else(|| refused(name, value, bounds.to_string()))
+}
+
+fn seconds(name: &'static str, value: &str, bounds: Seconds) -> Result<Duration, EnvironmentError> {
+    bounds
+        .read(value)
+        .ok_or_else(|| refused(name, value, bounds.to_string()))
+}
+
+/// The daemon's `instances`, as text.
+fn instances(value: &str) -> Result<Instances, EnvironmentError> {
+    let wrong = |error: String| EnvironmentError::Object {
+        name: INSTANCES,
+        value: shown(value),
+        expected: "an object such as {\"reuse\": 100, \"concurrency\": 1}",
+        error,
+    };
+    let value = config::parse(value.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    let checked = config::Instances::check(&value).map_err(|error| {
+        let hint = error
+            .suggestion
+            .map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
+        wrong(format!("{error}{hint}"))
+    })?;
+    Ok(Instances {
+        reuse: checked.reuse,
+        concurrency: checked.concurrency,
+    })
+}
+
+/// Grants with any number of spaces between and around them.
+fn outbound(value: &str) -> Result<Policy, EnvironmentError> {
+    let entries = value.split(' ').filter(|entry| !entry.is_empty());
+    let grants: Vec<Grant> = entries
+        .take(bounds::GRANTS + 1)
+        .map(Grant::parse)
+        .collect::<Result<_, _>>()?;
+    if grants.len() > bounds::GRANTS {
+        let expected = format!("at most {} entries", bounds::GRANTS);
+        return Err(refused(OUTBOUND_HTTP, value, expected));
+    }
+    Ok(Policy::new(grants))
+}
+
+fn refused(name: &'static str, value: &str, expected: String) -> EnvironmentError {
+    EnvironmentError::Value {
         name,
-        value,
+        value: shown(value),
         expected,
     }
 }
 
-/// A number of seconds, in digits with at most one point.
-fn seconds(text: &str, most: f64) -> Option<Duration> {
-    let plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let seconds: f64 = text.parse().ok()?;
-    (plain && (0.001..=most).contains(&seconds)).then(|| Duration::from_secs_f64(seconds))
+/// As much of a text as a message needs to name it.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -186,14 +276,27 @@ mod tests {
             (THREADS, "257"),
             (THREADS, "-1"),
             (THREADS, ""),
-            (TIMEOUT, "0"),
             (TIMEOUT, "1e3"),
             (TIMEOUT, "inf"),
             (TIMEOUT, "NaN"),
-            (TIMEOUT, "86401"),
+            (TIMEOUT, "4294968"),
+            (TIMEOUT, "-1"),
             (TIMEOUT, " 1"),
             (MEMORY, "65535"),
             (MEMORY, "1G"),
+            (MEMORY, "+65536"),
+            (MEMORY, "17179869185"),
+            (EXECUTION_TIMEOUT, "0.0001"),
+            (EXECUTION_TIMEOUT, "5s"),
+            (EXECUTION_TIMEOUT, "-0.5"),
+            (CONCURRENCY, "0"),
+            (CONCURRENCY, "1.5"),
+            (CONCURRENCY, "1000001"),
+            (INSTANCES, ""),
+            (INSTANCES, "100"),
+            (INSTANCES, "{"),
+            (INSTANCES, "{} {}"),
+            (INSTANCES, "null"),
             (RESPONSE, "-0"),
             (RESPONSE, "1s"),
         ] {
@@ -213,6 +316,107 @@ mod tests {
     }
 
     #[test]
+    fn options_that_the_daemon_has_too_take_what_it_takes() {
+        let (options, left) = take(&[
+            (EXECUTION_TIMEOUT, "0.05"),
+            (CONCURRENCY, "1000000"),
+            (INSTANCES, r#"{"reuse": 100, "concurrency": 4,}"#),
+            (MEMORY, "17179869184"),
+            (TIMEOUT, "4294967"),
+        ])
+        .unwrap();
+        assert_eq!(left, [""; 0]);
+        let limits = options.limits;
+        assert_eq!(limits.execution_timeout, Duration::from_millis(50));
+        assert_eq!(limits.concurrency.unwrap().get(), 1_000_000);
+        assert_eq!(limits.memory, 16 << 30);
+        assert_eq!(limits.timeout, Duration::from_secs(4_294_967));
+        assert_eq!(options.instances.reuse.get(), 100);
+        assert_eq!(options.instances.concurrency.get(), 4);
+    }
+
+    #[test]
+    fn zero_is_no_limit_of_time() {
+        let (options, _) = take(&[(TIMEOUT, "0"), (EXECUTION_TIMEOUT, "0")]).unwrap();
+        assert_eq!(options.limits.timeout, Duration::MAX);
+        assert_eq!(options.limits.execution_timeout, Duration::MAX);
+    }
+
+    #[test]
+    fn what_is_wrong_with_instances_is_told_with_its_place() {
+        for (value, words) in [
+            (
+                r#"{"reuse": 0}"#,
+                r#"from 1 to 1000000, but not 0. (at "/reuse")"#,
+            ),
+            (
+                r#"{"concurrency": 2}"#,
+                r#"less than or equal to "reuse", which is 1. (at "/concurrency")"#,
+            ),
+            (
+                r#"{"re_use": 2}"#,
+                r#"Unknown parameter "re_use". (at ""); did you mean "reuse"?"#,
+            ),
+            ("[]", "must be an object, but not an array"),
+            (r#"{"reuse": 1"#, "line 1, column 12"),
+        ] {
+            let message = take(&[(INSTANCES, value)]).unwrap_err().to_string();
+            assert!(message.contains(INSTANCES), "{message}");
+            assert!(message.contains(&format!("{value:?}")), "{message}");
+            assert!(message.contains(words), "{words:?} in {message:?}");
+        }
+    }
+
+    #[test]
+    fn grants_are_separated_by_spaces() {
+        let grants = |text: &str| {
+            let (options, _) = take(&[(OUTBOUND_HTTP, text)]).unwrap();
+            let grants = options.outbound.grants().iter().map(ToString::to_string);
+            grants.collect::<Vec<_>>()
+        };
+        assert_eq!(grants("https://a.example"), ["https://a.example"]);
+        assert_eq!(
+            grants("  https://a.example   http://*.internal:* "),
+            ["https://a.example", "http://*.internal:*"]
+        );
+        for nothing in ["", " ", "   "] {
+            assert_eq!(grants(nothing), [""; 0]);
+        }
+        assert!(take(&[]).unwrap().0.outbound.is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_grants_nothing_is_named() {
+        for (value, entry) in [
+            ("* a.example", "a.example"),
+            (
+                "http://a.example,http://b.example",
+                "http://a.example,http://b.example",
+            ),
+            ("http://a.example\thttp://b.example", "http://a.example"),
+            ("https://a.example/", "https://a.example/"),
+        ] {
+            let message = take(&[(OUTBOUND_HTTP, value)]).unwrap_err().to_string();
+            assert!(message.contains(OUTBOUND_HTTP), "{message}");
+            assert!(message.contains(entry), "{message}");
+            assert!(message.contains("grants nothing"), "{message}");
+        }
+        let many = "* ".repeat(257);
+        let message = take(&[(OUTBOUND_HTTP, &many)]).unwrap_err().to_string();
+        assert!(message.contains("at most 256 entries"), "{message}");
+    }
+
+    #[test]
+    fn messages_are_short_however_long_a_value_is() {
+        let long = "9".repeat(1 << 20);
+        let unknown = format!("{PREFIX}{long}");
+        for name in NAMES.into_iter().chain([unknown.as_str()]) {
+            let message = take(&[(name, &long)]).unwrap_err().to_string();
+            assert!(message.len() < 1000, "{name}: {} bytes", message.len());
+        }
+    }
+
+    #[test]
     fn the_earlier_of_both_timeouts_counts() {
         let with = |own: &str, unit| {
             let mut environment = vec![(TIMEOUT.to_owned(), own.to_owned())];
@@ -224,6 +428,7 @@ mod tests {
         };
         assert_eq!(with("1.5", 2), Duration::from_millis(1500));
         assert_eq!(with("10", 2), Duration::from_secs(2));
+        assert_eq!(with("0", 2), Duration::from_secs(2));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! or a test, implements.
 //!
 //! ```text
-//!   environment ──Options::take──▶ threads, limits, what the guests see
+//!   environment ──Options::take──▶ threads, limits, grants, what the guests see
 //!
 //!   Exchange::request ─▶ RawRequest ─▶ http::Request ─▶ engine::Application::handle
 //!   Exchange::poll_content ─▶ content (pieces, as the guest asks) ─┘        │
@@ -13,7 +13,8 @@
 //! - [`Ledger`] decides how much of Unit's shared memory one response may hold, so that a client
 //!   that reads slowly holds back its own guest and nobody else.
 //!
-//! What it does not do: pointers, threads, sockets, configuration text. There is no `unsafe` here.
+//! What it does not do: pointers, threads, sockets, configuration text (the one option that is JSON
+//! is left to `config`). There is no `unsafe` here.
 
 mod content;
 mod environment;

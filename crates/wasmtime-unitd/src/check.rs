@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 use config::{Checked, Config};
 use engine::{Component, Engine};
 
+use crate::folders;
+
 /// Bytes of a configuration; as many as the control API takes.
 const MAX_SIZE: u64 = 16 << 20;
 
@@ -42,6 +44,11 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
     for application in &config.applications {
         if let Err(error) = Component::load(&engine, &application.component) {
             eprintln!("{name}: {}: {error}", application.component_path());
+            valid = false;
+        }
+        if let Err(error) = folders::check(&application.access.filesystem) {
+            let path = application.folder_path(error.index);
+            eprintln!("{name}: {path}: {error}");
             valid = false;
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use control::{Control, Restored, StateDir};
-use engine::Engine;
+use engine::{Engine, OutputFiles};
 use http::HeaderValue;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Server, Timeouts};
@@ -28,8 +28,8 @@ const EVENT_INTERVAL: u32 = 8;
 /// Permissions of the control socket where no others are asked for.
 const CONTROL_MODE: u32 = 0o600;
 
-/// Open files for all but clients' connections: listeners, the log, the state, and the control
-/// API's 128 connections.
+/// Open files for all but clients' connections: listeners, the log, what guests print to, the
+/// state, and the control API's 128 connections.
 const RESERVED_FILES: usize = 256;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -106,7 +106,7 @@ fn connections() -> usize {
 
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
 /// serves.
-pub(crate) fn build(identity: Option<Identity>) -> Result<Runtime> {
+pub(crate) fn build(identity: Option<Identity>, outputs: OutputFiles) -> Result<Runtime> {
     let engine = Engine::new(&engine::Options::default())?;
     let name = HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")));
     let server = Server::new(server::Options {
@@ -114,7 +114,7 @@ pub(crate) fn build(identity: Option<Identity>) -> Result<Runtime> {
         timeouts: Timeouts::default(),
         connections: connections(),
     });
-    Ok(Runtime::new(engine, server, identity))
+    Ok(Runtime::new(engine, server, outputs, identity))
 }
 
 async fn serve(
@@ -126,8 +126,9 @@ async fn serve(
     _pid: Option<PidFile>,
 ) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
-    reopen_on_signal(log)?;
-    let control = Control::new(build(identity)?, state);
+    let outputs = OutputFiles::default();
+    reopen_on_signal(log, &outputs)?;
+    let control = Control::new(build(identity, outputs)?, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
     control.runtime().assume_identity()?;
@@ -210,17 +211,23 @@ fn listener(
     })
 }
 
-pub(crate) fn reopen_on_signal(log: &Log) -> Result<()> {
+pub(crate) fn reopen_on_signal(log: &Log, outputs: &OutputFiles) -> Result<()> {
     let mut reopen = signal(SignalKind::user_defined1())?;
-    let log = log.clone();
+    let (log, outputs) = (log.clone(), outputs.clone());
     tokio::spawn(async move {
         while reopen.recv().await.is_some() {
             match log.reopen() {
                 Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
                 Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
             }
+            for error in outputs.reopen() {
+                tracing::error!("SIGUSR1: {error}; the old file, if any, goes on");
+            }
         }
     });
+    // A file that has grown to the process's limit is then an error of the write, and not the end
+    // of the server. The handler stays when this is dropped.
+    let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod arguments;
 mod check;
 mod control_socket;
 mod daemon;
+mod folders;
 mod log;
 mod privileges;
 mod runtime;

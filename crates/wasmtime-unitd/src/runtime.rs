@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{Config, Pass};
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
-use engine::{Application, Component, Engine, Settings};
+use engine::{
+    Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles, Settings,
+};
 use server::{Listen, Plan, Server, Target};
 
+use crate::folders;
 use crate::privileges::Identity;
 
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
@@ -22,6 +25,7 @@ pub(crate) struct Runtime(Arc<Inner>);
 struct Inner {
     engine: Engine,
     server: Server,
+    outputs: OutputFiles,
     current: Mutex<Arc<State>>,
     /// While what was kept over a restart is put in force: one application that does not load must
     /// not keep the others from being served.
@@ -45,6 +49,12 @@ struct Loaded {
     application: Option<Application>,
 }
 
+/// Where the standard streams of an application go.
+struct Outputs {
+    stdout: Output,
+    stderr: Output,
+}
+
 /// A state that can be put in force.
 pub(crate) struct Prepared {
     plan: Plan,
@@ -52,10 +62,16 @@ pub(crate) struct Prepared {
 }
 
 impl Runtime {
-    pub(crate) fn new(engine: Engine, server: Server, identity: Option<Identity>) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        server: Server,
+        outputs: OutputFiles,
+        identity: Option<Identity>,
+    ) -> Self {
         Self(Arc::new(Inner {
             engine,
             server,
+            outputs,
             current: Mutex::default(),
             lenient: AtomicBool::new(false),
             identity: Mutex::new(identity),
@@ -111,25 +127,95 @@ impl Runtime {
             .map_err(|error| error.to_string())
     }
 
-    fn application(&self, component: Component, config: &config::Application) -> Application {
-        let mut limits = engine::Limits::default();
-        if let Some(timeout) = config.limits.timeout {
-            limits.timeout = timeout;
-        }
-        let settings = Settings {
-            environment: config.environment.clone(),
-            limits,
-            ..Settings::new(config.name.as_str())
+    /// Where the streams of `config` go. Leniently, a file is opened when the state is put in force,
+    /// if it can be.
+    async fn outputs(
+        &self,
+        config: &config::Application,
+        lenient: bool,
+    ) -> Result<Outputs, PrepareError> {
+        let stdout = self.output("stdout", config.stdout.as_deref(), config, lenient);
+        let stderr = self.output("stderr", config.stderr.as_deref(), config, lenient);
+        Ok(Outputs {
+            stdout: stdout.await?,
+            stderr: stderr.await?,
+        })
+    }
+
+    async fn output(
+        &self,
+        member: &'static str,
+        path: Option<&Path>,
+        config: &config::Application,
+        lenient: bool,
+    ) -> Result<Output, PrepareError> {
+        let Some(path) = path.map(Path::to_owned) else {
+            return Ok(Output::Log);
         };
-        Application::new(self.0.engine.clone(), component, settings)
+        let files = self.0.outputs.clone();
+        if lenient {
+            return Ok(Output::File(files.closed(&path)));
+        }
+        let opened = tokio::task::spawn_blocking(move || files.open(&path)).await;
+        let detail = match opened {
+            Ok(Ok(file)) => return Ok(Output::File(file)),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("opening failed: {panic}"),
+        };
+        Err(PrepareError {
+            path: Some(config.path().join(member)),
+            detail,
+        })
+    }
+
+    /// Whether the folders of `config` are there.
+    async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
+        let folders = config.access.filesystem.clone();
+        let checked = tokio::task::spawn_blocking(move || folders::check(&folders)).await;
+        let (path, detail) = match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),
+            Err(panic) => (
+                config.path(),
+                format!("looking for folders failed: {panic}"),
+            ),
+        };
+        Err(PrepareError {
+            path: Some(path),
+            detail,
+        })
+    }
+
+    /// Loads an application. Those that share a file share what is made of it, in `components`.
+    async fn application(
+        &self,
+        config: &config::Application,
+        components: &mut HashMap<PathBuf, Component>,
+        lenient: bool,
+    ) -> Result<Application, PrepareError> {
+        let component = match components.get(&config.component) {
+            Some(component) => component.clone(),
+            None => {
+                let loaded = self.load(&config.component).await;
+                let component = loaded.map_err(|detail| PrepareError {
+                    path: Some(config.component_path()),
+                    detail,
+                })?;
+                components.insert(config.component.clone(), component.clone());
+                component
+            }
+        };
+        self.check_folders(config).await?;
+        let outputs = self.outputs(config, lenient).await?;
+        let settings = settings(config, outputs);
+        Ok(Application::new(self.0.engine.clone(), component, settings))
     }
 
     /// The applications of `config`: those that are loaded already, and the others loaded.
     async fn applications(&self, config: &Config) -> Result<HashMap<String, Loaded>, PrepareError> {
         let current = self.current();
         let mut applications = HashMap::new();
-        // Applications that share a file share what is made of it.
-        let mut components: HashMap<PathBuf, Component> = HashMap::new();
+        let mut components = HashMap::new();
         for wanted in &config.applications {
             let kept = current.applications.get(&wanted.name);
             let kept = kept.filter(|kept| kept.config == *wanted && kept.application.is_some());
@@ -137,29 +223,18 @@ impl Runtime {
                 applications.insert(wanted.name.clone(), kept.clone());
                 continue;
             }
-            let component = match components.get(&wanted.component) {
-                Some(component) => Ok(component.clone()),
-                None => self.load(&wanted.component).await,
-            };
-            let application = match component {
-                Ok(component) => {
-                    components.insert(wanted.component.clone(), component.clone());
-                    Some(self.application(component, wanted))
-                }
-                // What has not been served before does not stand in the way of other changes.
-                Err(detail) if self.is_lenient() || is_known(&current, wanted) => {
+            // What has not been served before does not stand in the way of other changes.
+            let lenient = self.is_lenient() || is_known(&current, wanted);
+            let application = match self.application(wanted, &mut components, lenient).await {
+                Ok(application) => Some(application),
+                Err(PrepareError { detail, .. }) if lenient => {
                     tracing::error!(
                         application = wanted.name.as_str(),
                         "is not served until it loads: {detail}"
                     );
                     None
                 }
-                Err(detail) => {
-                    return Err(PrepareError {
-                        path: Some(wanted.component_path()),
-                        detail,
-                    });
-                }
+                Err(error) => return Err(error),
             };
             let loaded = Loaded {
                 config: wanted.clone(),
@@ -202,12 +277,75 @@ impl Runtime {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
         }
+        if self.is_lenient() {
+            // Root, who has looked so far, is let into every folder.
+            for loaded in state.applications.values() {
+                if loaded.application.is_some()
+                    && let Err(error) = folders::check(&loaded.config.access.filesystem)
+                {
+                    tracing::error!(
+                        application = loaded.config.name.as_str(),
+                        "its requests get 503 until the server's user may: {error}"
+                    );
+                }
+            }
+        }
+        // As that user: root would append to any file that a kept configuration names.
+        for error in self.0.outputs.open_rest() {
+            tracing::error!("{error}; what guests print there is lost until SIGUSR1");
+        }
         self.0.server.commit(plan);
         *self
             .0
             .current
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+}
+
+/// What the engine makes of an application's configuration.
+fn settings(config: &config::Application, outputs: Outputs) -> Settings {
+    let config::Access {
+        filesystem,
+        outbound_http,
+    } = &config.access;
+    let config::Limits {
+        timeout,
+        execution_timeout,
+        memory,
+        concurrency,
+    } = config.limits;
+    let defaults = engine::Limits::default();
+    Settings {
+        environment: config.environment.clone(),
+        directories: filesystem.iter().map(directory).collect(),
+        outbound: outbound_http.clone(),
+        instances: Instances {
+            reuse: config.instances.reuse,
+            concurrency: config.instances.concurrency,
+        },
+        limits: engine::Limits {
+            timeout: timeout.unwrap_or(defaults.timeout),
+            execution_timeout: execution_timeout.unwrap_or(defaults.execution_timeout),
+            memory: memory.unwrap_or(defaults.memory),
+            concurrency: concurrency.or(defaults.concurrency),
+            ..defaults
+        },
+        stdout: outputs.stdout,
+        stderr: outputs.stderr,
+        ..Settings::new(config.name.as_str())
+    }
+}
+
+fn directory(folder: &config::Folder) -> Directory {
+    Directory {
+        host: folder.path.clone(),
+        guest: folder.name.clone(),
+        access: if folder.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
     }
 }
 
@@ -278,12 +416,13 @@ impl control::Runtime for Runtime {
             .applications
             .get(name)
             .ok_or_else(|| failed(format!("there is no application {name:?}")))?;
-        let component = self.load(&loaded.config.component).await.map_err(failed)?;
+        let mut components = HashMap::new();
+        let application = self.application(&loaded.config, &mut components, false);
+        let application = application.await.map_err(|error| failed(error.detail))?;
         let mut state = State::clone(&current);
-        let application = Some(self.application(component, &loaded.config));
         let loaded = Loaded {
             config: loaded.config.clone(),
-            application,
+            application: Some(application),
         };
         state.applications.insert(name.to_owned(), loaded);
         let plan = self

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use config::{Application, Config, ListenAddress, Listener, Pass};
 use control::Runtime as _;
+use engine::OutputFiles;
 
 use crate::arguments::{Arguments, Serve};
 use crate::daemon;
@@ -29,8 +30,9 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
     };
     daemon::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;
-        daemon::reopen_on_signal(&log)?;
-        let runtime = daemon::build(None)?;
+        let outputs = OutputFiles::default();
+        daemon::reopen_on_signal(&log, &outputs)?;
+        let runtime = daemon::build(None, outputs)?;
         let prepared = runtime
             .prepare(&config)
             .await

@@ -1,11 +1,13 @@
 //! Applications: the component, and what it gets.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
+use super::access::{self, Access};
 use super::error::ConfigError;
+use super::instances::{self, Instances};
 use super::isolation;
-use super::schema::{Checker, Kinds, Member, is_empty};
+use super::limits::{self, Limits};
+use super::schema::{Checker, Kinds, Member};
 use crate::{Path, Value};
 
 /// One member of `applications`.
@@ -24,13 +26,21 @@ pub struct Application {
     /// The whole environment of the component, in the order of the text. No
     /// name is empty or has a `=`, and nothing has a NUL.
     pub environment: Vec<(String, String)>,
+    /// What guests have beyond their requests.
+    pub access: Access,
+    /// How many requests an instance serves.
+    pub instances: Instances,
     /// What ends a request that goes too far.
     pub limits: Limits,
+    /// The file that the component's standard output is appended to. The path is absolute.
+    pub stdout: Option<PathBuf>,
+    /// The same for its standard error.
+    pub stderr: Option<PathBuf>,
 }
 
 impl Application {
-    /// An application with no environment and no limits, that comes from no
-    /// configuration.
+    /// An application with no environment, no access and no limits, that comes
+    /// from no configuration.
     #[must_use]
     pub fn new(name: impl Into<String>, component: impl Into<PathBuf>) -> Self {
         Self {
@@ -38,7 +48,11 @@ impl Application {
             r#type: ApplicationType::WasmWasiComponent,
             component: component.into(),
             environment: Vec::new(),
+            access: Access::default(),
+            instances: Instances::default(),
             limits: Limits::default(),
+            stdout: None,
+            stderr: None,
         }
     }
 
@@ -52,6 +66,14 @@ impl Application {
     #[must_use]
     pub fn component_path(&self) -> Path {
         self.path().join(self.r#type.component_member())
+    }
+
+    /// Where the folder of this index in `access.filesystem` stands in the
+    /// configuration.
+    #[must_use]
+    pub fn folder_path(&self, index: usize) -> Path {
+        let path = self.path().join("access").join("filesystem");
+        path.join(&index.to_string())
     }
 }
 
@@ -89,18 +111,6 @@ impl ApplicationType {
     }
 }
 
-/// What ends a request that goes too far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// How long a response may take to start, in whole seconds. `None`, from no
-    /// `timeout`, is for the server to choose; [`Duration::MAX`], from one of 0,
-    /// is no limit, as in Unit.
-    pub timeout: Option<Duration>,
-}
-
-/// Unit counts the timeout in milliseconds, in 32 bits.
-const LONGEST_TIMEOUT: i64 = u32::MAX as i64 / 1000;
-
 const HANDLERS: Kinds = Kinds::STRING;
 
 const WASM: &[Member] = &[
@@ -125,6 +135,7 @@ const WASM_WASI_COMPONENT: &[Member] = &[
 const COMMON: &[Member] = &[
     Member::optional("type", Kinds::STRING),
     Member::optional("limits", Kinds::OBJECT),
+    Member::optional("instances", Kinds::OBJECT),
     Member::optional("processes", Kinds::INTEGER.or(Kinds::OBJECT)),
     Member::optional("user", Kinds::STRING),
     Member::optional("group", Kinds::STRING),
@@ -135,19 +146,11 @@ const COMMON: &[Member] = &[
     Member::optional("stderr", Kinds::STRING),
 ];
 
-const LIMITS: &[Member] = &[
-    Member::optional("timeout", Kinds::INTEGER),
-    Member::optional("requests", Kinds::INTEGER),
-    Member::optional("shm", Kinds::INTEGER),
-];
-
 const PROCESSES: &[Member] = &[
     Member::optional("spare", Kinds::INTEGER),
     Member::optional("max", Kinds::INTEGER),
     Member::optional("idle_timeout", Kinds::INTEGER),
 ];
-
-const ACCESS: &[Member] = &[Member::optional("filesystem", Kinds::ARRAY)];
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
@@ -169,8 +172,9 @@ pub(super) fn check<'a>(
                 "module" | "component" => {
                     application.component = checker.filled(name, value)?.into();
                 }
-                "access" => check_access(checker, value)?,
-                "limits" => application.limits = check_limits(checker, value)?,
+                "access" => application.access = access::check(checker, value)?,
+                "instances" => application.instances = instances::check(checker, value)?,
+                "limits" => application.limits = limits::check(checker, value)?,
                 "environment" => application.environment = check_environment(checker, value)?,
                 "processes" => {
                     check_processes(checker, value)?;
@@ -179,8 +183,8 @@ pub(super) fn check<'a>(
                 "isolation" => {
                     isolation::check(checker, value)?;
                     checker.warn(
-                        "one process serves all applications, and each request is isolated in an \
-                     instance of its own, so this has no effect",
+                        "one process serves all applications, and what isolates requests are \
+                         instances, so this has no effect",
                     );
                 }
                 "user" | "group" => {
@@ -190,12 +194,8 @@ pub(super) fn check<'a>(
                      has no effect",
                     );
                 }
-                "stdout" | "stderr" => {
-                    checker.filled(name, value)?;
-                    checker.warn(
-                        "output of components goes to the server's log, so this has no effect",
-                    );
-                }
+                "stdout" => application.stdout = Some(check_output(checker, name, value)?),
+                "stderr" => application.stderr = Some(check_output(checker, name, value)?),
                 "working_directory" => directory = checker.filled(name, value)?,
                 // `type` is checked above; the handlers are accepted and ignored.
                 _ => {}
@@ -250,35 +250,18 @@ fn check_location(
     })
 }
 
-fn check_access<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
-    checker.members(value, &[ACCESS], |checker, name, value| {
-        if is_empty(value) {
-            Ok(())
-        } else {
-            Err(checker.unsupported(name))
-        }
-    })
-}
-
-fn check_limits<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Limits, ConfigError> {
-    let mut limits = Limits::default();
-    checker.members(value, &[LIMITS], |checker, name, value| {
-        match name {
-            "timeout" => {
-                let seconds = checker.number(name, value, 0, LONGEST_TIMEOUT)?;
-                limits.timeout = Some(match u64::try_from(seconds) {
-                    Ok(0) | Err(_) => Duration::MAX,
-                    Ok(seconds) => Duration::from_secs(seconds),
-                });
-            }
-            "requests" => {
-                checker.warn("each request has an instance of its own, so this has no effect");
-            }
-            _ => checker.warn("no memory is shared with other processes, so this has no effect"),
-        }
-        Ok(())
-    })?;
-    Ok(limits)
+/// Unit takes a relative one from where the application's process is. Here there is none.
+fn check_output<'a>(
+    checker: &Checker<'a>,
+    name: &str,
+    value: &'a Value,
+) -> Result<PathBuf, ConfigError> {
+    let path = PathBuf::from(checker.filled(name, value)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(checker.error(format!("The \"{name}\" path must be absolute.")))
+    }
 }
 
 fn check_environment<'a>(
@@ -308,6 +291,11 @@ fn check_environment<'a>(
             return Err(checker.error(format!(
                 "The \"{name}\" environment value must not contain null character."
             )));
+        }
+        if name.starts_with("NXT_WASMTIME_") {
+            checker.warn(
+                "is an option of the module for NGINX Unit; here it is a variable like any other",
+            );
         }
         environment.push((name.to_owned(), value.to_owned()));
         Ok(())

@@ -6,23 +6,29 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `limits.timeout`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`, `stdout`, `stderr` |
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
 //!
 //! What later versions will know is refused by name: filled `routes`,
-//! `upstreams`, `settings` and `access`, any `access_log`, `tls`, `forwarded`
-//! and `client_ip`, listeners on Unix sockets, and variables in `pass`.
+//! `upstreams` and `settings`, any `access_log`, `tls`, `forwarded` and
+//! `client_ip`, listeners on Unix sockets, and variables in `pass`.
 
+mod access;
 mod application;
 mod error;
+mod instances;
 mod isolation;
+mod limits;
 mod listener;
 mod schema;
 mod suggestion;
 
-pub use application::{Application, ApplicationType, Limits};
+pub use access::{Access, Folder};
+pub use application::{Application, ApplicationType};
 pub use error::{ConfigError, Warning};
+pub use instances::Instances;
+pub use limits::Limits;
 pub use listener::{ListenAddress, Listener, Pass};
 
 use schema::{Checker, Kinds, Member};
@@ -30,7 +36,8 @@ use schema::{Checker, Kinds, Member};
 use crate::Value;
 
 /// A configuration on which nothing is left to check but what only the machine
-/// knows: whether the components load and the addresses are free.
+/// knows: whether the components load, the folders are there and the addresses
+/// are free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The listeners, in the order of the text. Their addresses differ.

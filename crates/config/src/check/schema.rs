@@ -1,8 +1,14 @@
 //! Which members an object may have, of which kinds, and the walk through a
 //! tree that checks it in Unit's order.
 
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
 use super::error::{ConfigError, Warning};
 use super::suggestion;
+use crate::bounds::{Seconds, Whole};
 use crate::{Object, Path, Value};
 
 /// A set of the kinds of value that may stand somewhere.
@@ -252,6 +258,54 @@ impl<'a> Checker<'a> {
         Ok(number)
     }
 
+    /// A whole number within bounds that are ours.
+    pub(super) fn whole<T: FromStr>(
+        &self,
+        name: &str,
+        value: &Value,
+        bounds: &Whole,
+    ) -> Result<T, ConfigError> {
+        let number = match value {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        };
+        number
+            .and_then(|number| bounds.read(&number.to_string()))
+            .ok_or_else(|| self.out_of_bounds(name, value, bounds))
+    }
+
+    /// Seconds within bounds that are ours.
+    pub(super) fn seconds(
+        &self,
+        name: &str,
+        value: &Value,
+        bounds: &Seconds,
+    ) -> Result<Duration, ConfigError> {
+        let time = match value {
+            Value::Number(number) => bounds.of(number.as_str()),
+            _ => None,
+        };
+        time.ok_or_else(|| self.out_of_bounds(name, value, bounds))
+    }
+
+    fn out_of_bounds(&self, name: &str, value: &Value, bounds: impl Display) -> ConfigError {
+        let number = crate::print(value);
+        self.error(format!(
+            "The \"{name}\" value must be {bounds}, but not {number}."
+        ))
+    }
+
+    /// An array of no more than so many elements.
+    pub(super) fn at_most(&self, name: &str, value: &Value, most: usize) -> Outcome {
+        let count = value.as_array().map_or(0, <[Value]>::len);
+        if count > most {
+            return Err(self.error(format!(
+                "The \"{name}\" array must have at most {most} elements, but not {count}."
+            )));
+        }
+        Ok(())
+    }
+
     /// A string that is used where an empty one or a NUL makes no sense.
     pub(super) fn filled(&self, name: &str, value: &'a Value) -> Result<&'a str, ConfigError> {
         let text = value.as_str().unwrap_or_default();
@@ -263,6 +317,15 @@ impl<'a> Checker<'a> {
             return Ok(text);
         };
         Err(self.error(format!("The \"{name}\" value must not {wrong}.")))
+    }
+}
+
+/// As much of a text as a message needs to name it.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    const ENOUGH: usize = 100;
+    match text.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 

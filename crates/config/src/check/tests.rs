@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ fn the_walkthrough_is_accepted_as_it_stands() {
         application.component_path().to_string(),
         "/applications/wasm/module"
     );
-    assert_eq!(application.limits, Limits { timeout: None });
+    assert_eq!(application.limits, Limits::default());
 }
 
 #[test]
@@ -362,12 +363,415 @@ fn a_timeout_is_in_seconds_and_zero_is_none() {
 }
 
 #[test]
+fn limits_are_read_with_their_units() {
+    let members = r#""limits":{"timeout":5,"execution_timeout":0.05,"memory":65536,
+                     "concurrency":1e6}"#;
+    let Checked { config, warnings } = application(members).unwrap();
+    assert_eq!(warnings, []);
+    let expected = Limits {
+        timeout: Some(Duration::from_secs(5)),
+        execution_timeout: Some(Duration::from_millis(50)),
+        memory: Some(65536),
+        concurrency: NonZeroU32::new(1_000_000),
+    };
+    assert_eq!(config.applications[0].limits, expected);
+    let unlimited = application(r#""limits":{"execution_timeout":0}"#).unwrap();
+    let limits = unlimited.config.applications[0].limits;
+    assert_eq!(limits.execution_timeout, Some(Duration::MAX));
+}
+
+#[test]
+fn a_limit_out_of_bounds_is_refused_with_its_bounds() {
+    let (time, memory, concurrency) = (
+        "seconds from 0.001 to 4294967, or 0 for no limit",
+        "a whole number of bytes from 65536 to 17179869184",
+        "a whole number of requests from 1 to 1000000",
+    );
+    for (name, value, expected) in [
+        ("execution_timeout", "-1", time),
+        ("execution_timeout", "-0.5", time),
+        ("execution_timeout", "0.0009", time),
+        ("execution_timeout", "1e-300", time),
+        ("execution_timeout", "4294967.5", time),
+        ("execution_timeout", "9e18", time),
+        ("memory", "0", memory),
+        ("memory", "-65536", memory),
+        ("memory", "65535", memory),
+        ("memory", "17179869185", memory),
+        ("memory", "9e18", memory),
+        ("concurrency", "0", concurrency),
+        ("concurrency", "-1", concurrency),
+        ("concurrency", "1000001", concurrency),
+        ("concurrency", "4294967297", concurrency),
+    ] {
+        refused(
+            application(&format!(r#""limits":{{"{name}":{value}}}"#)),
+            &format!("/applications/a/limits/{name}"),
+            &format!("The \"{name}\" value must be {expected}, but not {value}."),
+        );
+    }
+}
+
+#[test]
+fn a_limit_of_another_kind_is_refused() {
+    let (integer, number) = (
+        "an integer number",
+        "either an integer number or a fractional number",
+    );
+    for (name, expected, value, kind) in [
+        ("timeout", integer, "1.5", "a fractional number"),
+        ("execution_timeout", number, r#""1""#, "a string"),
+        ("execution_timeout", number, "null", "a null"),
+        ("memory", integer, r#""1G""#, "a string"),
+        ("memory", integer, "65536.5", "a fractional number"),
+        ("memory", integer, "[]", "an array"),
+        ("concurrency", integer, "1.5", "a fractional number"),
+        ("concurrency", integer, "true", "a boolean"),
+        ("requests", integer, "{}", "an object"),
+    ] {
+        refused(
+            application(&format!(r#""limits":{{"{name}":{value}}}"#)),
+            &format!("/applications/a/limits/{name}"),
+            &format!("The \"{name}\" value must be {expected}, but not {kind}."),
+        );
+    }
+}
+
+#[test]
+fn a_slip_in_the_name_of_an_option_is_told_with_the_name() {
+    for (members, path, unknown, suggestion) in [
+        (
+            r#""limits":{"execution_timout":1}"#,
+            "/limits",
+            "execution_timout",
+            "execution_timeout",
+        ),
+        (r#""limits":{"memroy":1}"#, "/limits", "memroy", "memory"),
+        (
+            r#""limits":{"concurency":1}"#,
+            "/limits",
+            "concurency",
+            "concurrency",
+        ),
+        (r#""instance":{}"#, "", "instance", "instances"),
+        (
+            r#""instances":{"re_use":1}"#,
+            "/instances",
+            "re_use",
+            "reuse",
+        ),
+        (
+            r#""access":{"outbound-http":[]}"#,
+            "/access",
+            "outbound-http",
+            "outbound_http",
+        ),
+        (
+            r#""access":{"file_system":[]}"#,
+            "/access",
+            "file_system",
+            "filesystem",
+        ),
+        (
+            r#""access":{"filesystem":[{"path":"/a","readonly":true}]}"#,
+            "/access/filesystem/0",
+            "readonly",
+            "read_only",
+        ),
+    ] {
+        let error = application(members).unwrap_err();
+        assert_eq!(error.detail, format!("Unknown parameter \"{unknown}\"."));
+        assert_eq!(error.path.to_string(), format!("/applications/a{path}"));
+        assert_eq!(error.suggestion, Some(suggestion));
+    }
+}
+
+#[test]
+fn instances_serve_one_request_unless_told_otherwise() {
+    let found = |members: &str| application(members).unwrap().config.applications[0].instances;
+    let number = |number| NonZeroU32::new(number).unwrap();
+    assert_eq!(found(""), Instances::default());
+    assert_eq!(found(r#""instances":{}"#), Instances::default());
+    let expected = Instances {
+        reuse: number(1_000_000),
+        concurrency: number(1000),
+    };
+    assert_eq!(
+        found(r#""instances":{"concurrency":1000,"reuse":1000000}"#),
+        expected
+    );
+}
+
+#[test]
+fn instances_out_of_bounds_are_refused() {
+    for (name, value, most) in [
+        ("reuse", "0", 1_000_000),
+        ("reuse", "-1", 1_000_000),
+        ("reuse", "1000001", 1_000_000),
+        ("concurrency", "0", 1000),
+        ("concurrency", "1001", 1000),
+    ] {
+        refused(
+            application(&format!(r#""instances":{{"{name}":{value}}}"#)),
+            &format!("/applications/a/instances/{name}"),
+            &format!(
+                "The \"{name}\" value must be a whole number of requests from 1 to {most}, but \
+                 not {value}."
+            ),
+        );
+    }
+    refused(
+        application(r#""instances":{"reuse":1.5}"#),
+        "/applications/a/instances/reuse",
+        "The \"reuse\" value must be an integer number, but not a fractional number.",
+    );
+    refused(
+        application(r#""instances":100"#),
+        "/applications/a/instances",
+        "The \"instances\" value must be an object, but not an integer number.",
+    );
+    refused(
+        application(r#""instances":{"concurrency":5,"reuse":4}"#),
+        "/applications/a/instances/concurrency",
+        "The \"concurrency\" number must be less than or equal to \"reuse\", which is 4.",
+    );
+    refused(
+        application(r#""instances":{"concurrency":2}"#),
+        "/applications/a/instances/concurrency",
+        "The \"concurrency\" number must be less than or equal to \"reuse\", which is 1.",
+    );
+}
+
+fn folders(text: &str) -> Result<Checked, ConfigError> {
+    application(&format!(r#""access":{{"filesystem":{text}}}"#))
+}
+
+#[test]
+fn a_folder_is_a_string_or_an_object() {
+    let folder = |path: &str, name: &str, read_only| Folder {
+        path: path.into(),
+        name: name.to_owned(),
+        read_only,
+    };
+    let checked = folders(
+        r#"["/srv/one",
+            {"path":"/srv/two"},
+            {"path":"/srv/../three","as":"/data","read_only":true},
+            {"as":"//data/./inner/","read_only":false,"path":"/srv/four/"},
+            "/"]"#,
+    );
+    let application = checked.unwrap().config.applications.remove(0);
+    let expected = [
+        folder("/srv/one", "/srv/one", false),
+        folder("/srv/two", "/srv/two", false),
+        folder("/srv/../three", "/data", true),
+        folder("/srv/four/", "/data/inner", false),
+        folder("/", "/", false),
+    ];
+    assert_eq!(application.access.filesystem, expected);
+    assert_eq!(
+        application.folder_path(3).to_string(),
+        "/applications/a/access/filesystem/3"
+    );
+}
+
+#[test]
+fn a_folder_that_is_none_is_refused_with_its_place() {
+    let absolute = |name: &str, text: &str| {
+        format!("The \"{name}\" of a folder must be absolute, but not \"{text}\".")
+    };
+    let above = |text: &str| {
+        format!(
+            "The folder \"{text}\" has \"..\" in the name that guests would know it by; give it \
+             another with \"as\"."
+        )
+    };
+    let kinds = "The \"filesystem\" array must contain only strings, and objects of \"path\", \
+                 \"as\" and \"read_only\".";
+    let long = format!("/{}", "x".repeat(4095));
+    for (folder, place, detail) in [
+        (r#""""#, "", "The \"path\" value must not be empty."),
+        (r#""srv""#, "", &*absolute("path", "srv")),
+        (r#""./srv""#, "", &*absolute("path", "./srv")),
+        (
+            r#""/a\u0000""#,
+            "",
+            "The \"path\" value must not contain null character.",
+        ),
+        (r#""/a/../b""#, "", &above("/a/../b")),
+        ("1", "", kinds),
+        ("null", "", kinds),
+        (r#"["/a"]"#, "", kinds),
+        ("{}", "/path", "Required parameter \"path\" is missing."),
+        (
+            r#"{"path":1}"#,
+            "/path",
+            "The \"path\" value must be a string, but not an integer number.",
+        ),
+        (r#"{"path":"srv"}"#, "/path", &absolute("path", "srv")),
+        (r#"{"path":"/a/.."}"#, "/path", &above("/a/..")),
+        (
+            r#"{"path":"/a","as":"data"}"#,
+            "/as",
+            &absolute("as", "data"),
+        ),
+        (
+            r#"{"path":"/a","as":"/../data"}"#,
+            "/as",
+            &above("/../data"),
+        ),
+        (
+            r#"{"path":"/a","as":""}"#,
+            "/as",
+            "The \"as\" value must not be empty.",
+        ),
+        (
+            r#"{"path":"/a","read_only":1}"#,
+            "/read_only",
+            "The \"read_only\" value must be a boolean, but not an integer number.",
+        ),
+        (
+            &format!(r#""{long}""#),
+            "",
+            &format!(
+                "The \"path\" of a folder must have at most 4095 bytes, but not \"{}…\".",
+                &long[..100]
+            ),
+        ),
+    ] {
+        refused(
+            folders(&format!(r#"["/first",{folder}]"#)),
+            &format!("/applications/a/access/filesystem/1{place}"),
+            detail,
+        );
+    }
+    refused(
+        folders(r#""/srv""#),
+        "/applications/a/access/filesystem",
+        "The \"filesystem\" value must be an array, but not a string.",
+    );
+}
+
+#[test]
+fn two_folders_of_one_name_are_refused() {
+    for second in [
+        r#""/a""#,
+        r#""/a/""#,
+        r#""//a/.""#,
+        r#"{"path":"/b","as":"/a"}"#,
+    ] {
+        refused(
+            folders(&format!(r#"["/a",{second}]"#)),
+            "/applications/a/access/filesystem/1",
+            "Another folder is called \"/a\" already; each needs a name of its own, which \"as\" \
+             can give.",
+        );
+    }
+    // Two views of one folder are no mistake.
+    assert!(folders(r#"["/a",{"path":"/a","as":"/b","read_only":true}]"#).is_ok());
+}
+
+#[test]
+fn there_are_only_so_many_folders() {
+    let many = |count: usize| {
+        let names: Vec<_> = (0..count).map(|n| format!("\"/{n}\"")).collect();
+        folders(&format!("[{}]", names.join(",")))
+    };
+    assert!(many(64).is_ok());
+    refused(
+        many(65),
+        "/applications/a/access/filesystem",
+        "The \"filesystem\" array must have at most 64 elements, but not 65.",
+    );
+}
+
+fn outbound(text: &str) -> Result<Checked, ConfigError> {
+    application(&format!(r#""access":{{"outbound_http":{text}}}"#))
+}
+
+#[test]
+fn outgoing_requests_are_granted_one_by_one() {
+    let checked = outbound(r#"["https://Api.example.com","http://*.internal:*"]"#).unwrap();
+    assert_eq!(checked.warnings, []);
+    let policy = &checked.config.applications[0].access.outbound_http;
+    let grants: Vec<_> = policy.grants().iter().map(ToString::to_string).collect();
+    assert_eq!(grants, ["https://api.example.com", "http://*.internal:*"]);
+    for nothing in ["", r#""access":{}"#, r#""access":{"outbound_http":[]}"#] {
+        let config = application(nothing).unwrap().config;
+        assert!(config.applications[0].access.outbound_http.is_empty());
+    }
+}
+
+#[test]
+fn what_grants_nothing_is_refused_with_what_would() {
+    refused(
+        outbound(r#"["*","api.example.com"]"#),
+        "/applications/a/access/outbound_http/1",
+        "\"api.example.com\" grants nothing: it must be \"*\" or start with \"http://\" or \
+         \"https://\", as \"https://api.example.com\" does.",
+    );
+    for (element, word) in [
+        (r#""""#, "grants nothing"),
+        (r#""https://a.example/""#, "end after the host or the port"),
+        (r#""https://a.*.example""#, "a wildcard"),
+        (r#""https://a.example:0""#, "from 1 to 65535"),
+        (r#""https://u@a.example""#, "user info"),
+        (r#""http://127.1""#, "four decimal numbers"),
+        (r#""ftp://a.example""#, "\"http://\""),
+        (r#""* *""#, "grants nothing"),
+        ("1", "must contain only strings"),
+        (r#"{"host":"a"}"#, "must contain only strings"),
+    ] {
+        let error = outbound(&format!("[{element}]")).unwrap_err();
+        assert_eq!(
+            error.path.to_string(),
+            "/applications/a/access/outbound_http/0"
+        );
+        assert!(error.detail.contains(word), "{element}: {error}");
+    }
+    refused(
+        outbound(r#""*""#),
+        "/applications/a/access/outbound_http",
+        "The \"outbound_http\" value must be an array, but not a string.",
+    );
+    let many = vec![r#""*""#; 257].join(",");
+    refused(
+        outbound(&format!("[{many}]")),
+        "/applications/a/access/outbound_http",
+        "The \"outbound_http\" array must have at most 256 elements, but not 257.",
+    );
+}
+
+#[test]
+fn an_option_in_the_modules_form_is_only_a_variable() {
+    warned(
+        application(r#""environment":{"NXT_WASMTIME_MEMORY":"65536","NXT":"1"}"#),
+        &["/applications/a/environment/NXT_WASMTIME_MEMORY"],
+    );
+}
+
+#[test]
+fn output_goes_to_files_of_absolute_paths() {
+    let checked = application(r#""stdout":"/o","stderr":"/e""#).unwrap();
+    assert_eq!(checked.warnings, []);
+    let found = &checked.config.applications[0];
+    assert_eq!(found.stdout.as_deref(), Some("/o".as_ref()));
+    assert_eq!(found.stderr.as_deref(), Some("/e".as_ref()));
+    for name in ["stdout", "stderr"] {
+        refused(
+            application(&format!(r#""{name}":"log/out""#)),
+            &format!("/applications/a/{name}"),
+            &format!("The \"{name}\" path must be absolute."),
+        );
+    }
+}
+
+#[test]
 fn what_has_no_effect_is_warned_of() {
     warned(
         application(
             r#""limits":{"requests":1,"shm":2,"timeout":3},"processes":2,"user":"u","group":"g",
-               "working_directory":"/w","isolation":{"namespaces":{"pid":true}},
-               "stdout":"o","stderr":"e""#,
+               "working_directory":"/w","isolation":{"namespaces":{"pid":true}}"#,
         ),
         &[
             "/applications/a/limits/requests",
@@ -376,8 +780,6 @@ fn what_has_no_effect_is_warned_of() {
             "/applications/a/user",
             "/applications/a/group",
             "/applications/a/isolation",
-            "/applications/a/stdout",
-            "/applications/a/stderr",
             "/applications/a/working_directory",
         ],
     );
@@ -513,12 +915,6 @@ fn what_later_versions_will_know_is_refused_by_name() {
             &unsupported(name),
         );
     }
-    refused(
-        application(r#""access":{"filesystem":["/tmp"]}"#),
-        "/applications/a/access/filesystem",
-        &unsupported("filesystem"),
-    );
-    assert!(application(r#""access":{"filesystem":[]}"#).is_ok());
     refused(
         check(r#"{"listeners":{"unix:/run/a":{}}}"#),
         "/listeners/unix:~1run~1a",

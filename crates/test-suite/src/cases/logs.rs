@@ -66,3 +66,40 @@ pub fn requests_at_the_same_time_have_ids_of_their_own(front: &impl FrontEnd) {
     ids.dedup();
     assert_eq!(ids.len(), 10, "{lines:?}");
 }
+
+pub fn what_a_guest_prints_too_much_is_lost_and_counted(front: &impl FrontEnd) {
+    const LINES: u64 = 30_000;
+    let server = Running::guests(front, &["print", "log"]);
+    // The guest is not told.
+    let mut client = server.connect("print");
+    client.get(&format!("/?{LINES}")).assert_text("printed\n");
+    let counted = || {
+        let lines = server.log_lines("lines of output were lost");
+        let number = |line: &String| {
+            assert!(line.contains("[warn]"), "{line}");
+            let (_, message) = line.split_once("application \"print\" ").unwrap();
+            message.split_once(' ').unwrap().0.parse::<u64>().unwrap()
+        };
+        lines.iter().map(number).sum::<u64>()
+    };
+    let printed = || server.log_lines("stdout: line ").len() as u64;
+    until("each line is there or counted", || {
+        printed() + counted() == LINES
+    });
+    assert!(counted() > 0 && printed() > 4096, "{} lost", counted());
+    // It was the first that passed, and others are not concerned.
+    assert_eq!(server.log_lines("stdout: line 4096").len(), 1);
+    server.connect("log").get("/").assert_text("logged\n");
+    server.wait_for_log("an unfinished line");
+    // It may print again.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    client.get("/?1").assert_text("printed\n");
+    until("the line is there", || {
+        server
+            .log_lines("stdout: line 1")
+            .iter()
+            .filter(|line| line.ends_with("line 1"))
+            .count()
+            == 2
+    });
+}

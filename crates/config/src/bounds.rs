@@ -1,0 +1,202 @@
+//! What the numbers among the options may be.
+//!
+//! One place for both forms of an option: the member of a configuration, and the name that the
+//! module for NGINX Unit reads out of an application's `environment`.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// `limits.timeout`. Unit counts it in milliseconds, in 32 bits; as a member of the configuration
+/// it is whole.
+pub const TIMEOUT: Seconds = Seconds { most: 4_294_967 };
+
+/// `limits.execution_timeout`.
+pub const EXECUTION_TIMEOUT: Seconds = Seconds { most: 4_294_967 };
+
+/// `limits.memory`. The least is one page of a linear memory. The most is more than one 32-bit
+/// memory can have, since an instance may have several.
+pub const MEMORY: Whole = Whole {
+    unit: "bytes",
+    least: 1 << 16,
+    most: 16 << 30,
+};
+
+/// `limits.concurrency`.
+pub const CONCURRENCY: Whole = Whole {
+    unit: "requests",
+    least: 1,
+    most: 1_000_000,
+};
+
+/// `instances.reuse`.
+pub const INSTANCE_REUSE: Whole = Whole {
+    unit: "requests",
+    least: 1,
+    most: 1_000_000,
+};
+
+/// `instances.concurrency`.
+pub const INSTANCE_CONCURRENCY: Whole = Whole {
+    unit: "requests",
+    least: 1,
+    most: 1000,
+};
+
+/// Elements of `access.filesystem`.
+pub const FOLDERS: usize = 64;
+
+/// Elements of `access.outbound_http`. All are looked at for each outgoing request.
+pub const GRANTS: usize = 256;
+
+/// A whole number from `least` to `most`, both included. It prints as what it takes.
+///
+/// ```
+/// use config::bounds::MEMORY;
+///
+/// assert_eq!(MEMORY.read::<u64>("65536"), Some(65536));
+/// assert_eq!(MEMORY.read::<u64>("65535"), None);
+/// assert_eq!(
+///     MEMORY.to_string(),
+///     "a whole number of bytes from 65536 to 17179869184"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// What is counted, in the plural.
+    pub unit: &'static str,
+    /// The least that is taken.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+}
+
+impl Whole {
+    /// The number that `text` is, in decimal digits alone; `None` when it is none, or out of bounds.
+    #[must_use]
+    pub fn read<T: FromStr>(&self, text: &str) -> Option<T> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u64 = text.parse().ok()?;
+        let taken = digits && (self.least..=self.most).contains(&number);
+        taken.then(|| text.parse().ok())?
+    }
+}
+
+impl Display for Whole {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { unit, least, most } = self;
+        write!(f, "a whole number of {unit} from {least} to {most}")
+    }
+}
+
+/// Seconds, fractions included: from a thousandth to `most`; or 0, which is no limit and becomes
+/// [`Duration::MAX`]. It prints as what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds {
+    /// The most that is taken.
+    pub most: u32,
+}
+
+impl Seconds {
+    /// The time that `text` is, in decimal digits with at most one point; `None` when it is none,
+    /// or out of bounds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use config::bounds::EXECUTION_TIMEOUT;
+    ///
+    /// assert_eq!(EXECUTION_TIMEOUT.read("0.05"), Some(Duration::from_millis(50)));
+    /// assert_eq!(EXECUTION_TIMEOUT.read("0"), Some(Duration::MAX));
+    /// assert_eq!(EXECUTION_TIMEOUT.read("5e1"), None);
+    /// ```
+    #[must_use]
+    pub fn read(&self, text: &str) -> Option<Duration> {
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+        plain.then(|| self.of(text))?
+    }
+
+    /// The same for any number of JSON's.
+    pub(crate) fn of(&self, text: &str) -> Option<Duration> {
+        let seconds: f64 = text.parse().ok()?;
+        if seconds == 0.0 {
+            // What is only rounded to zero asks for a short time, and must not get all of it.
+            let mut digits = text.bytes().take_while(|byte| !b"eE".contains(byte));
+            let zero = digits.all(|byte| !(b'1'..=b'9').contains(&byte));
+            return zero.then_some(Duration::MAX);
+        }
+        let taken = (0.001..=f64::from(self.most)).contains(&seconds);
+        taken.then(|| Duration::from_secs_f64(seconds))
+    }
+}
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let most = self.most;
+        write!(f, "seconds from 0.001 to {most}, or 0 for no limit")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_digits_within_bounds() {
+        assert_eq!(CONCURRENCY.read("1"), NonZeroU32::new(1));
+        assert_eq!(CONCURRENCY.read("1000000"), NonZeroU32::new(1_000_000));
+        for text in [
+            "",
+            "0",
+            "1000001",
+            "+1",
+            "-1",
+            "1.0",
+            "1e3",
+            " 1",
+            "1 ",
+            "0x1",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(CONCURRENCY.read::<NonZeroU32>(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_digits_with_a_point() {
+        let most = Duration::from_secs(4_294_967);
+        assert_eq!(TIMEOUT.read("4294967"), Some(most));
+        assert_eq!(TIMEOUT.read("0.001"), Some(Duration::from_millis(1)));
+        for text in [
+            "",
+            ".",
+            "-1",
+            "-0",
+            "+1",
+            "1s",
+            "1,5",
+            "1.5.0",
+            "1e3",
+            "inf",
+            "NaN",
+            "0.0001",
+            "4294967.1",
+        ] {
+            assert_eq!(TIMEOUT.read(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_zero_itself_is_no_limit() {
+        for text in ["0", "0.000", "00", "-0", "0e5", "0.0E-3"] {
+            assert_eq!(EXECUTION_TIMEOUT.of(text), Some(Duration::MAX), "{text}");
+        }
+        let tiny = format!("0.{}1", "0".repeat(400));
+        for text in ["1e-999", "-1e-999", &tiny] {
+            assert_eq!(EXECUTION_TIMEOUT.of(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `instances`: how many requests an instance serves.
+
+use std::num::NonZeroU32;
+
+use super::error::ConfigError;
+use super::schema::{Checker, Kinds, Member};
+use crate::{Value, bounds};
+
+/// How many requests an instance of an application's component serves. By default it is one, and
+/// nothing of a request is left for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instances {
+    /// Before it is destroyed.
+    pub reuse: NonZeroU32,
+    /// At the same time; never more than `reuse`.
+    pub concurrency: NonZeroU32,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self {
+            reuse: NonZeroU32::MIN,
+            concurrency: NonZeroU32::MIN,
+        }
+    }
+}
+
+impl Instances {
+    /// Checks a value that stands by itself, as the member `instances` of an application is checked.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, and where in `value`.
+    ///
+    /// ```
+    /// let value = config::parse(br#"{"reuse": 100, "concurrency": 4}"#)?;
+    /// assert_eq!(config::Instances::check(&value)?.reuse.get(), 100);
+    ///
+    /// let value = config::parse(br#"{"reuse": 0}"#)?;
+    /// let error = config::Instances::check(&value).unwrap_err();
+    /// assert_eq!(error.path.to_string(), "/reuse");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(value: &Value) -> Result<Self, ConfigError> {
+        let mut checker = Checker::new(value);
+        checker.kind(Some("instances"), value, Kinds::OBJECT)?;
+        check(&mut checker, value)
+    }
+}
+
+const INSTANCES: &[Member] = &[
+    Member::optional("reuse", Kinds::INTEGER),
+    Member::optional("concurrency", Kinds::INTEGER),
+];
+
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Instances, ConfigError> {
+    let mut instances = Instances::default();
+    checker.members(value, &[INSTANCES], |checker, name, value| {
+        match name {
+            "reuse" => instances.reuse = checker.whole(name, value, &bounds::INSTANCE_REUSE)?,
+            _ => {
+                let bounds = &bounds::INSTANCE_CONCURRENCY;
+                instances.concurrency = checker.whole(name, value, bounds)?;
+            }
+        }
+        Ok(())
+    })?;
+    if instances.concurrency > instances.reuse {
+        return checker.at("concurrency", |checker| {
+            Err(checker.error(format!(
+                "The \"concurrency\" number must be less than or equal to \"reuse\", which is {}.",
+                instances.reuse
+            )))
+        });
+    }
+    Ok(instances)
+}

@@ -1,0 +1,244 @@
+use std::error::Error as StdError;
+use std::io;
+
+use outbound_policy::DestinationError;
+
+/// An error of somebody else's making.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What became of a request, or of its response's body.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // The guest asked for what it may not have, or for what makes no sense.
+    /// No grant allows this scheme, host and port.
+    #[error("the policy does not allow a request to {0}")]
+    Denied(String),
+    /// The name resolves to nothing but addresses that the policy forbids.
+    #[error("{0} resolves to an address that the policy does not allow")]
+    AddressProhibited(String),
+    /// The URI leads nowhere.
+    #[error(transparent)]
+    Uri(#[from] DestinationError),
+    /// The method is `CONNECT`.
+    #[error("the method CONNECT is not supported")]
+    Method,
+    /// There is an `upgrade` field.
+    #[error("an upgrade to another protocol is not supported")]
+    Upgrade,
+    /// `content-length` is not one number.
+    #[error("content-length is not a number")]
+    ContentLength,
+    /// The request's body is shorter or longer than its `content-length`. Nothing of it, or a
+    /// cut-off part, has been sent.
+    #[error("the request's body is not of the announced {announced} bytes")]
+    RequestBodySize {
+        /// What `content-length` said.
+        announced: u64,
+    },
+    /// Reading the request's body failed. A cut-off part may have been sent.
+    #[error("the request's body failed: {0}")]
+    RequestBody(BoxError),
+    /// As many requests are in progress, or connections open, as one application may have.
+    #[error("too many outgoing requests or connections")]
+    ConnectionLimit,
+
+    // There is no connection.
+    /// The name does not resolve.
+    #[error("cannot look up {name}: {reason}")]
+    Dns {
+        /// The host.
+        name: String,
+        /// What the system's resolver says.
+        reason: String,
+    },
+    /// Looking up the name took too long.
+    #[error("looking up {0} takes too long")]
+    DnsTimeout(String),
+    /// The server refuses connections.
+    #[error("the connection was refused")]
+    Refused,
+    /// There is no way to the server, or no way to open a connection.
+    #[error("the destination is unreachable: {0}")]
+    Unreachable(String),
+    /// There was no connection within [`Timeouts::connect`](crate::Timeouts::connect).
+    #[error("connecting takes too long")]
+    ConnectTimeout,
+    /// The server's certificate is not to be trusted, or not for this host.
+    #[error("the server's certificate is not accepted: {0}")]
+    TlsCertificate(String),
+    /// The server ended the handshake or the connection with an alert.
+    #[error("the server sent a TLS alert: {description} ({code})")]
+    TlsAlert {
+        /// The alert's number (RFC 8446, 6).
+        code: u8,
+        /// The alert's name.
+        description: String,
+    },
+    /// TLS failed in another way.
+    #[error("tls failed: {0}")]
+    TlsProtocol(String),
+
+    // There was a connection.
+    /// The server closed the connection before its response.
+    #[error("the server closed the connection without a response")]
+    Terminated,
+    /// There was no response within [`Timeouts::first_byte`](crate::Timeouts::first_byte).
+    #[error("the response does not come in time")]
+    FirstByteTimeout,
+    /// A response's header section is above the bounds.
+    #[error("the response's header section is too large")]
+    ResponseHeaderTooLarge,
+    /// What the server sends is not HTTP.
+    #[error("the server violates the protocol: {0}")]
+    Protocol(String),
+    /// The response's body ended before its end.
+    #[error("the response's body is cut off")]
+    ResponseIncomplete,
+    /// A piece of the response's body did not come within
+    /// [`Timeouts::between_bytes`](crate::Timeouts::between_bytes).
+    #[error("the response's body does not go on in time")]
+    BetweenBytesTimeout,
+}
+
+/// Why our part of connecting failed. It travels through hyper's errors, by reference.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("prohibited")]
+    Prohibited(String),
+    #[error("dns: {1}")]
+    Dns(String, String),
+    #[error("dns timeout")]
+    DnsTimeout(String),
+    #[error("timeout")]
+    Timeout,
+    #[error("limit")]
+    Limit,
+    #[error("tls: {0}")]
+    Tls(String),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Prohibited(name) => Self::AddressProhibited(name),
+            Fault::Dns(name, reason) => Self::Dns { name, reason },
+            Fault::DnsTimeout(name) => Self::DnsTimeout(name),
+            Fault::Timeout => Self::ConnectTimeout,
+            Fault::Limit => Self::ConnectionLimit,
+            Fault::Tls(reason) => Self::TlsProtocol(reason),
+        }
+    }
+}
+
+impl Error {
+    /// What it means that there is no response.
+    pub(crate) fn of_sending(error: &hyper_util::client::legacy::Error) -> Self {
+        for cause in chain(error) {
+            if let Some(fault) = cause.downcast_ref::<Fault>() {
+                return fault.clone().into();
+            }
+            if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+                return Self::of_tls(tls);
+            }
+            if let Some(http) = cause.downcast_ref::<hyper::Error>() {
+                if http.is_parse_too_large() {
+                    return Self::ResponseHeaderTooLarge;
+                }
+                if http.is_parse() {
+                    return Self::Protocol(http.to_string());
+                }
+                // The last one is an HTTP/2 connection that has not answered a ping.
+                if http.is_incomplete_message()
+                    || http.is_closed()
+                    || http.is_canceled()
+                    || http.is_timeout()
+                {
+                    return Self::Terminated;
+                }
+            }
+            if let Some(http2) = cause.downcast_ref::<h2::Error>()
+                && (http2.is_io() || (http2.is_go_away() && http2.is_remote()))
+            {
+                return Self::Terminated;
+            }
+            if let Some(io) = cause.downcast_ref::<io::Error>()
+                && let Some(error) = Self::of_io(io.kind())
+            {
+                return error;
+            }
+        }
+        let last = chain(error)
+            .last()
+            .map_or(String::new(), ToString::to_string);
+        if error.is_connect() {
+            Self::Unreachable(last)
+        } else {
+            Self::Protocol(last)
+        }
+    }
+
+    /// What it means that a response's body does not end well.
+    pub(crate) fn of_receiving(error: &hyper::Error) -> Self {
+        for cause in chain(error) {
+            let malformed = cause.downcast_ref::<io::Error>().is_some_and(|io| {
+                // What hyper makes of chunks that are not.
+                matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                ) && io
+                    .get_ref()
+                    .is_none_or(|inner| !inner.is::<rustls::Error>())
+            });
+            if malformed {
+                return Self::Protocol(cause.to_string());
+            }
+        }
+        Self::ResponseIncomplete
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(reason) => Self::TlsCertificate(reason.to_string()),
+            rustls::Error::NoCertificatesPresented => Self::TlsCertificate(error.to_string()),
+            rustls::Error::AlertReceived(alert) => Self::TlsAlert {
+                code: u8::from(*alert),
+                description: format!("{alert:?}"),
+            },
+            // All else is the protocol's; there is no other kind of its own to tell.
+            _ => Self::TlsProtocol(error.to_string()),
+        }
+    }
+
+    /// `None` for what says too little by itself.
+    fn of_io(kind: io::ErrorKind) -> Option<Self> {
+        match kind {
+            io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            io::ErrorKind::TimedOut => Some(Self::ConnectTimeout),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied => Some(Self::Unreachable(kind.to_string())),
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Some(Self::Terminated),
+            _ => None,
+        }
+    }
+}
+
+/// An error and what caused it. `io::Error`'s own `source` leaves out the error that it holds.
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+    // Nobody nests errors this deep but to keep us busy.
+    .take(32)
+}

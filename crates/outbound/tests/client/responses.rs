@@ -1,0 +1,87 @@
+//! Servers that do not behave.
+
+use outbound::Error;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{Upstream, get, read_head, read_rest, text};
+
+#[tokio::test]
+async fn garbage_violates_the_protocol() {
+    for reply in [
+        "SSH-2.0-OpenSSH_9.6\r\n",
+        "HTTP/1.1 99999 What\r\n\r\n",
+        "HTTP/3.0 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
+        "HTTP/1.1 200 OK\r\na: \0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nhello",
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: a\r\n\r\n",
+    ] {
+        let upstream = Upstream::replies_once(reply).await;
+        let error = get(&upstream.client(), &upstream.uri()).await.unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{reply}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_may_leave_without_an_answer() {
+    for reply in ["", "HTTP/1.1 200 OK\r\ncontent-"] {
+        let upstream = Upstream::replies_once(reply).await;
+        let error = get(&upstream.client(), &upstream.uri()).await.unwrap_err();
+        assert!(matches!(error, Error::Terminated), "{reply}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_giant_head_is_not_taken() {
+    let field = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "a".repeat(100_000));
+    let fields = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(200));
+    for reply in [field, fields] {
+        let upstream = Upstream::replies_once(reply).await;
+        let error = get(&upstream.client(), &upstream.uri()).await.unwrap_err();
+        assert!(matches!(error, Error::ResponseHeaderTooLarge), "{error:?}");
+    }
+    // One without an end is not read for ever, either.
+    let upstream = Upstream::start(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        let mut line = b"HTTP/1.1 200 OK\r\na: ".to_vec();
+        while stream.write_all(&line).await.is_ok() {
+            line = vec![b'a'; 10_000];
+        }
+    })
+    .await;
+    let error = get(&upstream.client(), &upstream.uri()).await.unwrap_err();
+    assert!(matches!(error, Error::ResponseHeaderTooLarge), "{error:?}");
+}
+
+#[tokio::test]
+async fn interim_responses_are_passed_over() {
+    let upstream = Upstream::replies(
+        "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
+         HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+    )
+    .await;
+    let response = get(&upstream.client(), &upstream.uri()).await.unwrap();
+    assert!(!response.headers().contains_key("link"));
+    assert_eq!(text(response).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn what_follows_a_response_is_not_the_next_one() {
+    let hello = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    let upstream = Upstream::start(move |mut stream, number| async move {
+        read_head(&mut stream).await;
+        let twice = format!("{hello}HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nevil!");
+        let reply = if number == 0 { twice.as_str() } else { hello };
+        let _ = stream.write_all(reply.as_bytes()).await;
+        read_rest(&mut stream).await;
+    })
+    .await;
+    let client = upstream.client();
+    for _ in 0..2 {
+        let response = get(&client, &upstream.uri()).await.unwrap();
+        assert_eq!(text(response).await.unwrap(), "hello");
+    }
+    assert_eq!(upstream.connections(), 2);
+}
