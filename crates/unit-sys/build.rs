@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Functions that the module calls. Those of libunit are in `nxt_unit.o`, the others in unitd.
-const FUNCTIONS: [&str; 21] = [
+const FUNCTIONS: [&str; 22] = [
     "nxt_conf_array_elements_count",
     "nxt_conf_get_array_element",
+    "nxt_conf_get_boolean",
     "nxt_conf_get_number",
     "nxt_conf_get_object_member",
     "nxt_conf_get_string",

@@ -4,6 +4,7 @@ mod demo;
 mod docs;
 mod test;
 mod toolchain;
+mod toolchains;
 mod unit;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ Commands:
           127.0.0.1:8080, and stay until Ctrl-C
   test    Run all that CI runs: formatting, clippy, tests, documentation; with a built tree of
           NGINX Unit, which UNIT_SRC may name, the module for it too
+  toolchains
+          Make components with other tool chains, which are installed below target/, and serve them
   help    Print this text
 ";
 
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["toolchains"] => toolchains::run().map(drop),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
             Ok(())

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::unit::{self, Tree};
-use crate::{cargo, docs, toolchain};
+use crate::{cargo, docs, toolchain, toolchains};
 
 /// Packages that build only for WebAssembly.
 const GUESTS: [&str; 2] = ["example", "guests"];
@@ -44,12 +44,13 @@ pub(crate) fn run() -> Result<()> {
 
     println!("\nxtask: paths in the documentation");
     docs::check()?;
+    let missing = toolchains::run()?;
 
     println!(
         "\nxtask: all passed in {} seconds",
         started.elapsed().as_secs()
     );
-    for skipped in skipped(tree.is_some()) {
+    for skipped in skipped(tree.is_some()).into_iter().chain(missing) {
         println!("xtask: skipped: {skipped}");
     }
     Ok(())

@@ -5,12 +5,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{Access, Directory};
+use config::Value;
+use engine::Directory;
 use unit_sys::{
     nxt_common_app_conf_t, nxt_conf_array_elements_count, nxt_conf_get_array_element,
-    nxt_conf_get_number, nxt_conf_get_object_member, nxt_conf_get_string,
-    nxt_conf_next_object_member, nxt_conf_type, nxt_conf_type_t_NXT_CONF_STRING, nxt_conf_value_t,
-    nxt_process_t, nxt_str_t,
+    nxt_conf_get_boolean, nxt_conf_get_number, nxt_conf_get_object_member, nxt_conf_get_string,
+    nxt_conf_next_object_member, nxt_conf_type, nxt_conf_type_t_NXT_CONF_ARRAY,
+    nxt_conf_type_t_NXT_CONF_BOOLEAN, nxt_conf_type_t_NXT_CONF_INTEGER,
+    nxt_conf_type_t_NXT_CONF_NUMBER, nxt_conf_type_t_NXT_CONF_OBJECT,
+    nxt_conf_type_t_NXT_CONF_STRING, nxt_conf_value_t, nxt_process_t, nxt_str_t,
 };
 
 use crate::callback;
@@ -27,7 +30,7 @@ pub(crate) struct Configuration {
     pub(crate) place: Place,
     /// `environment`, in its order.
     pub(crate) environment: Vec<(String, String)>,
-    /// `access.filesystem`: each folder has the same name inside.
+    /// `access.filesystem`.
     pub(crate) directories: Vec<Directory>,
     /// `limits.timeout`.
     pub(crate) timeout: Option<Duration>,
@@ -263,26 +266,93 @@ unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>,
     if array.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: it is an array.
+    // SAFETY: it is one of unitd's values.
+    let value = unsafe { value(array, FILESYSTEM_DEPTH) }?;
+    unit_app::directories(&value).map_err(|error| {
+        let hint = error
+            .suggestion
+            .map_or_else(String::new, |word| format!(" Did you mean {word:?}?"));
+        format!("access.filesystem{}: {}{hint}", error.path, error.detail)
+    })
+}
+
+/// The array, its elements, and the members of those that are objects.
+const FILESYSTEM_DEPTH: usize = 2;
+
+/// A copy of a value, down to `depth` levels below it; what lies deeper is left out. Numbers become
+/// 0, since no folder has any.
+///
+/// # Safety
+///
+/// `value` must be one of unitd's values.
+unsafe fn value(value: *const nxt_conf_value_t, depth: usize) -> Result<Value, String> {
+    // SAFETY: by the caller's promise.
+    let kind = unsafe { nxt_conf_type(value) };
+    if kind == nxt_conf_type_t_NXT_CONF_STRING {
+        // SAFETY: it is a string.
+        return Ok(Value::String(unsafe { string(value) }?));
+    }
+    if kind == nxt_conf_type_t_NXT_CONF_BOOLEAN {
+        // SAFETY: it is a boolean. unitd only reads it, though its declaration does not say so.
+        let set = unsafe { nxt_conf_get_boolean(value.cast_mut()) };
+        return Ok(Value::Bool(set != 0));
+    }
+    if kind == nxt_conf_type_t_NXT_CONF_ARRAY {
+        // SAFETY: it is an array.
+        return Ok(Value::Array(unsafe { elements(value, depth) }?));
+    }
+    if kind == nxt_conf_type_t_NXT_CONF_OBJECT {
+        // SAFETY: it is an object.
+        return unsafe { members(value, depth) };
+    }
+    let number = [
+        nxt_conf_type_t_NXT_CONF_INTEGER,
+        nxt_conf_type_t_NXT_CONF_NUMBER,
+    ];
+    Ok(if number.contains(&kind) {
+        Value::from(0)
+    } else {
+        Value::Null
+    })
+}
+
+/// # Safety
+///
+/// `array` must be an array.
+unsafe fn elements(array: *const nxt_conf_value_t, depth: usize) -> Result<Vec<Value>, String> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Ok(Vec::new());
+    };
+    // SAFETY: by the caller's promise.
     let count = unsafe { nxt_conf_array_elements_count(array) };
     (0..count)
-        .map(|index| {
-            // SAFETY: the array has this element.
-            let element = unsafe { nxt_conf_get_array_element(array, index) };
-            // unitd does not look at them.
-            // SAFETY: as above.
-            if unsafe { nxt_conf_type(element) } != nxt_conf_type_t_NXT_CONF_STRING {
-                return Err(format!("access.filesystem/{index} is not a string"));
-            }
-            // SAFETY: it is a string.
-            let guest = unsafe { string(element) }?;
-            Ok(Directory {
-                host: PathBuf::from(&guest),
-                guest,
-                access: Access::ReadWrite,
-            })
-        })
+        // SAFETY: the array has this element.
+        .map(|index| unsafe { value(nxt_conf_get_array_element(array, index), depth) })
         .collect()
+}
+
+/// # Safety
+///
+/// `object` must be an object.
+unsafe fn members(object: *const nxt_conf_value_t, depth: usize) -> Result<Value, String> {
+    let mut copies = Vec::new();
+    if let Some(depth) = depth.checked_sub(1) {
+        let (mut name, mut next) = (EMPTY, 0);
+        loop {
+            // SAFETY: by the caller's promise; `next` counts unitd's steps through the object.
+            let found =
+                unsafe { nxt_conf_next_object_member(object, &raw mut name, &raw mut next) };
+            if found.is_null() {
+                break;
+            }
+            // SAFETY: unitd has set `name`, and `found` is the member's value.
+            copies.push(unsafe { (text(&name)?, value(found, depth)?) });
+        }
+    }
+    let members = copies
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()));
+    Ok(members.collect())
 }
 
 const EMPTY: nxt_str_t = nxt_str_t {

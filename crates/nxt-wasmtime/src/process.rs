@@ -1,6 +1,5 @@
 //! An application process: what its workers share, and its life from `start()` to its end.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,21 +62,15 @@ impl Process {
             image,
         } = prototype;
         let name = &configuration.name;
-        for directory in &configuration.directories {
-            let path = directory.host.display();
-            match fs::metadata(&directory.host) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return Err(format!("application {name:?}: {path} is not a folder")),
-                Err(error) => {
-                    return Err(format!("application {name:?}: the folder {path}: {error}"));
-                }
-            }
-        }
+        unit_app::look_into(&configuration.directories)
+            .map_err(|error| format!("application {name:?}: {error}"))?;
         let engine = Engine::new(&engine::Options::default()).map_err(|error| error.to_string())?;
         let component = image.load(&engine, &configuration.component)?;
         let settings = Settings {
             environment: configuration.environment.clone(),
             directories: configuration.directories.clone(),
+            outbound: options.outbound.clone(),
+            instances: options.instances,
             limits: options.limits.clone(),
             stdout: stdout(configuration)?,
             ..Settings::new(name.as_str())

@@ -66,8 +66,8 @@ pub enum GrantErrorKind {
     /// `*.` in front of an address.
     #[error("a wildcard stands in front of a name, not of an address")]
     WildcardAddress,
-    /// A name outside of ASCII that IDNA has no ASCII form for, or one in Punycode that is broken.
-    #[error("the host is not a valid international name; its Punycode form would be accepted")]
+    /// A name outside of ASCII that IDNA has no ASCII form for.
+    #[error("the host is not a valid international name; a name in ASCII would be accepted")]
     International,
     /// A host that is none.
     #[error("{0}")]
@@ -220,14 +220,8 @@ impl HostPattern {
 
 /// The name in ASCII. Requests' URIs are ASCII anyway, and grants are written by people.
 fn ascii(host: &str) -> Result<String, GrantErrorKind> {
-    let punycode = |label: &str| {
-        label
-            .get(..4)
-            .is_some_and(|p| p.eq_ignore_ascii_case("xn--"))
-    };
-    if host.is_ascii() && !host.split('.').any(punycode) {
+    if host.is_ascii() {
         return Ok(host.to_owned());
     }
-    // What is not a name in ASCII is told apart below; here the mapping has to be possible.
     idna::domain_to_ascii(host).map_err(|_| GrantErrorKind::International)
 }

@@ -45,6 +45,9 @@ pub enum HostError {
     /// A hyphen at one end of a label.
     #[error("a label of a name does not start or end with a hyphen")]
     Hyphen,
+    /// A label in Punycode that stands for nothing, or that is not how IDNA writes it.
+    #[error("a label that starts with \"xn--\" is valid Punycode")]
+    Punycode,
 }
 
 impl Host {
@@ -94,7 +97,12 @@ impl Host {
                 return Err(HostError::Hyphen);
             }
         }
-        Ok(Self::Name(name.to_ascii_lowercase()))
+        let name = name.to_ascii_lowercase();
+        let punycode = name.split('.').any(|label| label.starts_with("xn--"));
+        if punycode && !idna::domain_to_ascii(&name).is_ok_and(|ascii| ascii == name) {
+            return Err(HostError::Punycode);
+        }
+        Ok(Self::Name(name))
     }
 
     /// Whether this is a name that stands for loopback (RFC 6761, 6.3).

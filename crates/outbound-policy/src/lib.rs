@@ -74,7 +74,8 @@
 //!   `0x7f.1`, `127.1`, `127.0.0.1.`), since resolvers of operating systems accept these;
 //! - has an IPv6 address with a zone, or a host with percent-encoding;
 //! - has a name with an empty label (`a..b`, `a.b..`), a label above 63 or a name above 253 bytes,
-//!   a label that starts or ends with a hyphen, or bytes other than letters, digits, `-` and `_`.
+//!   a label that starts or ends with a hyphen, a label in Punycode that is not valid, or bytes other
+//!   than letters, digits, `-` and `_`.
 //!
 //! ```
 //! use outbound_policy::{Destination, Grant, Policy};

@@ -139,6 +139,7 @@ fn odd_hosts_lead_nowhere() {
     assert_eq!(host("http://./"), HostError::EmptyLabel);
     assert_eq!(host("http://.a/"), HostError::EmptyLabel);
     assert_eq!(host("http://-a/"), HostError::Hyphen);
+    assert_eq!(host("http://xn--a.example/"), HostError::Punycode);
     assert_eq!(host("http://a!b/"), HostError::Character('!'));
     assert_eq!(host("http://*/"), HostError::Character('*'));
     assert_eq!(

@@ -197,10 +197,9 @@ fn a_host_is_written_in_the_one_way_that_everybody_reads_alike() {
         refused("http://xn--a\u{fc}.example"),
         GrantErrorKind::International
     );
-    assert_eq!(
-        refused("http://xn--.example"),
-        GrantErrorKind::International
-    );
+    for text in ["http://xn--bcher-kvaexample", "http://XN--A.b"] {
+        assert_eq!(refused(text), HostError::Punycode.into(), "{text}");
+    }
 }
 
 #[test]

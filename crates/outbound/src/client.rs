@@ -206,7 +206,7 @@ impl Shared {
         }
         fields::strip_hop_by_hop(&mut head.headers);
         head.extensions = Extensions::new();
-        let body = ResponseBody::new(incoming, timeouts.between_bytes(), interest);
+        let body = ResponseBody::new(incoming, timeouts.to_next_bytes(), interest);
         Ok(Response::from_parts(head, body))
     }
 
@@ -237,18 +237,18 @@ async fn responded(
         biased;
         response = &mut sending => return response.map_err(failed),
         () = connected => {}
-        () = sleep(timeouts.connect()) => return Err(Error::ConnectTimeout),
+        () = sleep(timeouts.to_connect()) => return Err(Error::ConnectTimeout),
     }
     let connected = Instant::now();
     loop {
-        let edge = exchange.moved().max(connected) + timeouts.first_byte();
+        let edge = exchange.moved().max(connected) + timeouts.to_first_byte();
         tokio::select! {
             biased;
             response = &mut sending => return response.map_err(failed),
             () = sleep_until(edge) => {}
         }
         // The body may have moved on meanwhile.
-        if exchange.moved().max(connected) + timeouts.first_byte() <= Instant::now() {
+        if exchange.moved().max(connected) + timeouts.to_first_byte() <= Instant::now() {
             return Err(Error::FirstByteTimeout);
         }
     }

@@ -26,17 +26,17 @@ pub(crate) const LONGEST_CONNECT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 impl Timeouts {
-    pub(crate) fn connect(&self) -> Duration {
+    pub(crate) fn to_connect(self) -> Duration {
         let default = Duration::from_secs(10);
         self.connect.unwrap_or(default).min(LONGEST_CONNECT)
     }
 
-    pub(crate) fn first_byte(&self) -> Duration {
+    pub(crate) fn to_first_byte(self) -> Duration {
         let default = Duration::from_secs(60);
         self.first_byte.unwrap_or(default).min(LONGEST_WAIT)
     }
 
-    pub(crate) fn between_bytes(&self) -> Duration {
+    pub(crate) fn to_next_bytes(self) -> Duration {
         let default = Duration::from_secs(60);
         self.between_bytes.unwrap_or(default).min(LONGEST_WAIT)
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   environment ──Options::take──▶ threads, limits, grants, what the guests see
+//!   access.filesystem ──directories──▶ the folders that guests see
 //!
 //!   Exchange::request ─▶ RawRequest ─▶ http::Request ─▶ engine::Application::handle
 //!   Exchange::poll_content ─▶ content (pieces, as the guest asks) ─┘        │
@@ -19,6 +20,7 @@
 mod content;
 mod environment;
 mod exchange;
+mod folders;
 mod ledger;
 mod request;
 mod response;
@@ -26,6 +28,7 @@ mod serve;
 
 pub use environment::{EnvironmentError, Options};
 pub use exchange::{Content, Exchange, Gone};
+pub use folders::{FolderError, directories, look_into};
 pub use ledger::{Grant, Held, Ledger, SegmentMap};
 pub use request::{BadRequest, RawRequest};
 pub use serve::serve;

@@ -9,7 +9,11 @@ fn a_guest_sees_its_environment_without_the_modules_options() {
     let Some(unitd) = Unitd::here() else { return };
     let members = r#""environment": {
         "B": "2", "NXT_WASMTIME_THREADS": "2", "A": "one = 1",
-        "NXT_WASMTIME_TIMEOUT": "5", "WASMTIME": "seen"
+        "NXT_WASMTIME_TIMEOUT": "5", "NXT_WASMTIME_EXECUTION_TIMEOUT": "0.5",
+        "NXT_WASMTIME_MEMORY": "268435456", "NXT_WASMTIME_CONCURRENCY": "8",
+        "NXT_WASMTIME_INSTANCES": "{\"reuse\": 1, \"concurrency\": 1}",
+        "NXT_WASMTIME_OUTBOUND_HTTP": " https://a.example  http://*.internal:8080",
+        "NXT_WASMTIME_RESPONSE_TIMEOUT": "60", "WASMTIME": "seen"
     }"#;
     let configuration = configuration::guests_with(&[("environment", members)]);
     let server = Running::start(&unitd, &configuration);
@@ -27,6 +31,10 @@ fn an_option_that_is_wrong_is_named_and_the_application_does_not_start() {
         ("NXT_WASMTIME_TIMEOUT", "-1"),
         ("NXT_WASMTIME_TIMEOUT", "soon"),
         ("NXT_WASMTIME_MEMORY", "1G"),
+        ("NXT_WASMTIME_EXECUTION_TIMEOUT", "1m"),
+        ("NXT_WASMTIME_CONCURRENCY", "0"),
+        ("NXT_WASMTIME_INSTANCES", "100"),
+        ("NXT_WASMTIME_OUTBOUND_HTTP", "a.example"),
         ("NXT_WASMTIME_TREADS", "3"),
     ] {
         let before = server.log().len();

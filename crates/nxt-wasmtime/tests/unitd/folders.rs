@@ -58,6 +58,94 @@ fn a_guest_has_exactly_the_folders_that_are_listed() {
 }
 
 #[test]
+fn a_folder_may_have_another_name_and_be_read_only() {
+    let Some(unitd) = Unitd::here() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| {
+        let path = folder.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("file"), "content").unwrap();
+        path.display().to_string()
+    });
+    let members = format!(
+        r#""access": {{"filesystem": [
+            "{one}", {{"path": "{two}", "as": "/data/", "read_only": true}}
+        ]}}"#
+    );
+    let server = Running::start(&unitd, &configuration::guests_with(&[("files", &members)]));
+    let mut client = server.connect("files");
+    let mut names = [one.as_str(), "/data"];
+    names.sort_unstable();
+    client
+        .get("/")
+        .assert_text(&names.map(|name| format!("{name}\n")).concat());
+    let written = client.get(&format!("/?write={one}/new"));
+    written.assert_text("ok: written\n");
+    client.get("/?read=/data/file").assert_text("ok: content\n");
+    let refused = client.get("/?write=/data/new");
+    assert!(refused.text().starts_with("error: "), "{refused:?}");
+    assert!(!fs::exists(format!("{two}/new")).unwrap());
+}
+
+#[test]
+fn a_folder_that_is_none_is_named_and_the_application_does_not_start() {
+    let Some(unitd) = Unitd::here() else { return };
+    let mut server = Running::guests(&unitd, &["hello"]);
+    let here = server.directory().display().to_string();
+    for (folder, words) in [
+        (
+            "1",
+            "access.filesystem/1: The \"filesystem\" array must contain",
+        ),
+        (
+            "[[[]]]",
+            "access.filesystem/1: The \"filesystem\" array must contain",
+        ),
+        (
+            r#""srv""#,
+            "access.filesystem/1: The \"path\" of a folder must be absolute",
+        ),
+        (
+            r#"{"path": 1.5}"#,
+            "access.filesystem/1/path: The \"path\" value must be a string",
+        ),
+        (
+            r#"{"path": "/", "read_only": "yes"}"#,
+            "access.filesystem/1/read_only: The \"read_only\" value must be a boolean",
+        ),
+        (
+            r#"{"path": "/", "readonly": true}"#,
+            "Did you mean \"read_only\"?",
+        ),
+        (
+            r#"{"path": "/", "as": "/../a"}"#,
+            "access.filesystem/1/as: ",
+        ),
+        (
+            r#""{here}""#,
+            "access.filesystem/1: Another folder is called",
+        ),
+        (r#""{here}/gone""#, "/gone cannot be used: No such file"),
+        (
+            r#"{"path": "{here}/unit.log", "as": "/log"}"#,
+            "unit.log cannot be used: Not a directory",
+        ),
+    ] {
+        let folder = folder.replace("{here}", &here);
+        let before = server.log().len();
+        let members = format!(r#""access": {{"filesystem": ["{here}", {folder}]}}"#);
+        let configuration = configuration::guests_with(&[("files", &members)]);
+        let (status, answer) = server.put("/config", &configuration);
+        assert_eq!(status, 500, "{folder}: {answer}");
+        let log = server.log().split_off(before);
+        let told = |line: &str| line.contains("application \"files\"") && line.contains(words);
+        assert!(log.lines().any(told), "{words:?} in {log}");
+        let mut client = server.connect("hello");
+        client.get("/").assert_text("Hello, world!\n");
+    }
+}
+
+#[test]
 fn without_a_list_a_guest_has_no_folder() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["files"]);
