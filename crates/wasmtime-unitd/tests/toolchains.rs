@@ -37,7 +37,6 @@ fn a_component_of_wstd_is_served() {
 }
 
 #[test]
-#[ignore = "the engine does not run components of WASI 0.3 yet"]
 fn a_component_of_wasip3_is_served() {
     check("rust-wasip3");
 }

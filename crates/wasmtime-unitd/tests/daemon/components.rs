@@ -108,7 +108,7 @@ fn a_core_module_is_refused_with_the_command_that_converts_it() {
 fn a_component_that_is_no_proxy_is_told_so() {
     assert_refused(
         &encoded("(component)"),
-        &["does not export wasi:http/incoming-handler"],
+        &["exports neither wasi:http/incoming-handler@0.2"],
     );
 }
 
