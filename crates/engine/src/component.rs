@@ -7,10 +7,13 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::guest::Guest;
-use crate::{Engine, Limits};
+use crate::{Engine, runtime};
 
 /// The largest component file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
+
+/// Bytes of a page of memory, in which Wasmtime counts what a component requires.
+const PAGE: u64 = 1 << 16;
 
 /// A component, compiled and linked: all the work that requests share.
 ///
@@ -18,6 +21,8 @@ const MAX_FILE: u64 = 256 << 20;
 #[derive(Clone)]
 pub struct Component {
     pub(crate) world: World,
+    /// Bytes of its largest memory before anything is asked of it.
+    initial_memory: u64,
 }
 
 /// The world that a component's exports tell. The one place to add the next.
@@ -40,43 +45,62 @@ impl Component {
     /// `wasi:http` do not provide, or exports neither `wasi:http/incoming-handler@0.2` nor
     /// `wasi:http/handler@0.3`. Each message starts with the path.
     pub fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
-        Ok(Self::compile(engine, path, Limits::default().memory)?.0)
+        Ok(Self::compile(engine, path)?.0)
+    }
+
+    /// Whether an instance that may have `memory` bytes ([`Limits::memory`](crate::Limits::memory))
+    /// has what it needs from the start. `path` is for the message.
+    ///
+    /// # Errors
+    ///
+    /// When it has not: no request could be served.
+    pub fn fits(&self, path: &Path, memory: u64) -> Result<(), LoadError> {
+        if self.initial_memory <= memory {
+            return Ok(());
+        }
+        let reason = Reason::Memory {
+            needed: self.initial_memory,
+            limit: memory,
+        };
+        Err(reason.of(path))
     }
 
     /// Like [`load`](Self::load), for whoever runs the component in other processes: the machine
     /// code, to be given back by [`from_compiled`](Self::from_compiled) to an engine of the same
     /// [`Options`](crate::Options). An instance is to have `memory` bytes at most
-    /// ([`Limits::memory`]).
+    /// ([`Limits::memory`](crate::Limits::memory)).
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Self::load). What this returns links and has its handler.
+    /// Those of [`load`](Self::load) and [`fits`](Self::fits). What this returns links and has its
+    /// handler.
     pub fn image(engine: &Engine, path: &Path, memory: u64) -> Result<Vec<u8>, LoadError> {
-        let (_, component) = Self::compile(engine, path, memory)?;
-        component.serialize().map_err(|error| LoadError {
-            path: path.to_owned(),
-            kind: Kind::Invalid(error),
-        })
+        let (ours, component) = Self::compile(engine, path)?;
+        ours.fits(path, memory)?;
+        component
+            .serialize()
+            .map_err(|error| Reason::Invalid(error).of(path))
     }
 
-    /// Links what Wasmtime has made of an [`image`](Self::image). `path` is for messages.
+    /// Makes a component of an [`image`](Self::image). `path` is for messages.
     ///
-    /// Making a [`wasmtime::component::Component`] of an image takes trust in its origin, which is
-    /// the caller's to argue for.
+    /// `load` is to make Wasmtime's own component for an engine of Wasmtime's. It is called again for
+    /// another engine where the first does not take the image. Making a component of an image takes
+    /// trust in its origin, which is the caller's to argue for.
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Self::load) that a compiled component can still have.
-    pub fn from_compiled(
+    /// Those of `load`, and those of [`load`](Self::load) that a compiled component can still have.
+    pub fn from_image(
         engine: &Engine,
-        component: &wasmtime::component::Component,
         path: &Path,
+        load: impl Fn(&wasmtime::Engine) -> wasmtime::Result<wasmtime::component::Component>,
     ) -> Result<Self, LoadError> {
-        let world = World::of(engine, component).map_err(|kind| LoadError {
-            path: path.to_owned(),
-            kind,
-        })?;
-        Ok(Self { world })
+        let made = each(engine, |kind| {
+            let component = load(&kind.wasmtime).map_err(Reason::Invalid)?;
+            Self::link(kind, &component)
+        });
+        made.map_err(|reason| reason.of(path))
     }
 
     /// Whether an instance can serve several requests at the same time.
@@ -87,63 +111,94 @@ impl Component {
         }
     }
 
+    /// Wasmtime's own engine, which the component's stores belong to.
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        match &self.world {
+            World::Proxy02(pre) => pre.engine(),
+            World::Service03(pre) => pre.engine(),
+        }
+    }
+
     fn compile(
         engine: &Engine,
         path: &Path,
-        memory: u64,
     ) -> Result<(Self, wasmtime::component::Component), LoadError> {
-        let load = |kind| LoadError {
-            path: path.to_owned(),
-            kind,
-        };
-        let bytes = read(path).map_err(load)?;
-        classify(&bytes, path).map_err(load)?;
-        let component = wasmtime::component::Component::from_binary(engine.wasmtime(), &bytes)
-            .map_err(|error| load(Kind::Invalid(error)))?;
-        let needed = component
+        let bytes = read(path).and_then(|bytes| {
+            classify(&bytes, path)?;
+            Ok(bytes)
+        });
+        let bytes = bytes.map_err(|reason| reason.of(path))?;
+        let made = each(engine, |kind| {
+            let component = wasmtime::component::Component::from_binary(&kind.wasmtime, &bytes)
+                .map_err(Reason::Invalid)?;
+            Ok((Self::link(kind, &component)?, component))
+        });
+        made.map_err(|reason| reason.of(path))
+    }
+
+    fn link(
+        kind: &runtime::Kind,
+        component: &wasmtime::component::Component,
+    ) -> Result<Self, Reason> {
+        let pages = component
             .resources_required()
             .and_then(|it| it.max_initial_memory_size);
-        if let Some(needed) = needed.filter(|needed| *needed > memory) {
-            let limit = memory;
-            return Err(load(Kind::Memory { needed, limit }));
-        }
-        Ok((Self::from_compiled(engine, &component, path)?, component))
+        Ok(Self {
+            world: World::of(kind, component)?,
+            initial_memory: pages.unwrap_or(0).saturating_mul(PAGE),
+        })
+    }
+}
+
+/// Tries the engine without concurrent tasks, then the one that has them. A component that needs them
+/// fails in the first before it is compiled, at the first type or import of theirs.
+fn each<T>(
+    engine: &Engine,
+    make: impl Fn(&runtime::Kind) -> Result<T, Reason>,
+) -> Result<T, Reason> {
+    let [sequential, concurrent] = engine.kinds();
+    match make(sequential) {
+        Err(Reason::Invalid(_) | Reason::Link(_)) => make(concurrent),
+        made => made,
     }
 }
 
 impl World {
-    fn of(engine: &Engine, component: &wasmtime::component::Component) -> Result<Self, Kind> {
+    fn of(
+        kind: &runtime::Kind,
+        component: &wasmtime::component::Component,
+    ) -> Result<Self, Reason> {
         let types = component.component_type();
         let exports: Vec<String> = types
-            .exports(engine.wasmtime())
+            .exports(&kind.wasmtime)
             .filter(|(_, export)| matches!(export.ty, ComponentItem::ComponentInstance(_)))
             .map(|(name, _)| name.to_owned())
             .collect();
         let has = |interface: &str| exports.iter().any(|name| name.starts_with(interface));
-        let link = || engine.linker().instantiate_pre(component);
+        let link = || kind.linker.instantiate_pre(component);
         // A component with both is asked in the newer way.
         if has("wasi:http/handler@0.3.") {
-            let service = link().and_then(ServicePre::new).map_err(Kind::Link)?;
+            let service = link().and_then(ServicePre::new).map_err(Reason::Link)?;
             return Ok(Self::Service03(service));
         }
         if has("wasi:http/incoming-handler@0.2.") {
-            let proxy = link().and_then(ProxyPre::new).map_err(Kind::Link)?;
+            let proxy = link().and_then(ProxyPre::new).map_err(Reason::Link)?;
             return Ok(Self::Proxy02(proxy));
         }
-        Err(Kind::NoHandler(exports))
+        Err(Reason::NoHandler(exports))
     }
 }
 
 /// Why a component does not load. The message names the file.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {kind}", path.display())]
+#[error("{}: {reason}", path.display())]
 pub struct LoadError {
     path: PathBuf,
-    kind: Kind,
+    reason: Reason,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Kind {
+enum Reason {
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
     #[error("is not a regular file")]
@@ -183,28 +238,37 @@ enum Kind {
     NoHandler(Vec<String>),
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Kind> {
+impl Reason {
+    fn of(self, path: &Path) -> LoadError {
+        LoadError {
+            path: path.to_owned(),
+            reason: self,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Reason> {
     // Asked before opening: opening a named pipe would wait for its writer.
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(Kind::NotAFile);
+        return Err(Reason::NotAFile);
     }
     if metadata.len() > MAX_FILE {
-        return Err(Kind::TooLarge(metadata.len()));
+        return Err(Reason::TooLarge(metadata.len()));
     }
     Ok(fs::read(path)?)
 }
 
 /// Tells a component from all that people give in its place.
-fn classify(bytes: &[u8], path: &Path) -> Result<(), Kind> {
+fn classify(bytes: &[u8], path: &Path) -> Result<(), Reason> {
     // The fields behind the magic number: a version, then the layer (0: module, 1: component).
     match bytes {
-        [] => Err(Kind::Empty),
+        [] => Err(Reason::Empty),
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
-        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(Kind::CoreModule(path.to_owned())),
-        [0x7f, b'E', b'L', b'F', ..] => Err(Kind::Precompiled),
-        _ if bytes.trim_ascii_start().starts_with(b"(") => Err(Kind::Text),
-        _ => Err(Kind::NotWasm(
+        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(Reason::CoreModule(path.to_owned())),
+        [0x7f, b'E', b'L', b'F', ..] => Err(Reason::Precompiled),
+        _ if bytes.trim_ascii_start().starts_with(b"(") => Err(Reason::Text),
+        _ => Err(Reason::NotWasm(
             bytes[..bytes.len().min(8)].escape_ascii().to_string(),
         )),
     }

@@ -9,8 +9,9 @@ use wasmtime::EngineWeak;
 /// How long a guest may compute before it yields to the others on its thread.
 pub(crate) const PERIOD: Duration = Duration::from_millis(1);
 
-/// Advances the engine's epoch every [`PERIOD`] while at least one guest computes, and sleeps
-/// without waking up while none does.
+/// Advances the engines' epochs every [`PERIOD`] while guests compute, and sleeps without waking up
+/// when none has done so for a period: to wake this thread up for each turn of a guest costs more
+/// than most turns do.
 ///
 /// Stores are set to yield at the next epoch, so an endless loop in a guest costs its thread
 /// one slice at a time.
@@ -22,6 +23,8 @@ pub(crate) struct Ticker {
 struct Shared {
     /// Polls of guests in progress.
     computing: AtomicUsize,
+    /// There was one since the last tick.
+    computed: AtomicBool,
     /// The thread found nobody computing and waits to be unparked.
     parked: AtomicBool,
     stop: AtomicBool,
@@ -31,15 +34,16 @@ impl Ticker {
     /// # Errors
     ///
     /// When the operating system has no thread to give.
-    pub(crate) fn start(engine: EngineWeak) -> io::Result<Self> {
+    pub(crate) fn start(engines: [EngineWeak; 2]) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             computing: AtomicUsize::new(0),
+            computed: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let thread = thread::Builder::new().name("epoch".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.run(&engine)
+            move || shared.run(&engines)
         })?;
         Ok(Self { shared, thread })
     }
@@ -47,6 +51,7 @@ impl Ticker {
     /// Ticks until the returned guard is dropped.
     pub(crate) fn computing(&self) -> Computing<'_> {
         self.shared.computing.fetch_add(1, Ordering::SeqCst);
+        self.shared.computed.store(true, Ordering::Relaxed);
         if self.shared.parked.load(Ordering::SeqCst) {
             self.thread.thread().unpark();
         }
@@ -62,13 +67,16 @@ impl Drop for Ticker {
 }
 
 impl Shared {
-    fn run(&self, engine: &EngineWeak) {
+    fn run(&self, engines: &[EngineWeak]) {
         while !self.stop.load(Ordering::SeqCst) {
-            if self.computing.load(Ordering::SeqCst) > 0 {
+            let computed = self.computed.swap(false, Ordering::Relaxed);
+            if computed || self.computing.load(Ordering::SeqCst) > 0 {
                 thread::sleep(PERIOD);
-                match engine.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
-                    None => return,
+                for engine in engines {
+                    match engine.upgrade() {
+                        Some(engine) => engine.increment_epoch(),
+                        None => return,
+                    }
                 }
                 continue;
             }

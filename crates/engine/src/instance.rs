@@ -60,9 +60,8 @@ impl Instance {
         id: RequestId,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Failure> {
-        let engine = &application.engine;
         let guest = Guest::new(application, id).map_err(Failure::Instantiate)?;
-        let mut store = Store::new(engine.wasmtime(), guest);
+        let mut store = Store::new(application.component.wasmtime(), guest);
         store.limiter(|guest| guest.memory());
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);

@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Linker;
@@ -61,13 +62,22 @@ impl Default for Options {
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    wasmtime: wasmtime::Engine,
-    linker: Linker<Guest>,
+    sequential: Kind,
+    concurrent: Kind,
     ticker: Ticker,
     memory: Arc<MemoryBudget>,
     instances: Gate,
     idle: Idle,
     pooled: bool,
+}
+
+/// One of Wasmtime's own engines, and what its guests may import.
+///
+/// There are two. Keeping a store ready for concurrent tasks, as WASI 0.3 has them, costs a third of
+/// what a small request does; so components that do not need that are compiled and run without.
+pub(crate) struct Kind {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: Linker<Guest>,
 }
 
 /// Why there is no engine.
@@ -92,12 +102,12 @@ impl Engine {
     ///
     /// When the machine lacks what Wasmtime needs.
     pub fn new(options: &Options) -> Result<Self, EngineError> {
-        let (wasmtime, total, pooled) = allocate(options.instances.max(1))?;
-        let linker = link(&wasmtime).map_err(EngineError::Wasmtime)?;
-        let ticker = Ticker::start(wasmtime.weak())?;
+        let ([sequential, concurrent], total, pooled) = allocate(options.instances.max(1))?;
+        let ticker = Ticker::start([sequential.weak(), concurrent.weak()])?;
+        let kind = |wasmtime| Kind::new(wasmtime).map_err(EngineError::Wasmtime);
         Ok(Self(Arc::new(Inner {
-            wasmtime,
-            linker,
+            sequential: kind(sequential)?,
+            concurrent: kind(concurrent)?,
             ticker,
             memory: MemoryBudget::new(options.memory),
             instances: Gate::new(total),
@@ -130,15 +140,15 @@ impl Engine {
     }
 
     /// The right to have one more instance, as soon as there may be one; `None` when that takes too
-    /// long. Instances that only wait for their next request make room.
-    pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    /// long, or longer than `limit`. Instances that only wait for their next request make room.
+    pub(crate) async fn permit(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
         let instances = &self.0.instances;
         loop {
             if let Some(permit) = instances.try_enter() {
                 return Some(permit);
             }
             if !self.0.idle.evict() {
-                return instances.enter().await;
+                return instances.enter(limit).await;
             }
         }
     }
@@ -147,14 +157,9 @@ impl Engine {
         &self.0.idle
     }
 
-    /// Wasmtime's own engine, which compiled components belong to.
-    #[must_use]
-    pub fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.0.wasmtime
-    }
-
-    pub(crate) fn linker(&self) -> &Linker<Guest> {
-        &self.0.linker
+    /// Wasmtime's own engines, in the order in which a component is to be tried.
+    pub(crate) fn kinds(&self) -> [&Kind; 2] {
+        [&self.0.sequential, &self.0.concurrent]
     }
 
     pub(crate) fn ticker(&self) -> &Ticker {
@@ -166,35 +171,39 @@ impl Engine {
     }
 }
 
-fn allocate(instances: u32) -> Result<(wasmtime::Engine, u32, bool), EngineError> {
+/// The sequential engine and the concurrent one, for so many instances each, or fewer.
+fn allocate(instances: u32) -> Result<([wasmtime::Engine; 2], u32, bool), EngineError> {
     let mut size = instances;
     while size >= 16.min(instances) {
-        match wasmtime::Engine::new(config().allocation_strategy(pool(size))) {
-            Ok(engine) => {
+        match engines(&pool(size)) {
+            Ok(engines) => {
                 if size < instances {
                     tracing::warn!(
                         "the address space suffices for a pool of {size} instances, not {instances}"
                     );
                 }
-                return Ok((engine, size, true));
+                return Ok((engines, size, true));
             }
             Err(error) => tracing::debug!("no pool of {size} instances: {error:#}"),
         }
         size /= 2;
     }
     tracing::warn!("no instance pool on this machine: instances are allocated one by one");
-    let strategy = InstanceAllocationStrategy::OnDemand;
-    let engine = wasmtime::Engine::new(config().allocation_strategy(strategy))
-        .map_err(EngineError::Wasmtime)?;
-    Ok((engine, instances, false))
+    let engines = engines(&InstanceAllocationStrategy::OnDemand).map_err(EngineError::Wasmtime)?;
+    Ok((engines, instances, false))
 }
 
-fn config() -> Config {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    // A backtrace names the guest's functions, which is what its author needs of a trap.
-    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    config
+fn engines(allocation: &InstanceAllocationStrategy) -> wasmtime::Result<[wasmtime::Engine; 2]> {
+    let engine = |concurrent| {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        // A backtrace names the guest's functions, which is what its author needs of a trap.
+        config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        config.concurrency_support(concurrent);
+        config.allocation_strategy(allocation.clone());
+        wasmtime::Engine::new(&config)
+    };
+    Ok([engine(false)?, engine(true)?])
 }
 
 fn pool(instances: u32) -> InstanceAllocationStrategy {
@@ -218,14 +227,19 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    // All of WASI is linked, in both versions, since a component may mix them, and since the standard libraries of most languages import files
-    // and the environment, whether a program uses them or not. What a guest may do with them is
-    // decided by its `WasiCtx`.
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    Ok(linker)
+impl Kind {
+    /// Links WASI: all of it, since the standard libraries of most languages import files and the
+    /// environment, whether a program uses them or not; and where there are concurrent tasks in both
+    /// versions, since a component may mix them. What a guest may do with them is decided by its
+    /// `WasiCtx`.
+    fn new(wasmtime: wasmtime::Engine) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(&wasmtime);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        if wasmtime.get_concurrency_support() {
+            wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+            wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        }
+        Ok(Self { wasmtime, linker })
+    }
 }

@@ -94,25 +94,21 @@ impl Image {
     /// When the memory file cannot be mapped.
     pub(crate) fn load(&self, engine: &Engine, path: &Path) -> Result<Component, String> {
         let file = format!("/proc/self/fd/{}", self.0.as_raw_fd());
-        // SAFETY: the file has what this very code wrote there for an engine of the same options, in
-        // a process of this user's that nobody else can reach; it has been sealed since, so that
-        // nobody can change it as long as it is mapped.
-        let mapped =
-            unsafe { wasmtime::component::Component::deserialize_file(engine.wasmtime(), &file) };
-        let component = match mapped {
-            Ok(component) => component,
-            Err(error) => {
+        let load = |wasmtime: &wasmtime::Engine| {
+            // SAFETY: the file has what this very code wrote there for an engine of the same options,
+            // in a process of this user's that nobody else can reach; it has been sealed since, so
+            // that nobody can change it as long as it is mapped.
+            let mapped =
+                unsafe { wasmtime::component::Component::deserialize_file(wasmtime, &file) };
+            mapped.or_else(|error| {
                 // In a root file system of its own a process may have no /proc.
                 tracing::debug!("{file} cannot be mapped, and is copied: {error:#}");
-                let bytes = self
-                    .read()
-                    .map_err(|error| format!("reading an image: {error}"))?;
+                let bytes = self.read()?;
                 // SAFETY: as above.
-                unsafe { wasmtime::component::Component::deserialize(engine.wasmtime(), bytes) }
-                    .map_err(|error| format!("{}: {error:#}", path.display()))?
-            }
+                unsafe { wasmtime::component::Component::deserialize(wasmtime, bytes) }
+            })
         };
-        Component::from_compiled(engine, &component, path).map_err(|error| error.to_string())
+        Component::from_image(engine, path, load).map_err(|error| error.to_string())
     }
 
     fn read(&self) -> std::io::Result<Vec<u8>> {
