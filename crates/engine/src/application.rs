@@ -123,10 +123,10 @@ impl Application {
     pub fn new(engine: Engine, component: Component, settings: Settings) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         // By default some instances are left for others.
-        let concurrency = settings.limits.concurrency.map_or_else(
-            || (engine.instances() / 4 * 3).max(1),
-            |concurrency| concurrency.get(),
-        );
+        let concurrency = settings
+            .limits
+            .concurrency
+            .map_or_else(|| (engine.instances() / 4 * 3).max(1), NonZeroU32::get);
         Self(Arc::new(Inner {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             gate: Gate::new(concurrency),
@@ -187,7 +187,8 @@ impl Inner {
             instance.guest().serve_next(id);
             return Ok(instance);
         }
-        let permit = self.engine.permit().await.ok_or(Failure::Busy)?;
+        let limit = self.settings.limits.timeout;
+        let permit = self.engine.permit(limit).await.ok_or(Failure::Busy)?;
         Instance::new(self, id, permit)
     }
 

@@ -44,10 +44,6 @@ struct Live {
     cut_off: Option<CutOff>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives in a box already, as part of `Live`"
-)]
 enum Progress {
     Running(Run),
     Ended(InProgress, Result<(), Failure>),

@@ -41,15 +41,15 @@ impl Gate {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// A place as soon as one is free; `None` when that takes longer than [`WAIT`], or too many
-    /// wait already.
-    pub(crate) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+    /// A place as soon as one is free; `None` when that takes longer than [`WAIT`] or `limit`, or too
+    /// many wait already.
+    pub(crate) async fn enter(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
         if let Some(place) = self.try_enter() {
             return Some(place);
         }
         let _waiting = self.queue.try_acquire().ok()?;
         let turn = Arc::clone(&self.places).acquire_owned();
-        tokio::time::timeout(WAIT, turn).await.ok()?.ok()
+        tokio::time::timeout(WAIT.min(limit), turn).await.ok()?.ok()
     }
 
     /// Waits until all are out. Whoever comes meanwhile waits, too.

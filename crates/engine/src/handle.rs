@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -44,7 +45,9 @@ impl Application {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let slot = self.0.gate.enter().await.ok_or(Failure::Busy)?;
+        let begun = Instant::now();
+        let limit = self.settings().limits.timeout;
+        let slot = self.0.gate.enter(limit).await.ok_or(Failure::Busy)?;
         let progress = InProgress {
             active: self.begin(slot),
             id,
@@ -57,9 +60,10 @@ impl Application {
             Run::start(instance, request, progress)
         };
         let mut waiting = Waiting(Some(run));
-        let limit = self.settings().limits.timeout;
         let response = poll_fn(|cx| poll_response(&mut waiting.0, head_only, cx));
-        match tokio::time::timeout(limit, response).await {
+        // The wait for an instance counts.
+        let left = limit.saturating_sub(begun.elapsed());
+        match tokio::time::timeout(left, response).await {
             Ok(response) => response,
             Err(_) => {
                 waiting.0 = None;

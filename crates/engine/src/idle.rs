@@ -94,6 +94,8 @@ impl Idle {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives the lock back, with the number that others go by.
+    #[expect(clippy::needless_pass_by_value, reason = "the lock ends here")]
     fn unlock(&self, instances: MutexGuard<'_, VecDeque<(u64, Instance)>>) {
         self.count.store(instances.len(), Ordering::Relaxed);
     }

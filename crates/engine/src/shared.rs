@@ -58,8 +58,11 @@ struct Job {
 /// What a request has of the instance that works on it.
 pub(crate) struct Ticket {
     head: HeadSlot,
+    /// `None` when it has come, or never will.
     head_comes: Option<oneshot::Receiver<Head>>,
-    lost: oneshot::Receiver<Failure>,
+    /// `None` when there is nothing more to be told.
+    lost: Option<oneshot::Receiver<Failure>>,
+    is_answered: bool,
 }
 
 impl Ticket {
@@ -74,13 +77,21 @@ impl Ticket {
         {
             self.head_comes = None;
             if let Ok(head) = head {
+                self.is_answered = true;
                 self.head.set(head);
             }
         }
-        match Pin::new(&mut self.lost).poll(cx) {
+        let told = match &mut self.lost {
+            Some(lost) => Pin::new(lost).poll(cx),
+            None => Poll::Pending,
+        };
+        if told.is_ready() {
+            self.lost = None;
+        }
+        match told {
             Poll::Ready(Ok(failure)) => Poll::Ready(Err(failure)),
             // The worker has nothing more to tell: the body says what became of it.
-            Poll::Ready(Err(_)) if self.head_comes.is_none() => Poll::Pending,
+            Poll::Ready(Err(_)) if self.is_answered => Poll::Pending,
             Poll::Ready(Err(_)) => Poll::Ready(Err(Failure::NoResponse)),
             Poll::Pending => Poll::Pending,
         }
@@ -102,7 +113,8 @@ where
     let ticket = Ticket {
         head: HeadSlot::default(),
         head_comes: Some(head_comes),
-        lost: is_lost,
+        lost: Some(is_lost),
+        is_answered: false,
     };
     let job = Job {
         id: progress.id,
@@ -164,6 +176,13 @@ struct Progress {
     open: Mutex<Vec<Open>>,
     /// Another request has come, which may compute as long as any.
     is_fresh: AtomicBool,
+}
+
+impl Progress {
+    /// Takes a request out of those in progress, when its call is over.
+    fn remove(&self, slot: &Arc<Slot>) {
+        lock(&self.open).retain(|open| !Arc::ptr_eq(&open.body, slot));
+    }
 }
 
 fn start(application: Application, instance: Instance, first: Job) {
@@ -352,7 +371,8 @@ impl Work<'_> {
 type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + 'a>>;
 
 /// One call of the guest, until its response has been read. `false` if nobody waited for it to
-/// answer: it may be at work for ever.
+/// answer: it may be at work for ever. A call that fails stays among those in progress, for
+/// [`Work::close`] to tell.
 async fn call(
     accessor: &Accessor<Guest>,
     service: &Service,
@@ -374,10 +394,6 @@ async fn call(
         body: Arc::clone(&slot),
         lost,
     });
-    let _listed = Listed {
-        progress,
-        slot: &slot,
-    };
     let answer = {
         let mut answer = pin!(service::answer(accessor, service, request));
         poll_fn(|cx| match answer.as_mut().poll(cx) {
@@ -387,6 +403,7 @@ async fn call(
         .await
     };
     let Some(answer) = answer else {
+        progress.remove(&slot);
         return Ok(false);
     };
     match answer? {
@@ -405,22 +422,8 @@ async fn call(
             let _ = is_over.await;
         }
     }
+    progress.remove(&slot);
     Ok(true)
-}
-
-/// Takes a request out of those in progress, when its call is over.
-struct Listed<'a> {
-    progress: &'a Progress,
-    slot: &'a Arc<Slot>,
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        lock(&self.progress.open).retain(|open| !Arc::ptr_eq(&open.body, self.slot));
-    }
 }
 
 /// A response's body between the worker, which knows when its guest ends, and its reader.
