@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use config::{Path, Value};
 use tracing::Level;
 
 use crate::control_socket::ControlAddress;
@@ -119,6 +120,19 @@ pub(crate) struct Serve {
     /// A variable of the component's environment; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
+
+    /// An option of the application, by its path in the configuration, with its value in JSON;
+    /// may be repeated. Such as: limits/timeout=5, or
+    /// 'access/outbound_http=["https://api.example.com"]'.
+    #[arg(long, value_name = "OPTION=JSON", value_parser = setting)]
+    pub(crate) set: Vec<Setting>,
+}
+
+/// One option of an application.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) path: Path,
+    pub(crate) value: Value,
 }
 
 fn octal(text: &str) -> Result<u32, String> {
@@ -139,6 +153,22 @@ fn variable(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("not of the form NAME=VALUE".to_owned()),
     }
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let (path, value) = text
+        .split_once('=')
+        .ok_or_else(|| "not of the form OPTION=JSON".to_owned())?;
+    let path = Path::parse(path).map_err(|error| error.to_string())?;
+    match path.segments().first().map(String::as_str) {
+        None => return Err("no option is named before the =".to_owned()),
+        Some(name @ ("type" | "component" | "module")) => {
+            return Err(format!("the argument COMPONENT stands for {name}"));
+        }
+        Some(_) => {}
+    }
+    let value = config::parse(value.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Setting { path, value })
 }
 
 #[cfg(test)]
@@ -194,5 +224,24 @@ mod tests {
         assert!(parse(&["serve", "c.wasm", "--env", "A=b=c"]).is_ok());
         assert!(parse(&["serve", "c.wasm", "--env", "=b"]).is_err());
         assert!(parse(&["serve", "c.wasm", "--env", "a"]).is_err());
+    }
+
+    #[test]
+    fn settings_have_a_path_and_a_value_in_json() {
+        let set = |text| parse(&["serve", "c.wasm", "--set", text]);
+        assert!(set("limits/timeout=5").is_ok());
+        assert!(set(r#"access/outbound_http=["http://a.example/?=b"]"#).is_ok());
+        for text in [
+            "limits/timeout",
+            "=5",
+            "/=5",
+            "limits=",
+            "limits={",
+            "%zz=1",
+        ] {
+            assert!(set(text).is_err(), "{text}");
+        }
+        let error = set(r#"component="/c.wasm""#).unwrap_err().to_string();
+        assert!(error.contains("COMPONENT"), "{error}");
     }
 }

@@ -42,7 +42,11 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
     let engine = Engine::new(&engine::Options::default())?;
     let mut valid = true;
     for application in &config.applications {
-        if let Err(error) = Component::load(&engine, &application.component) {
+        let memory = application.limits.memory;
+        let memory = memory.unwrap_or(engine::Limits::default().memory);
+        let loaded = Component::load(&engine, &application.component)
+            .and_then(|component| component.fits(&application.component, memory));
+        if let Err(error) = loaded {
             eprintln!("{name}: {}: {error}", application.component_path());
             valid = false;
         }

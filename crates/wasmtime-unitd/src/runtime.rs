@@ -205,6 +205,16 @@ impl Runtime {
                 component
             }
         };
+        let memory = config.limits.memory;
+        component
+            .fits(
+                &config.component,
+                memory.unwrap_or(engine::Limits::default().memory),
+            )
+            .map_err(|error| PrepareError {
+                path: Some(config.component_path()),
+                detail: error.to_string(),
+            })?;
         self.check_folders(config).await?;
         let outputs = self.outputs(config, lenient).await?;
         let settings = settings(config, outputs);

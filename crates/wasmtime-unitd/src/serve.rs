@@ -3,8 +3,8 @@
 use std::path::absolute;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
-use config::{Application, Config, ListenAddress, Listener, Pass};
+use anyhow::{Context as _, Result, anyhow, bail};
+use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, Value};
 use control::Runtime as _;
 use engine::OutputFiles;
 
@@ -18,8 +18,7 @@ const NAME: &str = "component";
 
 pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
     let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
-    let mut application = Application::new(NAME, absolute(&serve.component)?);
-    application.environment.clone_from(&serve.env);
+    let application = application(serve)?;
     let config = Config {
         listeners: vec![Listener {
             address: ListenAddress::from(serve.listen),
@@ -46,5 +45,42 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
         Ok(stop
             .drain(arguments.shutdown_timeout, runtime.drain())
             .await)
+    })
+}
+
+/// The application that the arguments describe, checked as a configuration is.
+fn application(serve: &Serve) -> Result<Application> {
+    let mut tree = config::parse(
+        br#"{"applications": {"component": {
+            "type": "wasm-wasi-component", "component": "/",
+            "environment": {}, "limits": {}, "instances": {}, "access": {}
+        }}}"#,
+    )?;
+    let root: Path = ["applications", NAME].into_iter().collect();
+    for setting in &serve.set {
+        let segments = root.segments().iter().chain(setting.path.segments());
+        let path = segments.map(String::as_str).collect();
+        tree = config::put(&tree, &path, setting.value.clone())
+            .with_context(|| format!("--set {}", setting.path))?;
+    }
+    let Checked { config, warnings } = check(&tree)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let Some(mut application) = config.applications.into_iter().next() else {
+        bail!("there is no application");
+    };
+    // As it is: a path need not be UTF-8.
+    application.component = absolute(&serve.component)?;
+    application.environment.extend(serve.env.iter().cloned());
+    Ok(application)
+}
+
+fn check(tree: &Value) -> Result<Checked> {
+    Config::check(tree).map_err(|error| {
+        let hint = error
+            .suggestion
+            .map_or_else(String::new, |word| format!(" Did you mean \"{word}\"?"));
+        anyhow!("--set: {error}{hint}")
     })
 }

@@ -125,3 +125,21 @@ fn an_import_that_nobody_provides_is_named() {
     )"#;
     assert_refused(&encoded(text), &["example:custom/host"]);
 }
+
+#[test]
+fn a_component_that_cannot_have_what_it_starts_with_is_refused() {
+    let mut server = Running::idle(&Daemon);
+    let limited = |memory: u32| {
+        let limits = format!(r#""limits": {{"memory": {memory}}}"#);
+        configuration::guests_with(&[("hello", &limits)])
+    };
+    let (status, answer) = server.put("/config", &limited(65_536));
+    assert_eq!(status, 500, "{answer}");
+    assert!(
+        answer.contains("bytes of memory from the start"),
+        "{answer}"
+    );
+    assert!(answer.contains("/applications/hello/component"), "{answer}");
+    let (status, answer) = server.put("/config", &limited(2 << 20));
+    assert_eq!(status, 200, "{answer}");
+}

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -102,16 +103,7 @@ fn serve_serves_one_component_and_says_where() {
             .args(["--listen", "127.0.0.1:0", "--env", "A=1", "--env", "B=x=y"])
             .stdin(Stdio::null()),
     );
-    let address = within(LONG, "the address is told", || {
-        let output = serve.output();
-        let (line, _) = output.split_once('\n')?;
-        line.trim_end_matches('/')
-            .rsplit("http://")
-            .next()?
-            .parse()
-            .ok()
-    });
-    let mut client = Client::connect(address);
+    let mut client = Client::connect(address_of(&serve));
     client.get("/").assert_text("A=1\nB=x=y\n");
     kill(
         Pid::from_raw(serve.child.id().cast_signed()),
@@ -119,6 +111,51 @@ fn serve_serves_one_component_and_says_where() {
     )
     .unwrap();
     assert_eq!(serve.ended().code, Some(0));
+}
+
+#[test]
+fn serve_takes_the_options_of_an_application() {
+    let serve = Process::spawn(
+        daemon()
+            .arg("serve")
+            .arg(test_components::guest("spin"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(["--set", "limits/execution_timeout=0.05"])
+            .stdin(Stdio::null()),
+    );
+    let mut client = Client::connect(address_of(&serve));
+    client.get("/").assert_page(504);
+}
+
+#[test]
+fn serve_says_which_option_is_wrong() {
+    let hello = test_components::guest("hello");
+    let set = |setting: &str| {
+        run([
+            "serve".as_ref(),
+            hello.as_os_str(),
+            "--set".as_ref(),
+            setting.as_ref(),
+        ])
+    };
+    set("limits/memory=-1").assert_refused("/applications/component/limits/memory");
+    set("limits/memroy=1").assert_refused("Did you mean \"memory\"?");
+    set("nothing/there=1").assert_refused("--set /nothing/there");
+    set(r#"access/outbound_http=["example.com"]"#).assert_refused("outbound_http/0");
+    set(r#"access/filesystem=["/nowhere/at/all"]"#).assert_refused("/nowhere/at/all");
+}
+
+/// Where a server that was told to listen on any port does.
+fn address_of(serve: &Process) -> SocketAddr {
+    within(LONG, "the address is told", || {
+        let output = serve.output();
+        let (line, _) = output.split_once('\n')?;
+        line.trim_end_matches('/')
+            .rsplit("http://")
+            .next()?
+            .parse()
+            .ok()
+    })
 }
 
 #[test]
