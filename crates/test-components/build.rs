@@ -1,5 +1,6 @@
 //! Builds the guests and the example, each target with one run of cargo in a target directory of
-//! its own, since the outer cargo holds the lock of the usual one.
+//! its own, since the outer cargo holds the lock of the usual one. The guests of WASI 0.3 have
+//! another one again: they have the names of those of 0.2.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -56,19 +57,33 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
     )?;
     build(&root, &target, "wasm32-wasip1", &["--package", "example"])?;
+    let target_03 = out.join("target-03");
+    build(
+        &root,
+        &target_03,
+        "wasm32-wasip2",
+        &["--package", "guests-03", "--lib", "--examples"],
+    )?;
 
     let component = target.join("wasm32-wasip2/release");
     let module = target.join("wasm32-wasip1/release/example.wasm");
     let adapted = out.join("example-adapted.wasm");
     fs::write(&adapted, adapt(&fs::read(&module)?)?)?;
     export("GUESTS", &component.join("examples"));
+    export(
+        "GUESTS_03",
+        &target_03.join("wasm32-wasip2/release/examples"),
+    );
     export("EXAMPLE", &component.join("example.wasm"));
     export("EXAMPLE_ADAPTED", &adapted);
     export("EXAMPLE_CORE_MODULE", &module);
-    println!(
-        "cargo::rustc-env=GUEST_NAMES={}",
-        names(&root.join("guests/examples"))?.join(",")
-    );
+    for (variable, folder) in [
+        ("GUEST_NAMES", "guests/examples"),
+        ("GUEST_NAMES_03", "guests/wasi-0.3/examples"),
+    ] {
+        let names = names(&root.join(folder))?.join(",");
+        println!("cargo::rustc-env={variable}={names}");
+    }
     Ok(())
 }
 

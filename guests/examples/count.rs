@@ -4,7 +4,7 @@ use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam, http_error_
 use guests::wasip2::io::streams::StreamError;
 
 fn handle(request: IncomingRequest, out: ResponseOutparam) {
-    let (stream, _body) = guests::open(&request);
+    let (_body, stream) = guests::open(&request);
     let mut count = 0;
     let text = loop {
         match stream.blocking_read(64 * 1024) {

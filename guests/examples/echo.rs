@@ -8,7 +8,7 @@ fn handle(request: IncomingRequest, out: ResponseOutparam) {
         ("trailer", "x-checksum"),
     ];
     let outgoing = guests::begin(out, 200, &fields);
-    let (input, incoming) = guests::open(&request);
+    let (incoming, input) = guests::open(&request);
     let output = outgoing.write().unwrap();
     while let Ok(piece) = input.blocking_read(64 * 1024) {
         guests::write_to(&output, &piece).unwrap();

@@ -3,7 +3,7 @@
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 fn handle(request: IncomingRequest, out: ResponseOutparam) {
-    let (stream, _body) = guests::open(&request);
+    let (_body, stream) = guests::open(&request);
     let length = stream
         .blocking_read(16 * 1024)
         .map_or(0, |piece| piece.len());

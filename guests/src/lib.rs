@@ -2,7 +2,7 @@
 //!
 //! A guest whose host breaks the rules may panic: the test that runs it fails then.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use wasip2;
 use wasip2::http::types::{
@@ -45,6 +45,21 @@ pub fn query(request: &IncomingRequest) -> Vec<String> {
 #[must_use]
 pub fn number(words: &[String]) -> u64 {
     words.iter().find_map(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// The number that `NAME=N` among the words says, or 0.
+#[must_use]
+pub fn value(words: &[String], name: &str) -> u64 {
+    let value = |word: &String| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    words.iter().find_map(value).unwrap_or(0)
+}
+
+/// Computes for so many milliseconds.
+pub fn compute(milliseconds: u64) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(milliseconds) {
+        std::hint::black_box(());
+    }
 }
 
 /// Waits for as many milliseconds as the first number among the words says.
@@ -108,13 +123,14 @@ pub fn write_to(stream: &OutputStream, bytes: &[u8]) -> Result<(), StreamError> 
         .try_for_each(|piece| stream.blocking_write_and_flush(piece))
 }
 
-/// The request's body, open for reading.
+/// The request's body, and its stream for reading; the stream has to go first.
 ///
 /// # Panics
 ///
 /// When it has been taken before.
 #[must_use]
-pub fn open(request: &IncomingRequest) -> (InputStream, IncomingBody) {
+pub fn open(request: &IncomingRequest) -> (IncomingBody, InputStream) {
     let body = request.consume().unwrap();
-    (body.stream().unwrap(), body)
+    let stream = body.stream().unwrap();
+    (body, stream)
 }

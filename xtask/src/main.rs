@@ -1,5 +1,6 @@
 //! `cargo xtask …`: the recipes that people and CI run, set-up included.
 
+mod bench;
 mod demo;
 mod docs;
 mod test;
@@ -9,6 +10,7 @@ mod unit;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -22,6 +24,7 @@ Commands:
           NGINX Unit, which UNIT_SRC may name, the module for it too
   toolchains
           Make components with other tool chains, which are installed below target/, and serve them
+  bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what
   help    Print this text
 ";
 
@@ -31,6 +34,11 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
+        ["bench", "--help" | "-h"] => {
+            print!("{}", bench::HELP);
+            Ok(())
+        }
+        ["bench", ref arguments @ ..] => bench::run(arguments),
         ["toolchains"] => toolchains::run().map(drop),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
@@ -71,7 +79,35 @@ fn target() -> PathBuf {
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // What describes this crate, and is not there when people call cargo themselves: build scripts
+    // that look at it (ring's does) would run again each time the two take turns.
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| is_of_this_crate(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command
+}
+
+/// Whether cargo sets this variable for the program that it runs.
+fn is_of_this_crate(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
+}
+
+/// Runs a command to its end, and says what it is for and how long it took.
+///
+/// # Errors
+///
+/// When it cannot be started or does not succeed.
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    let line = format!("{command:?}").replace('"', "");
+    println!("\nxtask: {name}: {line}");
+    let started = Instant::now();
+    run(command).with_context(|| name.to_owned())?;
+    println!(
+        "xtask: {name}: passed in {} seconds",
+        started.elapsed().as_secs()
+    );
+    Ok(())
 }
 
 /// Runs a command to its end.
@@ -88,4 +124,21 @@ fn run(command: &mut Command) -> Result<()> {
         bail!("`{line}` failed: {status}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_called_as_people_call_it() {
+        let command = cargo();
+        let removed: Vec<_> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name)
+            .collect();
+        assert!(removed.iter().any(|name| *name == "CARGO_MANIFEST_DIR"));
+        assert!(!is_of_this_crate("CARGO_HOME") && !is_of_this_crate("CARGO_TARGET_DIR"));
+    }
 }

@@ -3,13 +3,14 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::unit::{self, Tree};
-use crate::{cargo, docs, toolchain, toolchains};
+use crate::{cargo, docs, step, toolchain, toolchains};
 
-/// Packages that build only for WebAssembly.
-const GUESTS: [&str; 2] = ["example", "guests"];
+/// Packages that build only for WebAssembly, by what can be built at the same time: guests of both
+/// versions of WASI have the same names.
+const GUESTS: [&[&str]; 2] = [&["example", "guests"], &["guests-03"]];
 
 pub(crate) fn run() -> Result<()> {
     let started = Instant::now();
@@ -22,15 +23,17 @@ pub(crate) fn run() -> Result<()> {
         "lints",
         cargo().args(["clippy", "--all-targets", "--", "--deny", "warnings"]),
     )?;
-    let mut guests = cargo();
-    guests.args(["clippy", "--all-targets", "--target", "wasm32-wasip2"]);
-    for package in GUESTS {
-        guests.args(["--package", package]);
+    for packages in GUESTS {
+        let mut guests = cargo();
+        guests.args(["clippy", "--all-targets", "--target", "wasm32-wasip2"]);
+        for package in packages {
+            guests.args(["--package", package]);
+        }
+        step(
+            "lints of the guests",
+            guests.args(["--", "--deny", "warnings"]),
+        )?;
     }
-    step(
-        "lints of the guests",
-        guests.args(["--", "--deny", "warnings"]),
-    )?;
     step("tests", cargo().args(["test", "--no-fail-fast"]))?;
     if let Some(tree) = &tree {
         unit::test(tree)?;
@@ -53,18 +56,6 @@ pub(crate) fn run() -> Result<()> {
     for skipped in skipped(tree.is_some()).into_iter().chain(missing) {
         println!("xtask: skipped: {skipped}");
     }
-    Ok(())
-}
-
-pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
-    let line = format!("{command:?}").replace('"', "");
-    println!("\nxtask: {name}: {line}");
-    let started = Instant::now();
-    crate::run(command).with_context(|| name.to_owned())?;
-    println!(
-        "xtask: {name}: passed in {} seconds",
-        started.elapsed().as_secs()
-    );
     Ok(())
 }
 

@@ -6,12 +6,19 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::test::step;
-use crate::{cargo, root, target};
+use crate::{cargo, root, step, target};
 
 /// All packages for the host. With those alone that need a tree of Unit, what they share with the
 /// others would be built again, Wasmtime included, for what the others want of it.
-const PACKAGES: [&str; 5] = ["--workspace", "--exclude", "example", "--exclude", "guests"];
+const PACKAGES: [&str; 7] = [
+    "--workspace",
+    "--exclude",
+    "example",
+    "--exclude",
+    "guests",
+    "--exclude",
+    "guests-03",
+];
 
 /// What makes the module register Unit's other type.
 const OTHER_TYPE: [&str; 2] = ["--features", "nxt_wasmtime/wasi-component-type"];

@@ -3,6 +3,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Once;
 
+use test_components::World;
+
+use crate::Options;
+
 /// A server that serves components by Unit's configuration.
 pub trait FrontEnd {
     /// The command that runs it in the foreground, with all that it writes in `directory`: the
@@ -20,9 +24,22 @@ pub trait FrontEnd {
         None
     }
 
+    /// Members of an application with these options.
+    fn options(&self, options: &Options<'_>) -> String {
+        options.members()
+    }
+
     /// Members of an application whose responses must start within so many seconds.
     fn timeout(&self, seconds: u32) -> String {
-        format!(r#""limits": {{"timeout": {seconds}}}"#)
+        self.options(&Options {
+            timeout: Some(seconds),
+            ..Options::default()
+        })
+    }
+
+    /// The world of the guests that it is to serve.
+    fn world(&self) -> World {
+        World::Wasi02
     }
 
     /// What stands first in each configuration that a case starts with, such as
@@ -56,6 +73,41 @@ pub enum Need {
     ExactCutOffs,
     /// `/status` counts instances, of which some work behind their responses, and not requests.
     CountedInstances,
+    /// Guests of WASI 0.2, for what those of 0.3 cannot do or is the same for both.
+    Wasi02,
+}
+
+/// A front end, with guests of WASI 0.3.
+#[derive(Clone, Copy, Debug)]
+pub struct Wasi03<F>(pub F);
+
+impl<F: FrontEnd> FrontEnd for Wasi03<F> {
+    fn command(&self, directory: &Path) -> Command {
+        self.0.command(directory)
+    }
+
+    fn lacks(&self, need: Need) -> Option<&'static str> {
+        match need {
+            Need::Wasi02 => Some("it is about components of WASI 0.2"),
+            need => self.0.lacks(need),
+        }
+    }
+
+    fn missing(&self) -> Option<&str> {
+        self.0.missing()
+    }
+
+    fn options(&self, options: &Options<'_>) -> String {
+        self.0.options(options)
+    }
+
+    fn world(&self) -> World {
+        World::Wasi03
+    }
+
+    fn settings(&self) -> &'static str {
+        self.0.settings()
+    }
 }
 
 /// Whether there is such a server on this machine. If not, says why, once.

@@ -28,20 +28,25 @@ mod curl;
 mod front_end;
 pub mod http2;
 mod memory;
+mod options;
 mod ports;
 pub mod processes;
 mod response;
 mod running;
 mod suite;
+mod upstream;
 mod wait;
 
 pub mod cases;
 
 pub use client::{Client, NoAnswer, Socket};
 pub use curl::{curl, has_curl};
-pub use front_end::{FrontEnd, Need, can_run, is_here};
+pub use front_end::{FrontEnd, Need, Wasi03, can_run, is_here};
 pub use memory::Watch;
+pub use options::Options;
 pub use ports::free_address;
 pub use response::{End, Head, Response};
 pub use running::Running;
+pub use test_components::World;
+pub use upstream::Upstream;
 pub use wait::{DEADLINE, LONG, until, within};

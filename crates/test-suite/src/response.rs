@@ -125,6 +125,7 @@ impl Response {
                 "server",
                 "date",
                 "connection",
+                "retry-after",
             ];
             assert!(known.contains(&name.as_str()), "{name} in {self:?}");
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use test_components::World;
 
 use crate::{Client, DEADLINE, FrontEnd, LONG, configuration, control, processes, within};
 
@@ -18,6 +19,7 @@ pub struct Running {
     child: Child,
     directory: TempDir,
     addresses: BTreeMap<String, SocketAddr>,
+    world: World,
 }
 
 impl Running {
@@ -53,9 +55,10 @@ impl Running {
     /// one.
     #[must_use]
     pub fn shared(front: &impl FrontEnd, names: &[&str]) -> Arc<Self> {
-        static SHARED: Mutex<BTreeMap<String, Weak<Running>>> = Mutex::new(BTreeMap::new());
+        static SHARED: Mutex<BTreeMap<(World, String), Weak<Running>>> =
+            Mutex::new(BTreeMap::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = shared.entry(names.join(" ")).or_default();
+        let entry = shared.entry((front.world(), names.join(" "))).or_default();
         entry.upgrade().unwrap_or_else(|| {
             let running = Arc::new(Self::guests(front, names));
             *entry = Arc::downgrade(&running);
@@ -68,7 +71,9 @@ impl Running {
     pub fn idle(front: &impl FrontEnd) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let command = front.command(directory.path());
-        Self::launch(command, directory)
+        let mut running = Self::launch(command, directory);
+        running.world = front.world();
+        running
     }
 
     /// Runs `command` as the server that has its files in `directory`.
@@ -83,6 +88,7 @@ impl Running {
             child,
             directory,
             addresses: BTreeMap::new(),
+            world: World::default(),
         };
         running.wait_until_ready();
         running
@@ -125,10 +131,13 @@ impl Running {
         Client::connect(self.address(name))
     }
 
-    /// The text with the addresses filled in; names that are new get new ones.
+    /// The text with the addresses filled in, and guests replaced by those of the front end's world;
+    /// names that are new get new addresses.
     #[must_use]
     pub fn fill_in(&mut self, text: &str) -> String {
-        configuration::fill_in(text, &mut self.addresses)
+        let text = configuration::fill_in(text, &mut self.addresses);
+        let folder = |world: World| world.folder().display().to_string();
+        text.replace(&folder(World::Wasi02), &folder(self.world))
     }
 
     /// Asks the control API to put `json` at `path`, with the addresses filled in in both.

@@ -6,14 +6,15 @@
 macro_rules! http_suite {
     ($front:expr) => {
         $crate::http_suite! { @area $front, walkthrough:
-            the_output_is_the_readmes_byte_for_byte,
-            curl_sees_the_readmes_output,
-            the_example_copes_with_any_bytes,
-            a_component_of_the_oldest_point_release_is_served,
+            the_output_is_the_readmes_byte_for_byte [Wasi02],
+            curl_sees_the_readmes_output [Wasi02],
+            the_example_copes_with_any_bytes [Wasi02],
+            a_component_of_the_oldest_point_release_is_served [Wasi02],
+            a_component_may_mix_the_versions_of_wasi,
         }
         $crate::http_suite! { @area $front, failures:
             a_trap_before_the_response_is_a_500,
-            a_return_without_a_response_is_a_500,
+            a_return_without_a_response_is_a_500 [Wasi02],
             an_exit_before_the_response_is_a_500,
             an_exit_after_the_response_takes_nothing_back,
             an_error_code_about_what_the_guest_met_is_a_502,
@@ -27,7 +28,7 @@ macro_rules! http_suite {
             a_body_that_is_dropped_is_cut_off,
             a_body_shorter_than_its_length_is_cut_off,
             a_head_request_to_a_guest_that_fails_has_no_body,
-            a_body_shorter_than_its_length_from_the_start_is_a_500,
+            a_body_shorter_than_its_length_from_the_start_is_a_500 [Wasi02],
             no_client_learns_why_a_guest_failed,
             a_guest_that_fails_is_gone_at_once,
             an_endless_loop_before_the_response_is_a_504,
@@ -58,6 +59,7 @@ macro_rules! http_suite {
             trailers_pass_both_ways_over_http2 [Http2],
             a_download_has_every_byte_in_its_place,
             an_upload_comes_back_with_every_byte_in_its_place,
+            an_upload_that_the_host_moves_comes_back_whole,
             a_gibibyte_up_costs_little_memory,
             a_gibibyte_down_costs_little_memory,
             a_client_that_reads_slowly_holds_the_guest_back,
@@ -112,6 +114,33 @@ macro_rules! http_suite {
             a_response_that_does_not_start_in_time_is_a_504,
             a_response_that_has_started_may_take_its_time [StreamedRequests],
             each_application_has_its_own_limits,
+            a_guest_that_computes_too_long_before_its_response_is_a_504,
+            a_guest_that_computes_too_long_within_its_response_is_cut_off,
+            a_guest_that_waits_uses_no_computing_time_up,
+            an_upload_uses_no_computing_time_up,
+            memory_grows_to_the_limit_and_not_beyond,
+            more_requests_than_may_be_in_progress_wait_or_are_told_to_come_again,
+        }
+        $crate::http_suite! { @area $front, instances:
+            by_default_no_instance_sees_two_requests,
+            an_instance_is_used_as_often_as_it_may,
+            a_trap_ends_the_instance,
+            no_request_is_in_an_instance_that_has_another,
+            requests_at_the_same_time_share_an_instance_that_may_be_shared,
+            a_trap_fails_the_requests_of_its_instance_alone,
+        }
+        $crate::http_suite! { @area $front, outbound:
+            what_is_granted_is_reached_and_nothing_else,
+            nothing_is_granted_by_default,
+            a_wildcard_does_not_reach_the_machine_itself,
+            connections_to_other_servers_are_kept,
+            bodies_stream_to_other_servers_and_back,
+            a_redirect_is_the_guests_to_follow,
+            the_host_is_the_one_that_is_called,
+            a_guests_time_outs_hold,
+            a_response_that_breaks_off_is_not_taken_for_whole,
+            a_server_that_is_not_there_is_told_as_that,
+            a_client_that_leaves_takes_the_upload_along [StreamedRequests],
         }
     };
     (@area $front:expr, $area:ident: $($case:ident $([$($need:ident),+])?,)*) => {
@@ -137,6 +166,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use test_components::World;
+
     /// The text of each file of the cases.
     fn cases() -> Vec<(String, String)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cases");
@@ -154,12 +185,21 @@ mod tests {
     #[test]
     fn every_guest_is_named_by_a_case() {
         let cases: String = cases().into_iter().map(|(_, text)| text).collect();
-        for guest in test_components::guests() {
+        for guest in World::Wasi02.guests() {
             assert!(
                 cases.contains(&format!("\"{guest}\"")),
                 "no case has the guest {guest}"
             );
         }
+    }
+
+    #[test]
+    fn every_guest_has_a_twin() {
+        // What a component of WASI 0.3 cannot do, or what is about WASI 0.2.
+        let alone = ["no_response", "proxy_02_0"];
+        let mut with_a_twin = World::Wasi02.guests();
+        with_a_twin.retain(|guest| !alone.contains(guest));
+        assert_eq!(with_a_twin, World::Wasi03.guests());
     }
 
     #[test]

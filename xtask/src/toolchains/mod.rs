@@ -14,8 +14,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use self::place::{Failure, Place, Step, read, sources};
-use crate::test::step;
-use crate::{cargo, root, target, toolchain};
+use crate::{cargo, root, step, target, toolchain};
 
 const WIT_BINDGEN: &str = "0.63.0";
 

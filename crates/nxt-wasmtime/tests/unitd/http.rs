@@ -1,5 +1,15 @@
-//! The suite that all front ends share.
+//! The suite that all front ends share, with guests of both versions of WASI.
 
-use crate::support::Unitd;
+mod wasi_02 {
+    use crate::support::Unitd;
 
-test_suite::http_suite!(Unitd);
+    test_suite::http_suite!(Unitd);
+}
+
+mod wasi_03 {
+    use test_suite::Wasi03;
+
+    use crate::support::Unitd;
+
+    test_suite::http_suite!(Wasi03(Unitd));
+}

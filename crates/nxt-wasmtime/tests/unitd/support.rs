@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use nix::unistd::{Group, User, getgid, getuid};
-use test_suite::{FrontEnd, Need, Running, processes};
+use test_suite::{FrontEnd, Need, Options, Running, processes};
 
 /// The unitd of a built tree, with the modules of this build.
 #[derive(Clone, Copy)]
@@ -94,6 +94,7 @@ impl FrontEnd for Unitd {
                  ends HTTP/1.0 in order",
             ),
             Need::CountedInstances => Some("unitd's /status counts requests"),
+            Need::Wasi02 => None,
         }
     }
 
@@ -101,9 +102,9 @@ impl FrontEnd for Unitd {
         PLACE.as_ref().err().map(String::as_str)
     }
 
-    fn timeout(&self, seconds: u32) -> String {
+    fn options(&self, options: &Options<'_>) -> String {
         // Unit's own `limits.timeout` makes unitd answer 503.
-        format!(r#""environment": {{"NXT_WASMTIME_TIMEOUT": "{seconds}"}}"#)
+        options.environment()
     }
 
     fn settings(&self) -> &'static str {

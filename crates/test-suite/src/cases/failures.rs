@@ -3,7 +3,7 @@
 //! A failure before the response's head is out is an error page. One after it cuts the message
 //! off, so that no client takes it for a whole one.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::http2::{Http2, empty, request};
 use crate::response::page;
@@ -341,8 +341,12 @@ pub fn no_client_learns_why_a_guest_failed(front: &impl FrontEnd) {
         ("exit", "/?before"),
         ("recurse", "/"),
     ];
-    let names = BTreeMap::from(targets).into_keys().collect::<Vec<_>>();
-    let server = Running::guests(front, &names);
+    let targets = targets.into_iter();
+    let targets: Vec<_> = targets
+        .filter(|(guest, _)| front.world().has(guest))
+        .collect();
+    let names: BTreeSet<&str> = targets.iter().map(|(guest, _)| *guest).collect();
+    let server = Running::guests(front, &Vec::from_iter(names));
     for (guest, target) in targets {
         let response = server.connect(guest).get(target);
         let mut text = String::from_utf8_lossy(&response.raw).into_owned();

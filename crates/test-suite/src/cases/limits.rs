@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{FrontEnd, Running, configuration, until};
+use crate::{End, FrontEnd, Need, Options, Running, configuration, until};
 
 pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
     let configuration = configuration::guests_with(&[("sleep", &front.timeout(1))]);
@@ -29,7 +29,7 @@ pub fn a_response_that_has_started_may_take_its_time(front: &impl FrontEnd) {
         std::thread::sleep(Duration::from_millis(100));
     }
     client.send("0\r\n\r\n");
-    assert_eq!(client.rest().2, crate::End::Complete);
+    assert_eq!(client.rest().2, End::Complete);
 }
 
 pub fn each_application_has_its_own_limits(front: &impl FrontEnd) {
@@ -48,4 +48,90 @@ pub fn each_application_has_its_own_limits(front: &impl FrontEnd) {
     long.send("GET /?1500 HTTP/1.1\r\nhost: a\r\n\r\n");
     server.connect("short").get("/?1500").assert_page(504);
     long.response().assert_text("slept\n");
+}
+
+/// A guest with these options, as the application of its name.
+fn limited(front: &impl FrontEnd, guest: &str, options: &Options<'_>) -> Running {
+    let configuration = configuration::guests_with(&[(guest, &front.options(options))]);
+    Running::start(front, &configuration)
+}
+
+fn computing_for(seconds: f64) -> Options<'static> {
+    Options {
+        execution_timeout: Some(seconds),
+        ..Options::default()
+    }
+}
+
+pub fn a_guest_that_computes_too_long_before_its_response_is_a_504(front: &impl FrontEnd) {
+    let server = limited(front, "compute", &computing_for(0.1));
+    let mut client = server.connect("compute");
+    client.get("/?before=60000").assert_page(504);
+    until("the guest is gone", || server.active("compute") == "0");
+    client
+        .get("/?before=1&after=1")
+        .assert_text("computing\ncomputed\n");
+}
+
+pub fn a_guest_that_computes_too_long_within_its_response_is_cut_off(front: &impl FrontEnd) {
+    let server = limited(front, "compute", &computing_for(0.1));
+    let response = server.connect("compute").get("/?after=60000");
+    if front.lacks(Need::ExactCutOffs).is_none() {
+        assert_eq!(response.head.status, 200, "{response:?}");
+        assert_eq!(response.text(), "computing\n");
+    }
+    assert_ne!(response.end, End::Complete, "{response:?}");
+    until("the guest is gone", || server.active("compute") == "0");
+    server.wait_for_log("computed for longer than 0.1 seconds");
+}
+
+pub fn a_guest_that_waits_uses_no_computing_time_up(front: &impl FrontEnd) {
+    let server = limited(front, "sleep", &computing_for(0.2));
+    server.connect("sleep").get("/?600").assert_text("slept\n");
+}
+
+pub fn an_upload_uses_no_computing_time_up(front: &impl FrontEnd) {
+    let server = limited(front, "count", &computing_for(0.2));
+    let mut client = server.connect("count");
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 600\r\n\r\n");
+    for _ in 0..60 {
+        client.send("0123456789");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    client.response().assert_text("600\n");
+}
+
+pub fn memory_grows_to_the_limit_and_not_beyond(front: &impl FrontEnd) {
+    let memory = Options {
+        memory: Some(32 << 20),
+        ..Options::default()
+    };
+    let server = limited(front, "grow", &memory);
+    let mut client = server.connect("grow");
+    client.get("/?16").assert_text("grown\n");
+    // The guest has been told, as it would be on a full machine, and goes on.
+    client.get("/?40").assert_text("refused\n");
+    client.get("/?16").assert_text("grown\n");
+}
+
+pub fn more_requests_than_may_be_in_progress_wait_or_are_told_to_come_again(front: &impl FrontEnd) {
+    let one = Options {
+        concurrency: Some(1),
+        ..Options::default()
+    };
+    let server = limited(front, "sleep", &one);
+    let mut first = server.connect("sleep");
+    let mut second = server.connect("sleep");
+    first.send("GET /?300 HTTP/1.1\r\nhost: a\r\n\r\n");
+    second.send("GET /?1 HTTP/1.1\r\nhost: a\r\n\r\n");
+    second.response().assert_text("slept\n");
+    first.response().assert_text("slept\n");
+
+    first.send("GET /?6000 HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("the guest sleeps", || server.active("sleep") == "1");
+    let refused = second.get("/?1");
+    refused.assert_page(503);
+    assert_eq!(refused.head.field("retry-after"), Some("1"));
+    first.response().assert_text("slept\n");
+    second.get("/?1").assert_text("slept\n");
 }

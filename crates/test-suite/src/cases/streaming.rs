@@ -133,9 +133,17 @@ pub fn a_download_has_every_byte_in_its_place(front: &impl FrontEnd) {
 }
 
 pub fn an_upload_comes_back_with_every_byte_in_its_place(front: &impl FrontEnd) {
+    upload_and_back(front, "echo");
+}
+
+pub fn an_upload_that_the_host_moves_comes_back_whole(front: &impl FrontEnd) {
+    upload_and_back(front, "forward");
+}
+
+fn upload_and_back(front: &impl FrontEnd, guest: &str) {
     const SIZE: usize = 5_000_000;
-    let server = Running::guests(front, &["echo"]);
-    let mut socket = socket(&server, "echo");
+    let server = Running::guests(front, &[guest]);
+    let mut socket = socket(&server, guest);
     let mut reader = crate::Client::over(socket.try_clone().unwrap()).with_deadline(LONG);
     let body: Vec<u8> = pattern(0, SIZE).collect();
     std::thread::scope(|scope| {

@@ -141,3 +141,9 @@ pub fn a_component_of_the_oldest_point_release_is_served(front: &impl FrontEnd) 
     let response = server.connect("proxy_02_0").get("/");
     response.assert_text("Hello, old world!\n");
 }
+
+pub fn a_component_may_mix_the_versions_of_wasi(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["mixed"]);
+    let response = server.connect("mixed").get("/");
+    response.assert_text("random: true, clocks: true\n");
+}

@@ -1,0 +1,98 @@
+//! How many requests an instance serves, for those who ask for more than one.
+
+use std::collections::BTreeSet;
+
+use crate::{Client, FrontEnd, Options, Running, World, configuration};
+
+fn remembering(front: &impl FrontEnd, reuse: u32, concurrency: u32) -> Running {
+    let options = front.options(&Options {
+        instances: Some((reuse, concurrency)),
+        ..Options::default()
+    });
+    Running::start(
+        front,
+        &configuration::guests_with(&[("remember", &options)]),
+    )
+}
+
+/// How many requests the instance says it has seen.
+fn seen(client: &mut Client, target: &str) -> u32 {
+    let response = client.get(target);
+    assert_eq!(response.head.status, 200, "{response:?}");
+    response.text().trim().parse().unwrap()
+}
+
+pub fn by_default_no_instance_sees_two_requests(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["remember"]);
+    let mut client = server.connect("remember");
+    for _ in 0..5 {
+        assert_eq!(seen(&mut client, "/"), 1);
+    }
+}
+
+pub fn an_instance_is_used_as_often_as_it_may(front: &impl FrontEnd) {
+    let server = remembering(front, 3, 1);
+    let mut client = server.connect("remember");
+    let counts: Vec<u32> = (0..9).map(|_| seen(&mut client, "/")).collect();
+    assert_eq!(counts, [1, 2, 3, 1, 2, 3, 1, 2, 3]);
+}
+
+pub fn a_trap_ends_the_instance(front: &impl FrontEnd) {
+    let server = remembering(front, 100, 1);
+    let mut client = server.connect("remember");
+    assert_eq!(seen(&mut client, "/"), 1);
+    assert_eq!(seen(&mut client, "/"), 2);
+    client.get("/?trap").assert_page(500);
+    assert_eq!(seen(&mut client, "/"), 1);
+}
+
+pub fn no_request_is_in_an_instance_that_has_another(front: &impl FrontEnd) {
+    let server = remembering(front, 100, 1);
+    let mut clients: Vec<Client> = (0..4).map(|_| server.connect("remember")).collect();
+    for client in &mut clients {
+        client.send("GET /?sleep=300 HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        client.response().assert_text("1\n");
+    }
+}
+
+/// Those of WASI 0.2 have no way to do that, and serve one after the other.
+pub fn requests_at_the_same_time_share_an_instance_that_may_be_shared(front: &impl FrontEnd) {
+    let server = remembering(front, 100, 4);
+    let mut clients: Vec<Client> = (0..4).map(|_| server.connect("remember")).collect();
+    for client in &mut clients {
+        client.send("GET /?sleep=500 HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    let counts: BTreeSet<String> = clients
+        .iter_mut()
+        .map(|client| client.response().text().trim().to_owned())
+        .collect();
+    let expected: &[&str] = match front.world() {
+        World::Wasi02 => &["1"],
+        World::Wasi03 => &["1", "2", "3", "4"],
+    };
+    assert!(counts.iter().eq(expected), "{counts:?}");
+}
+
+pub fn a_trap_fails_the_requests_of_its_instance_alone(front: &impl FrontEnd) {
+    let server = remembering(front, 2, 2);
+    let mut clients: Vec<Client> = (0..3).map(|_| server.connect("remember")).collect();
+    // Two share an instance, and the third has another.
+    for client in &mut clients {
+        client.send("GET /?sleep=600 HTTP/1.1\r\nhost: a\r\n\r\n");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut trap = server.connect("remember");
+    trap.send("GET /?sleep=100&trap HTTP/1.1\r\nhost: a\r\n\r\n");
+    trap.response().assert_page(500);
+    for client in &mut clients[..2] {
+        assert_eq!(client.response().head.status, 200);
+    }
+    let third = clients[2].response();
+    match front.world() {
+        World::Wasi02 => assert_eq!(third.head.status, 200),
+        World::Wasi03 => third.assert_page(500),
+    }
+    assert_eq!(trap.get("/").head.status, 200);
+}

@@ -1,0 +1,171 @@
+//! Requests that guests send.
+
+use crate::{Client, End, FrontEnd, Need, Options, Response, Running, Upstream, configuration};
+
+/// The guest that sends requests, to where it may.
+fn fetching(front: &impl FrontEnd, grants: &[&str]) -> Running {
+    let options = front.options(&Options {
+        outbound_http: grants,
+        ..Options::default()
+    });
+    Running::start(front, &configuration::guests_with(&[("fetch", &options)]))
+}
+
+fn ask(client: &mut Client, told: &str, body: Option<&str>) -> Response {
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let body = body.unwrap_or_default();
+    let length = body.len();
+    client.send(format!(
+        "{method} / HTTP/1.1\r\nhost: front.example\r\nx-fetch: {told}\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    ));
+    client.response()
+}
+
+fn fetch(server: &Running, told: &str) -> Response {
+    ask(&mut server.connect("fetch"), told, None)
+}
+
+#[track_caller]
+fn assert_error(server: &Running, told: &str, code: &str) {
+    let text = format!("error: ErrorCode::{code}\n");
+    fetch(server, told).assert_text(&text);
+}
+
+pub fn what_is_granted_is_reached_and_nothing_else(front: &impl FrontEnd) {
+    let (upstream, other) = (Upstream::start(), Upstream::start());
+    let server = fetching(front, &[&upstream.url()]);
+    let get = |url: String| format!("GET {url}/hello");
+    fetch(&server, &get(upstream.url())).assert_text("hello\n");
+    assert_error(&server, &get(other.url()), "HttpRequestDenied");
+    let port = upstream.address().port();
+    for host in [
+        format!("http://localhost:{port}"),
+        format!("https://127.0.0.1:{port}"),
+        "http://127.0.0.1".to_owned(),
+        "http://169.254.169.254".to_owned(),
+        "ftp://127.0.0.1".to_owned(),
+    ] {
+        let response = fetch(&server, &get(host.clone()));
+        assert!(
+            response.text().starts_with("error: "),
+            "{host}: {response:?}"
+        );
+    }
+    assert_eq!(other.connections(), 0);
+}
+
+pub fn nothing_is_granted_by_default(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = Running::guests(front, &["fetch"]);
+    let told = format!("GET {}/hello", upstream.url());
+    assert_error(&server, &told, "HttpRequestDenied");
+    assert_eq!(upstream.connections(), 0);
+}
+
+pub fn a_wildcard_does_not_reach_the_machine_itself(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &["*"]);
+    let port = upstream.address().port();
+    // In decimal, in octal, and in IPv6, too.
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0177.0.0.1",
+        "[::1]",
+        "0.0.0.0",
+    ] {
+        let response = fetch(&server, &format!("GET http://{host}:{port}/hello"));
+        assert!(
+            response.text().starts_with("error: "),
+            "{host}: {response:?}"
+        );
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+pub fn connections_to_other_servers_are_kept(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let mut client = server.connect("fetch");
+    for _ in 0..10 {
+        let told = format!("GET {}/hello", upstream.url());
+        ask(&mut client, &told, None).assert_text("hello\n");
+    }
+    // unitd gives requests to any thread of an application, which all have the same pool.
+    assert!(upstream.connections() <= 2, "{}", upstream.connections());
+}
+
+pub fn bodies_stream_to_other_servers_and_back(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let mut client = server.connect("fetch");
+    let body = "0123456789abcdef".repeat(64 * 1024);
+    let count = format!("POST {}/count", upstream.url());
+    ask(&mut client, &count, Some(&body)).assert_text("1048576\n");
+    // What comes back is not waited for before all has gone: so much fits into the buffers between.
+    let echo = format!("POST {}/echo", upstream.url());
+    let body = "0123456789abcdef".repeat(1024);
+    ask(&mut client, &echo, Some(&body)).assert_text(&body);
+}
+
+pub fn a_redirect_is_the_guests_to_follow(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let response = fetch(&server, &format!("GET {}/redirect", upstream.url()));
+    assert_eq!(response.head.status, 302, "{response:?}");
+    assert_eq!(response.head.field("location"), Some("/hello"));
+}
+
+pub fn the_host_is_the_one_that_is_called(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let told = format!("GET {}/host copy-fields", upstream.url());
+    let host = format!("{}\n", upstream.address());
+    fetch(&server, &told).assert_text(&host);
+}
+
+pub fn a_guests_time_outs_hold(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let told = format!("GET {}/silent first-byte=100", upstream.url());
+    assert_error(&server, &told, "ConnectionReadTimeout");
+    let told = format!("GET {}/stalls between-bytes=100", upstream.url());
+    assert_cut_off(front, &fetch(&server, &told));
+}
+
+pub fn a_response_that_breaks_off_is_not_taken_for_whole(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let told = format!("GET {}/breaks", upstream.url());
+    assert_cut_off(front, &fetch(&server, &told));
+}
+
+#[track_caller]
+fn assert_cut_off(front: &impl FrontEnd, response: &Response) {
+    assert_ne!(response.end, End::Complete, "{response:?}");
+    if front.lacks(Need::ExactCutOffs).is_none() {
+        assert_eq!((response.head.status, &*response.body), (200, &b"some"[..]));
+    }
+}
+
+pub fn a_server_that_is_not_there_is_told_as_that(front: &impl FrontEnd) {
+    let gone = Upstream::start().url();
+    let server = fetching(front, &[&gone]);
+    assert_error(&server, &format!("GET {gone}/hello"), "ConnectionRefused");
+}
+
+pub fn a_client_that_leaves_takes_the_upload_along(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let mut client = server.connect("fetch");
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: a\r\nx-fetch: POST {}/count\r\ncontent-length: 100\r\n\r\nabc",
+        upstream.url()
+    ));
+    crate::until("the upload has begun", || upstream.requests() == 1);
+    drop(client);
+    crate::until("the upload is cut off", || upstream.cut_off() == 1);
+    crate::until("the guest is gone", || server.active("fetch") == "0");
+}

@@ -1,0 +1,10 @@
+//! Answers without a look at the body.
+
+use guests_03::Answer;
+use guests_03::wasip3::http::types::Request;
+
+async fn handle(_: Request) -> Answer {
+    guests_03::answer("early\n")
+}
+
+guests_03::guest!(handle);

@@ -1,0 +1,144 @@
+//! The servers that are measured, each a process on cores of its own.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+/// How long a server may take to its first answer; a debug build of Wasmtime's command compiles for
+/// a while.
+const START: Duration = Duration::from_secs(60);
+
+/// A server that runs, and its folder. Dropping it ends it.
+pub(super) struct Server {
+    child: Child,
+    folder: TempDir,
+    pub(super) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on these cores, as `taskset` takes them. `arguments` adds what it is told,
+    /// for the address that it is to listen on and for a folder of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub(super) fn start(
+        program: &Path,
+        cores: &str,
+        arguments: impl FnOnce(&mut Command, SocketAddr, &Path),
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = File::create(folder.path().join("output"))?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", cores]).arg(program);
+        arguments(&mut command, address, folder.path());
+        let child = command
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start taskset")?;
+        Ok(Self {
+            child,
+            folder,
+            address,
+        })
+    }
+
+    /// Waits until it answers with 200.
+    ///
+    /// # Errors
+    ///
+    /// When it does not in time, or ends.
+    pub(super) fn ready(mut self, fields: &[String]) -> Result<Self> {
+        let deadline = Instant::now() + START;
+        loop {
+            let answer = get(self.address, fields);
+            if answer.as_ref().is_ok_and(|text| text.contains(" 200 ")) {
+                return Ok(self);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended: {status}\n{}", self.output());
+            }
+            if Instant::now() > deadline {
+                bail!("the server does not answer: {answer:?}\n{}", self.output());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Configures it over its control socket.
+    ///
+    /// # Errors
+    ///
+    /// When it refuses the configuration.
+    pub(super) fn configure(&mut self, configuration: &str) -> Result<()> {
+        let socket = self.folder.path().join("control.sock");
+        let deadline = Instant::now() + START;
+        let mut stream = loop {
+            match UnixStream::connect(&socket) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).context("the control socket does not open");
+                }
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        let length = configuration.len();
+        write!(
+            stream,
+            "PUT /config/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{configuration}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if !answer.starts_with("HTTP/1.1 200 ") {
+            bail!("the server refuses its configuration: {answer}");
+        }
+        Ok(())
+    }
+
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: SocketAddr, fields: &[String]) -> Result<String> {
+    let mut stream = request(address, fields)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// Sends a request, and leaves its answer to be read.
+///
+/// # Errors
+///
+/// When nobody listens.
+pub(super) fn request(address: SocketAddr, fields: &[String]) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    let mut head = format!("GET / HTTP/1.1\r\nHost: {address}\r\n");
+    for field in fields {
+        head.push_str(field);
+        head.push_str("\r\n");
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    Ok(stream)
+}
