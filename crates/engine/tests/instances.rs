@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -312,5 +313,132 @@ fn cancelled_instances_are_all_destroyed() {
         tokio::time::timeout(Duration::from_secs(1), engine.idle())
             .await
             .unwrap();
+    });
+}
+
+fn computing_for(milliseconds: u64) -> Limits {
+    Limits {
+        execution_timeout: Duration::from_millis(milliseconds),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_guest_computes_for_as_long_as_it_may() {
+    run(async {
+        let engine = engine(4);
+        let spin = application(&engine, "spin", computing_for(50));
+        let failure = get(&spin, "/").await.err().unwrap();
+        assert!(matches!(failure, Failure::ExecutionTimeout(_)), "{failure}");
+        assert_eq!(failure.answer().status, 504);
+
+        let late = get(&spin, "/?after").await.unwrap();
+        let error = late.into_body().collect().await.err();
+        assert_eq!(error, Some(CutOff::Failed));
+        assert_eq!(spin.active(), 0);
+    });
+}
+
+#[test]
+fn what_a_guest_computes_behind_its_response_counts() {
+    run(async {
+        let limits = Limits {
+            after_response: Duration::MAX,
+            ..computing_for(50)
+        };
+        let spin = application(&engine(4), "spin", limits);
+        let mut request = request("/?after");
+        *request.method_mut() = Method::HEAD;
+        // The response has no body, so that the guest goes on by itself.
+        let response = spin.handle(RequestId::next(), request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        until("the end of the guest", || spin.active() == 0).await;
+    });
+}
+
+#[test]
+fn waiting_is_not_computing() {
+    run(async {
+        let engine = engine(4);
+        let sleep = application(&engine, "sleep", computing_for(400));
+        assert_eq!(get(&sleep, "/?1000").await.unwrap().status(), 200);
+
+        // Nor is the wait for a client that takes its time.
+        let download = application(&engine, "download", computing_for(400));
+        let mut body = get(&download, "/?2000000").await.unwrap().into_body();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            length += frame.unwrap().into_data().unwrap().len();
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert_eq!(length, 2_000_000);
+    });
+}
+
+fn concurrently(requests: u32) -> Limits {
+    Limits {
+        concurrency: NonZeroU32::new(requests),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn an_application_has_as_many_requests_in_progress_as_it_may() {
+    run(async {
+        let engine = engine(8);
+        let one = application(&engine, "sleep", concurrently(1));
+        let other = application(&engine, "sleep", concurrently(1));
+        let long = tokio::spawn({
+            let one = one.clone();
+            async move { get(&one, "/?60000").await.map(drop) }
+        });
+        until("starting to sleep", || one.active() == 1).await;
+        assert!(!one.has_room());
+        let failure = get(&one, "/?0").await.err().unwrap();
+        assert!(matches!(failure, Failure::Busy), "{failure}");
+        let answer = failure.answer();
+        assert_eq!(answer.status, 503);
+        assert!(answer.retry_after.is_some());
+
+        assert!(other.has_room());
+        assert_eq!(get(&other, "/?0").await.unwrap().status(), 200);
+        long.abort();
+    });
+}
+
+#[test]
+fn a_request_waits_for_its_turn() {
+    run(async {
+        let application = application(&engine(8), "sleep", concurrently(1));
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let application = application.clone();
+                tokio::spawn(async move { get(&application, "/?20").await.unwrap().status() })
+            })
+            .collect();
+        for answer in waiting {
+            assert_eq!(answer.await.unwrap(), 200);
+        }
+        assert!(application.has_room());
+    });
+}
+
+#[test]
+fn no_more_wait_than_may() {
+    run(async {
+        let application = application(&engine(8), "sleep", concurrently(1));
+        let waiting: Vec<_> = (0..100)
+            .map(|_| {
+                let application = application.clone();
+                tokio::spawn(async move { get(&application, "/?60000").await.map(drop) })
+            })
+            .collect();
+        // One is at work, and 16 wait for a second; the others are told at once.
+        until("the refusals", || {
+            waiting.iter().filter(|answer| answer.is_finished()).count() >= 83
+        })
+        .await;
+        assert_eq!(application.active(), 1);
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }
