@@ -15,7 +15,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks,
 };
 
-use crate::host_body::HostBody;
+use crate::host_body::{self, HostBody};
 
 /// What `wasmtime-wasi-http` waits for: the response, and a task of the connection's, of which the
 /// client's pool needs none.
@@ -79,6 +79,7 @@ impl WasiHttpHooks for Confined {
         let request = request.map(|body| Upload {
             body,
             guest: Arc::clone(&self.guest),
+            is_passed_on: false,
         });
         let response = self.client.send(request, timeouts);
         Box::new(async move {
@@ -125,10 +126,12 @@ fn is_connection_field(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
 }
 
-/// The body of a guest's request. When the guest goes before it has finished it, it is cut off.
+/// The body of a guest's request. When the guest goes before it has finished it, it is cut off,
+/// unless the guest has passed on what others send.
 struct Upload {
     body: WasiBody,
     guest: Arc<Presence>,
+    is_passed_on: bool,
 }
 
 impl Body for Upload {
@@ -139,9 +142,11 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let (frame, is_passed_on) = host_body::watch(|| Pin::new(&mut self.body).poll_frame(cx));
+        self.is_passed_on |= is_passed_on;
         // What a guest leaves behind looks finished, whether it is or not.
-        if matches!(frame, Poll::Ready(None)) && self.guest.is_gone.load(Ordering::SeqCst) {
+        let is_left = !self.is_passed_on && self.guest.is_gone.load(Ordering::SeqCst);
+        if is_left && matches!(frame, Poll::Ready(None)) {
             return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
         }
         frame

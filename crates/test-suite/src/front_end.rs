@@ -15,8 +15,8 @@ pub trait FrontEnd {
     fn command(&self, directory: &Path) -> Command;
 
     /// Why this front end does not do what a case needs; nothing if it does.
-    fn lacks(&self, _need: Need) -> Option<&'static str> {
-        None
+    fn lacks(&self, need: Need) -> Option<&'static str> {
+        (need == Need::Wasi03).then_some(NO_WASI_03)
     }
 
     /// Why there is no such server on this machine; nothing if there is one.
@@ -49,6 +49,9 @@ pub trait FrontEnd {
     }
 }
 
+/// Why a case is not run with guests of WASI 0.2.
+pub const NO_WASI_03: &str = "a guest of WASI 0.2 would have to do two things at once";
+
 /// What some cases need and not every front end does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -73,8 +76,15 @@ pub enum Need {
     ExactCutOffs,
     /// `/status` counts instances, of which some work behind their responses, and not requests.
     CountedInstances,
-    /// Guests of WASI 0.2, for what those of 0.3 cannot do or is the same for both.
+    /// A component of WASI 0.2 that has no twin: what it does cannot be said in 0.3, or is about 0.2.
     Wasi02,
+    /// A guest of WASI 0.3, for what its twin has no simple way to do.
+    Wasi03,
+    /// A guest that ends within the turn in which it answers. One of WASI 0.3 can write its body only
+    /// when the host reads it, which is when the head is out.
+    AnswersAtOnce,
+    /// What waits for a place does so in a short queue, and is told to come again.
+    ShortQueue,
 }
 
 /// A front end, with guests of WASI 0.3.
@@ -88,7 +98,9 @@ impl<F: FrontEnd> FrontEnd for Wasi03<F> {
 
     fn lacks(&self, need: Need) -> Option<&'static str> {
         match need {
-            Need::Wasi02 => Some("it is about components of WASI 0.2"),
+            Need::Wasi02 => Some("the guest has no twin of WASI 0.3"),
+            Need::AnswersAtOnce => Some("a body of WASI 0.3 is written behind its head"),
+            Need::Wasi03 => None,
             need => self.0.lacks(need),
         }
     }

@@ -41,7 +41,7 @@ pub mod cases;
 
 pub use client::{Client, NoAnswer, Socket};
 pub use curl::{curl, has_curl};
-pub use front_end::{FrontEnd, Need, Wasi03, can_run, is_here};
+pub use front_end::{FrontEnd, NO_WASI_03, Need, Wasi03, can_run, is_here};
 pub use memory::Watch;
 pub use options::Options;
 pub use ports::free_address;

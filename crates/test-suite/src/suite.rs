@@ -28,7 +28,7 @@ macro_rules! http_suite {
             a_body_that_is_dropped_is_cut_off,
             a_body_shorter_than_its_length_is_cut_off,
             a_head_request_to_a_guest_that_fails_has_no_body,
-            a_body_shorter_than_its_length_from_the_start_is_a_500 [Wasi02],
+            a_body_shorter_than_its_length_from_the_start_is_a_500 [AnswersAtOnce],
             no_client_learns_why_a_guest_failed,
             a_guest_that_fails_is_gone_at_once,
             an_endless_loop_before_the_response_is_a_504,
@@ -119,7 +119,8 @@ macro_rules! http_suite {
             a_guest_that_waits_uses_no_computing_time_up,
             an_upload_uses_no_computing_time_up,
             memory_grows_to_the_limit_and_not_beyond,
-            more_requests_than_may_be_in_progress_wait_or_are_told_to_come_again,
+            more_requests_than_may_be_in_progress_wait,
+            requests_that_wait_too_long_are_told_to_come_again [ShortQueue],
         }
         $crate::http_suite! { @area $front, instances:
             by_default_no_instance_sees_two_requests,
@@ -134,7 +135,8 @@ macro_rules! http_suite {
             nothing_is_granted_by_default,
             a_wildcard_does_not_reach_the_machine_itself,
             connections_to_other_servers_are_kept,
-            bodies_stream_to_other_servers_and_back,
+            bodies_go_to_other_servers_and_come_back,
+            pieces_go_to_other_servers_and_come_back_one_by_one [StreamedRequests, Wasi03],
             a_redirect_is_the_guests_to_follow,
             the_host_is_the_one_that_is_called,
             a_guests_time_outs_hold,

@@ -2,7 +2,7 @@
 //!
 //! Only the thread of an exchange may ask libunit, and only the guest knows when it wants more; it
 //! has a [`Body`], the exchange's task a [`Source`]. The guest runs inside that task, so that the
-//! two meet within one poll.
+//! two meet within one poll, unless the guest has passed the body on to be sent elsewhere.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -40,6 +40,8 @@ pub(crate) fn pair(length: u64) -> (Body, Source) {
 struct State {
     /// The guest waits for more.
     wanted: Option<Waker>,
+    /// The exchange's task, which waits for it to do so.
+    source: Option<Waker>,
     ready: VecDeque<Content>,
     /// Nothing more will come.
     closed: bool,
@@ -63,8 +65,12 @@ impl Source {
             return;
         };
         // A guest that has left the rest unread waits for nothing.
-        if lock(shared).wanted.is_none() {
-            return;
+        {
+            let mut state = lock(shared);
+            if state.wanted.is_none() {
+                state.source = Some(cx.waker().clone());
+                return;
+            }
         }
         if let Poll::Ready(part) = exchange.poll_content(cx) {
             let mut state = lock(shared);
@@ -182,6 +188,9 @@ impl Body {
                 None if state.closed => return Poll::Ready(None),
                 None => {
                     state.wanted = Some(cx.waker().clone());
+                    if let Some(source) = state.source.take() {
+                        source.wake();
+                    }
                     return Poll::Pending;
                 }
             }

@@ -94,7 +94,11 @@ impl FrontEnd for Unitd {
                  ends HTTP/1.0 in order",
             ),
             Need::CountedInstances => Some("unitd's /status counts requests"),
-            Need::Wasi02 => None,
+            Need::ShortQueue => {
+                Some("what waits does so in unitd's queue, for as long as unitd lets it")
+            }
+            Need::Wasi03 => Some(test_suite::NO_WASI_03),
+            Need::Wasi02 | Need::AnswersAtOnce => None,
         }
     }
 

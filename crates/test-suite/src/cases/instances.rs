@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Client, FrontEnd, Options, Running, World, configuration};
+use crate::{Client, FrontEnd, Options, Running, World, configuration, until};
 
 fn remembering(front: &impl FrontEnd, reuse: u32, concurrency: u32) -> Running {
     let options = front.options(&Options {
@@ -57,13 +57,22 @@ pub fn no_request_is_in_an_instance_that_has_another(front: &impl FrontEnd) {
     }
 }
 
+/// Asks for a response in so many milliseconds, and waits until so many requests are at work.
+fn begin(server: &Running, milliseconds: u32, active: u32) -> Client {
+    let mut client = server.connect("remember");
+    client.send(format!(
+        "GET /?sleep={milliseconds} HTTP/1.1\r\nhost: a\r\n\r\n"
+    ));
+    until("it is at work", || {
+        server.active("remember") == active.to_string()
+    });
+    client
+}
+
 /// Those of WASI 0.2 have no way to do that, and serve one after the other.
 pub fn requests_at_the_same_time_share_an_instance_that_may_be_shared(front: &impl FrontEnd) {
     let server = remembering(front, 100, 4);
-    let mut clients: Vec<Client> = (0..4).map(|_| server.connect("remember")).collect();
-    for client in &mut clients {
-        client.send("GET /?sleep=500 HTTP/1.1\r\nhost: a\r\n\r\n");
-    }
+    let mut clients: Vec<Client> = (1..=4).map(|it| begin(&server, 3000, it)).collect();
     let counts: BTreeSet<String> = clients
         .iter_mut()
         .map(|client| client.response().text().trim().to_owned())
@@ -77,15 +86,9 @@ pub fn requests_at_the_same_time_share_an_instance_that_may_be_shared(front: &im
 
 pub fn a_trap_fails_the_requests_of_its_instance_alone(front: &impl FrontEnd) {
     let server = remembering(front, 2, 2);
-    let mut clients: Vec<Client> = (0..3).map(|_| server.connect("remember")).collect();
     // Two share an instance, and the third has another.
-    for client in &mut clients {
-        client.send("GET /?sleep=600 HTTP/1.1\r\nhost: a\r\n\r\n");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let mut trap = server.connect("remember");
-    trap.send("GET /?sleep=100&trap HTTP/1.1\r\nhost: a\r\n\r\n");
-    trap.response().assert_page(500);
+    let mut clients: Vec<Client> = (1..=3).map(|it| begin(&server, 3000, it)).collect();
+    server.connect("remember").get("/?trap").assert_page(500);
     for client in &mut clients[..2] {
         assert_eq!(client.response().head.status, 200);
     }
@@ -94,5 +97,5 @@ pub fn a_trap_fails_the_requests_of_its_instance_alone(front: &impl FrontEnd) {
         World::Wasi02 => assert_eq!(third.head.status, 200),
         World::Wasi03 => third.assert_page(500),
     }
-    assert_eq!(trap.get("/").head.status, 200);
+    assert_eq!(server.connect("remember").get("/").head.status, 200);
 }

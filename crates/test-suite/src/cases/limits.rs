@@ -1,8 +1,9 @@
 //! What one request may take.
 
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use crate::{End, FrontEnd, Need, Options, Running, configuration, until};
+use crate::{Client, End, FrontEnd, Need, Options, Running, configuration, until};
 
 pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
     let configuration = configuration::guests_with(&[("sleep", &front.timeout(1))]);
@@ -114,21 +115,38 @@ pub fn memory_grows_to_the_limit_and_not_beyond(front: &impl FrontEnd) {
     client.get("/?16").assert_text("grown\n");
 }
 
-pub fn more_requests_than_may_be_in_progress_wait_or_are_told_to_come_again(front: &impl FrontEnd) {
+fn one_at_a_time(front: &impl FrontEnd) -> Running {
     let one = Options {
         concurrency: Some(1),
         ..Options::default()
     };
-    let server = limited(front, "sleep", &one);
-    let mut first = server.connect("sleep");
-    let mut second = server.connect("sleep");
-    first.send("GET /?300 HTTP/1.1\r\nhost: a\r\n\r\n");
-    second.send("GET /?1 HTTP/1.1\r\nhost: a\r\n\r\n");
-    second.response().assert_text("slept\n");
-    first.response().assert_text("slept\n");
+    limited(front, "sleep", &one)
+}
 
-    first.send("GET /?6000 HTTP/1.1\r\nhost: a\r\n\r\n");
+/// A client whose request is at work for so many milliseconds.
+fn at_work(server: &Running, milliseconds: u32) -> Client {
+    let mut client = server.connect("sleep");
+    client.send(format!("GET /?{milliseconds} HTTP/1.1\r\nhost: a\r\n\r\n"));
     until("the guest sleeps", || server.active("sleep") == "1");
+    client
+}
+
+pub fn more_requests_than_may_be_in_progress_wait(front: &impl FrontEnd) {
+    let server = one_at_a_time(front);
+    let mut first = at_work(&server, 600);
+    server.connect("sleep").get("/?1").assert_text("slept\n");
+    // It has waited: the first one's answer is there.
+    let mut first = first.socket().try_clone().unwrap();
+    first
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    assert!(first.read(&mut [0; 1]).is_ok_and(|length| length == 1));
+}
+
+pub fn requests_that_wait_too_long_are_told_to_come_again(front: &impl FrontEnd) {
+    let server = one_at_a_time(front);
+    let mut first = at_work(&server, 6000);
+    let mut second = server.connect("sleep");
     let refused = second.get("/?1");
     refused.assert_page(503);
     assert_eq!(refused.head.field("retry-after"), Some("1"));

@@ -97,17 +97,37 @@ pub fn connections_to_other_servers_are_kept(front: &impl FrontEnd) {
     assert!(upstream.connections() <= 2, "{}", upstream.connections());
 }
 
-pub fn bodies_stream_to_other_servers_and_back(front: &impl FrontEnd) {
+pub fn bodies_go_to_other_servers_and_come_back(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
     let mut client = server.connect("fetch");
     let body = "0123456789abcdef".repeat(64 * 1024);
     let count = format!("POST {}/count", upstream.url());
     ask(&mut client, &count, Some(&body)).assert_text("1048576\n");
-    // What comes back is not waited for before all has gone: so much fits into the buffers between.
+    // As much as fits into the buffers between, so that the guest need not do both at once.
     let echo = format!("POST {}/echo", upstream.url());
     let body = "0123456789abcdef".repeat(1024);
     ask(&mut client, &echo, Some(&body)).assert_text(&body);
+}
+
+/// A guest of WASI 0.3 need not do anything for that.
+pub fn pieces_go_to_other_servers_and_come_back_one_by_one(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = fetching(front, &[&upstream.url()]);
+    let mut client = server.connect("fetch");
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
+         x-fetch: POST {}/echo\r\n\r\n3\r\nabc\r\n",
+        upstream.url()
+    ));
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.pieces(3), b"abc");
+    for _ in 0..10 {
+        client.send("4\r\ndefg\r\n");
+        assert_eq!(client.pieces(4), b"defg");
+    }
+    client.send("0\r\n\r\n");
+    assert_eq!(client.rest().2, End::Complete);
 }
 
 pub fn a_redirect_is_the_guests_to_follow(front: &impl FrontEnd) {
