@@ -54,7 +54,7 @@ impl Settings {
 /// A folder that guests may use, with all that is in it.
 ///
 /// It is opened anew for each request; a request while it is not there ends in
-/// [`Failure::Instantiate`](crate::Failure::Instantiate).
+/// [`Failure::Instantiate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     /// The folder on the host.

@@ -66,7 +66,7 @@ impl Component {
     }
 
     /// Like [`load`](Self::load), for whoever runs the component in other processes: the machine
-    /// code, to be given back by [`from_compiled`](Self::from_compiled) to an engine of the same
+    /// code, to be given back by [`from_image`](Self::from_image) to an engine of the same
     /// [`Options`](crate::Options). An instance is to have `memory` bytes at most
     /// ([`Limits::memory`](crate::Limits::memory)).
     ///

@@ -122,8 +122,7 @@ pub(crate) struct Serve {
     pub(crate) env: Vec<(String, String)>,
 
     /// An option of the application, by its path in the configuration, with its value in JSON;
-    /// may be repeated. Such as: limits/timeout=5, or
-    /// 'access/outbound_http=["https://api.example.com"]'.
+    /// may be repeated. Such as: limits/timeout=5, or 'access/outbound_http=["https://*"]'.
     #[arg(long, value_name = "OPTION=JSON", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
 }
