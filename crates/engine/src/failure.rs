@@ -36,7 +36,7 @@ pub enum Failure {
     /// [`Limits::execution_timeout`](crate::Limits::execution_timeout).
     ExecutionTimeout(Duration),
     /// The instance is gone, through the fault of another request that it served at the same time.
-    Lost(String),
+    Lost,
     /// All instances were busy for a second, or as many requests of the application in progress as
     /// there may be, or too many wait already.
     Busy,
@@ -77,7 +77,7 @@ impl Failure {
             | Self::NoResponse
             | Self::InterimStatus(_)
             | Self::Broken(_)
-            | Self::Lost(_)
+            | Self::Lost
             | Self::Panic(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
             Self::ErrorCode(code) => (status_of(code), None),
             Self::Timeout(_) | Self::ExecutionTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, None),
@@ -102,7 +102,7 @@ impl Failure {
             | Self::NoResponse
             | Self::InterimStatus(_)
             | Self::Broken(_)
-            | Self::Lost(_)
+            | Self::Lost
             | Self::Panic(_)
             | Self::ExecutionTimeout(_)
             | Self::ErrorCode(_) => Level::ERROR,
@@ -165,14 +165,10 @@ impl fmt::Display for Failure {
                     limit.as_secs_f64()
                 )
             }
-            Self::Lost(why) => {
-                write!(
-                    f,
-                    "the instance was lost to another request: {}",
-                    Bounded(why)
-                )
+            Self::Lost => f.write_str("the instance was lost over another request that it served"),
+            Self::Busy => {
+                f.write_str("no instance, or no place within limits.concurrency, came free in time")
             }
-            Self::Busy => f.write_str("all instances are busy"),
             Self::Instantiate(error) => {
                 write!(
                     f,

@@ -340,13 +340,10 @@ impl Work<'_> {
         queue: &Mutex<mpsc::UnboundedReceiver<Job>>,
         failure: Option<&Failure>,
     ) {
-        let why = failure.map(ToString::to_string);
         let mut cx = Context::from_waker(Waker::noop());
         let mut number = 0_usize;
         let mut tell = |lost: oneshot::Sender<Failure>| {
-            if let Some(why) = &why
-                && lost.send(Failure::Lost(why.clone())).is_ok()
-            {
+            if failure.is_some() && lost.send(Failure::Lost).is_ok() {
                 number += 1;
             }
         };
@@ -359,10 +356,10 @@ impl Work<'_> {
         while let Ok(job) = queue.try_recv() {
             tell(job.lost);
         }
-        if let Some(why) = why {
+        if let Some(failure) = failure {
             tracing::error!(
                 application = self.application.name(),
-                "an instance is lost, with {number} requests: {why}"
+                "an instance is lost, with {number} requests: {failure}"
             );
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<()> {
         command.arg(address.to_string());
     })?
     .ready(&[])?;
-    let fields = [format!("x-url: http://{}/", upstream.address)];
+    let fields = [format!("x-fetch: GET http://{}/", upstream.address)];
     let grant = format!("access/outbound_http=[\"http://{}\"]", upstream.address);
     let servers = [
         (
