@@ -1,4 +1,5 @@
-//! Some thousand mutated configurations, the same ones on every run.
+//! Some thousand mutated configurations, the same ones on every run; with `FUZZ=N` in the
+//! environment N times as many, and others for each N.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
@@ -30,8 +31,8 @@ const ALPHABET: &[u8] = b"{}[]:,\"\\/*\n 0919.-+eEutrfnx$%\x00\x1f\x7f\xc3\xa9\x
 
 #[test]
 fn no_text_makes_anything_panic() {
-    let mut random = XorShift(0x9E37_79B9_7F4A_7C15);
-    for round in 0..12_000 {
+    let mut random = XorShift(0x9E37_79B9_7F4A_7C15 ^ times());
+    for round in 0..12_000 * times() as usize {
         let mut text = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             let at = random.below(text.len());
@@ -91,9 +92,9 @@ const VALUES: &[&str] = &[
 #[test]
 fn no_value_in_any_place_makes_a_check_panic() {
     let values: Vec<_> = VALUES.iter().map(|text| parse(text)).collect();
-    let mut random = XorShift(0x2545_F491_4F6C_DD1D);
+    let mut random = XorShift(0x2545_F491_4F6C_DD1D ^ times());
     let (mut accepted, mut places) = (0, BTreeSet::new());
-    for round in 0..6_000 {
+    for round in 0..6_000 * times() as usize {
         let (_, text) = SEEDS[round % SEEDS.len()].split_once('\n').unwrap();
         let mut tree = parse(text);
         for _ in 0..=random.below(3) {
@@ -158,6 +159,11 @@ fn the_seeds_themselves_parse() {
         config::parse(text.as_bytes()).unwrap();
         config::fuzz_text(seed.as_bytes());
     }
+}
+
+fn times() -> u64 {
+    let named = std::env::var("FUZZ").ok();
+    named.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 struct XorShift(u64);

@@ -1,4 +1,5 @@
-//! Some thousand mutated grants and URIs, the same ones on every run.
+//! Some thousand mutated grants and URIs, the same ones on every run; with `FUZZ=N` in the
+//! environment N times as many, and others for each N.
 
 /// A grant in the first line, a URI in the second.
 const SEEDS: &[&str] = &[
@@ -18,8 +19,8 @@ const ALPHABET: &[u8] = b"*.:/@[]%?#-_\\\n 0179afxXAZ+\x00\x7f\xc3\xa9\xef\xbc\x
 
 #[test]
 fn no_text_makes_anything_panic() {
-    let mut random = XorShift(0x9E37_79B9_7F4A_7C15);
-    for round in 0..60_000 {
+    let mut random = XorShift(0x9E37_79B9_7F4A_7C15 ^ times());
+    for round in 0..60_000 * times() as usize {
         let mut text = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             let at = random.below(text.len());
@@ -53,6 +54,11 @@ fn the_seeds_themselves_are_looked_at() {
         outbound_policy::fuzz_policy(grant.as_bytes());
         outbound_policy::fuzz_policy(uri.as_bytes());
     }
+}
+
+fn times() -> u64 {
+    let named = std::env::var("FUZZ").ok();
+    named.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 struct XorShift(u64);
