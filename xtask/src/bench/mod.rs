@@ -20,6 +20,7 @@ Measures this server and its peers side by side, and prints tables in Markdown. 
 taskset, and wrk. A run with any error in it ends the benchmark.
 
 Workloads (default: all):
+  hello     an answer of 14 bytes; against hyper alone and `wasmtime serve`
   outbound  one outgoing request per request, to a server on the same machine;
             against `wasmtime serve`
   spinning  other requests beside guests in endless loops: none, one for each core, ten times as many
@@ -41,7 +42,8 @@ struct Options {
 
 type Workload = fn(&Built, Options) -> Result<()>;
 
-const WORKLOADS: [(&str, Workload); 2] = [
+const WORKLOADS: [(&str, Workload); 3] = [
+    ("hello", workloads::hello),
     ("outbound", workloads::outbound),
     ("spinning", workloads::spinning),
 ];

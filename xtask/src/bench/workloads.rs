@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -17,9 +16,22 @@ use super::{Built, Options, peer};
 const SERVER: &str = "0";
 const REST: &str = "1";
 
+/// A small answer.
+pub(super) fn hello(built: &Built, options: Options) -> Result<()> {
+    let guest = built.guests.join("hello.wasm");
+    let bare = Server::start(&built.baseline, SERVER, |command, address, _| {
+        command.arg(address.to_string());
+    })?;
+    let servers = [
+        ("hyper, without WebAssembly", bare.ready(&[])?),
+        ("wasmtime serve", theirs(&guest, &[])?),
+        ("wasmtime-unitd serve", ours(built, &guest, &[], &[])?),
+    ];
+    compare("hello", "A small answer", &servers, &[], options)
+}
+
 /// One outgoing request per request.
 pub(super) fn outbound(built: &Built, options: Options) -> Result<()> {
-    let wasmtime = peer::wasmtime()?;
     let guest = built.guests.join("fetch.wasm");
     let upstream = Server::start(&built.baseline, REST, |command, address, _| {
         command.arg(address.to_string());
@@ -28,45 +40,60 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<()> {
     let fields = [format!("x-fetch: GET http://{}/", upstream.address)];
     let grant = format!("access/outbound_http=[\"http://{}\"]", upstream.address);
     let servers = [
-        (
-            "wasmtime serve",
-            Server::start(&wasmtime, SERVER, |command, address, _| {
-                serve(command.args(["serve", "-Scli"]), "--addr", address, &guest);
-            })?
-            .ready(&fields)?,
-        ),
+        ("wasmtime serve", theirs(&guest, &fields)?),
         (
             "wasmtime-unitd serve",
-            Server::start(&built.daemon, SERVER, |command, address, _| {
-                serve(command.arg("serve"), "--listen", address, &guest);
-                command.args(["--set", &grant]);
-            })?
-            .ready(&fields)?,
+            ours(built, &guest, &["--set", &grant], &fields)?,
         ),
     ];
+    let title = "One outgoing request per request";
+    compare("outbound", title, &servers, &fields, options)
+}
+
+/// `wasmtime serve` as it comes, once it answers requests with these fields.
+fn theirs(guest: &Path, fields: &[String]) -> Result<Server> {
+    let start = Server::start(&peer::wasmtime()?, SERVER, |command, address, _| {
+        command.args(["serve", "-Scli", "--addr"]);
+        command.arg(address.to_string()).arg(guest);
+    });
+    start?.ready(fields)
+}
+
+fn ours(built: &Built, guest: &Path, flags: &[&str], fields: &[String]) -> Result<Server> {
+    let start = Server::start(&built.daemon, SERVER, |command, address, _| {
+        command.args(["serve", "--listen", &address.to_string()]);
+        command.args(flags).arg(guest);
+    });
+    start?.ready(fields)
+}
+
+/// Asks each server in turn, round after round.
+fn compare(
+    name: &str,
+    title: &str,
+    servers: &[(&str, Server)],
+    fields: &[String],
+    options: Options,
+) -> Result<()> {
     let mut report = Report::default();
     for round in 1..=options.rounds {
-        for (name, server) in &servers {
+        for (server, running) in servers {
             println!(
-                "xtask: outbound: round {round} of {}: {name}",
+                "xtask: {name}: round {round} of {}: {server}",
                 options.rounds
             );
             let load = Load {
-                address: server.address,
-                fields: &fields,
+                address: running.address,
+                fields,
                 connections: 32,
                 seconds: options.seconds,
                 cores: REST,
             };
-            report.add(name, load.run()?);
+            report.add(server, load.run()?);
         }
     }
-    report.print("One outgoing request per request");
+    report.print(title);
     Ok(())
-}
-
-fn serve(command: &mut Command, flag: &str, address: SocketAddr, guest: &Path) {
-    command.arg(flag).arg(address.to_string()).arg(guest);
 }
 
 /// Other requests beside guests in endless loops.
