@@ -161,7 +161,13 @@ impl Application {
     /// Whether one more request would be given to an instance at once.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.0.gate.has_room() && self.0.engine.has_room()
+        let inner = &*self.0;
+        let concurrency = inner.settings.instances.concurrency.get();
+        let has_instance = || {
+            inner.engine.has_room()
+                || (inner.shares_instances() && inner.shared.has_room(concurrency))
+        };
+        inner.gate.has_room() && has_instance()
     }
 
     /// Counts a request until the returned value is dropped.
@@ -194,8 +200,9 @@ impl Inner {
 
     /// Takes an instance back that has served its request without fault.
     pub(crate) fn retire(&self, instance: Instance) {
-        if instance.served() < self.settings.instances.reuse.get() {
-            self.engine.idle_instances().put(self.number, instance);
+        let may_wait = !self.engine.memory().is_scarce();
+        if may_wait && instance.served() < self.settings.instances.reuse.get() {
+            self.engine.keep(self.number, instance);
         }
     }
 

@@ -42,6 +42,10 @@ struct Live {
     discarded: bool,
     /// How the body has ended, when that is still to be told.
     cut_off: Option<CutOff>,
+    /// The guest has ended, and the host goes on with what it left.
+    lingers: bool,
+    /// A frame has been delivered since then, or since this was last asked.
+    moved: bool,
 }
 
 enum Progress {
@@ -76,12 +80,15 @@ impl Body {
     }
 
     fn of(outgoing: Outgoing, progress: Progress, length: Option<u64>) -> Self {
+        let lingers = matches!(&progress, Progress::Running(run) if run.lingers());
         Self(State::Live(Box::new(Live {
             outgoing,
             progress,
             remaining: length,
             discarded: false,
             cut_off: None,
+            lingers,
+            moved: false,
         })))
     }
 
@@ -227,7 +234,15 @@ impl Live {
             match self.take() {
                 Progress::Running(mut run) => match run.poll(cx) {
                     Poll::Ready(outcome) => {
-                        self.outgoing.settle(outcome.is_err(), cx);
+                        if !self.outgoing.settle(outcome.as_ref().err(), cx) {
+                            let may_move = !self.lingers || self.moved;
+                            if may_move && run.linger() {
+                                (self.lingers, self.moved) = (true, false);
+                                self.progress = Progress::Running(run);
+                                continue;
+                            }
+                            self.outgoing.abandon();
+                        }
                         let request = run.into_request(outcome.is_ok());
                         self.progress = Progress::Ended(request, outcome);
                     }
@@ -253,6 +268,7 @@ impl Live {
     }
 
     fn deliver(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutOff> {
+        self.moved = true;
         if let (Some(data), Some(remaining)) = (frame.data_ref(), self.remaining) {
             match remaining.checked_sub(data.len() as u64) {
                 Some(rest) => self.remaining = Some(rest),
@@ -265,6 +281,7 @@ impl Live {
     /// The body is whole. The guest may have more to do.
     fn end(&mut self) {
         match self.take() {
+            Progress::Running(run) if run.lingers() => drop(run),
             Progress::Running(run) => run.detach(),
             Progress::Ended(request, Err(failure)) => request.log(&failure),
             Progress::Ended(..) | Progress::Gone => {}
@@ -296,6 +313,7 @@ impl Drop for Live {
     fn drop(&mut self) {
         match self.take() {
             // A sender that has the announced length does not ask for the end.
+            Progress::Running(run) if self.remaining == Some(0) && run.lingers() => drop(run),
             Progress::Running(run) if self.remaining == Some(0) => run.detach(),
             Progress::Running(run) if self.discarded => {
                 log_cancelled(

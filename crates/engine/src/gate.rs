@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a request waits where all that may be in progress are.
-const WAIT: Duration = Duration::from_secs(1);
+pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
 /// The least number of requests that may wait, so that a small number of places does not refuse at
 /// once what a moment's patience would serve.
@@ -14,6 +14,7 @@ const LEAST_QUEUE: usize = 16;
 pub(crate) struct Gate {
     places: Arc<Semaphore>,
     queue: Semaphore,
+    queue_length: usize,
     total: u32,
 }
 
@@ -23,6 +24,7 @@ impl Gate {
         Self {
             places: Arc::new(Semaphore::new(count)),
             queue: Semaphore::new(count.max(LEAST_QUEUE)),
+            queue_length: count.max(LEAST_QUEUE),
             total: places,
         }
     }
@@ -44,12 +46,27 @@ impl Gate {
     /// A place as soon as one is free; `None` when that takes longer than [`WAIT`] or `limit`, or too
     /// many wait already.
     pub(crate) async fn enter(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
+        self.enter_or(limit, || {}).await
+    }
+
+    /// The same. `make_room` is called where there is none, by one who can be seen waiting.
+    pub(crate) async fn enter_or(
+        &self,
+        limit: Duration,
+        make_room: impl FnOnce(),
+    ) -> Option<OwnedSemaphorePermit> {
         if let Some(place) = self.try_enter() {
             return Some(place);
         }
         let _waiting = self.queue.try_acquire().ok()?;
+        make_room();
         let turn = Arc::clone(&self.places).acquire_owned();
         tokio::time::timeout(WAIT.min(limit), turn).await.ok()?.ok()
+    }
+
+    /// Whether anyone waits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.queue.available_permits() < self.queue_length
     }
 
     /// Waits until all are out. Whoever comes meanwhile waits, too.

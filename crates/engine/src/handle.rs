@@ -12,14 +12,15 @@ use crate::run::{InProgress, Run, log_cancelled};
 use crate::{Application, Body, Failure, RequestId, shared};
 
 impl Application {
-    /// Runs the request in an instance of its own, and returns as soon as the guest has set its
+    /// Runs the request in an instance, by default one of its own, and returns as soon as the guest has set its
     /// response; the body follows as the guest writes it.
     ///
     /// The guest sees the request's fields in their order, without those for the connection
     /// (RFC 9110, section 7.6.1). Its `scheme`, `authority` and `path-with-query` are the parts of
     /// the request's URI, which must be absolute.
     ///
-    /// Dropping the future cancels the instance, and so does dropping the body before its end.
+    /// Dropping the future cancels the instance, and so does dropping the body before its end, unless
+    /// other requests are in it.
     ///
     /// # Errors
     ///
@@ -176,13 +177,18 @@ fn live(run: Run, outgoing: Outgoing, framing: Framing) -> Body {
 }
 
 fn whole(
-    run: Run,
+    mut run: Run,
     mut outgoing: Outgoing,
     framing: Framing,
     outcome: Result<(), Failure>,
     cx: &mut Context<'_>,
 ) -> Result<Body, Failure> {
-    outgoing.settle(outcome.is_err(), cx);
+    if !outgoing.settle(outcome.as_ref().err(), cx) {
+        if framing != Framing::None && run.linger() {
+            return Ok(live(run, outgoing, framing));
+        }
+        outgoing.abandon();
+    }
     let request = run.into_request(outcome.is_ok());
     let length = match framing {
         // What became of a body that is not sent does not matter; whether the guest failed does.

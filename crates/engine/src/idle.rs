@@ -55,14 +55,11 @@ impl Idle {
     }
 
     /// Destroys the one that has waited longest, if there is any.
-    pub(crate) fn evict(&self) -> bool {
-        if self.is_empty() {
-            return false;
-        }
+    pub(crate) fn evict(&self) {
         let mut instances = self.lock();
         let oldest = instances.pop_front();
         self.unlock(instances);
-        oldest.is_some()
+        drop(oldest);
     }
 
     /// Destroys those of an application that is no more.

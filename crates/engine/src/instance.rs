@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -36,6 +37,9 @@ impl HeadSlot {
 
 /// Handles of streams, futures and tasks that a guest of WASI 0.3 may have at a time.
 const MAX_CONCURRENT: usize = 4096;
+
+/// How long a body whose guest has ended may stand still, where the host may still move it.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// A component's instance with its store: one sandbox. Dropping it destroys all of it.
 pub(crate) struct Instance {
@@ -104,6 +108,19 @@ impl Instance {
                 service::serve(&mut self.store, &service, request, head).await
             }
         }
+    }
+
+    /// Whether its guest has concurrent tasks, so that the host may have work for it when it has ended.
+    pub(crate) fn is_concurrent(&self) -> bool {
+        matches!(self.exports, Some(Exports::Service03(_)))
+    }
+
+    /// Lets the host work for [`LINGER`], without the guest's doing.
+    pub(crate) async fn linger(&mut self) -> Result<(), Failure> {
+        self.store
+            .run_concurrent(async |_| tokio::time::sleep(LINGER).await)
+            .await
+            .map_err(Failure::of_guest)
     }
 
     /// For several requests at the same time: the store, what is asked, and the count of requests.

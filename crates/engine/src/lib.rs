@@ -1,5 +1,5 @@
-//! Runs components of the `wasi:http/proxy` world: one [`http::Request`] in, one fresh
-//! instance, one streamed [`http::Response`] out.
+//! Runs components of the worlds `wasi:http/proxy` (WASI 0.2) and `wasi:http/service` (0.3): one
+//! [`http::Request`] in, one fresh instance, one streamed [`http::Response`] out.
 //!
 //! ```text
 //!   file ──Component::load──▶ Component ──Application::new──▶ Application
@@ -13,15 +13,17 @@
 //!
 //! What the crate promises:
 //!
-//! - Every request gets a new [`wasmtime::Store`] and instance, destroyed when the request ends.
+//! - Every request gets a new [`wasmtime::Store`] and instance, destroyed when the request ends,
+//!   but for applications whose [`Instances`] say otherwise.
 //! - A guest runs inside the future that serves its request: whoever drops that future, or the
-//!   response's [`Body`], cancels the instance. There is no task, queue or lock between the two.
+//!   response's [`Body`], cancels the instance. There is no task, queue or lock between the two, but
+//!   where several requests share an instance, which none of them may cancel.
 //! - Bodies stream both ways. What the host holds of a response is bounded by
 //!   [`OUTGOING_BUFFER`] bytes.
 //! - Whatever a guest does ends in a response, a [`Failure`], or a [`Body`] that ends in an
 //!   error; never in a panic, and never in a body that looks whole and is not.
-//! - A guest has the environment and the folders it was given and nothing else: no other files, no
-//!   sockets, no outgoing requests.
+//! - A guest has the environment, the folders and the servers to call that it was given and nothing
+//!   else: no other files, no sockets.
 //!
 //! What it does not do: sockets, configuration text, Unit. Futures must be polled inside a tokio
 //! runtime with time enabled.

@@ -12,7 +12,8 @@ pub struct Limits {
     /// Default: 30 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504.
     pub timeout: Duration,
     /// Computation of the guest, from its start to its end, also behind the response; waiting is
-    /// none. Default: 10 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504, or
+    /// none. An instance that serves several requests at a time may compute for so long for each.
+    /// Default: 10 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504, or
     /// a response that is cut off.
     pub execution_timeout: Duration,
     /// Linear memories and tables of one instance together, in bytes. Default: 256 MiB. At the
@@ -22,7 +23,7 @@ pub struct Limits {
     /// [`Engine::instances`](crate::Engine::instances). At the edge the next waits for a second,
     /// then gets 503.
     pub concurrency: Option<NonZeroU32>,
-    /// How long a guest may go on after its response has ended, wall clock. Default: 30 seconds.
+    /// How long a guest may go on after its response, or the last one, has ended, wall clock. Default: 30 seconds.
     /// At the edge the instance is cancelled and the log says so.
     pub after_response: Duration,
 }
@@ -63,6 +64,11 @@ impl MemoryBudget {
         taken.is_ok()
     }
 
+    /// Whether more than half of it is used: too much to keep anything that is not at work.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.limit / 2
+    }
+
     fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -74,6 +80,8 @@ pub(crate) struct MemoryAccount {
     budget: Arc<MemoryBudget>,
     used: u64,
     limit: u64,
+    /// What the last growth has taken.
+    last: u64,
 }
 
 impl MemoryAccount {
@@ -82,10 +90,12 @@ impl MemoryAccount {
             budget,
             used: 0,
             limit,
+            last: 0,
         }
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
+        self.last = 0;
         let Some(used) = self
             .used
             .checked_add(bytes)
@@ -96,8 +106,15 @@ impl MemoryAccount {
         if !self.budget.take(bytes) {
             return false;
         }
-        self.used = used;
+        (self.used, self.last) = (used, bytes);
         true
+    }
+
+    /// The last growth was allowed, and has failed all the same.
+    fn undo(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        self.used -= last;
+        self.budget.give_back(last);
     }
 }
 
@@ -106,20 +123,36 @@ impl ResourceLimiter for MemoryAccount {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         Ok(self.grow(desired.saturating_sub(current) as u64))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo();
+        Ok(())
     }
 
     fn table_growing(
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         // Wasmtime's table elements are pointers.
         let elements = desired.saturating_sub(current) as u64;
         Ok(self.grow(elements.saturating_mul(size_of::<usize>() as u64)))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo();
+        Ok(())
     }
 }
 
@@ -141,6 +174,18 @@ mod tests {
         assert!(account.memory_growing(60, 100, None).unwrap());
         assert!(!account.table_growing(0, 1, None).unwrap());
         assert!(!account.memory_growing(0, usize::MAX, None).unwrap());
+    }
+
+    #[test]
+    fn a_growth_that_fails_takes_nothing() {
+        let mut account = MemoryAccount::new(MemoryBudget::new(100), 100);
+        assert!(account.memory_growing(0, 60, None).unwrap());
+        assert!(!account.memory_growing(60, 90, Some(80)).unwrap());
+        assert!(account.memory_growing(60, 100, None).unwrap());
+        let failed = wasmtime::Error::msg("no memory");
+        account.memory_grow_failed(failed).unwrap();
+        assert!(account.memory_growing(60, 100, None).unwrap());
+        assert_eq!((account.used, account.budget.is_scarce()), (100, true));
     }
 
     #[test]

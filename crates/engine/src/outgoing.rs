@@ -8,7 +8,7 @@ use http_body::Frame;
 use tokio::task::unconstrained;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use crate::{CutOff, host_body};
+use crate::{CutOff, Failure, host_body};
 
 /// What a guest writes as its body: first as it comes, and when the guest has ended, what is left.
 pub(crate) struct Outgoing {
@@ -16,6 +16,8 @@ pub(crate) struct Outgoing {
     body: Option<HyperOutgoingBody>,
     rest: VecDeque<Frame<Bytes>>,
     end: Option<CutOff>,
+    /// It comes from elsewhere, and does not end with its guest.
+    is_passed_on: bool,
 }
 
 impl Outgoing {
@@ -24,6 +26,7 @@ impl Outgoing {
             body: Some(body),
             rest: VecDeque::new(),
             end: None,
+            is_passed_on: false,
         }
     }
 
@@ -50,31 +53,51 @@ impl Outgoing {
     /// Takes over what is left of the body of a guest that has ended. The instance must still be
     /// there: when it goes, an unfinished body looks like a finished one.
     ///
-    /// A body that the guest passes on from elsewhere does not end with it.
-    pub(crate) fn settle(&mut self, has_failed: bool, cx: &mut Context<'_>) {
+    /// A body that the guest passes on from elsewhere does not end with it. `false` if it is none of
+    /// these, and waits: for something that the guest has left to the host, or for nothing.
+    #[must_use]
+    pub(crate) fn settle(&mut self, failure: Option<&Failure>, cx: &mut Context<'_>) -> bool {
+        if self.is_passed_on {
+            return true;
+        }
+        if let Some(Failure::Panic(_)) = failure
+            && self.body.take().is_some()
+        {
+            // It has taken the instance along, so that nothing can be told any more.
+            self.end = Some(CutOff::Failed);
+        }
         let Some(body) = &mut self.body else {
-            return;
+            return true;
         };
         self.end = loop {
             let (frame, is_passed_on) = host_body::watch(|| poll_written(body, cx));
             if is_passed_on {
+                self.is_passed_on = true;
                 if let Poll::Ready(Some(Ok(frame))) = frame {
                     self.rest.push_back(frame);
-                    return;
+                    return true;
                 }
                 if frame.is_pending() {
-                    return;
+                    return true;
                 }
             }
             match frame {
                 Poll::Ready(Some(Ok(frame))) => self.rest.push_back(frame),
                 Poll::Ready(Some(Err(cut_off))) => break Some(cut_off),
                 Poll::Ready(None) => break None,
-                Poll::Pending if has_failed => break Some(CutOff::Failed),
-                Poll::Pending => break Some(CutOff::Unfinished),
+                Poll::Pending if failure.is_some() => break Some(CutOff::Failed),
+                Poll::Pending => return false,
             }
         };
         self.body = None;
+        true
+    }
+
+    /// Waits no longer: the body is unfinished.
+    pub(crate) fn abandon(&mut self) {
+        if self.body.take().is_some() {
+            self.end = Some(CutOff::Unfinished);
+        }
     }
 }
 

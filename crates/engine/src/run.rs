@@ -3,6 +3,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -19,6 +20,7 @@ use crate::{Failure, RequestId};
 /// use it too.
 pub(crate) struct Run {
     work: Work,
+    lingers: bool,
     head: HeadSlot,
     stopwatch: Stopwatch,
     request: InProgress,
@@ -77,6 +79,7 @@ impl Run {
         });
         Self {
             work: Work::Own(work),
+            lingers: false,
             head,
             stopwatch: Stopwatch::default(),
             request: progress,
@@ -88,6 +91,7 @@ impl Run {
         Self {
             head: ticket.head().clone(),
             work: Work::Shared(ticket),
+            lingers: false,
             stopwatch: Stopwatch::default(),
             request: progress,
         }
@@ -104,7 +108,10 @@ impl Run {
             Work::Over(_) => return Poll::Ready(Ok(())),
         };
         let application = self.request.active.application();
-        match compute(application, &mut self.stopwatch, || work.as_mut().poll(cx)) {
+        let limit = application.settings.limits.execution_timeout;
+        match compute(application, &mut self.stopwatch, limit, || {
+            work.as_mut().poll(cx)
+        }) {
             Ok(Poll::Ready((instance, outcome))) => {
                 self.work = Work::Over(Box::new(instance));
                 Poll::Ready(outcome)
@@ -112,6 +119,27 @@ impl Run {
             Ok(Poll::Pending) => Poll::Pending,
             Err(failure) => Poll::Ready(Err(failure)),
         }
+    }
+
+    /// Lets the host go on, for a moment, with what a guest that has ended left to it: a file that it
+    /// answers with. `false` where nothing can be left.
+    pub(crate) fn linger(&mut self) -> bool {
+        if !matches!(&self.work, Work::Over(instance) if instance.is_concurrent()) {
+            return false;
+        }
+        let gone = Work::Own(Box::pin(std::future::pending()));
+        if let Work::Over(mut instance) = std::mem::replace(&mut self.work, gone) {
+            self.lingers = true;
+            self.work = Work::Own(Box::pin(async move {
+                let outcome = instance.linger().await;
+                (*instance, outcome)
+            }));
+        }
+        true
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingers
     }
 
     /// The response, if the guest has set one since this was last asked.
@@ -172,6 +200,7 @@ impl Run {
 pub(crate) fn compute<T>(
     application: &Inner,
     stopwatch: &mut Stopwatch,
+    allowed: Duration,
     poll: impl FnOnce() -> Poll<T>,
 ) -> Result<Poll<T>, Failure> {
     let _computing = application.engine.ticker().computing();
@@ -179,8 +208,8 @@ pub(crate) fn compute<T>(
     let polled = catch_unwind(AssertUnwindSafe(poll));
     stopwatch.end(&turn);
     let polled = polled.map_err(|panic| Failure::Panic(message(&*panic)))?;
-    let limit = application.settings.limits.execution_timeout;
-    if polled.is_pending() && stopwatch.computed() > limit {
+    if polled.is_pending() && stopwatch.computed() > allowed {
+        let limit = application.settings.limits.execution_timeout;
         return Err(Failure::ExecutionTimeout(limit));
     }
     Ok(polled)

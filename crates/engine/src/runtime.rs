@@ -12,6 +12,7 @@ use crate::epoch::Ticker;
 use crate::gate::Gate;
 use crate::guest::Guest;
 use crate::idle::Idle;
+use crate::instance::Instance;
 use crate::limits::MemoryBudget;
 use crate::machine;
 
@@ -28,6 +29,12 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
 /// Tables and memories of one component, on average.
 const TABLES_PER_COMPONENT: u32 = 4;
 const MEMORIES_PER_COMPONENT: u32 = 2;
+
+/// The most that one component may have of them, so that it cannot take all: those of many small
+/// modules, such as an interpreter's, have some dozens.
+const MOST_CORE_INSTANCES: u32 = 256;
+const MOST_TABLES: u32 = 64;
+const MOST_MEMORIES: u32 = 16;
 
 /// Elements that a table may have. Only address space is reserved for them.
 const TABLE_ELEMENTS: usize = 200_000;
@@ -142,14 +149,18 @@ impl Engine {
     /// The right to have one more instance, as soon as there may be one; `None` when that takes too
     /// long, or longer than `limit`. Instances that only wait for their next request make room.
     pub(crate) async fn permit(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
-        let instances = &self.0.instances;
-        loop {
-            if let Some(permit) = instances.try_enter() {
-                return Some(permit);
-            }
-            if !self.0.idle.evict() {
-                return instances.enter(limit).await;
-            }
+        let make_room = || {
+            self.0.idle.evict();
+        };
+        self.0.instances.enter_or(limit, make_room).await
+    }
+
+    /// Keeps an instance for the next request of its application, unless another waits for room.
+    pub(crate) fn keep(&self, application: u64, instance: Instance) {
+        self.0.idle.put(application, instance);
+        // Asked behind that: whoever waits has either seen the instance, or is seen here.
+        if self.0.instances.is_awaited() {
+            self.0.idle.evict();
         }
     }
 
@@ -217,7 +228,10 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
         .max_tables_per_module(16)
-        .max_memories_per_module(16);
+        .max_memories_per_module(16)
+        .max_core_instances_per_component(MOST_CORE_INSTANCES)
+        .max_tables_per_component(MOST_TABLES)
+        .max_memories_per_component(MOST_MEMORIES);
     // Keeping pages resident pays only where the kernel tells which of them were written.
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes)

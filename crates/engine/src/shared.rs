@@ -11,7 +11,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -21,22 +21,26 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::guest::Guest;
-use crate::instance::{Head, HeadSlot, Instance};
+use crate::instance::{Head, HeadSlot, Instance, LINGER};
 use crate::outgoing::Outgoing;
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run, compute};
 use crate::stopwatch::Stopwatch;
-use crate::{Application, Failure, RequestId, service};
+use crate::{Application, Failure, RequestId, gate, service};
 
 /// The instances of one application that are at work.
 #[derive(Default)]
-pub(crate) struct Shared(Mutex<Vec<Worker>>);
+pub(crate) struct Shared {
+    workers: Mutex<Vec<Worker>>,
+    /// A request has come to its end, so that its instance may take another.
+    freed: Notify,
+}
 
 /// An instance at work, for those who bring it more.
 struct Worker {
@@ -122,15 +126,32 @@ where
         head,
         lost,
     };
-    let inner = application.inner();
-    if let Some(job) = inner
-        .shared
-        .offer(job, inner.settings.instances.concurrency.get())
-    {
-        let instance = inner.instance(progress.id).await?;
-        start(application.clone(), instance, job);
+    let given = give(application, job, progress.id);
+    match tokio::time::timeout(gate::WAIT, given).await {
+        Ok(given) => given.map(|()| Run::join(ticket, progress)),
+        Err(_) => Err(Failure::Busy),
     }
-    Ok(Run::join(ticket, progress))
+}
+
+/// Whichever comes first: an instance at work that takes one more, or another instance.
+async fn give(application: &Application, mut job: Job, id: RequestId) -> Result<(), Failure> {
+    let inner = application.inner();
+    let concurrency = inner.settings.instances.concurrency.get();
+    loop {
+        let freed = inner.shared.freed.notified();
+        job = match inner.shared.offer(job, concurrency) {
+            Some(job) => job,
+            None => return Ok(()),
+        };
+        tokio::select! {
+            biased;
+            instance = inner.instance(id) => {
+                start(application.clone(), instance?, job);
+                return Ok(());
+            }
+            () = freed => {}
+        }
+    }
 }
 
 impl Shared {
@@ -156,12 +177,20 @@ impl Shared {
         Some(job)
     }
 
+    /// Whether an instance at work would take one more.
+    pub(crate) fn has_room(&self, concurrency: u32) -> bool {
+        let mut workers = self.lock();
+        workers
+            .iter_mut()
+            .any(|worker| worker.left > 0 && *lock(&worker.in_progress) < concurrency)
+    }
+
     fn remove(&self, number: u64) {
         self.lock().retain(|worker| worker.number != number);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.workers)
     }
 }
 
@@ -174,8 +203,8 @@ struct Open {
 /// What the worker's two halves share: the one inside of the store, and the one around it.
 struct Progress {
     open: Mutex<Vec<Open>>,
-    /// Another request has come, which may compute as long as any.
-    is_fresh: AtomicBool,
+    /// Requests that have come since this was last asked, each of which may compute as long as any.
+    fresh: AtomicU32,
 }
 
 impl Progress {
@@ -225,27 +254,37 @@ impl Work<'_> {
         let inner = self.application.inner();
         let progress = Progress {
             open: Mutex::default(),
-            is_fresh: AtomicBool::new(false),
+            fresh: AtomicU32::new(0),
         };
+        let limit = inner.settings.limits.execution_timeout;
         let mut stopwatch = Stopwatch::default();
+        let mut allowed = limit;
         let outcome = {
             let mut work = pin!(self.serve(&mut instance, &queue, &progress));
             let outcome = poll_fn(|cx| {
-                if progress.is_fresh.swap(false, Ordering::Relaxed) {
-                    stopwatch.reset();
-                }
-                match compute(inner, &mut stopwatch, || work.as_mut().poll(cx)) {
+                // What those that are over have left to be computed is nobody's.
+                let fresh = progress.fresh.swap(0, Ordering::Relaxed);
+                let requests = fresh.max(1).max(lock(&progress.open).len() as u32);
+                let most = stopwatch
+                    .computed()
+                    .saturating_add(limit.saturating_mul(requests));
+                allowed = allowed
+                    .saturating_add(limit.saturating_mul(fresh))
+                    .min(most);
+                match compute(inner, &mut stopwatch, allowed, || work.as_mut().poll(cx)) {
                     Ok(poll) => poll,
                     Err(failure) => Poll::Ready(Err(failure)),
                 }
             })
             .await;
             inner.shared.remove(self.number);
+            inner.shared.freed.notify_waiters();
             // The store is still there, so that an unfinished body is told from a finished one.
-            self.close(&progress, &queue, outcome.as_ref().err());
-            outcome
+            let is_sound = *outcome.as_ref().unwrap_or(&false);
+            self.close(&progress, &queue, outcome.err());
+            is_sound
         };
-        if let Ok(true) = outcome {
+        if outcome {
             inner.retire(instance);
         }
     }
@@ -264,11 +303,13 @@ impl Work<'_> {
                 let mut calls: FuturesUnordered<Call<'_>> = FuturesUnordered::new();
                 let mut is_sound = true;
                 let mut ending = pin!(None::<tokio::time::Sleep>);
+                let mut standstill = pin!(None::<tokio::time::Sleep>);
                 poll_fn(|cx| {
                     loop {
                         match calls.poll_next_unpin(cx) {
                             Poll::Ready(Some(Ok(was_answered))) => {
                                 *lock(self.in_progress) -= 1;
+                                inner.shared.freed.notify_waiters();
                                 if !was_answered {
                                     is_sound = false;
                                     inner.shared.remove(self.number);
@@ -280,16 +321,28 @@ impl Work<'_> {
                         }
                         if let Poll::Ready(Some(job)) = lock(queue).poll_recv(cx) {
                             *served = served.saturating_add(1);
-                            progress.is_fresh.store(true, Ordering::Relaxed);
+                            progress.fresh.fetch_add(1, Ordering::Relaxed);
                             ending.set(None);
                             calls.push(Box::pin(call(accessor, &service, job, progress)));
                             continue;
                         }
                         let is_quiet = accessor.poll_no_interesting_tasks(cx).is_ready();
-                        if is_quiet {
-                            // Nobody is left who could finish these.
-                            for open in lock(&progress.open).iter() {
-                                open.body.settle(false, cx);
+                        if !is_quiet {
+                            standstill.set(None);
+                        }
+                        if is_quiet && !calls.is_empty() {
+                            // Nobody but the host is left who could finish these bodies.
+                            if standstill.is_none() {
+                                standstill.set(Some(tokio::time::sleep(LINGER)));
+                            }
+                            if let Some(over) = standstill.as_mut().as_pin_mut()
+                                && over.poll(cx).is_ready()
+                            {
+                                standstill.set(None);
+                                for open in lock(&progress.open).iter() {
+                                    open.body.give_up(cx);
+                                }
+                                cx.waker().wake_by_ref();
                             }
                         }
                         if !calls.is_empty() {
@@ -299,7 +352,9 @@ impl Work<'_> {
                             return Poll::Ready(wasmtime::error::Ok(is_sound));
                         }
                         if is_quiet {
-                            continue;
+                            // There is a job, which this task's turn may not have sufficed to take.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
                         }
                         if !is_sound {
                             // Nobody waits for what still goes on.
@@ -338,29 +393,42 @@ impl Work<'_> {
         &self,
         progress: &Progress,
         queue: &Mutex<mpsc::UnboundedReceiver<Job>>,
-        failure: Option<&Failure>,
+        failure: Option<Failure>,
     ) {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut number = 0_usize;
-        let mut tell = |lost: oneshot::Sender<Failure>| {
-            if failure.is_some() && lost.send(Failure::Lost).is_ok() {
-                number += 1;
-            }
-        };
+        let mut waiting = Vec::new();
         for open in lock(&progress.open).drain(..) {
-            open.body.settle(failure.is_some(), &mut cx);
-            tell(open.lost);
+            open.body.end(failure.as_ref(), &mut cx);
+            waiting.push(open.lost);
         }
         let mut queue = lock(queue);
         queue.close();
         while let Ok(job) = queue.try_recv() {
-            tell(job.lost);
+            waiting.push(job.lost);
         }
-        if let Some(failure) = failure {
-            tracing::error!(
-                application = self.application.name(),
-                "an instance is lost, with {number} requests: {failure}"
-            );
+        let Some(failure) = failure else {
+            return;
+        };
+        waiting.retain(|lost| !lost.is_closed());
+        if waiting.len() == 1
+            && let Some(lost) = waiting.pop()
+        {
+            // It is its own failure, and told as that.
+            let _ = lost.send(failure);
+            return;
+        }
+        let is_made = !matches!(failure, Failure::Busy | Failure::Instantiate(_));
+        let number = waiting.len();
+        tracing::error!(
+            application = self.application.name(),
+            "an instance is lost, with {number} requests: {failure}"
+        );
+        for lost in waiting {
+            let _ = lost.send(if is_made {
+                Failure::Lost
+            } else {
+                Failure::Busy
+            });
         }
     }
 }
@@ -430,7 +498,10 @@ struct Slot(Mutex<Contents>);
 #[derive(Default)]
 struct Contents {
     body: Option<Outgoing>,
+    /// The reader waits for the next frame.
     reader: Option<Waker>,
+    /// It has had one since this was last asked.
+    moved: bool,
 }
 
 impl Slot {
@@ -438,15 +509,34 @@ impl Slot {
         lock(&self.0).body = Some(Outgoing::new(body));
     }
 
-    fn settle(&self, has_failed: bool, cx: &mut Context<'_>) {
+    /// The guest has ended, with all that the host does for it.
+    fn end(&self, failure: Option<&Failure>, cx: &mut Context<'_>) {
         let mut contents = lock(&self.0);
         let Some(body) = contents.body.as_mut().filter(|body| body.is_open()) else {
             return;
         };
-        body.settle(has_failed, cx);
+        if !body.settle(failure, cx) {
+            body.abandon();
+        }
         // Its own waker was replaced by this one.
         if let Some(reader) = contents.reader.take() {
             reader.wake();
+        }
+    }
+}
+
+impl Slot {
+    /// Ends the body if its reader has waited in vain since this was last called.
+    fn give_up(&self, cx: &mut Context<'_>) {
+        let (waits, moved) = {
+            let mut contents = lock(&self.0);
+            (
+                contents.reader.is_some(),
+                std::mem::take(&mut contents.moved),
+            )
+        };
+        if waits && !moved {
+            self.end(None, cx);
         }
     }
 }
@@ -470,9 +560,8 @@ impl Body for Reader {
             return Poll::Ready(None);
         };
         let frame = body.poll(cx);
-        if frame.is_pending() {
-            contents.reader = Some(cx.waker().clone());
-        }
+        contents.reader = frame.is_pending().then(|| cx.waker().clone());
+        contents.moved |= frame.is_ready();
         frame.map_err(|_| Error::HttpProtocolError)
     }
 }

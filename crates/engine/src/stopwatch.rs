@@ -41,10 +41,6 @@ impl Stopwatch {
     pub(crate) fn computed(&self) -> Duration {
         self.computed
     }
-
-    pub(crate) fn reset(&mut self) {
-        self.computed = Duration::ZERO;
-    }
 }
 
 fn processor_time() -> Option<Duration> {

@@ -60,6 +60,7 @@ macro_rules! http_suite {
             a_download_has_every_byte_in_its_place,
             an_upload_comes_back_with_every_byte_in_its_place,
             an_upload_that_the_host_moves_comes_back_whole,
+            a_file_that_the_host_reads_comes_whole,
             a_gibibyte_up_costs_little_memory,
             a_gibibyte_down_costs_little_memory,
             a_client_that_reads_slowly_holds_the_guest_back,
@@ -129,6 +130,8 @@ macro_rules! http_suite {
             no_request_is_in_an_instance_that_has_another,
             requests_at_the_same_time_share_an_instance_that_may_be_shared,
             a_trap_fails_the_requests_of_its_instance_alone,
+            more_requests_than_instances_may_take_are_served_in_turn,
+            requests_together_may_compute_for_longer_than_one,
         }
         $crate::http_suite! { @area $front, outbound:
             what_is_granted_is_reached_and_nothing_else,

@@ -99,3 +99,39 @@ pub fn a_trap_fails_the_requests_of_its_instance_alone(front: &impl FrontEnd) {
     }
     assert_eq!(server.connect("remember").get("/").head.status, 200);
 }
+
+pub fn more_requests_than_instances_may_take_are_served_in_turn(front: &impl FrontEnd) {
+    let server = remembering(front, 1000, 8);
+    let mut clients: Vec<Client> = (0..64).map(|_| server.connect("remember")).collect();
+    for round in 0..4 {
+        for client in &mut clients {
+            client.send("GET /?sleep=5 HTTP/1.1\r\nhost: a\r\n\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().head.status, 200, "round {round}");
+        }
+    }
+    until("all are done", || server.active("remember") == "0");
+}
+
+pub fn requests_together_may_compute_for_longer_than_one(front: &impl FrontEnd) {
+    let options = front.options(&Options {
+        instances: Some((1000, 8)),
+        execution_timeout: Some(0.5),
+        ..Options::default()
+    });
+    let configuration = configuration::guests_with(&[("compute", &options)]);
+    let server = Running::start(front, &configuration);
+    let mut clients: Vec<Client> = (0..8).map(|_| server.connect("compute")).collect();
+    for client in &mut clients {
+        client.send("GET /?before=50&after=50 HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    for client in &mut clients {
+        client.response().assert_text("computing\ncomputed\n");
+    }
+    // Alone in its instance, a request is told of its own failure.
+    server
+        .connect("compute")
+        .get("/?before=60000")
+        .assert_page(504);
+}

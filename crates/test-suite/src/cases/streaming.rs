@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body_util::{BodyExt, Channel};
 
 use crate::http2::{Http2, empty, read, request};
-use crate::{End, FrontEnd, LONG, Need, Running, Watch, until};
+use crate::{End, FrontEnd, LONG, Need, Running, Watch, configuration, until};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -159,6 +159,19 @@ fn upload_and_back(front: &impl FrontEnd, guest: &str) {
         assert_eq!(response.end, End::Complete);
         assert!(response.body == body);
     });
+}
+
+pub fn a_file_that_the_host_reads_comes_whole(front: &impl FrontEnd) {
+    const SIZE: usize = 5_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = pattern(0, SIZE).collect();
+    std::fs::write(folder.path().join("content"), &content).unwrap();
+    let access = format!(r#""access": {{"filesystem": [{:?}]}}"#, folder.path());
+    let configuration = configuration::guests_with(&[("send_file", &access)]);
+    let server = Running::start(front, &configuration);
+    let response = server.connect("send_file").get("/?content");
+    assert_eq!((response.head.status, response.end), (200, End::Complete));
+    assert!(response.body == content);
 }
 
 pub fn a_gibibyte_up_costs_little_memory(front: &impl FrontEnd) {
