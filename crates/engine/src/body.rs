@@ -8,7 +8,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::Failure;
 use crate::outgoing::Outgoing;
-use crate::run::{InProgress, Run, log_cancelled};
+use crate::run::{InProgress, Run};
 
 /// The body of a guest's response.
 ///
@@ -316,16 +316,10 @@ impl Drop for Live {
             Progress::Running(run) if self.remaining == Some(0) && run.lingers() => drop(run),
             Progress::Running(run) if self.remaining == Some(0) => run.detach(),
             Progress::Running(run) if self.discarded => {
-                log_cancelled(
-                    run.request(),
-                    "it was still writing a body that is not sent",
-                );
+                run.log_cancelled("it was still writing a body that is not sent");
             }
             Progress::Running(run) => {
-                log_cancelled(
-                    run.request(),
-                    "its connection ended before its response did",
-                );
+                run.log_cancelled("its connection ended before its response did");
             }
             Progress::Ended(request, Err(failure)) => request.log(&failure),
             Progress::Ended(..) | Progress::Gone => {}

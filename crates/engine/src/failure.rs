@@ -8,6 +8,7 @@ use wasmtime::WasmBacktrace;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
+use crate::log::is_active;
 use crate::{CutOff, RequestId};
 
 /// Why a request has no response of its guest's.
@@ -252,7 +253,7 @@ impl fmt::Display for Bounded<'_> {
                 f.write_str("; ")?;
             }
             for c in line.chars() {
-                if c.is_control() {
+                if is_active(c) {
                     write!(f, "{}", c.escape_default())?;
                 } else {
                     fmt::Write::write_char(f, c)?;
@@ -300,5 +301,6 @@ mod tests {
             "a; b\\u{1b}[0m; c"
         );
         assert!(Bounded(&"é".repeat(10_000)).to_string().len() < 4200);
+        assert_eq!(Bounded("a\u{202e}b").to_string(), "a\\u{202e}b");
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::outgoing::Outgoing;
 use crate::request::RequestBodyError;
-use crate::run::{InProgress, Run, log_cancelled};
+use crate::run::{InProgress, Run};
 use crate::{Application, Body, Failure, RequestId, shared};
 
 impl Application {
@@ -80,7 +80,7 @@ struct Waiting(Option<Run>);
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(run) = &self.0 {
-            log_cancelled(run.request(), "its connection ended before it answered");
+            run.log_cancelled("its connection ended before it answered");
         }
     }
 }
@@ -114,7 +114,12 @@ fn poll_response(
         }
         (Some(Err(code)), ended) => {
             match ended {
-                Some(outcome) => drop(at_work.into_request(outcome.is_ok())),
+                Some(outcome) => {
+                    let request = at_work.into_request(outcome.is_ok());
+                    if let Err(failure) = outcome {
+                        request.log(&failure);
+                    }
+                }
                 None => at_work.detach(),
             }
             Err(Failure::ErrorCode(code))

@@ -38,15 +38,6 @@ enum Work {
 /// An instance after its request.
 type Over = (Instance, Result<(), Failure>);
 
-/// Says in the log that an instance is destroyed before its time.
-pub(crate) fn log_cancelled(request: &InProgress, why: &str) {
-    tracing::info!(
-        application = &*request.active.application().settings.name,
-        request = %request.id,
-        "the instance is cancelled: {why}"
-    );
-}
-
 /// A request in progress: what it counts against, and what it is called in the log.
 pub(crate) struct InProgress {
     pub(crate) active: Active,
@@ -159,6 +150,20 @@ impl Run {
 
     pub(crate) fn request(&self) -> &InProgress {
         &self.request
+    }
+
+    /// Says in the log that nobody waits for the guest any more.
+    pub(crate) fn log_cancelled(&self, why: &str) {
+        let what = match self.work {
+            Work::Own(_) | Work::Over(_) => "the instance is cancelled",
+            Work::Shared(_) => "the request is given up, and its instance goes on with others",
+        };
+        let InProgress { active, id } = &self.request;
+        tracing::info!(
+            application = &*active.application().settings.name,
+            request = %id,
+            "{what}: {why}"
+        );
     }
 
     /// Lets the guest finish what it does after its response, for as long as it is allowed to.

@@ -356,7 +356,7 @@ impl Work<'_> {
                             cx.waker().wake_by_ref();
                             return Poll::Pending;
                         }
-                        if !is_sound {
+                        if !is_sound && self.leave(queue) {
                             // Nobody waits for what still goes on.
                             return Poll::Ready(Ok(false));
                         }
@@ -366,7 +366,17 @@ impl Work<'_> {
                         if let Some(ending) = ending.as_mut().as_pin_mut()
                             && ending.poll(cx).is_ready()
                         {
-                            return Poll::Ready(Ok(false));
+                            if self.leave(queue) {
+                                tracing::warn!(
+                                    application = self.application.name(),
+                                    "the guest was still at work {} seconds after its last \
+                                     response, and is cancelled",
+                                    self.after_response.as_secs_f64()
+                                );
+                                return Poll::Ready(Ok(false));
+                            }
+                            // Another request has come just now.
+                            cx.waker().wake_by_ref();
                         }
                         return Poll::Pending;
                     }

@@ -111,9 +111,7 @@ impl Drop for Lines {
 fn printable(line: &[u8]) -> String {
     let mut text = String::with_capacity(line.len());
     for c in String::from_utf8_lossy(line).chars() {
-        // The bidirectional controls reorder what a reader sees of the rest of the line.
-        let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if (c.is_control() && c != '\t') || reorders || matches!(c, '\u{2028}' | '\u{2029}') {
+        if is_active(c) && c != '\t' {
             // Writing to a string cannot fail.
             let _ = write!(text, "{}", c.escape_default());
         } else {
@@ -121,6 +119,14 @@ fn printable(line: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Whether a terminal or a reader of the log would do something at this character, other than to
+/// show it.
+pub(crate) fn is_active(c: char) -> bool {
+    // The bidirectional controls reorder what a reader sees of the rest of the line.
+    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
