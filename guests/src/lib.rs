@@ -2,13 +2,17 @@
 //!
 //! A guest whose host breaks the rules may panic: the test that runs it fails then.
 
-use std::time::{Duration, Instant};
+mod words;
+
+use std::time::Duration;
 
 pub use wasip2;
 use wasip2::http::types::{
     Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
+
+pub use words::{compute, number, value};
 
 /// Makes the function `handle` of the guest its handler.
 #[macro_export]
@@ -32,34 +36,7 @@ macro_rules! guest {
 /// The words of the query: `?a&b=c` has `a` and `b=c`.
 #[must_use]
 pub fn query(request: &IncomingRequest) -> Vec<String> {
-    let path = request.path_with_query().unwrap_or_default();
-    let query = path.split_once('?').map_or("", |(_, query)| query);
-    query
-        .split('&')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The first number among the words, or 0.
-#[must_use]
-pub fn number(words: &[String]) -> u64 {
-    words.iter().find_map(|word| word.parse().ok()).unwrap_or(0)
-}
-
-/// The number that `NAME=N` among the words says, or 0.
-#[must_use]
-pub fn value(words: &[String], name: &str) -> u64 {
-    let value = |word: &String| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-    words.iter().find_map(value).unwrap_or(0)
-}
-
-/// Computes for so many milliseconds.
-pub fn compute(milliseconds: u64) {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(milliseconds) {
-        std::hint::black_box(());
-    }
+    words::of_path(&request.path_with_query().unwrap_or_default())
 }
 
 /// Waits for as many milliseconds as the first number among the words says.

@@ -4,6 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::exchange::Exchange;
 use crate::{BoxError, Error};
@@ -13,7 +15,7 @@ use crate::{BoxError, Error};
 /// When as much has been read as was announced, the last piece waits until the body says that it
 /// has ended: a body that turns out to be longer has then not been sent as a whole one.
 pub(crate) struct RequestBody {
-    inner: Option<Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>>,
+    inner: Option<UnsyncBoxBody<Bytes, BoxError>>,
     /// Read, and not yet counted.
     next: Option<Frame<Bytes>>,
     /// Counted, and waits for the end.
@@ -39,10 +41,8 @@ impl RequestBody {
         // hyper announces an exact size, so that it becomes one to keep.
         let announced = announced.or_else(|| body.size_hint().exact());
         let ended = body.is_end_stream();
-        let inner: Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>> =
-            Box::pin(Boxed(Box::pin(body)));
         Self {
-            inner: (!ended).then_some(inner),
+            inner: (!ended).then(|| body.map_err(Into::into).boxed_unsync()),
             next: None,
             last: None,
             announced,
@@ -62,7 +62,7 @@ impl RequestBody {
 
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         while let Some(inner) = &mut self.inner {
-            match ready!(inner.as_mut().poll_frame(cx)) {
+            match ready!(Pin::new(inner).poll_frame(cx)) {
                 Some(Ok(frame)) if is_empty(&frame) => {
                     // Whoever has endless empty pieces ready must not keep the thread.
                     cx.waker().wake_by_ref();
@@ -94,7 +94,7 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.inner {
-            Some(inner) => inner.as_mut().poll_frame(cx),
+            Some(inner) => Pin::new(inner).poll_frame(cx),
             None => Poll::Ready(None),
         }
     }
@@ -175,28 +175,4 @@ fn data_length(frame: &Frame<Bytes>) -> Option<u64> {
 
 fn is_empty(frame: &Frame<Bytes>) -> bool {
     data_length(frame) == Some(0)
-}
-
-/// A body whose errors are boxed.
-struct Boxed<B>(Pin<Box<B>>);
-
-impl<B> Body for Boxed<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.0.as_mut().poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
 }

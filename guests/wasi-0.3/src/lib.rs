@@ -3,7 +3,10 @@
 //!
 //! A guest whose host breaks the rules may panic: the test that runs it fails then.
 
-use std::time::{Duration, Instant};
+#[path = "../../src/words.rs"]
+mod words;
+
+use std::time::Duration;
 
 pub use wasip3;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response, Trailers};
@@ -11,6 +14,8 @@ use wasip3::wit_bindgen::rt::async_support::{
     FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter,
 };
 use wasip3::{wit_future, wit_stream};
+
+pub use words::{compute, number, value};
 
 /// Makes the async function `handle` of the guest its handler.
 #[macro_export]
@@ -39,34 +44,7 @@ pub type Answer = Result<Response, ErrorCode>;
 /// The words of the query: `?a&b=c` has `a` and `b=c`.
 #[must_use]
 pub fn query(request: &Request) -> Vec<String> {
-    let path = request.get_path_with_query().unwrap_or_default();
-    let query = path.split_once('?').map_or("", |(_, query)| query);
-    query
-        .split('&')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The first number among the words, or 0.
-#[must_use]
-pub fn number(words: &[String]) -> u64 {
-    words.iter().find_map(|word| word.parse().ok()).unwrap_or(0)
-}
-
-/// The number that `NAME=N` among the words says, or 0.
-#[must_use]
-pub fn value(words: &[String], name: &str) -> u64 {
-    let value = |word: &String| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-    words.iter().find_map(value).unwrap_or(0)
-}
-
-/// Computes for so many milliseconds.
-pub fn compute(milliseconds: u64) {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(milliseconds) {
-        std::hint::black_box(());
-    }
+    words::of_path(&request.get_path_with_query().unwrap_or_default())
 }
 
 /// Waits for as many milliseconds as the first number among the words says.

@@ -97,7 +97,9 @@ mod tests {
             for _ in 0..100 {
                 losses.add();
             }
-            tokio::time::sleep(GATHER + GATHER / 4).await;
+            while told.lock().unwrap().is_empty() {
+                tokio::time::sleep(GATHER / 4).await;
+            }
             assert_eq!(*told.lock().unwrap(), [100]);
             losses.add();
         });

@@ -133,12 +133,12 @@ fn at_work(server: &Running, milliseconds: u32) -> Client {
 
 pub fn more_requests_than_may_be_in_progress_wait(front: &impl FrontEnd) {
     let server = one_at_a_time(front);
-    let mut first = at_work(&server, 600);
+    let mut first = at_work(&server, 800);
     server.connect("sleep").get("/?1").assert_text("slept\n");
     // It has waited: the first one's answer is there.
     let mut first = first.socket().try_clone().unwrap();
     first
-        .set_read_timeout(Some(Duration::from_millis(100)))
+        .set_read_timeout(Some(Duration::from_millis(400)))
         .unwrap();
     assert!(first.read(&mut [0; 1]).is_ok_and(|length| length == 1));
 }
