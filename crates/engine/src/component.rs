@@ -45,7 +45,22 @@ impl Component {
     /// `wasi:http` do not provide, or exports neither `wasi:http/incoming-handler@0.2` nor
     /// `wasi:http/handler@0.3`. Each message starts with the path.
     pub fn load(engine: &Engine, path: &Path) -> Result<Self, LoadError> {
-        Ok(Self::compile(engine, path)?.0)
+        Self::compile(engine, &Source::read(path)?)
+    }
+
+    /// Compiles and links a component that has been read; [`load`](Self::load) says the rest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load), but for those of reading.
+    pub fn compile(engine: &Engine, source: &Source) -> Result<Self, LoadError> {
+        let made = each(engine, |kind| {
+            let component =
+                wasmtime::component::Component::from_binary(&kind.wasmtime, &source.bytes)
+                    .map_err(Reason::Invalid)?;
+            Self::link(kind, &component)
+        });
+        made.map_err(|reason| reason.of(&source.path))
     }
 
     /// Whether an instance that may have `memory` bytes ([`Limits::memory`](crate::Limits::memory))
@@ -65,18 +80,17 @@ impl Component {
         Err(reason.of(path))
     }
 
-    /// Like [`load`](Self::load), for whoever runs the component in other processes: the machine
-    /// code, to be given back by [`from_image`](Self::from_image) to an engine of the same
-    /// [`Options`](crate::Options). An instance is to have `memory` bytes at most
-    /// ([`Limits::memory`](crate::Limits::memory)).
+    /// The machine code, to be given back by [`from_image`](Self::from_image) to an engine of the
+    /// same [`Options`](crate::Options), in another process or at another time.
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Self::load) and [`fits`](Self::fits). What this returns links and has its
-    /// handler.
-    pub fn image(engine: &Engine, path: &Path, memory: u64) -> Result<Vec<u8>, LoadError> {
-        let (ours, component) = Self::compile(engine, path)?;
-        ours.fits(path, memory)?;
+    /// When Wasmtime cannot write it. `path` is for the message.
+    pub fn image(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+        let component = match &self.world {
+            World::Proxy02(pre) => pre.instance_pre().component(),
+            World::Service03(pre) => pre.instance_pre().component(),
+        };
         component
             .serialize()
             .map_err(|error| Reason::Invalid(error).of(path))
@@ -119,23 +133,6 @@ impl Component {
         }
     }
 
-    fn compile(
-        engine: &Engine,
-        path: &Path,
-    ) -> Result<(Self, wasmtime::component::Component), LoadError> {
-        let bytes = read(path).and_then(|bytes| {
-            classify(&bytes, path)?;
-            Ok(bytes)
-        });
-        let bytes = bytes.map_err(|reason| reason.of(path))?;
-        let made = each(engine, |kind| {
-            let component = wasmtime::component::Component::from_binary(&kind.wasmtime, &bytes)
-                .map_err(Reason::Invalid)?;
-            Ok((Self::link(kind, &component)?, component))
-        });
-        made.map_err(|reason| reason.of(path))
-    }
-
     fn link(
         kind: &runtime::Kind,
         component: &wasmtime::component::Component,
@@ -147,6 +144,44 @@ impl Component {
             world: World::of(kind, component)?,
             initial_memory: pages.unwrap_or(0).saturating_mul(PAGE),
         })
+    }
+}
+
+/// What is in a component's file.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Source {
+    /// Reads the file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, has more than 256 MiB, or is something else than a component at first
+    /// sight. Each message starts with the path.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let bytes = read(path).and_then(|bytes| {
+            classify(&bytes, path)?;
+            Ok(bytes)
+        });
+        Ok(Self {
+            bytes: bytes.map_err(|reason| reason.of(path))?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where it was read.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The component as it came.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -56,7 +56,7 @@ mod stopwatch;
 
 pub use application::{Access, Application, Directory, Instances, Settings};
 pub use body::{Body, CutOff};
-pub use component::{Component, LoadError};
+pub use component::{Component, LoadError, Source};
 pub use failure::{Answer, Failure};
 pub use guest::OUTGOING_BUFFER;
 pub use limits::Limits;

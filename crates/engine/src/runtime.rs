@@ -1,3 +1,4 @@
+use std::hash::{Hash as _, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,6 +134,14 @@ impl Engine {
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.0.pooled
+    }
+
+    /// Feeds all to `state` that machine code depends on: the version of Wasmtime and the settings
+    /// of its compiler. [Images](crate::Component::image) of engines that differ in it do not fit.
+    pub fn fingerprint(&self, state: &mut impl Hasher) {
+        for kind in self.kinds() {
+            kind.wasmtime.precompile_compatibility_hash().hash(state);
+        }
     }
 
     /// Waits until no instance is left, of any application. New requests wait meanwhile.

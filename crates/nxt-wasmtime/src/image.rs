@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
-use engine::{Component, Engine, Options};
+use engine::{Component, Engine, LoadError, Options};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
@@ -133,7 +133,12 @@ fn compile_in_child(
             place.enter()?;
             // Without the prototype nobody wants the image. (A change of user resets this.)
             let _ = set_pdeathsig(Signal::SIGKILL);
-            Component::image(&engine, path, memory).map_err(|error| error.to_string())
+            let image = || {
+                let component = Component::load(&engine, path)?;
+                component.fits(path, memory)?;
+                component.image(path)
+            };
+            image().map_err(|error: LoadError| error.to_string())
         })
         .and_then(|bytes| {
             image

@@ -98,6 +98,15 @@ struct Planned {
     target: Target,
 }
 
+impl Plan {
+    /// Chooses anew who answers behind each address, as it was asked for.
+    pub fn retarget(&mut self, target: impl Fn(SocketAddr) -> Target) {
+        for planned in &mut self.0 {
+            planned.target = target(planned.listener.address);
+        }
+    }
+}
+
 impl Server {
     /// A server that listens nowhere yet.
     #[must_use]

@@ -55,9 +55,14 @@ pub(crate) struct Arguments {
         long,
         visible_alias = "state",
         value_name = "DIRECTORY",
-        default_value = "/var/lib/wasmtime-unitd"
+        default_value = STATE
     )]
     pub(crate) statedir: PathBuf,
+
+    /// Where compiled components are kept, in a folder that only the server's user may enter [default:
+    /// compiled in the state directory; for `serve`: nowhere].
+    #[arg(long, value_name = "DIRECTORY", global = true)]
+    pub(crate) cachedir: Option<PathBuf>,
 
     /// Write the process id to this file [default: to none].
     #[arg(long, value_name = "FILE")]
@@ -97,6 +102,20 @@ pub(crate) struct Arguments {
     pub(crate) no_daemon: bool,
 }
 
+/// The state directory where no other is named.
+const STATE: &str = "/var/lib/wasmtime-unitd";
+
+/// Where compiled components are kept in it.
+const CACHE: &str = "compiled";
+
+impl Arguments {
+    /// Where compiled components are kept by a server with this state directory.
+    pub(crate) fn cache(&self, statedir: &std::path::Path) -> PathBuf {
+        let default = || statedir.join(CACHE);
+        self.cachedir.clone().unwrap_or_else(default)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve one component, without a configuration.
@@ -106,6 +125,25 @@ pub(crate) enum Command {
         /// The file; - for standard input.
         file: PathBuf,
     },
+    /// Compile components ahead of time, so that the server need not do so when it starts. To be run
+    /// as the server's user.
+    Compile(Compile),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compile {
+    /// The components' files.
+    #[arg(required = true, value_name = "COMPONENT")]
+    pub(crate) components: Vec<PathBuf>,
+
+    /// The server's state directory.
+    #[arg(
+        long,
+        visible_alias = "state",
+        value_name = "DIRECTORY",
+        default_value = STATE
+    )]
+    pub(crate) statedir: PathBuf,
 }
 
 #[derive(Debug, Args)]

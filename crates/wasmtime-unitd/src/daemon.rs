@@ -106,7 +106,11 @@ fn connections() -> usize {
 
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
 /// serves.
-pub(crate) fn build(identity: Option<Identity>, outputs: OutputFiles) -> Result<Runtime> {
+pub(crate) fn build(
+    identity: Option<Identity>,
+    cache: Option<PathBuf>,
+    outputs: OutputFiles,
+) -> Result<Runtime> {
     let engine = Engine::new(&engine::Options::default())?;
     let name = HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")));
     let server = Server::new(server::Options {
@@ -114,7 +118,7 @@ pub(crate) fn build(identity: Option<Identity>, outputs: OutputFiles) -> Result<
         timeouts: Timeouts::default(),
         connections: connections(),
     });
-    Ok(Runtime::new(engine, server, outputs, identity))
+    Ok(Runtime::new(engine, cache, server, outputs, identity))
 }
 
 async fn serve(
@@ -128,7 +132,8 @@ async fn serve(
     let mut stop = StopSignals::listen()?;
     let outputs = OutputFiles::default();
     reopen_on_signal(log, &outputs)?;
-    let control = Control::new(build(identity, outputs)?, state);
+    let cache = arguments.cache(&arguments.statedir);
+    let control = Control::new(build(identity, Some(cache), outputs)?, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
     control.runtime().assume_identity()?;

@@ -6,6 +6,8 @@
 
 mod arguments;
 mod check;
+mod compile;
+mod components;
 mod control_socket;
 mod daemon;
 mod folders;
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
         None => daemon::run(&arguments),
         Some(Command::Serve(serve)) => serve::run(&arguments, serve),
         Some(Command::Check { file }) => check::run(file),
+        Some(Command::Compile(compile)) => {
+            compile::run(&arguments.cache(&compile.statedir), &compile.components)
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("wasmtime-unitd: {error:#}");

@@ -12,6 +12,7 @@ use engine::{
 };
 use server::{Listen, Plan, Server, Target};
 
+use crate::components::Loader;
 use crate::folders;
 use crate::privileges::Identity;
 
@@ -24,6 +25,7 @@ pub(crate) struct Runtime(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    loader: Arc<Loader>,
     server: Server,
     outputs: OutputFiles,
     current: Mutex<Arc<State>>,
@@ -38,8 +40,11 @@ struct Inner {
 #[derive(Clone, Default)]
 struct State {
     listeners: Vec<config::Listener>,
-    applications: HashMap<String, Loaded>,
+    applications: Applications,
 }
+
+type Applications = HashMap<String, Loaded>;
+type Components = HashMap<PathBuf, Result<Component, String>>;
 
 /// An application with the configuration it was loaded by.
 #[derive(Clone)]
@@ -64,11 +69,13 @@ pub(crate) struct Prepared {
 impl Runtime {
     pub(crate) fn new(
         engine: Engine,
+        cache: Option<PathBuf>,
         server: Server,
         outputs: OutputFiles,
         identity: Option<Identity>,
     ) -> Self {
         Self(Arc::new(Inner {
+            loader: Loader::new(engine.clone(), cache),
             engine,
             server,
             outputs,
@@ -116,15 +123,6 @@ impl Runtime {
 
     fn is_lenient(&self) -> bool {
         self.0.lenient.load(Ordering::Relaxed)
-    }
-
-    async fn load(&self, path: &Path) -> Result<Component, String> {
-        let engine = self.0.engine.clone();
-        let path = path.to_owned();
-        tokio::task::spawn_blocking(move || Component::load(&engine, &path))
-            .await
-            .map_err(|panic| format!("loading failed: {panic}"))?
-            .map_err(|error| error.to_string())
     }
 
     /// Where the streams of `config` go. Leniently, a file is opened when the state is put in force,
@@ -186,25 +184,22 @@ impl Runtime {
         })
     }
 
-    /// Loads an application. Those that share a file share what is made of it, in `components`.
+    /// Makes an application, whose component is among those that have been loaded.
     async fn application(
         &self,
         config: &config::Application,
-        components: &mut HashMap<PathBuf, Component>,
+        components: &Components,
         lenient: bool,
     ) -> Result<Application, PrepareError> {
         let component = match components.get(&config.component) {
-            Some(component) => component.clone(),
-            None => {
-                let loaded = self.load(&config.component).await;
-                let component = loaded.map_err(|detail| PrepareError {
-                    path: Some(config.component_path()),
-                    detail,
-                })?;
-                components.insert(config.component.clone(), component.clone());
-                component
-            }
+            Some(Ok(component)) => Ok(component.clone()),
+            Some(Err(detail)) => Err(detail.clone()),
+            None => Err("its component has not been loaded".to_owned()),
         };
+        let component = component.map_err(|detail| PrepareError {
+            path: Some(config.component_path()),
+            detail,
+        })?;
         let memory = config.limits.memory;
         component
             .fits(
@@ -221,21 +216,27 @@ impl Runtime {
         Ok(Application::new(self.0.engine.clone(), component, settings))
     }
 
-    /// The applications of `config`: those that are loaded already, and the others loaded.
-    async fn applications(&self, config: &Config) -> Result<HashMap<String, Loaded>, PrepareError> {
+    /// The applications of `config`: those that are loaded already, and the others loaded. Those that
+    /// share a file share what is made of it.
+    async fn applications(&self, config: &Config) -> Result<Applications, PrepareError> {
         let current = self.current();
-        let mut applications = HashMap::new();
-        let mut components = HashMap::new();
-        for wanted in &config.applications {
+        let kept = |wanted: &config::Application| {
             let kept = current.applications.get(&wanted.name);
-            let kept = kept.filter(|kept| kept.config == *wanted && kept.application.is_some());
-            if let Some(kept) = kept {
+            kept.filter(|kept| kept.config == *wanted && kept.application.is_some())
+        };
+        let new = config.applications.iter().filter(|it| kept(it).is_none());
+        let components = new.map(|wanted| wanted.component.clone()).collect();
+        let components = self.0.loader.load(components).await;
+
+        let mut applications = Applications::new();
+        for wanted in &config.applications {
+            if let Some(kept) = kept(wanted) {
                 applications.insert(wanted.name.clone(), kept.clone());
                 continue;
             }
             // What has not been served before does not stand in the way of other changes.
             let lenient = self.is_lenient() || is_known(&current, wanted);
-            let application = match self.application(wanted, &mut components, lenient).await {
+            let application = match self.application(wanted, &components, lenient).await {
                 Ok(application) => Some(application),
                 Err(PrepareError { detail, .. }) if lenient => {
                     tracing::error!(
@@ -255,24 +256,28 @@ impl Runtime {
         Ok(applications)
     }
 
-    /// Binds what `state` listens on. Leniently, an address that cannot be bound is left out.
-    async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
-        let mut listens: Vec<Listen> = state.listeners.iter().map(|it| listen(it, state)).collect();
+    /// Binds what is listened on. Leniently, an address that cannot be bound is left out.
+    async fn plan(
+        &self,
+        listeners: &[config::Listener],
+        applications: &Applications,
+    ) -> Result<Plan, PrepareError> {
+        let listen = |listener: &config::Listener| Listen {
+            address: listener.address.socket_addr(),
+            backlog: listener.backlog.unwrap_or(BACKLOG),
+            target: target(listener, applications),
+        };
+        let mut listens: Vec<Listen> = listeners.iter().map(listen).collect();
         loop {
             let error = match self.0.server.prepare(listens.clone()).await {
                 Ok(plan) => return Ok(plan),
                 Err(error) => error,
             };
-            let listener = state
-                .listeners
-                .iter()
-                .find(|it| it.address.socket_addr() == error.address);
+            let at = |listener: &&config::Listener| listener.address.socket_addr() == error.address;
             // Likewise an address that could not be bound before.
-            let known = |it: &config::Listener| it.address.socket_addr() == error.address;
-            if !self.is_lenient() && !self.current().listeners.iter().any(known) {
-                let path = listener.map(config::Listener::path);
+            if !self.is_lenient() && !self.current().listeners.iter().any(|it| at(&it)) {
                 return Err(PrepareError {
-                    path,
+                    path: listeners.iter().find(at).map(config::Listener::path),
                     detail: error.to_string(),
                 });
             }
@@ -281,26 +286,30 @@ impl Runtime {
         }
     }
 
-    fn put_in_force(&self, Prepared { plan, state }: Prepared) {
-        // After the sockets are bound, which may take root, and before anyone is served.
+    /// Prepares what was kept over a restart. Binding sockets may take root; all else is done as the
+    /// server's user, who may be let into fewer folders, and has written what is in the cache.
+    async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
+        let mut plan = self.plan(&config.listeners, &Applications::new()).await?;
         if let Err(error) = self.assume_identity() {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
         }
-        if self.is_lenient() {
-            // Root, who has looked so far, is let into every folder.
-            for loaded in state.applications.values() {
-                if loaded.application.is_some()
-                    && let Err(error) = folders::check(&loaded.config.access.filesystem)
-                {
-                    tracing::error!(
-                        application = loaded.config.name.as_str(),
-                        "its requests get 503 until the server's user may: {error}"
-                    );
-                }
-            }
-        }
-        // As that user: root would append to any file that a kept configuration names.
+        let applications = self.applications(config).await?;
+        plan.retarget(|address| {
+            let listener = config
+                .listeners
+                .iter()
+                .find(|it| it.address.socket_addr() == address);
+            listener.map_or(Target::Unavailable, |it| target(it, &applications))
+        });
+        let state = State {
+            listeners: config.listeners.clone(),
+            applications,
+        };
+        Ok(Prepared { plan, state })
+    }
+
+    fn put_in_force(&self, Prepared { plan, state }: Prepared) {
         for error in self.0.outputs.open_rest() {
             tracing::error!("{error}; what guests print there is lost until SIGUSR1");
         }
@@ -311,6 +320,15 @@ impl Runtime {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
+}
+
+/// Who answers behind a listener.
+fn target(listener: &config::Listener, applications: &Applications) -> Target {
+    let Pass::Application(name) = &listener.pass;
+    let application = applications
+        .get(name)
+        .and_then(|loaded| loaded.application.clone());
+    application.map_or(Target::Unavailable, Target::Application)
 }
 
 /// What the engine makes of an application's configuration.
@@ -367,29 +385,19 @@ fn is_known(current: &State, wanted: &config::Application) -> bool {
         .is_some_and(|known| known.config == *wanted)
 }
 
-fn listen(listener: &config::Listener, state: &State) -> Listen {
-    let Pass::Application(name) = &listener.pass;
-    let application = state
-        .applications
-        .get(name)
-        .and_then(|loaded| loaded.application.clone());
-    Listen {
-        address: listener.address.socket_addr(),
-        backlog: listener.backlog.unwrap_or(BACKLOG),
-        target: application.map_or(Target::Unavailable, Target::Application),
-    }
-}
-
 impl control::Runtime for Runtime {
     type Prepared = Prepared;
 
     async fn prepare(&self, config: &Config) -> Result<Prepared, PrepareError> {
+        if self.is_lenient() {
+            return self.prepare_kept(config).await;
+        }
         let applications = self.applications(config).await?;
+        let plan = self.plan(&config.listeners, &applications).await?;
         let state = State {
             listeners: config.listeners.clone(),
             applications,
         };
-        let plan = self.plan(&state).await?;
         Ok(Prepared { plan, state })
     }
 
@@ -426,8 +434,9 @@ impl control::Runtime for Runtime {
             .applications
             .get(name)
             .ok_or_else(|| failed(format!("there is no application {name:?}")))?;
-        let mut components = HashMap::new();
-        let application = self.application(&loaded.config, &mut components, false);
+        let component = loaded.config.component.clone();
+        let components = self.0.loader.load([component].into()).await;
+        let application = self.application(&loaded.config, &components, false);
         let application = application.await.map_err(|error| failed(error.detail))?;
         let mut state = State::clone(&current);
         let loaded = Loaded {
@@ -435,10 +444,8 @@ impl control::Runtime for Runtime {
             application: Some(application),
         };
         state.applications.insert(name.to_owned(), loaded);
-        let plan = self
-            .plan(&state)
-            .await
-            .map_err(|error| failed(error.detail))?;
+        let plan = self.plan(&state.listeners, &state.applications).await;
+        let plan = plan.map_err(|error| failed(error.detail))?;
         self.put_in_force(Prepared { plan, state });
         tracing::info!(application = name, "is loaded anew");
         Ok(())

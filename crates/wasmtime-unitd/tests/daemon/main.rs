@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 mod broken_state;
+mod cache;
 mod components;
 mod control;
 mod flags;

@@ -1,0 +1,183 @@
+//! Keeps the machine code of components on disk, so that a server that starts again need not compile
+//! them again.
+//!
+//! ```text
+//!   file ──Source::read──▶ Source ── key ──▶ entry there, whole and ours ──▶ mapped
+//!                             │                      no │
+//!                             └──────compile───────────▶ written for the next time
+//! ```
+//!
+//! Loading machine code is as good as running it, and nothing in the code can be checked. So what
+//! counts is who wrote it, and that it is whole:
+//!
+//! - The folder belongs to the user that the process runs as, and nobody else may enter it; so does
+//!   each entry. [`Cache::open`] refuses any other folder. It is held open, so that nobody can put
+//!   another in its place.
+//! - An entry's name is a [BLAKE3] hash of all that the code comes from: the component's bytes, the
+//!   version of Wasmtime, and the settings of its compiler.
+//! - An entry ends with a hash of its name and content. One that is cut off, damaged or misnamed is
+//!   removed, and the component compiled anew.
+//! - An entry is written beside its place, synced, and renamed: it is there whole or not at all.
+//!
+//! [BLAKE3]: https://github.com/BLAKE3-team/BLAKE3-specs
+
+mod entry;
+mod folder;
+mod key;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use engine::{Component, Engine, LoadError, Source};
+
+use folder::Folder;
+pub use folder::OpenError;
+use key::Key;
+
+/// Bytes of all entries together, beyond which those go that have not been used for longest:
+/// 2 GiB.
+pub const LIMIT: u64 = 2 << 30;
+
+/// A folder with machine code.
+#[derive(Debug)]
+pub struct Cache(Folder);
+
+/// A component that has been loaded.
+pub struct Loaded {
+    /// Ready to be used.
+    pub component: Component,
+    /// Where its machine code comes from.
+    pub origin: Origin,
+}
+
+/// Where machine code comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the cache.
+    Cache,
+    /// It was compiled, and is in the cache now, unless the log says otherwise.
+    Compiler,
+}
+
+impl Cache {
+    /// Opens the folder, made with mode 0700 if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or opened, is no folder but a link to one, belongs to another user, or
+    /// lets others in.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        Folder::open(path.into()).map(Self)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Loads the component in the file `path`, like [`Component::load`].
+    ///
+    /// What is wrong with the cache is no error: it is told in the log, and the component compiled.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Component::load`].
+    pub fn load(&self, engine: &Engine, path: &Path) -> Result<Loaded, LoadError> {
+        let source = Source::read(path)?;
+        let key = Key::of(engine, &source);
+        if let Some(component) = self.find(engine, &source, &key) {
+            return Ok(Loaded {
+                component,
+                origin: Origin::Cache,
+            });
+        }
+        let component = Component::compile(engine, &source)?;
+        self.store(&component, path, &key);
+        Ok(Loaded {
+            component,
+            origin: Origin::Compiler,
+        })
+    }
+
+    fn find(&self, engine: &Engine, source: &Source, key: &Key) -> Option<Component> {
+        let name = key.name();
+        let entry = match self.0.read(&name) {
+            Ok(entry) => entry?,
+            Err(error) => {
+                let path = self.path().join(&name);
+                tracing::warn!("the compiled component {path:?} cannot be read: {error}");
+                return None;
+            }
+        };
+        let found = entry::verify(&entry, key)
+            .map_err(|damage| damage.to_string())
+            .and_then(|()| map(engine, source.path(), &entry));
+        match found {
+            Ok(component) => {
+                self.0.touch(&entry);
+                Some(component)
+            }
+            Err(why) => {
+                let path = self.path().join(&name);
+                tracing::warn!("the compiled component {path:?} is not used, and removed: {why}");
+                self.0.remove(&name);
+                None
+            }
+        }
+    }
+
+    fn store(&self, component: &Component, path: &Path, key: &Key) {
+        let image = match component.image(path) {
+            Ok(image) => image,
+            Err(error) => {
+                tracing::warn!("the compiled component cannot be kept: {error}");
+                return;
+            }
+        };
+        let end = entry::end(key, &image);
+        if let Err(error) = self.0.write(&key.name(), &[&image, &end]) {
+            tracing::warn!(
+                "the compiled component cannot be kept in {:?}: {error}",
+                self.path()
+            );
+        }
+        self.0.shrink(LIMIT, &key.name());
+    }
+}
+
+/// Makes a component of an entry that has been verified.
+fn map(engine: &Engine, path: &Path, entry: &File) -> Result<Component, String> {
+    let file = format!("/proc/self/fd/{}", entry.as_raw_fd());
+    let load = |wasmtime: &wasmtime::Engine| {
+        // SAFETY: only this user's processes can reach the file, and this is the one place that makes
+        // such files: what it has is what Wasmtime wrote for an engine of the same fingerprint, whole.
+        // Files are renamed into place and never written to again, so that it stays so while it is
+        // mapped.
+        #[expect(unsafe_code, reason = "this crate's purpose")]
+        let mapped = unsafe { wasmtime::component::Component::deserialize_file(wasmtime, &file) };
+        mapped.or_else(|error| {
+            if Path::new(&file).exists() {
+                return Err(error);
+            }
+            // There is no /proc here.
+            let bytes = read(entry)?;
+            // SAFETY: as above.
+            #[expect(unsafe_code, reason = "this crate's purpose")]
+            unsafe {
+                wasmtime::component::Component::deserialize(wasmtime, bytes)
+            }
+        })
+    };
+    Component::from_image(engine, path, load).map_err(|error| error.to_string())
+}
+
+fn read(entry: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(entry.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    entry.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

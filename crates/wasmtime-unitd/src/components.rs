@@ -1,0 +1,115 @@
+//! Loads components, from the cache or compiled, several at a time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use code_cache::{Cache, Loaded, Origin};
+use engine::{Component, Engine};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// How often the log says how far a long load has come.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Loads components for one engine.
+pub(crate) struct Loader {
+    engine: Engine,
+    /// Where compiled components are kept, if anywhere.
+    folder: Option<PathBuf>,
+    /// That folder, opened when it is first needed: by then the process runs as its user.
+    cache: OnceLock<Option<Cache>>,
+    /// As many at a time as there are cores. (Compiling one takes all of them where it can.)
+    places: Semaphore,
+}
+
+impl Loader {
+    pub(crate) fn new(engine: Engine, folder: Option<PathBuf>) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            folder,
+            cache: OnceLock::new(),
+            places: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
+        })
+    }
+
+    /// Loads the components in these files, off the threads that serve. A component that does not
+    /// load has its reason.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        paths: BTreeSet<PathBuf>,
+    ) -> HashMap<PathBuf, Result<Component, String>> {
+        let total = paths.len();
+        let mut loading = JoinSet::new();
+        for path in paths {
+            let loader = Arc::clone(self);
+            loading.spawn(async move {
+                let loaded = loader.load_one(&path).await;
+                (path, loaded)
+            });
+        }
+        let mut components = HashMap::with_capacity(total);
+        loop {
+            let next = match tokio::time::timeout(PROGRESS, loading.join_next()).await {
+                Ok(Some(next)) => next,
+                Ok(None) => return components,
+                Err(_) => {
+                    let done = components.len();
+                    tracing::info!("loading components: {done} of {total} are ready");
+                    continue;
+                }
+            };
+            // Its only failure would be a panic, which `load_one` has caught.
+            let Ok((path, loaded)) = next else { continue };
+            let done = components.len() + 1;
+            let loaded = loaded.map(|(Loaded { component, origin }, took)| {
+                let took = took.as_millis();
+                match origin {
+                    Origin::Cache => tracing::info!(
+                        "component {path:?} is loaded from the cache in {took} ms ({done} of {total})"
+                    ),
+                    Origin::Compiler => tracing::info!(
+                        "component {path:?} is compiled in {took} ms ({done} of {total})"
+                    ),
+                }
+                component
+            });
+            components.insert(path, loaded);
+        }
+    }
+
+    async fn load_one(self: &Arc<Self>, path: &Path) -> Result<(Loaded, Duration), String> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await;
+        let loader = Arc::clone(self);
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            let loaded = match loader.cache() {
+                Some(cache) => cache.load(&loader.engine, &path),
+                None => Component::load(&loader.engine, &path).map(|component| Loaded {
+                    component,
+                    origin: Origin::Compiler,
+                }),
+            };
+            loaded.map(|loaded| (loaded, begun.elapsed()))
+        })
+        .await
+        .map_err(|panic| format!("loading failed: {panic}"))?
+        .map_err(|error| error.to_string())
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        let open = || match Cache::open(self.folder.clone()?) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                tracing::warn!("compiled components are not kept: {error}");
+                None
+            }
+        };
+        self.cache.get_or_init(open).as_ref()
+    }
+}

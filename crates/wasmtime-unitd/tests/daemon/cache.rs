@@ -1,0 +1,112 @@
+//! Compiled components on disk.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use test_suite::{DEADLINE, Running, configuration};
+
+use crate::support::{Daemon, run};
+
+const CACHED: &str = "hello.wasm\" is loaded from the cache in ";
+const COMPILED: &str = "hello.wasm\" is compiled in ";
+
+fn folder(server: &Running) -> PathBuf {
+    server.directory().join("state/compiled")
+}
+
+fn greets(server: &Running) {
+    let answer = server.connect("hello").get("/");
+    answer.assert_text("Hello, world!\n");
+}
+
+#[test]
+fn a_server_that_starts_again_does_not_compile_again() {
+    let mut server = Running::guests(&Daemon, &["hello"]);
+    server.wait_for_log(COMPILED);
+    let mode = fs::metadata(folder(&server)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    server.signal(Signal::SIGKILL);
+    server.wait(DEADLINE);
+    server.start_again(&Daemon);
+    server.wait_for_log(CACHED);
+    greets(&server);
+    // Nor does an application that is restarted, or a second one of the same component.
+    let (status, answer) = server.control("GET", "/control/applications/hello/restart", "");
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(server.log().matches(CACHED).count(), 2);
+    assert_eq!(server.log().matches(COMPILED).count(), 1);
+    greets(&server);
+}
+
+#[test]
+fn a_damaged_cache_costs_compiling_and_no_more() {
+    let mut server = Running::guests(&Daemon, &["hello"]);
+    assert_eq!(server.stop().code(), Some(0));
+    for entry in fs::read_dir(folder(&server)).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    server.start_again(&Daemon);
+    server.wait_for_log("is not used, and removed: it is damaged");
+    greets(&server);
+}
+
+#[test]
+fn a_cache_that_others_may_write_to_is_not_used() {
+    let mut server = Running::guests(&Daemon, &["hello"]);
+    assert_eq!(server.stop().code(), Some(0));
+    fs::set_permissions(folder(&server), Permissions::from_mode(0o770)).unwrap();
+    server.start_again(&Daemon);
+    let line = server.wait_for_log("compiled components are not kept: ");
+    assert!(line.contains("others may use it (mode 0770)"), "{line}");
+    assert!(!server.log().contains(CACHED));
+    greets(&server);
+}
+
+#[test]
+fn compile_fills_the_cache_of_a_server_to_be() {
+    let parent = tempfile::tempdir().unwrap();
+    let cache = parent.path().join("compiled");
+    let hello = test_components::guest("hello");
+    let arguments = ["compile".as_ref(), "--cachedir".as_ref(), cache.as_os_str()];
+    let compile = |component: &PathBuf| run(arguments.into_iter().chain([component.as_os_str()]));
+
+    let first = compile(&hello);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(
+        first.output.contains("hello.wasm: compiled in "),
+        "{first:?}"
+    );
+    let second = compile(&hello);
+    assert!(
+        second.output.contains("is in the cache already"),
+        "{second:?}"
+    );
+
+    let module = test_components::example_core_module();
+    compile(&module).assert_refused("is a core module where a component is expected");
+    let missing = parent.path().join("missing.wasm");
+    compile(&missing).assert_refused("missing.wasm: cannot be read");
+    fs::set_permissions(&cache, Permissions::from_mode(0o711)).unwrap();
+    compile(&hello).assert_refused("others may use it");
+}
+
+#[test]
+fn components_of_one_change_are_loaded_together_and_the_log_counts_them() {
+    let mut server = Running::guests(&Daemon, &["hello", "trap", "echo"]);
+    for number in ["1 of 3", "2 of 3", "3 of 3"] {
+        server.wait_for_log(&format!("({number})"));
+    }
+    // What is there already is not loaded again.
+    let (status, answer) = server.put(
+        "/config",
+        &configuration::guests(&["hello", "trap", "echo", "count"]),
+    );
+    assert_eq!(status, 200, "{answer}");
+    server.wait_for_log("(1 of 1)");
+}
