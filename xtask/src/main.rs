@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod docs;
+mod release;
 mod test;
 mod toolchain;
 mod toolchains;
@@ -24,6 +25,8 @@ Commands:
           NGINX Unit, which UNIT_SRC may name, the module for it too
   toolchains
           Make components with other tool chains, which are installed below target/, and serve them
+  release Build the daemon as it is released, optimised by a profile; `cargo xtask release --help`
+          says more
   bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what
   help    Print this text
 ";
@@ -35,7 +38,12 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test"] => test::run(),
         ["bench", "--help" | "-h"] => {
-            print!("{}", bench::HELP);
+            print!("{}", bench::help());
+            Ok(())
+        }
+        ["release"] => release::command(),
+        ["release", "--help" | "-h"] => {
+            print!("{}", release::HELP);
             Ok(())
         }
         ["bench", ref arguments @ ..] => bench::run(arguments),

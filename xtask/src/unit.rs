@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::release::Profile;
 use crate::{cargo, root, step, target};
 
 /// All packages for the host. With those alone that need a tree of Unit, what they share with the
@@ -54,6 +55,26 @@ impl Tree {
             PathBuf::from("/usr/src/unit"),
         ];
         Ok(usual.into_iter().find(|tree| is_built(tree)).map(Self))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Builds the module as it is released, and says where it is.
+    ///
+    /// # Errors
+    ///
+    /// When it does not build.
+    pub(crate) fn release(&self, profile: Option<&Profile>) -> Result<PathBuf> {
+        let mut build = self.cargo();
+        build.args(["build", "--release", "--package", "nxt_wasmtime"]);
+        let folder = match profile {
+            Some(profile) => target().join(profile.used_by(&mut build)?),
+            None => target(),
+        };
+        step("release build of the module", &mut build)?;
+        Ok(folder.join("release/libnxt_wasmtime.so"))
     }
 
     fn cargo(&self) -> Command {

@@ -1,29 +1,32 @@
 //! What the figures come from.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, bail};
 
+use super::peer;
+
 /// Says what machine this is.
 ///
 /// # Errors
 ///
 /// When it has not two cores, one for the server and one for the load.
-pub(super) fn print() -> Result<()> {
+pub(super) fn describe() -> Result<String> {
     let cores = thread::available_parallelism()?;
     if cores.get() < 2 {
         bail!("this machine has one core; the server and the load need one each");
     }
-    println!(
-        "\n{cores} cores, {}; Linux {}; {}; {}",
+    Ok(format!(
+        "{cores} cores, {}; Linux {}; {}; {}; {}",
         model(),
         kernel(),
         line("rustc", "-V"),
-        line("wrk", "-v")
-    );
-    Ok(())
+        line("wrk", "-v"),
+        peer::describe()?
+    ))
 }
 
 fn model() -> String {
@@ -43,7 +46,7 @@ fn kernel() -> String {
 }
 
 /// The first line that a program prints about its version. `wrk` ends with an error when it has.
-pub(super) fn line(program: &str, flag: &str) -> String {
+pub(super) fn line(program: impl AsRef<OsStr>, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let text = text.unwrap_or_default();

@@ -2,36 +2,52 @@
 
 mod load;
 mod machine;
+pub(crate) mod paced;
 mod peer;
 mod report;
-mod server;
+pub(crate) mod server;
+mod unit;
 mod workloads;
 
+use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo, step, target, toolchain};
+use self::unit::Unit;
+use self::workloads::{ALL, Findings};
+use crate::unit::Tree;
+use crate::{cargo, release, root, step, target, toolchain};
 
-pub(crate) const HELP: &str = "\
-Usage: cargo xtask bench [--rounds N] [--seconds N] [WORKLOAD]...
+pub(crate) fn help() -> String {
+    let mut workloads = String::new();
+    for (name, line, _) in ALL {
+        workloads.push_str(&format!("  {name:<14}{line}\n"));
+    }
+    format!(
+        "\
+Usage: cargo xtask bench [--rounds N] [--seconds N] [--plots DIRECTORY] [--profile]
+                         [WORKLOAD]...
 
-Measures this server and its peers side by side, and prints tables in Markdown. Needs two cores,
-taskset, and wrk. A run with any error in it ends the benchmark.
+Measures this server and its peers side by side, and prints tables in Markdown; they are also in
+bench/results.md in the target folder, with a plot of each. Needs two cores, taskset, and wrk. The
+server is on one core, and all else on the other. A run with any error in it ends the workload.
 
 Workloads (default: all):
-  hello     an answer of 14 bytes; against hyper alone and `wasmtime serve`
-  outbound  one outgoing request per request, to a server on the same machine;
-            against `wasmtime serve`
-  spinning  other requests beside guests in endless loops: none, one for each core, ten times as many
-
+{workloads}
 Options:
-  --rounds N   rounds, of which the medians are told [default: 5]
-  --seconds N  seconds of each run [default: 4]
+  --rounds N         rounds, of which the medians are told [default: 5]
+  --seconds N        seconds of each run [default: 4]
+  --plots DIRECTORY  put the plots there, too
+  --profile          measure what `cargo xtask release` builds; otherwise what `cargo build --release` does
 
 `wasmtime` is the program that the variable WASMTIME names, or is installed below target/ from the
-crate registry, in the version of this server's Wasmtime; that takes some 20 minutes.
-";
+crate registry, in the version of this server's Wasmtime; that takes some 20 minutes. unitd is
+measured where there is a built tree of NGINX Unit, which UNIT_SRC may name.
+"
+    )
+}
 
 /// How long and how often to measure.
 #[derive(Clone, Copy, Debug)]
@@ -40,86 +56,174 @@ struct Options {
     seconds: u32,
 }
 
-type Workload = fn(&Built, Options) -> Result<()>;
+impl Options {
+    /// Says what is measured now.
+    fn progress(self, workload: &str, round: u32, what: &str) {
+        println!(
+            "xtask: {workload}: round {round} of {}: {what}",
+            self.rounds
+        );
+    }
+}
 
-const WORKLOADS: [(&str, Workload); 3] = [
-    ("hello", workloads::hello),
-    ("outbound", workloads::outbound),
-    ("spinning", workloads::spinning),
-];
+/// What the arguments ask for.
+struct Chosen {
+    options: Options,
+    workloads: Vec<&'static str>,
+    with_profile: bool,
+    plots: Option<PathBuf>,
+}
 
-/// The programs of this repository that are measured.
+/// The programs of this repository that are measured, and what they serve.
 struct Built {
     daemon: PathBuf,
     baseline: PathBuf,
-    /// The folder of the guests.
+    /// The folders of the guests, of WASI 0.2 and 0.3.
     guests: PathBuf,
+    guests_03: PathBuf,
+    unit: Option<Unit>,
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let (options, chosen) = parse(arguments)?;
+    let chosen = parse(arguments)?;
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
-    let built = build()?;
-    machine::print()?;
-    for (name, workload) in chosen {
-        workload(&built, options).with_context(|| format!("the workload {name}"))?;
+    let built = build(chosen.with_profile)?;
+    let results = target().join("bench");
+    fs::create_dir_all(&results).with_context(|| results.display().to_string())?;
+    let mut text = format!("{}\n", machine::describe()?);
+    println!("\n{text}");
+    let mut failed = Vec::new();
+    let begun = Instant::now();
+    let run = ALL
+        .iter()
+        .filter(|(name, ..)| chosen.workloads.contains(name));
+    for (name, _, workload) in run {
+        match workload(&built, chosen.options) {
+            Ok(Findings { reports, remarks }) => {
+                let mut section = format!("\n## {name}\n\n```\ncargo xtask bench {name}\n```\n\n");
+                for (number, report) in (1..).zip(&reports) {
+                    section.push_str(&format!("{report}\n"));
+                    let file = if number == 1 {
+                        format!("{name}.svg")
+                    } else {
+                        format!("{name}-{number}.svg")
+                    };
+                    for folder in chosen.plots.iter().chain([&results]) {
+                        let path = folder.join(&file);
+                        fs::write(&path, report.plot())
+                            .with_context(|| path.display().to_string())?;
+                    }
+                }
+                section.push_str(&remarks.join("\n"));
+                section.push('\n');
+                println!("{section}");
+                text.push_str(&section);
+            }
+            // The others may still say something.
+            Err(error) => {
+                eprintln!("xtask: {name}: {error:#}");
+                failed.push(*name);
+            }
+        }
+    }
+    let path = results.join("results.md");
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    println!(
+        "xtask: measured in {} seconds; see {}",
+        begun.elapsed().as_secs(),
+        path.display()
+    );
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
 }
 
-fn parse(arguments: &[&str]) -> Result<(Options, Vec<(&'static str, Workload)>)> {
-    let mut options = Options {
-        rounds: 5,
-        seconds: 4,
+fn parse(arguments: &[&str]) -> Result<Chosen> {
+    let mut chosen = Chosen {
+        options: Options {
+            rounds: 5,
+            seconds: 4,
+        },
+        workloads: Vec::new(),
+        with_profile: false,
+        plots: None,
     };
-    let mut chosen = Vec::new();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
-        let mut number = || -> Result<u32> {
-            let text = arguments
-                .next()
-                .with_context(|| format!("{argument} needs a number"))?;
+        let mut value = |what| {
+            let value = arguments.next();
+            value.with_context(|| format!("{argument} needs {what}"))
+        };
+        let number = |text: &str| -> Result<u32> {
             let number = text.parse().ok().filter(|number| *number > 0);
             number
                 .with_context(|| format!("{argument} needs a number from 1, and {text:?} is none"))
         };
         match *argument {
-            "--rounds" => options.rounds = number()?,
-            "--seconds" => options.seconds = number()?,
-            name => match WORKLOADS.iter().find(|(known, _)| *known == name) {
-                Some(workload) => chosen.push(*workload),
-                None => bail!("there is no workload {name:?}\n\n{HELP}"),
+            "--rounds" => chosen.options.rounds = number(value("a number")?)?,
+            "--seconds" => chosen.options.seconds = number(value("a number")?)?,
+            "--profile" => chosen.with_profile = true,
+            "--plots" => {
+                let folder = root().join(value("a directory")?);
+                if !folder.is_dir() {
+                    bail!("{} is no directory", folder.display());
+                }
+                chosen.plots = Some(folder);
+            }
+            name => match ALL.iter().find(|(known, ..)| *known == name) {
+                Some((known, ..)) => chosen.workloads.push(known),
+                None => bail!("there is no workload {name:?}\n\n{}", help()),
             },
         }
     }
-    if chosen.is_empty() {
-        chosen.extend(WORKLOADS);
+    if chosen.workloads.is_empty() {
+        chosen.workloads.extend(ALL.iter().map(|(name, ..)| *name));
     }
-    Ok((options, chosen))
+    Ok(chosen)
 }
 
-fn build() -> Result<Built> {
-    let mut daemon = cargo();
-    daemon.args([
-        "build",
-        "--release",
-        "--bin",
-        "wasmtime-unitd",
-        "--bin",
-        "baseline",
-    ]);
-    step("release build", &mut daemon)?;
-    let mut guests = cargo();
-    guests.args(["build", "--release", "--package", "guests", "--examples"]);
-    guests.args(["--target", "wasm32-wasip2"]);
-    step("guests", &mut guests)?;
-    let target = target();
+fn build(with_profile: bool) -> Result<Built> {
+    let [guests, guests_03] = guests()?;
+    let profile = if with_profile {
+        release::profile()?
+    } else {
+        None
+    };
+    let release = release::build(&["wasmtime-unitd", "baseline"], profile.as_ref())?;
+    let unit = match Tree::find()? {
+        Some(tree) => Some(Unit::new(tree.path(), tree.release(profile.as_ref())?)),
+        None => {
+            println!("xtask: not measured: unitd ({})", crate::unit::MISSING);
+            None
+        }
+    };
     Ok(Built {
-        daemon: target.join("release/wasmtime-unitd"),
-        baseline: target.join("release/baseline"),
-        guests: target.join("wasm32-wasip2/release/examples"),
+        daemon: release.join("wasmtime-unitd"),
+        baseline: release.join("baseline"),
+        guests,
+        guests_03,
+        unit,
     })
+}
+
+/// Builds the guests, and gives the folders of those of WASI 0.2 and 0.3.
+///
+/// # Errors
+///
+/// When one does not build.
+pub(crate) fn guests() -> Result<[PathBuf; 2]> {
+    let build = |package: &str| -> Result<PathBuf> {
+        // Both have examples of the same names.
+        let folder = target().join("bench").join(package);
+        let mut guests = cargo();
+        guests.args(["build", "--release", "--package", package, "--examples"]);
+        guests.args(["--target", "wasm32-wasip2", "--target-dir"]);
+        step(package, guests.arg(&folder))?;
+        Ok(folder.join("wasm32-wasip2/release/examples"))
+    };
+    Ok([build("guests")?, build("guests-03")?])
 }
 
 #[cfg(test)]
@@ -128,19 +232,20 @@ mod tests {
 
     #[test]
     fn workloads_and_numbers_are_understood() {
-        let (options, chosen) = parse(&["--rounds", "3", "spinning"]).unwrap();
-        assert_eq!((options.rounds, options.seconds), (3, 4));
-        assert_eq!(chosen.len(), 1);
-        assert_eq!(parse(&[]).unwrap().1.len(), WORKLOADS.len());
-        for wrong in [&["nonsense"][..], &["--rounds"], &["--rounds", "0"]] {
+        let chosen = parse(&["--rounds", "3", "--profile", "spinning"]).unwrap();
+        assert!(chosen.with_profile);
+        assert_eq!((chosen.options.rounds, chosen.options.seconds), (3, 4));
+        assert_eq!(chosen.workloads, ["spinning"]);
+        assert_eq!(parse(&[]).unwrap().workloads.len(), ALL.len());
+        let wrong: [&[&str]; 5] = [
+            &["nonsense"],
+            &["--rounds"],
+            &["--rounds", "0"],
+            &["--plots"],
+            &["--plots", "Cargo.toml"],
+        ];
+        for wrong in wrong {
             assert!(parse(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn help_names_every_workload() {
-        for (name, _) in WORKLOADS {
-            assert!(HELP.contains(&format!("\n  {name} ")), "{name}");
         }
     }
 }

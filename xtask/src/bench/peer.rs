@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::machine;
 use crate::{cargo, root, step, target};
 
 /// The program, installed if need be.
@@ -35,6 +36,15 @@ pub(super) fn wasmtime() -> Result<PathBuf> {
     step("wasmtime", &mut install)?;
     fs::remove_dir_all(folder.join("target"))?;
     Ok(program)
+}
+
+/// Which one it is.
+///
+/// # Errors
+///
+/// Those of [`wasmtime`].
+pub(super) fn describe() -> Result<String> {
+    Ok(machine::line(wasmtime()?, "--version"))
 }
 
 /// The version of Wasmtime that this server is built with.

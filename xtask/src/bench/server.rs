@@ -1,6 +1,6 @@
 //! The servers that are measured, each a process on cores of its own.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -16,11 +16,14 @@ use tempfile::TempDir;
 /// a while.
 const START: Duration = Duration::from_secs(60);
 
+/// How long it may take to end when it is asked to.
+const STOP: Duration = Duration::from_secs(2);
+
 /// A server that runs, and its folder. Dropping it ends it.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     folder: TempDir,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
@@ -30,7 +33,7 @@ impl Server {
     /// # Errors
     ///
     /// When it cannot be started.
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &Path,
         cores: &str,
         arguments: impl FnOnce(&mut Command, SocketAddr, &Path),
@@ -60,7 +63,7 @@ impl Server {
     /// # Errors
     ///
     /// When it does not in time, or ends.
-    pub(super) fn ready(mut self, fields: &[String]) -> Result<Self> {
+    pub(crate) fn ready(mut self, fields: &[String]) -> Result<Self> {
         let deadline = Instant::now() + START;
         loop {
             let answer = get(self.address, fields);
@@ -73,7 +76,7 @@ impl Server {
             if Instant::now() > deadline {
                 bail!("the server does not answer: {answer:?}\n{}", self.output());
             }
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -108,16 +111,102 @@ impl Server {
         Ok(())
     }
 
+    /// Peak resident memory of the server with all processes that it has made, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub(super) fn peak_memory(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// Resident memory of the same, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub(super) fn resident_memory(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, line: &str) -> Result<u64> {
+        let mut total = 0;
+        for pid in family(self.child.id())? {
+            // A process may end meanwhile.
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let value = status.lines().find_map(|it| it.strip_prefix(line));
+            let kib = value.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            total += kib.unwrap_or(0) << 10;
+        }
+        if total == 0 {
+            bail!("the server has ended\n{}", self.output());
+        }
+        Ok(total)
+    }
+
+    /// Processor time that the server has used so far.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub(super) fn processor_time(&self) -> Result<Duration> {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
+        let of = |text: &str| text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
+        let mut total = 0;
+        for task in tasks {
+            let text = fs::read_to_string(task?.path().join("schedstat"));
+            total += text.ok().as_deref().and_then(of).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(total.max(of(&text).unwrap_or(0))))
+    }
+
     fn output(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // unitd ends its other processes when it is asked to; whoever does not hear it is killed.
+        let pid = i32::try_from(self.child.id()).unwrap_or_default();
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM);
+        let deadline = Instant::now() + STOP;
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A process and all that descend from it.
+fn family(first: u32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name in parentheses may have any character in it.
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split(' ').nth(2)?.parse().ok());
+        parents.extend(parent.map(|parent: u32| (pid, parent)));
+    }
+    let mut family = vec![first];
+    let mut next = 0;
+    while let Some(of) = family.get(next).copied() {
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| *parent == of)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    Ok(family)
 }
 
 fn get(address: SocketAddr, fields: &[String]) -> Result<String> {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use self::place::{Failure, Place, Step, read, sources};
 use crate::{cargo, root, step, target, toolchain};
@@ -68,6 +68,18 @@ pub(crate) fn run() -> Result<Vec<String>> {
         tests.env("TOOLCHAIN_COMPONENTS", components),
     )?;
     Ok(missing)
+}
+
+/// The component of Python.
+///
+/// # Errors
+///
+/// When it cannot be made here.
+pub(crate) fn python_component() -> Result<PathBuf> {
+    python(&Place::new("python")?).map_err(|failure| match failure {
+        Failure::NotHere(reason) => anyhow!("there is no component of Python: {reason}"),
+        Failure::Broken(error) => error,
+    })
 }
 
 /// componentize-py, in a virtual environment.

@@ -40,8 +40,8 @@ fn a_broken_configuration_is_set_aside_and_the_daemon_starts_empty() {
         // Somebody may want to repair it.
         let entries = fs::read_dir(server.directory().join("state")).unwrap();
         let aside = entries
-            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-            .any(|content| content == text.as_bytes());
+            .map(|entry| fs::read(entry.unwrap().path()))
+            .any(|content| content.is_ok_and(|it| it == text.as_bytes()));
         assert!(aside, "{text:?} is lost");
         // And it can be configured anew, over the next restart too.
         let (status, answer) = server.put("/config", &configuration::guests(&["hello"]));
@@ -79,8 +79,11 @@ fn a_component_that_is_gone_keeps_no_other_from_being_served() {
         .get("/")
         .assert_text("Hello, world!\n");
     server.connect("gone").get("/").assert_page(503);
-    let line = server.wait_for_log("gone.wasm");
-    assert!(line.contains("[error] application \"gone\""), "{line}");
+    let line = server.wait_for_log("application \"gone\"");
+    assert!(
+        line.contains("[error]") && line.contains("gone.wasm"),
+        "{line}"
+    );
     assert_eq!(server.get("/config"), before, "the configuration is kept");
 
     // When it is back, a restart of the application is enough.

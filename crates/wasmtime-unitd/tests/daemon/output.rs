@@ -203,8 +203,11 @@ fn a_kept_configuration_cannot_have_root_append_to_a_file() {
     assert_eq!(server.stop().code(), Some(0));
     server.start_again(&AsNobody);
     server.connect("print").get("/?2").assert_text("printed\n");
-    let line = server.wait_for_log("Permission denied");
-    assert!(line.contains("[error]") && line.contains("/out"), "{line}");
+    let line = server.wait_for_log("/out: ");
+    assert!(
+        line.contains("[error]") && line.contains("Permission denied"),
+        "{line}"
+    );
     server.wait_for_log("2 lines of output were lost");
     assert_eq!(text(&file), "");
 }

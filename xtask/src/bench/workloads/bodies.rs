@@ -1,0 +1,117 @@
+//! Large bodies.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::report::{Report, Sample};
+use super::super::{Built, Options};
+use super::{Findings, OURS, THEIRS, ours, theirs};
+
+const LENGTH: usize = 64 << 20;
+const MIB: f64 = (1 << 20) as f64;
+
+/// Bytes that are written or read at a time.
+const PIECE: usize = 64 * 1024;
+
+type Transfer = fn(SocketAddr) -> Result<()>;
+
+/// Uploads that a guest counts, and downloads that it makes.
+pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let both: [(&str, &str, Transfer); 2] = [
+        ("64 MiB up, counted by the guest", "count", upload),
+        ("64 MiB down, made by the guest", "download", download),
+    ];
+    for (title, guest, transfer) in both {
+        let guest = built.guest(guest);
+        let servers = [
+            (THEIRS, theirs(&guest, &[], &[])?),
+            (OURS, ours(built, &guest, &[], &[])?),
+        ];
+        let mut report = Report::new(title, "MiB/s");
+        for round in 1..=options.rounds {
+            for (name, server) in &servers {
+                options.progress("bodies", round, name);
+                let length = Duration::from_secs(options.seconds.into());
+                report.add(name, sample(server.address, transfer, length)?);
+                report.add_memory(name, server.peak_memory()?);
+            }
+        }
+        findings.remarks.push(report.compare(OURS, THEIRS, 1.5));
+        findings.reports.push(report);
+    }
+    Ok(findings)
+}
+
+/// Transfers one body after the other for about so long.
+fn sample(address: SocketAddr, transfer: Transfer, length: Duration) -> Result<Sample> {
+    let begun = Instant::now();
+    let mut count = 0.0;
+    while begun.elapsed() < length {
+        transfer(address)?;
+        count += 1.0;
+    }
+    Ok(Sample {
+        rate: count * LENGTH as f64 / MIB / begun.elapsed().as_secs_f64(),
+        latency: None,
+    })
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+    Ok(stream)
+}
+
+fn upload(address: SocketAddr) -> Result<()> {
+    let mut stream = connect(address)?;
+    write!(
+        stream,
+        "PUT / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {LENGTH}\r\n\r\n"
+    )?;
+    let piece = vec![b'x'; PIECE];
+    for _ in 0..LENGTH / PIECE {
+        stream.write_all(&piece)?;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let is_counted = answer.starts_with("HTTP/1.1 200 ") && answer.contains(&LENGTH.to_string());
+    is_counted
+        .then_some(())
+        .with_context(|| format!("the answer is {answer:?}"))
+}
+
+fn download(address: SocketAddr) -> Result<()> {
+    let mut stream = connect(address)?;
+    write!(
+        stream,
+        "GET /?{LENGTH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut piece = vec![0; PIECE];
+    let (mut total, mut end) = (0, Vec::new());
+    let mut first = true;
+    loop {
+        let length = stream.read(&mut piece)?;
+        if length == 0 {
+            break;
+        }
+        if std::mem::take(&mut first) && !piece.starts_with(b"HTTP/1.1 200 ") {
+            bail!(
+                "the answer is {}",
+                String::from_utf8_lossy(&piece[..length.min(200)])
+            );
+        }
+        total += length;
+        end.extend_from_slice(&piece[length.saturating_sub(5)..length]);
+        end.drain(..end.len().saturating_sub(5));
+    }
+    // In chunks, whose frames come on top.
+    if total < LENGTH || end != b"0\r\n\r\n" {
+        bail!("the answer of {total} bytes is cut off");
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Requests per second.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::super::load::Load;
+use super::super::report::Report;
+use super::super::server::Server;
+use super::super::{Built, Options, paced, unit};
+use super::{Findings, OURS, REST, SERVER, THEIRS, ours, ours_on, theirs};
+use crate::toolchains;
+
+const HYPER: &str = "hyper, without WebAssembly";
+const BARE: &str = "hyper and Wasmtime, and nothing else";
+const REUSED: &str = "wasmtime serve, one instance for all";
+
+/// Connections that requests come on.
+const CONNECTIONS: u32 = 32;
+
+/// What is asked of each server.
+struct Asked<'a> {
+    name: &'a str,
+    title: &'a str,
+    fields: &'a [String],
+    body: u32,
+}
+
+/// A small answer.
+pub(super) fn hello(built: &Built, options: Options) -> Result<Findings> {
+    let guest = built.guest("hello");
+    let unlimited = u32::MAX.to_string();
+    let mut servers = vec![
+        (THEIRS, theirs(&guest, &[], &[])?),
+        (
+            REUSED,
+            theirs(&guest, &["--max-instance-reuse-count", &unlimited], &[])?,
+        ),
+        (OURS, ours(built, &guest, &[], &[])?),
+        (HYPER, baseline(built, SERVER, None)?),
+        (BARE, baseline(built, SERVER, Some(&guest))?),
+    ];
+    servers.extend(unit::servers(built, SERVER, &guest)?);
+    let asked = Asked {
+        name: "hello",
+        title: "hello",
+        fields: &[],
+        body: 0,
+    };
+    let report = compare(&asked, &servers, options)?;
+    Ok(Findings {
+        remarks: vec![
+            report.compare(OURS, THEIRS, 5.0),
+            report.compare(OURS, REUSED, 1.0),
+            report.compare(OURS, HYPER, 0.33),
+            report.compare(OURS, BARE, 0.9),
+            report.compare(unit::OURS, unit::THEIRS, 3.0),
+        ],
+        reports: vec![report],
+    })
+}
+
+/// A small answer of a component of WASI 0.3.
+pub(super) fn hello_03(built: &Built, options: Options) -> Result<Findings> {
+    const ONCE: &str = "wasmtime serve, one request for each instance";
+    let guest = built.guest_03("hello");
+    let servers = [
+        (
+            ONCE,
+            theirs(&guest, &["--max-instance-reuse-count", "1"], &[])?,
+        ),
+        (THEIRS, theirs(&guest, &[], &[])?),
+        (OURS, ours(built, &guest, &[], &[])?),
+    ];
+    let asked = Asked {
+        name: "hello-0.3",
+        title: "hello, WASI 0.3",
+        fields: &[],
+        body: 0,
+    };
+    let report = compare(&asked, &servers, options)?;
+    Ok(Findings {
+        remarks: vec![
+            report.compare(OURS, ONCE, 5.0),
+            report.compare(OURS, THEIRS, 1.2),
+        ],
+        reports: vec![report],
+    })
+}
+
+/// A small answer, by a server on one core and by one on two. The load shares the cores of both when
+/// there are no others, so that the server's own time per request is told as well.
+pub(super) fn cores(built: &Built, options: Options) -> Result<Findings> {
+    const ONE: &str = "wasmtime-unitd on one core";
+    const TWO: &str = "wasmtime-unitd on two cores";
+    let guest = built.guest("hello");
+    let all = format!("0-{}", available_parallelism()?.get() - 1);
+    let servers = [
+        (ONE, ours_on("0", built, &guest, &[], &[])?),
+        (TWO, ours_on("0-1", built, &guest, &[], &[])?),
+    ];
+    let mut report = Report::new("hello", "requests/s");
+    let mut times: [Vec<f64>; 2] = Default::default();
+    for round in 1..=options.rounds {
+        for ((name, server), times) in servers.iter().zip(&mut times) {
+            options.progress("cores", round, name);
+            let load = Load {
+                address: server.address,
+                fields: &[],
+                body: 0,
+                connections: CONNECTIONS,
+                seconds: options.seconds,
+                cores: &all,
+            };
+            let before = server.processor_time()?;
+            let sample = load.run()?;
+            let used = server.processor_time()?.saturating_sub(before);
+            times.push(used.as_secs_f64() / (sample.rate * f64::from(options.seconds)));
+            report.add(name, sample);
+        }
+    }
+    let [one, two] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied().unwrap_or(f64::NAN) * 1e6
+    });
+    Ok(Findings {
+        remarks: vec![
+            report.compare(TWO, ONE, 1.8),
+            format!(
+                "- processor time of the server per request: {one:.1} µs on one core, {two:.1} µs \
+                 on two, so that two cores of its own would answer {:.2} times as many",
+                2.0 * one / two
+            ),
+        ],
+        reports: vec![report],
+    })
+}
+
+/// A body that is read and sent back.
+pub(super) fn echo(built: &Built, options: Options) -> Result<Findings> {
+    let guest = built.guest("echo");
+    let servers = [
+        (THEIRS, theirs(&guest, &[], &[])?),
+        (OURS, ours(built, &guest, &[], &[])?),
+    ];
+    let asked = Asked {
+        name: "echo",
+        title: "echo of 1 KiB of JSON",
+        fields: &[],
+        body: 1024,
+    };
+    let report = compare(&asked, &servers, options)?;
+    Ok(Findings {
+        remarks: vec![report.compare(OURS, THEIRS, 4.0)],
+        reports: vec![report],
+    })
+}
+
+/// A large component, whose program is an interpreter.
+pub(super) fn python(built: &Built, options: Options) -> Result<Findings> {
+    let guest = toolchains::python_component()?;
+    let servers = [
+        (THEIRS, theirs(&guest, &[], &[])?),
+        (OURS, ours(built, &guest, &[], &[])?),
+    ];
+    let asked = Asked {
+        name: "python",
+        title: "hello in Python",
+        fields: &[],
+        body: 0,
+    };
+    let report = compare(&asked, &servers, options)?;
+    Ok(Findings {
+        remarks: vec![report.compare(OURS, THEIRS, 3.0)],
+        reports: vec![report],
+    })
+}
+
+/// The latency of servers that are not overrun.
+pub(super) fn latency(built: &Built, options: Options) -> Result<Findings> {
+    let guest = built.guest("hello");
+    let servers = [
+        (THEIRS, theirs(&guest, &[], &[])?),
+        (OURS, ours(built, &guest, &[], &[])?),
+    ];
+    let asked = Asked {
+        name: "latency",
+        title: "top rate",
+        fields: &[],
+        body: 0,
+    };
+    let top = compare(&asked, &servers[..1], options)?;
+    let rate = top.rate(THEIRS).context("there is no top rate")? / 2.0;
+    let mut report = Report::new(format!("hello at {rate:.0} requests/s"), "requests/s");
+    for round in 1..=options.rounds {
+        for (name, server) in &servers {
+            options.progress("latency", round, name);
+            let length = Duration::from_secs(options.seconds.into());
+            report.add(name, paced::run(server.address, rate, length)?);
+        }
+    }
+    Ok(Findings {
+        remarks: vec![report.compare_p99(OURS, THEIRS, 0.5)],
+        reports: vec![report],
+    })
+}
+
+/// One outgoing request per request.
+pub(super) fn outbound(built: &Built, options: Options) -> Result<Findings> {
+    let guest = built.guest("fetch");
+    let upstream = baseline(built, REST, None)?;
+    let fields = [format!("x-fetch: GET http://{}/", upstream.address)];
+    let grant = format!("access/outbound_http=[\"http://{}\"]", upstream.address);
+    let servers = [
+        (THEIRS, theirs(&guest, &[], &fields)?),
+        (OURS, ours(built, &guest, &["--set", &grant], &fields)?),
+    ];
+    let asked = Asked {
+        name: "outbound",
+        title: "one outgoing request",
+        fields: &fields,
+        body: 0,
+    };
+    let report = compare(&asked, &servers, options)?;
+    Ok(Findings {
+        remarks: vec![report.compare(OURS, THEIRS, 4.0)],
+        reports: vec![report],
+    })
+}
+
+fn baseline(built: &Built, cores: &str, guest: Option<&std::path::Path>) -> Result<Server> {
+    let start = Server::start(&built.baseline, cores, |command, address, _| {
+        command.arg(address.to_string()).args(guest);
+    });
+    start?.ready(&[])
+}
+
+/// Asks each server in turn, round after round.
+fn compare(asked: &Asked<'_>, servers: &[(&str, Server)], options: Options) -> Result<Report> {
+    let mut report = Report::new(asked.title, "requests/s");
+    for round in 1..=options.rounds {
+        for (name, server) in servers {
+            options.progress(asked.name, round, name);
+            let load = Load {
+                address: server.address,
+                fields: asked.fields,
+                body: asked.body,
+                connections: CONNECTIONS,
+                seconds: options.seconds,
+                cores: REST,
+            };
+            report.add(name, load.run().with_context(|| (*name).to_owned())?);
+            report.add_memory(name, server.peak_memory()?);
+        }
+    }
+    Ok(report)
+}

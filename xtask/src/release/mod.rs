@@ -1,0 +1,168 @@
+//! Builds as they are released: linked as one, and optimised by a profile of the same programs at work.
+//!
+//! ```text
+//!   build that counts ──▶ train: guests under load ──▶ profile ──▶ build that uses it
+//! ```
+//!
+//! The profile only tells which code is used most; programs built without it do the same, slower.
+//! Where the toolchain has no `llvm-profdata`, that is what is built.
+
+mod train;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bench, cargo, root, run, step, target, toolchain};
+
+pub(crate) const HELP: &str = "\
+Usage: cargo xtask release
+
+Builds the daemon as it is released: with link-time optimisation, and optimised by a profile of a
+training run. Says where it is. Takes some 20 minutes on two cores, and next to nothing when nothing
+has changed. Without rustup's component llvm-tools there is no profile.
+";
+
+/// Builds the daemon, and says where it is.
+pub(crate) fn command() -> Result<()> {
+    toolchain::require_c_compiler()?;
+    toolchain::prepare()?;
+    let folder = build(&["wasmtime-unitd"], profile()?.as_ref())?;
+    println!("\nxtask: built {}", folder.join("wasmtime-unitd").display());
+    Ok(())
+}
+
+/// Builds programs with a profile, if there is one, and gives the folder that they are in.
+///
+/// # Errors
+///
+/// When one does not build.
+pub(crate) fn build(programs: &[&str], profile: Option<&Profile>) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--release"]);
+    for program in programs {
+        build.args(["--bin", program]);
+    }
+    let folder = match profile {
+        Some(profile) => target().join(profile.used_by(&mut build)?),
+        None => target(),
+    };
+    step("release build", &mut build)?;
+    Ok(folder.join("release"))
+}
+
+/// Which code is used most.
+pub(crate) struct Profile(PathBuf);
+
+impl Profile {
+    /// Has a build use it. The build goes to a folder of the target's name, which is given.
+    pub(crate) fn used_by(&self, build: &mut Command) -> Result<String> {
+        let host = host()?;
+        build.args(["--target", &host]);
+        build.env("RUSTFLAGS", format!("-Cprofile-use={}", self.0.display()));
+        Ok(host)
+    }
+}
+
+/// A profile of the programs as they are now; `None` where the toolchain cannot make one.
+///
+/// # Errors
+///
+/// When the programs do not build, or the training fails.
+pub(crate) fn profile() -> Result<Option<Profile>> {
+    let Some(merge) = profdata()? else {
+        println!(
+            "xtask: without a profile: the toolchain has no llvm-profdata (rustup component add \
+             llvm-tools)"
+        );
+        return Ok(None);
+    };
+    let folder = target().join("profile");
+    let raw = folder.join("raw");
+    let host = host()?;
+    let mut build = cargo();
+    build.args(["build", "--release", "--bin", "wasmtime-unitd"]);
+    // What is built for the machine that builds, procedural macros, must not count.
+    build.args(["--target", &host, "--target-dir"]).arg(&folder);
+    // The same functions are counted without optimisation across crates, which takes long.
+    for setting in ["lto=\"off\"", "codegen-units=16", "debug=false"] {
+        build.args(["--config", &format!("profile.release.{setting}")]);
+    }
+    build.env("RUSTFLAGS", format!("-Cprofile-generate={}", raw.display()));
+    step("a build that counts what is used", &mut build)?;
+
+    let counting = folder.join(host).join("release/wasmtime-unitd");
+    let stamp = folder.join("trained");
+    let state = state(&counting)?;
+    if let Ok(known) = fs::read_to_string(&stamp)
+        && let Some((of, profile)) = known.split_once('\n')
+        && of == state
+        && Path::new(profile).is_file()
+    {
+        return Ok(Some(Profile(profile.into())));
+    }
+    if raw.exists() {
+        fs::remove_dir_all(&raw).with_context(|| raw.display().to_string())?;
+    }
+    println!("\nxtask: training, which takes about a minute");
+    train::run(&counting, &bench::guests()?)?;
+    // Of another name each time: cargo does not see that the content has changed.
+    let profile = folder.join(format!("{:016x}.profdata", fingerprint(&state)));
+    let mut merging = Command::new(merge);
+    merging.arg("merge").arg(&raw).arg("-o").arg(&profile);
+    run(&mut merging)?;
+    fs::remove_dir_all(&raw).with_context(|| raw.display().to_string())?;
+    fs::write(&stamp, format!("{state}\n{}", profile.display()))?;
+    Ok(Some(Profile(profile)))
+}
+
+/// Tells one build of a program from another.
+fn state(program: &Path) -> Result<String> {
+    let metadata = fs::metadata(program).with_context(|| program.display().to_string())?;
+    Ok(format!("{} {:?}", metadata.len(), metadata.modified()?))
+}
+
+fn fingerprint(text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The toolchain's own `llvm-profdata`, which knows the format of its profiles.
+fn profdata() -> Result<Option<PathBuf>> {
+    let libraries = rustc(&["--print", "target-libdir"])?;
+    let libraries = Path::new(libraries.trim());
+    let program = libraries
+        .parent()
+        .unwrap_or(libraries)
+        .join("bin/llvm-profdata");
+    if !program.is_file() {
+        // It is there where rustup is, most often; if not, the caller says so.
+        let _ = Command::new("rustup")
+            .args(["component", "add", "llvm-tools"])
+            .current_dir(root())
+            .status();
+    }
+    Ok(program.is_file().then_some(program))
+}
+
+/// The target that programs for this machine are built for.
+fn host() -> Result<String> {
+    let version = rustc(&["-vV"])?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned)
+        .context("rustc does not say what machine this is")
+}
+
+fn rustc(arguments: &[&str]) -> Result<String> {
+    let mut rustc = Command::new("rustc");
+    let output = rustc.args(arguments).current_dir(root()).output();
+    let output = output.context("cannot start rustc")?;
+    if !output.status.success() {
+        bail!("rustc {arguments:?} failed: {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

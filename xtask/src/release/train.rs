@@ -1,0 +1,120 @@
+//! What the programs are made to do while what they use is counted.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::bench::paced;
+use crate::bench::server::Server;
+
+/// How long each guest is at work, and how many clients ask it.
+const LENGTH: Duration = Duration::from_secs(5);
+const CLIENTS: usize = 8;
+
+/// What a guest is asked.
+struct Lesson {
+    guest: &'static str,
+    target: &'static str,
+    /// Bytes that are posted.
+    body: usize,
+    /// A connection for each request, and all that comes on it.
+    is_large: bool,
+}
+
+const LESSONS: [Lesson; 5] = [
+    Lesson::small("hello", 0),
+    // Small answers are the most.
+    Lesson::small("hello", 0),
+    Lesson::small("echo", 1024),
+    Lesson::large("count", "/", 4 << 20),
+    Lesson::large("download", "/?4194304", 0),
+];
+
+impl Lesson {
+    const fn small(guest: &'static str, body: usize) -> Self {
+        Self {
+            guest,
+            target: "/",
+            body,
+            is_large: false,
+        }
+    }
+
+    const fn large(guest: &'static str, target: &'static str, body: usize) -> Self {
+        Self {
+            guest,
+            target,
+            body,
+            is_large: true,
+        }
+    }
+
+    fn request(&self) -> Vec<u8> {
+        let method = if self.body > 0 { "POST" } else { "GET" };
+        let connection = if self.is_large { "close" } else { "keep-alive" };
+        let head = format!(
+            "{method} {} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: training\r\nAccept: */*\r\n\
+             Connection: {connection}\r\nContent-Length: {}\r\n\r\n",
+            self.target, self.body
+        );
+        let mut request = head.into_bytes();
+        request.resize(request.len() + self.body, b'x');
+        request
+    }
+}
+
+/// Runs the counting daemon with one guest after the other.
+pub(super) fn run(daemon: &Path, guests: &[PathBuf]) -> Result<()> {
+    for folder in guests {
+        for lesson in &LESSONS {
+            let guest = folder.join(format!("{}.wasm", lesson.guest));
+            println!("xtask: training: {}", guest.display());
+            // On all cores.
+            let cores = format!("0-{}", thread::available_parallelism()?.get() - 1);
+            let server = Server::start(daemon, &cores, |command, address, _| {
+                command.args(["serve", "--listen", &address.to_string()]);
+                command.arg(&guest);
+            })?;
+            // The guest of large downloads makes an empty one without a length.
+            let server = server.ready(&[])?;
+            let end = Instant::now() + LENGTH;
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    let (address, request) = (server.address, lesson.request());
+                    let is_large = lesson.is_large;
+                    thread::spawn(move || ask(address, &request, is_large, end))
+                })
+                .collect();
+            for client in clients {
+                let asked = client.join().map_err(|_| anyhow!("a client panicked"))?;
+                asked.with_context(|| guest.display().to_string())?;
+            }
+            // An orderly end, at which the counts are written.
+            drop(server);
+        }
+    }
+    Ok(())
+}
+
+fn ask(address: SocketAddr, request: &[u8], is_large: bool, end: Instant) -> Result<()> {
+    while Instant::now() < end {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        if is_large {
+            stream.write_all(request)?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            continue;
+        }
+        while Instant::now() < end {
+            stream.write_all(request)?;
+            paced::answer(&mut stream)?;
+        }
+    }
+    Ok(())
+}
