@@ -26,7 +26,8 @@ type Driver = Box<dyn Future<Output = Result<(), Error>> + Send>;
 /// may be set that are the connection's business.
 pub(crate) struct Confined {
     client: Client,
-    guest: Arc<Presence>,
+    /// Shared with the bodies that the guest sends, once it sends any.
+    guest: Option<Arc<Presence>>,
     outgoing_chunk: usize,
     outgoing_chunks: usize,
 }
@@ -42,7 +43,7 @@ impl Confined {
     pub(crate) fn new(client: Client, chunk: usize, chunks: usize) -> Self {
         Self {
             client,
-            guest: Arc::default(),
+            guest: None,
             outgoing_chunk: chunk,
             outgoing_chunks: chunks,
         }
@@ -51,7 +52,9 @@ impl Confined {
     /// From now on a body of the guest's that ends has not been finished. To be called before what
     /// the guest holds is dropped.
     pub(crate) fn leave(&self) {
-        self.guest.is_gone.store(true, Ordering::SeqCst);
+        if let Some(guest) = &self.guest {
+            guest.is_gone.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -78,7 +81,7 @@ impl WasiHttpHooks for Confined {
         };
         let request = request.map(|body| Upload {
             body,
-            guest: Arc::clone(&self.guest),
+            guest: Arc::clone(self.guest.get_or_insert_default()),
             is_passed_on: false,
         });
         let response = self.client.send(request, timeouts);

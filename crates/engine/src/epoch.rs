@@ -6,12 +6,20 @@ use std::time::Duration;
 
 use wasmtime::EngineWeak;
 
-/// How long a guest may compute before it yields to the others on its thread.
+/// How long a guest may compute before it yields to the others on its thread, where guests compute
+/// for long.
 pub(crate) const PERIOD: Duration = Duration::from_millis(1);
 
-/// Advances the engines' epochs every [`PERIOD`] while guests compute, and sleeps without waking up
-/// when none has done so for a period: to wake this thread up for each turn of a guest costs more
-/// than most turns do.
+/// The same where none has done so lately. Waking up a thread a thousand times a second costs a
+/// virtual machine some per cent of a core, and small requests need nobody who interrupts them.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How many [`PERIOD`]s go on after the last long turn.
+const VIGILANCE: u32 = 100;
+
+/// Advances the engines' epochs while guests compute: every [`PERIOD`] when one has just computed for
+/// long, otherwise every [`PATIENCE`]. It sleeps without waking up when none has computed since the
+/// last tick: to wake this thread up for each turn of a guest costs more than most turns do.
 ///
 /// Stores are set to yield at the next epoch, so an endless loop in a guest costs its thread
 /// one slice at a time.
@@ -25,6 +33,10 @@ struct Shared {
     computing: AtomicUsize,
     /// There was one since the last tick.
     computed: AtomicBool,
+    /// A turn was long.
+    long: AtomicBool,
+    /// Turns were long lately.
+    is_vigilant: AtomicBool,
     /// The thread found nobody computing and waits to be unparked.
     parked: AtomicBool,
     stop: AtomicBool,
@@ -38,6 +50,8 @@ impl Ticker {
         let shared = Arc::new(Shared {
             computing: AtomicUsize::new(0),
             computed: AtomicBool::new(false),
+            long: AtomicBool::new(false),
+            is_vigilant: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -57,6 +71,16 @@ impl Ticker {
         }
         Computing(&self.shared)
     }
+
+    /// A guest has computed for long in one turn.
+    pub(crate) fn note_long_turn(&self) {
+        self.shared.long.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one has lately.
+    pub(crate) fn is_vigilant(&self) -> bool {
+        self.shared.is_vigilant.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Ticker {
@@ -68,10 +92,17 @@ impl Drop for Ticker {
 
 impl Shared {
     fn run(&self, engines: &[EngineWeak]) {
+        let mut vigilance = 0_u32;
         while !self.stop.load(Ordering::SeqCst) {
             let computed = self.computed.swap(false, Ordering::Relaxed);
             if computed || self.computing.load(Ordering::SeqCst) > 0 {
-                thread::sleep(PERIOD);
+                vigilance = if self.long.swap(false, Ordering::Relaxed) {
+                    VIGILANCE
+                } else {
+                    vigilance.saturating_sub(1)
+                };
+                self.is_vigilant.store(vigilance > 0, Ordering::Relaxed);
+                thread::sleep(if vigilance > 0 { PERIOD } else { PATIENCE });
                 for engine in engines {
                     match engine.upgrade() {
                         Some(engine) => engine.increment_epoch(),

@@ -51,10 +51,9 @@ pub(crate) struct Instance {
     _permit: OwnedSemaphorePermit,
 }
 
-#[derive(Clone)]
 enum Exports {
-    Proxy02(Arc<Proxy>),
-    Service03(Arc<Service>),
+    Proxy02(Proxy),
+    Service03(Service),
 }
 
 impl Instance {
@@ -102,11 +101,10 @@ impl Instance {
         B::Error: Into<RequestBodyError>,
     {
         self.served = self.served.saturating_add(1);
-        match self.exports(application).await? {
-            Exports::Proxy02(proxy) => proxy::serve(&mut self.store, &proxy, request, head).await,
-            Exports::Service03(service) => {
-                service::serve(&mut self.store, &service, request, head).await
-            }
+        let (store, exports) = self.instantiated(application).await?;
+        match exports {
+            Exports::Proxy02(proxy) => proxy::serve(store, proxy, request, head).await,
+            Exports::Service03(service) => service::serve(store, service, request, head).await,
         }
     }
 
@@ -131,42 +129,43 @@ impl Instance {
     pub(crate) async fn shared(
         &mut self,
         application: &Inner,
-    ) -> Result<(&mut Store<Guest>, Arc<Service>, &mut u32), Failure> {
-        match self.exports(application).await? {
-            Exports::Service03(service) => Ok((&mut self.store, service, &mut self.served)),
-            Exports::Proxy02(_) => Err(Failure::Instantiate(wasmtime::Error::msg(
+    ) -> Result<(&mut Store<Guest>, &Service, &mut u32), Failure> {
+        self.instantiated(application).await?;
+        match &self.exports {
+            Some(Exports::Service03(service)) => Ok((&mut self.store, service, &mut self.served)),
+            _ => Err(Failure::Instantiate(wasmtime::Error::msg(
                 "a component of WASI 0.2 serves its requests one by one",
             ))),
         }
     }
 
-    async fn exports(&mut self, application: &Inner) -> Result<Exports, Failure> {
-        if let Some(exports) = &self.exports {
-            return Ok(exports.clone());
-        }
-        let store = &mut self.store;
-        let exports = match &application.component.world {
-            World::Proxy02(pre) => pre
-                .instantiate_async(store)
-                .await
-                .map(|proxy| Exports::Proxy02(Arc::new(proxy))),
-            World::Service03(pre) => pre
-                .instantiate_async(store)
-                .await
-                .map(|service| Exports::Service03(Arc::new(service))),
+    /// The store and the guest's exports, after the guest's own start-up.
+    async fn instantiated(
+        &mut self,
+        application: &Inner,
+    ) -> Result<(&mut Store<Guest>, &Exports), Failure> {
+        let exports = match self.exports.take() {
+            Some(exports) => exports,
+            None => instantiate(&mut self.store, &application.component.world).await?,
         };
-        let exports = exports.map_err(|error| {
-            if error.is::<PoolConcurrencyLimitError>() {
-                Failure::Busy
-            } else if error.is::<Trap>() {
-                Failure::of_guest(error)
-            } else {
-                Failure::Instantiate(error)
-            }
-        })?;
-        self.exports = Some(exports.clone());
-        Ok(exports)
+        Ok((&mut self.store, self.exports.insert(exports)))
     }
+}
+
+async fn instantiate(store: &mut Store<Guest>, world: &World) -> Result<Exports, Failure> {
+    let exports = match world {
+        World::Proxy02(pre) => pre.instantiate_async(store).await.map(Exports::Proxy02),
+        World::Service03(pre) => pre.instantiate_async(store).await.map(Exports::Service03),
+    };
+    exports.map_err(|error| {
+        if error.is::<PoolConcurrencyLimitError>() {
+            Failure::Busy
+        } else if error.is::<Trap>() {
+            Failure::of_guest(error)
+        } else {
+            Failure::Instantiate(error)
+        }
+    })
 }
 
 impl Drop for Instance {

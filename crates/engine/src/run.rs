@@ -32,7 +32,7 @@ enum Work {
     /// One that other requests use at the same time.
     Shared(Ticket),
     /// The guest has ended by itself.
-    Over(Box<Instance>),
+    Over(Instance),
 }
 
 /// An instance after its request.
@@ -104,7 +104,7 @@ impl Run {
             work.as_mut().poll(cx)
         }) {
             Ok(Poll::Ready((instance, outcome))) => {
-                self.work = Work::Over(Box::new(instance));
+                self.work = Work::Over(instance);
                 Poll::Ready(outcome)
             }
             Ok(Poll::Pending) => Poll::Pending,
@@ -123,7 +123,7 @@ impl Run {
             self.lingers = true;
             self.work = Work::Own(Box::pin(async move {
                 let outcome = instance.linger().await;
-                (*instance, outcome)
+                (instance, outcome)
             }));
         }
         true
@@ -143,7 +143,7 @@ impl Run {
         if let Work::Over(instance) = self.work
             && is_sound
         {
-            self.request.active.application().retire(*instance);
+            self.request.active.application().retire(instance);
         }
         self.request
     }
@@ -208,10 +208,15 @@ pub(crate) fn compute<T>(
     allowed: Duration,
     poll: impl FnOnce() -> Poll<T>,
 ) -> Result<Poll<T>, Failure> {
-    let _computing = application.engine.ticker().computing();
+    let ticker = application.engine.ticker();
+    let computing = ticker.computing();
     let turn = stopwatch.begin();
     let polled = catch_unwind(AssertUnwindSafe(poll));
     stopwatch.end(&turn);
+    drop(computing);
+    if stopwatch.is_long() {
+        ticker.note_long_turn();
+    }
     let polled = polled.map_err(|panic| Failure::Panic(message(&*panic)))?;
     if polled.is_pending() && stopwatch.computed() > allowed {
         let limit = application.settings.limits.execution_timeout;

@@ -323,7 +323,7 @@ impl Work<'_> {
                             *served = served.saturating_add(1);
                             progress.fresh.fetch_add(1, Ordering::Relaxed);
                             ending.set(None);
-                            calls.push(Box::pin(call(accessor, &service, job, progress)));
+                            calls.push(Box::pin(call(accessor, service, job, progress)));
                             continue;
                         }
                         let is_quiet = accessor.poll_no_interesting_tasks(cx).is_ready();

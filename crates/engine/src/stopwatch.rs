@@ -38,6 +38,11 @@ impl Stopwatch {
         self.computed = self.computed.saturating_add(took);
     }
 
+    /// Whether the last turn was a long one.
+    pub(crate) fn is_long(&self) -> bool {
+        self.is_long
+    }
+
     pub(crate) fn computed(&self) -> Duration {
         self.computed
     }
