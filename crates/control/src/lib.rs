@@ -79,4 +79,4 @@ pub use limits::Limits;
 pub use runtime::{PrepareError, RestartError, Runtime};
 pub use serve::Listen;
 pub use state::{LoadError, Saved, StateDir, StateError};
-pub use status::{ApplicationStatus, Connections, Module, Processes, Status};
+pub use status::{ApplicationStatus, Connections, Instances, Module, Processes, Status};

@@ -11,6 +11,8 @@ pub struct Status {
     pub connections: Connections,
     /// Requests since the start.
     pub requests: u64,
+    /// Instances of all applications. Unit has no such member.
+    pub instances: Instances,
     /// Each application by its name.
     pub applications: Vec<(String, ApplicationStatus)>,
 }
@@ -37,6 +39,17 @@ pub struct Connections {
     pub idle: u64,
     /// Closed since the start.
     pub closed: u64,
+}
+
+/// Instances of components.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Instances {
+    /// Those that exist now.
+    pub active: u64,
+    /// How many may exist at a time.
+    pub limit: u64,
+    /// Whether they come from a pool. If not, each is made with several system calls.
+    pub pooled: bool,
 }
 
 /// One application.
@@ -70,6 +83,7 @@ impl Status {
                 "requests",
                 [("total", self.requests.into())].into_iter().collect(),
             ),
+            ("instances", self.instances.to_value()),
             (
                 "applications",
                 applications
@@ -118,6 +132,18 @@ impl Connections {
             ("active", self.active.into()),
             ("idle", self.idle.into()),
             ("closed", self.closed.into()),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+impl Instances {
+    fn to_value(self) -> Value {
+        [
+            ("active", self.active.into()),
+            ("limit", self.limit.into()),
+            ("pooled", self.pooled.into()),
         ]
         .into_iter()
         .collect()

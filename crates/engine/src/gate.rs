@@ -34,6 +34,12 @@ impl Gate {
         self.total
     }
 
+    /// How many are in.
+    pub(crate) fn taken(&self) -> u32 {
+        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        self.total.saturating_sub(free)
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.places.available_permits() > 0
     }

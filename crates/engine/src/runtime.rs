@@ -51,14 +51,21 @@ pub struct Options {
     pub memory: u64,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        let memory = machine::memory().map_or(4 << 30, |bytes| bytes / 4 * 3);
+impl Options {
+    /// As many instances as so many bytes of memory suffice for.
+    #[must_use]
+    pub fn for_memory(memory: u64) -> Self {
         let instances = (memory / MEMORY_PER_INSTANCE).clamp(LEAST_INSTANCES, MOST_INSTANCES);
         Self {
             instances: instances as u32,
             memory,
         }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::for_memory(machine::memory().map_or(4 << 30, |bytes| bytes / 4 * 3))
     }
 }
 
@@ -128,6 +135,13 @@ impl Engine {
     #[must_use]
     pub fn instances(&self) -> u32 {
         self.0.instances.total()
+    }
+
+    /// Instances that exist now, of all applications, those that wait for their next request
+    /// included.
+    #[must_use]
+    pub fn active_instances(&self) -> u32 {
+        self.0.instances.taken()
     }
 
     /// Whether instances come from a pool. If not, each costs several system calls.

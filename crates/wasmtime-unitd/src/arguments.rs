@@ -89,6 +89,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, global = true)]
     pub(crate) shutdown_timeout: Duration,
 
+    /// Instances that may exist at a time, of all applications together [default: one for each 16 MiB
+    /// of --max-memory, at least 16 and at most 1000].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MOST_INSTANCES), global = true)]
+    pub(crate) max_instances: Option<u32>,
+
+    /// Bytes of memory that instances may have, of all applications together [default: three quarters
+    /// of the machine's or the control group's].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(LEAST_MEMORY..), global = true)]
+    pub(crate) max_memory: Option<u64>,
+
     /// Accepted for unitd's sake: nothing is written to temporary files.
     #[arg(long, visible_alias = "tmp", value_name = "DIRECTORY")]
     pub(crate) tmpdir: Option<PathBuf>,
@@ -108,11 +118,26 @@ const STATE: &str = "/var/lib/wasmtime-unitd";
 /// Where compiled components are kept in it.
 const CACHE: &str = "compiled";
 
+/// More would be a slip of the hand: each has address space of its own.
+const MOST_INSTANCES: i64 = 100_000;
+
+/// Less would not do for the instances of most programs.
+const LEAST_MEMORY: u64 = 16 << 20;
+
 impl Arguments {
     /// Where compiled components are kept by a server with this state directory.
     pub(crate) fn cache(&self, statedir: &std::path::Path) -> PathBuf {
         let default = || statedir.join(CACHE);
         self.cachedir.clone().unwrap_or_else(default)
+    }
+
+    /// What the engine is made with.
+    pub(crate) fn engine(&self) -> engine::Options {
+        let mut options = self
+            .max_memory
+            .map_or_else(engine::Options::default, engine::Options::for_memory);
+        options.instances = self.max_instances.unwrap_or(options.instances);
+        options
     }
 }
 

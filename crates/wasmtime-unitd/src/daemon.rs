@@ -107,11 +107,12 @@ fn connections() -> usize {
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
 /// serves.
 pub(crate) fn build(
+    engine: &engine::Options,
     identity: Option<Identity>,
     cache: Option<PathBuf>,
     outputs: OutputFiles,
 ) -> Result<Runtime> {
-    let engine = Engine::new(&engine::Options::default())?;
+    let engine = Engine::new(engine)?;
     let name = HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")));
     let server = Server::new(server::Options {
         name,
@@ -133,7 +134,8 @@ async fn serve(
     let outputs = OutputFiles::default();
     reopen_on_signal(log, &outputs)?;
     let cache = arguments.cache(&arguments.statedir);
-    let control = Control::new(build(identity, Some(cache), outputs)?, state);
+    let runtime = build(&arguments.engine(), identity, Some(cache), outputs)?;
+    let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
     control.runtime().assume_identity()?;

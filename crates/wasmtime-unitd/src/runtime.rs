@@ -423,6 +423,11 @@ impl control::Runtime for Runtime {
                 closed: connections.closed,
             },
             requests: self.0.server.requests(),
+            instances: control::Instances {
+                active: self.0.engine.active_instances().into(),
+                limit: self.0.engine.instances().into(),
+                pooled: self.0.engine.is_pooled(),
+            },
             applications,
         }
     }

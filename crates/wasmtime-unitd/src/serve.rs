@@ -31,7 +31,12 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
         let mut stop = StopSignals::listen()?;
         let outputs = OutputFiles::default();
         daemon::reopen_on_signal(&log, &outputs)?;
-        let runtime = daemon::build(None, arguments.cachedir.clone(), outputs)?;
+        let runtime = daemon::build(
+            &arguments.engine(),
+            None,
+            arguments.cachedir.clone(),
+            outputs,
+        )?;
         let prepared = runtime
             .prepare(&config)
             .await

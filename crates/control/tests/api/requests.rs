@@ -81,6 +81,7 @@ async fn the_status_is_in_units_form_at_every_level() {
         "{\n\t\"modules\": {\n\t\t\"wasm\": {\n\t\t\t\"version\": \"48\",\n\t\t\t\"lib\": \"built in\"\n\
          \t\t}\n\t},\n\n\t\"connections\": {\n\t\t\"accepted\": 5,\n\t\t\"active\": 1,\n\
          \t\t\"idle\": 2,\n\t\t\"closed\": 2\n\t},\n\n\t\"requests\": {\n\t\t\"total\": 7\n\t},\n\n\
+         \t\"instances\": {\n\t\t\"active\": 2,\n\t\t\"limit\": 16,\n\t\t\"pooled\": true\n\t},\n\n\
          \t\"applications\": {\n\t\t\"a/b\": {\n\t\t\t\"processes\": {\n\t\t\t\t\"running\": 1,\n\
          \t\t\t\t\"starting\": 0,\n\t\t\t\t\"idle\": 1\n\t\t\t},\n\n\t\t\t\"requests\": {\n\
          \t\t\t\t\"active\": 1\n\t\t\t}\n\t\t}\n\t}\n}\n",

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use control::{
-    ApplicationStatus, Connections, Control, Limits, Module, PrepareError, Processes, RestartError,
-    Runtime, StateDir, Status,
+    ApplicationStatus, Connections, Control, Instances, Limits, Module, PrepareError, Processes,
+    RestartError, Runtime, StateDir, Status,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -146,6 +146,11 @@ impl Runtime for Notes {
                 closed: 2,
             },
             requests: 7,
+            instances: Instances {
+                active: 2,
+                limit: 16,
+                pooled: true,
+            },
             applications: vec![(
                 "a/b".to_owned(),
                 ApplicationStatus {

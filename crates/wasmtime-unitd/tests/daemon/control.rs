@@ -1,10 +1,11 @@
 //! The control API from outside.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
-use test_suite::{DEADLINE, Running, has_curl, until};
+use test_suite::{DEADLINE, FrontEnd, Running, has_curl, until};
 
 use crate::support::Daemon;
 
@@ -153,4 +154,57 @@ fn status_counts_connections_and_requests() {
         server.get("/status/connections/closed") == "2"
     });
     assert_eq!(server.get("/status/connections/active"), "0");
+}
+
+/// The daemon with less address space than a pool takes, as `ulimit -v` has it in KiB.
+struct Small;
+
+impl FrontEnd for Small {
+    fn command(&self, directory: &Path) -> Command {
+        let daemon = Daemon.command(directory);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 67108864 && exec \"$0\" \"$@\""]);
+        command.arg(daemon.get_program()).args(daemon.get_args());
+        command
+    }
+}
+
+#[test]
+fn status_says_how_many_instances_there_may_be() {
+    let mut server = Running::guests(&Daemon, &["hello", "sleep"]);
+    server.connect("hello").get("/");
+    let mut busy = server.connect("sleep");
+    busy.send("GET /?60000 HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("it is at work", || {
+        server.get("/status/instances/active") == "1"
+    });
+    assert_eq!(server.get("/status/instances/pooled"), "true");
+    drop(busy);
+    assert_eq!(server.stop().code(), Some(0));
+
+    server.start_again(&Few);
+    assert_eq!(server.get("/status/instances/limit"), "3");
+}
+
+/// The daemon for three instances at a time.
+struct Few;
+
+impl FrontEnd for Few {
+    fn command(&self, directory: &Path) -> Command {
+        let mut command = Daemon.command(directory);
+        command.args(["--max-instances", "3"]);
+        command
+    }
+}
+
+#[test]
+fn a_machine_too_small_for_a_pool_serves_without() {
+    let server = Running::guests(&Small, &["hello"]);
+    server
+        .connect("hello")
+        .get("/")
+        .assert_text("Hello, world!\n");
+    assert_eq!(server.get("/status/instances/pooled"), "false");
+    let line = server.wait_for_log("no instance pool on this machine");
+    assert!(line.contains("[warn]"), "{line}");
 }

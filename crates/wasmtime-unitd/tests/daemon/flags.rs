@@ -33,9 +33,13 @@ fn help_and_version_are_told() {
         "--user",
         "--group",
         "--no-daemon",
+        "--cachedir",
+        "--max-instances",
+        "--max-memory",
         "--version",
         "serve",
         "check",
+        "compile",
     ] {
         assert!(help.output.contains(word), "{word} in {}", help.output);
     }
@@ -52,6 +56,9 @@ fn unknown_flags_and_values_are_refused() {
     run(["--control-mode", "888"]).assert_refused("888");
     run(["--control", "nowhere"]).assert_refused("nowhere");
     run(["--shutdown-timeout", "soon"]).assert_refused("soon");
+    run(["--max-instances", "0"]).assert_refused("0");
+    run(["--max-memory", "16MiB"]).assert_refused("16MiB");
+    run(["--max-memory", "1000"]).assert_refused("1000");
     run(["serve"]).assert_refused("COMPONENT");
 }
 
