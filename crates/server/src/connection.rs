@@ -8,14 +8,16 @@ use engine::RequestId;
 use http::header::SERVER;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counters::Connected;
-use crate::io::{ClientIo, Reset};
+use crate::http1;
+use crate::io::{ClientIo, Link};
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
@@ -27,9 +29,6 @@ use crate::{page, request};
 /// buffers take. At the edge: 431 in HTTP/1, a refused stream in HTTP/2. At most 100 fields are
 /// taken in HTTP/1, with the same answer.
 pub const MAX_HEADER_SECTION: usize = 32 * 1024;
-
-/// Bytes that one HTTP/1 connection may hold of what it reads, and of what it writes.
-const BUFFER: usize = 64 * 1024;
 
 /// Requests in progress on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
@@ -50,6 +49,7 @@ pub(crate) async fn serve(
     connected: Arc<Connected>,
     mut closing: Closing,
     server: Arc<Shared>,
+    _place: Option<OwnedSemaphorePermit>,
 ) {
     let timeouts = &server.timeouts;
 
@@ -78,52 +78,36 @@ pub(crate) async fn serve(
         return;
     }
 
-    let reset = Reset::default();
-    let io = ClientIo::new(stream, read_ahead.freeze(), timeouts.send, reset.clone());
-    let io = TokioIo::new(io);
+    let link = Link::default();
+    let io = ClientIo::new(stream, read_ahead.freeze(), timeouts.send, link.clone());
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
         connected,
-        reset,
+        link: link.clone(),
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
-
-    // Both builders' connections are driven alike, but share no trait.
-    macro_rules! drive {
-        ($connection:expr) => {{
-            let mut connection = pin!($connection);
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = closing.wait() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        }};
-    }
     let ended = if opening == Opening::Http2 {
-        drive!(
-            http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(MAX_STREAMS)
-                .max_header_list_size(MAX_HEADER_SECTION as u32)
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .keep_alive_interval(timeouts.header_read)
-                .keep_alive_timeout(timeouts.send)
-                .serve_connection(io, respond)
-        )
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADER_SECTION as u32)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(timeouts.header_read)
+            .keep_alive_timeout(timeouts.send)
+            .serve_connection(TokioIo::new(io), respond);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = closing.wait() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
     } else {
-        drive!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(timeouts.header_read)
-                .max_header_size(MAX_HEADER_SECTION)
-                .max_buf_size(BUFFER)
-                .serve_connection(io, respond)
-        )
+        http1::serve(io, respond, &link, timeouts, &mut closing).await
     };
     if let Err(error) = ended {
         // Syntax errors, timeouts and clients that left are no events for the server's log.
@@ -136,7 +120,7 @@ struct Service {
     server: Arc<Shared>,
     listener: ListenerId,
     connected: Arc<Connected>,
-    reset: Reset,
+    link: Link,
 }
 
 impl Service {
@@ -145,12 +129,14 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let in_request = self.connected.request();
+        let open = self.link.begin();
         let version = request.version();
         let mut response = self.answer(request).await;
         let body = response.body_mut();
         body.in_request = Some(in_request);
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
-        body.reset = (version == Version::HTTP_10).then(|| self.reset.clone());
+        body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
+        body.open = Some(open);
         response
             .headers_mut()
             .entry(SERVER)
@@ -165,7 +151,7 @@ impl Service {
         if let Err(status) = request::check(&mut parts) {
             return page::refused(status);
         }
-        let body = RequestBody::new(body, self.server.timeouts.body_read);
+        let body = RequestBody::new(body, self.server.timeouts.body_read, &self.link);
         let fault = body.fault();
         let request = Request::from_parts(parts, body);
         let response = match self.server.target(self.listener) {

@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,16 +11,59 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// Whether the connection is to end in a reset rather than in an orderly close.
-///
-/// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
-/// connection is the end of the body (RFC 9112, section 6.3).
+/// What a connection's socket and its messages know of each other.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Reset(Arc<AtomicBool>);
+pub(crate) struct Link(Arc<State>);
 
-impl Reset {
-    pub(crate) fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct State {
+    reset: AtomicBool,
+    /// A write waits for the client.
+    is_stalled: AtomicBool,
+    requests: AtomicU64,
+    /// Requests in progress, and their bodies.
+    open: AtomicU64,
+}
+
+impl Link {
+    /// Has the connection end in a reset rather than in an orderly close.
+    ///
+    /// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
+    /// connection is the end of the body (RFC 9112, section 6.3).
+    pub(crate) fn reset(&self) {
+        self.0.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// A request, which is in progress until the returned value is dropped.
+    pub(crate) fn begin(&self) -> Open {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.open()
+    }
+
+    /// A body that is still to be read from the socket until the returned value is dropped.
+    pub(crate) fn open(&self) -> Open {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone())
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether all that has begun is over.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) == 0 && !self.0.is_stalled.load(Ordering::Relaxed)
+    }
+}
+
+/// Something in progress on a connection.
+#[derive(Debug)]
+pub(crate) struct Open(Link);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -32,7 +75,7 @@ pub(crate) struct ClientIo {
     send_timeout: Duration,
     /// Armed while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    reset: Reset,
+    link: Link,
 }
 
 impl ClientIo {
@@ -40,14 +83,29 @@ impl ClientIo {
         stream: TcpStream,
         read_ahead: Bytes,
         send_timeout: Duration,
-        reset: Reset,
+        link: Link,
     ) -> Self {
         Self {
             stream,
             read_ahead,
             send_timeout,
             stalled: None,
-            reset,
+            link,
+        }
+    }
+
+    /// Puts back what has been read of the next request.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        debug_assert!(self.read_ahead.is_empty(), "it has been read first");
+        self.read_ahead = bytes;
+    }
+
+    /// Waits until there is something to read, or the connection has ended. Cancel-safe.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if self.read_ahead.is_empty() {
+            self.stream.readable().await
+        } else {
+            Ok(())
         }
     }
 
@@ -57,9 +115,12 @@ impl ClientIo {
         write: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if write.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.link.0.is_stalled.store(false, Ordering::Relaxed);
+            }
             return write;
         }
+        self.link.0.is_stalled.store(true, Ordering::Relaxed);
         let timeout = self.send_timeout;
         let stalled = self
             .stalled
@@ -118,7 +179,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reset.0.load(Ordering::Relaxed) {
+        if self.link.0.reset.load(Ordering::Relaxed) {
             // An orderly end would make the cut-off body look whole.
             return Poll::Ready(Ok(()));
         }
@@ -128,7 +189,7 @@ impl AsyncWrite for ClientIo {
 
 impl Drop for ClientIo {
     fn drop(&mut self) {
-        if self.reset.0.load(Ordering::Relaxed) {
+        if self.link.0.reset.load(Ordering::Relaxed) {
             // Closing a socket that does not linger resets the connection.
             if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
                 tracing::warn!("a connection cannot be reset: {error}");

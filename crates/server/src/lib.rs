@@ -20,6 +20,7 @@
 
 mod connection;
 mod counters;
+mod http1;
 mod io;
 mod listener;
 mod opening;

@@ -143,11 +143,8 @@ impl Listener {
         let connected = Arc::new(server.counters.connect());
         let closing = Closing(self.closing.subscribe());
         let server = Arc::clone(server);
-        let connection = connection::serve(stream, self.id, connected, closing, server);
-        tokio::spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        let connection = connection::serve(stream, self.id, connected, closing, server, place);
+        tokio::spawn(connection);
     }
 }
 

@@ -35,7 +35,12 @@ pub(crate) async fn read(stream: &TcpStream, buffer: &mut BytesMut) -> io::Resul
             // Hyper knows what to make of half a request.
             Ok(0) => return Ok(Opening::Http1),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if buffer.is_empty() {
+                    *buffer = BytesMut::new();
+                }
+                continue;
+            }
             Err(error) => return Err(error),
         }
         if let Some(opening) = tell(buffer) {

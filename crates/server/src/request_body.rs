@@ -10,6 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use crate::io::{Link, Open};
+
 /// What became of a request's body, for whoever answers the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BodyFault(Arc<OnceLock<RequestBodyError>>);
@@ -36,16 +38,19 @@ pub(crate) struct RequestBody {
     timeout: Duration,
     /// Armed while a piece is awaited.
     waiting: Option<Pin<Box<Sleep>>>,
+    _open: Option<Open>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, timeout: Duration) -> Self {
-        let fault = (!incoming.is_end_stream()).then(BodyFault::default);
+    pub(crate) fn new(incoming: Incoming, timeout: Duration, link: &Link) -> Self {
+        let has_content = !incoming.is_end_stream();
+        let fault = has_content.then(BodyFault::default);
         Self {
             incoming,
             fault,
             timeout,
             waiting: None,
+            _open: has_content.then(|| link.open()),
         }
     }
 

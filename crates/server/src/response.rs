@@ -6,7 +6,7 @@ use engine::CutOff;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::counters::InRequest;
-use crate::io::Reset;
+use crate::io::{Link, Open};
 
 /// The body of a response, whoever wrote it.
 pub(crate) struct ResponseBody {
@@ -14,7 +14,8 @@ pub(crate) struct ResponseBody {
     /// What the request counts for, until its response is over.
     pub(crate) in_request: Option<InRequest>,
     /// Where a cut-off body can only be told by a reset of the connection.
-    pub(crate) reset: Option<Reset>,
+    pub(crate) reset: Option<Link>,
+    pub(crate) open: Option<Open>,
 }
 
 enum Content {
@@ -28,6 +29,7 @@ impl ResponseBody {
             content: Content::Page(Some(text)),
             in_request: None,
             reset: None,
+            open: None,
         }
     }
 
@@ -36,6 +38,7 @@ impl ResponseBody {
             content: Content::Guest(body),
             in_request: None,
             reset: None,
+            open: None,
         }
     }
 }
@@ -53,7 +56,7 @@ impl Body for ResponseBody {
             Content::Guest(body) => Pin::new(body).poll_frame(cx),
         };
         if let (Poll::Ready(Some(Err(_))), Some(reset)) = (&frame, &self.reset) {
-            reset.request();
+            reset.reset();
         }
         frame
     }

@@ -16,6 +16,9 @@ pub struct Timeouts {
     /// Between two writes that the client takes something of. Default: 30 seconds. At the edge the
     /// connection is closed, and the instance cancelled with it.
     pub send: Duration,
+    /// After which an HTTP/1 connection without requests gives its buffers back; they are made again
+    /// for its next request. Default: 1 second.
+    pub rest: Duration,
 }
 
 impl Default for Timeouts {
@@ -25,6 +28,7 @@ impl Default for Timeouts {
             header_read: default,
             body_read: default,
             send: default,
+            rest: Duration::from_secs(1),
         }
     }
 }

@@ -80,12 +80,12 @@ impl Server {
         }
     }
 
-    /// Configures it over its control socket.
+    /// Puts a value at a path of its control API.
     ///
     /// # Errors
     ///
     /// When it refuses the configuration.
-    pub(super) fn configure(&mut self, configuration: &str) -> Result<()> {
+    pub(super) fn configure(&self, path: &str, configuration: &str) -> Result<()> {
         let socket = self.folder.path().join("control.sock");
         let deadline = Instant::now() + START;
         let mut stream = loop {
@@ -100,7 +100,7 @@ impl Server {
         let length = configuration.len();
         write!(
             stream,
-            "PUT /config/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Length: {length}\r\n\r\n{configuration}"
         )?;
         let mut answer = String::new();

@@ -61,7 +61,7 @@ fn start(
     (kind, member): (&str, &str),
     guest: &Path,
 ) -> Result<Server> {
-    let mut server = Server::start(&unit.unitd, cores, |command, _, folder| {
+    let server = Server::start(&unit.unitd, cores, |command, _, folder| {
         let path = |name: &str| folder.join(name).into_os_string();
         command.args(["--no-daemon", "--control"]);
         command.arg(format!("unix:{}", folder.join("control.sock").display()));
@@ -80,12 +80,15 @@ fn start(
         }
         let _ = fs::copy(module, folder.join("modules/measured.unit.so"));
     })?;
-    server.configure(&format!(
-        r#"{{
+    server.configure(
+        "/config/",
+        &format!(
+            r#"{{
             "listeners": {{"{}": {{"pass": "applications/a"}}}},
             "applications": {{"a": {{"type": {kind:?}, {member:?}: {guest:?}}}}}
         }}"#,
-        server.address
-    ))?;
+            server.address
+        ),
+    )?;
     server.ready(&[])
 }

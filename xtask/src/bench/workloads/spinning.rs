@@ -54,14 +54,16 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
 /// A daemon whose guests may compute for ever; and where those that do are.
 fn spinner(built: &Built, cores: &str) -> Result<(Server, SocketAddr)> {
     let spin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let mut server = Server::start(&built.daemon, cores, |command, _, folder| {
+    let server = Server::start(&built.daemon, cores, |command, _, folder| {
         command.arg("--control");
         command.arg(format!("unix:{}", folder.join("control.sock").display()));
         command.arg("--statedir").arg(folder.join("state"));
     })?;
     let component = |name: &str| built.guests.join(format!("{name}.wasm"));
-    server.configure(&format!(
-        r#"{{
+    server.configure(
+        "/config/",
+        &format!(
+            r#"{{
             "listeners": {{
                 "{}": {{"pass": "applications/hello"}},
                 "{spin}": {{"pass": "applications/spin"}}
@@ -75,9 +77,10 @@ fn spinner(built: &Built, cores: &str) -> Result<(Server, SocketAddr)> {
                 }}
             }}
         }}"#,
-        server.address,
-        component("hello"),
-        component("spin"),
-    ))?;
+            server.address,
+            component("hello"),
+            component("spin"),
+        ),
+    )?;
     Ok((server.ready(&[])?, spin))
 }

@@ -1,81 +1,19 @@
 //! How long a client is waited for, with timeouts that a test can wait for.
 
-#![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
-
-use std::future::Future;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use engine::{Application, Component, Engine, Settings};
-use http::HeaderValue;
-use server::{Listen, Options, Server, Target, Timeouts};
+use server::Timeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Long enough for anything that is not to time out.
-const NEVER: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(200);
-
-struct Running {
-    server: Server,
-    application: Application,
-    address: SocketAddr,
-}
-
-async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
-    let engine = Engine::new(&engine::Options {
-        instances: 8,
-        ..engine::Options::default()
-    })
-    .unwrap();
-    let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
-    let application = Application::new(engine, component, Settings::new(guest));
-    let name = HeaderValue::from_static("test");
-    let server = Server::new(Options {
-        name,
-        timeouts,
-        connections,
-    });
-    let listen = Listen {
-        address: "127.0.0.1:0".parse().unwrap(),
-        backlog: 16,
-        target: Target::Application(application.clone()),
-    };
-    let plan = server.prepare(vec![listen]).await.unwrap();
-    server.commit(plan);
-    let address = server.addresses()[0];
-    Running {
-        server,
-        application,
-        address,
-    }
-}
-
-/// All that the server sends before it closes the connection, however it does.
-async fn rest(stream: &mut TcpStream) -> String {
-    let mut received = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut received));
-    match read.await.unwrap() {
-        Ok(_) => {}
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-    }
-    String::from_utf8(received).unwrap()
-}
-
-fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(test);
-}
+use crate::support::{NEVER, SHORT, rest, run, start};
 
 fn short_header() -> Timeouts {
     Timeouts {
         header_read: SHORT,
         body_read: NEVER,
         send: NEVER,
+        rest: NEVER,
     }
 }
 
@@ -136,6 +74,7 @@ fn a_body_that_stalls_is_a_408() {
             header_read: NEVER,
             body_read: SHORT,
             send: NEVER,
+            rest: NEVER,
         };
         let running = start("count", timeouts, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -153,6 +92,7 @@ fn a_client_that_takes_nothing_is_cut_off_and_its_instance_cancelled() {
             header_read: NEVER,
             body_read: NEVER,
             send: SHORT,
+            rest: NEVER,
         };
         let running = start("download", timeouts, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -176,6 +116,7 @@ fn a_connection_too_many_waits_for_its_turn() {
             header_read: NEVER,
             body_read: NEVER,
             send: NEVER,
+            rest: NEVER,
         };
         let running = start("hello", timeouts, 1).await;
         let first = TcpStream::connect(running.address).await.unwrap();
@@ -196,6 +137,7 @@ fn draining_waits_for_what_is_in_progress_and_for_nothing_else() {
             header_read: NEVER,
             body_read: NEVER,
             send: NEVER,
+            rest: NEVER,
         };
         let running = start("sleep", timeouts, 16).await;
         let _silent = TcpStream::connect(running.address).await.unwrap();

@@ -1,0 +1,7 @@
+//! Connections of clients, with a real engine behind them.
+
+#![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
+
+mod rest;
+mod support;
+mod timeouts;

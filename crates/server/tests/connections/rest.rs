@@ -1,0 +1,199 @@
+//! Connections that wait for their next request for so long that they give their buffers back.
+
+use std::time::{Duration, Instant};
+
+use server::Timeouts;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::support::{NEVER, rest, run, start};
+
+/// After which connections rest here.
+const REST: Duration = Duration::from_millis(20);
+
+/// By when one that may rest does so.
+const RESTED: Duration = Duration::from_millis(150);
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+fn soon(header_read: Duration) -> Timeouts {
+    Timeouts {
+        header_read,
+        body_read: NEVER,
+        send: NEVER,
+        rest: REST,
+    }
+}
+
+/// Reads until what has come ends so.
+async fn read_to(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let mut piece = [0; 4096];
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut piece));
+        let length = read.await.unwrap().unwrap();
+        assert!(length > 0, "the connection ended after {text:?}");
+        text.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+    }
+    text
+}
+
+async fn greeted(stream: &mut TcpStream) {
+    stream.write_all(REQUEST).await.unwrap();
+    read_to(stream, "\r\n\r\nHello, world!\n").await;
+}
+
+#[test]
+fn a_connection_that_rested_serves_as_before() {
+    run(async {
+        let running = start("hello", soon(NEVER), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        for _ in 0..5 {
+            greeted(&mut stream).await;
+            greeted(&mut stream).await;
+            sleep(RESTED).await;
+        }
+        assert_eq!(running.server.connections().accepted, 1);
+        assert_eq!(running.server.connections().idle, 1);
+        assert_eq!(running.server.requests(), 10);
+    });
+}
+
+#[test]
+fn one_that_rests_is_closed_when_it_has_been_idle_for_too_long() {
+    run(async {
+        let running = start("hello", soon(RESTED * 4), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        greeted(&mut stream).await;
+        let begun = Instant::now();
+        assert_eq!(rest(&mut stream).await, "");
+        assert!(begun.elapsed() > RESTED * 3, "{:?}", begun.elapsed());
+        assert_eq!(running.server.connections().closed, 1);
+    });
+}
+
+#[test]
+fn half_a_request_is_kept_over_a_rest() {
+    run(async {
+        let running = start("hello", soon(NEVER), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let (begun, left) = REQUEST.split_at(20);
+        stream.write_all(&[REQUEST, begun].concat()).await.unwrap();
+        read_to(&mut stream, "Hello, world!\n").await;
+        sleep(RESTED).await;
+        stream.write_all(left).await.unwrap();
+        read_to(&mut stream, "Hello, world!\n").await;
+        assert_eq!(running.server.requests(), 2);
+    });
+}
+
+#[test]
+fn resting_gives_a_header_no_more_time() {
+    run(async {
+        let running = start("hello", soon(RESTED * 2), 16).await;
+        // With the header begun before the rest, and after it.
+        for is_begun in [true, false] {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            greeted(&mut stream).await;
+            let begun = Instant::now();
+            if is_begun {
+                stream.write_all(b"GET").await.unwrap();
+            }
+            sleep(RESTED).await;
+            // Each byte comes in time to be the sign of life of a connection that rests.
+            for byte in b"GET / HTTP/1.1\r\nhost: ".iter().cycle() {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                assert!(begun.elapsed() < RESTED * 10, "it goes on and on");
+                sleep(REST).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_guest_at_work_is_no_rest() {
+    run(async {
+        let running = start("sleep", soon(NEVER), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        for _ in 0..2 {
+            let request = b"GET /?300 HTTP/1.1\r\nhost: a\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            read_to(&mut stream, "\r\n\r\nslept\n").await;
+        }
+    });
+}
+
+#[test]
+fn bodies_in_transfer_are_no_rest() {
+    run(async {
+        let running = start("count", soon(NEVER), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        for _ in 0..2 {
+            let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            for piece in ["GET / ", "HTTP"] {
+                sleep(RESTED).await;
+                stream.write_all(piece.as_bytes()).await.unwrap();
+            }
+            read_to(&mut stream, "\r\n\r\n10\n").await;
+        }
+        assert_eq!(running.server.requests(), 2);
+    });
+}
+
+#[test]
+fn what_is_left_of_a_body_that_nobody_reads_is_no_request() {
+    run(async {
+        // The one ends with its answer, the other works on, and keeps what it has of the body.
+        for (guest, answer) in [("early", "early\n"), ("work_after", "done\n\r\n0\r\n\r\n")] {
+            let running = start(guest, soon(NEVER), 16).await;
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            let head = b"POST /?500 HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            read_to(&mut stream, answer).await;
+            sleep(RESTED).await;
+            // The connection has ended, or does so when its guest has.
+            let _ = stream.write_all(REQUEST).await;
+            assert_eq!(rest(&mut stream).await, "", "{guest}");
+            assert_eq!(running.server.requests(), 1, "{guest}");
+        }
+    });
+}
+
+#[test]
+fn a_response_that_its_client_takes_slowly_is_no_rest() {
+    run(async {
+        let running = start("download", soon(NEVER), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let request = b"GET /?20000000 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        sleep(RESTED).await;
+        let mut length = 0;
+        let mut piece = vec![0; 4 << 20];
+        loop {
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut piece));
+            match read.await.unwrap().unwrap() {
+                0 => break,
+                count => length += count,
+            }
+            sleep(REST * 3).await;
+        }
+        assert!(length > 20_000_000, "{length} bytes came");
+    });
+}
+
+#[test]
+fn one_that_rests_does_not_keep_a_server_from_stopping() {
+    run(async {
+        let running = start("hello", soon(NEVER), 16).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        greeted(&mut stream).await;
+        sleep(RESTED).await;
+        let drained = tokio::time::timeout(Duration::from_secs(10), running.server.drain());
+        drained.await.unwrap();
+        assert_eq!(rest(&mut stream).await, "");
+    });
+}

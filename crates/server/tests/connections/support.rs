@@ -1,0 +1,70 @@
+//! A server in the test's own process.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use engine::{Application, Component, Engine, Settings};
+use http::HeaderValue;
+use server::{Listen, Options, Server, Target, Timeouts};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+/// Long enough for anything that is not to time out.
+pub(crate) const NEVER: Duration = Duration::from_secs(60);
+pub(crate) const SHORT: Duration = Duration::from_millis(200);
+
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    pub(crate) application: Application,
+    pub(crate) address: SocketAddr,
+}
+
+pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
+    let engine = Engine::new(&engine::Options {
+        instances: 8,
+        ..engine::Options::default()
+    })
+    .unwrap();
+    let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
+    let application = Application::new(engine, component, Settings::new(guest));
+    let name = HeaderValue::from_static("test");
+    let server = Server::new(Options {
+        name,
+        timeouts,
+        connections,
+    });
+    let listen = Listen {
+        address: "127.0.0.1:0".parse().unwrap(),
+        backlog: 16,
+        target: Target::Application(application.clone()),
+    };
+    let plan = server.prepare(vec![listen]).await.unwrap();
+    server.commit(plan);
+    let address = server.addresses()[0];
+    Running {
+        server,
+        application,
+        address,
+    }
+}
+
+/// All that the server sends before it closes the connection, however it does.
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
+    let mut received = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut received));
+    match read.await.unwrap() {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    String::from_utf8(received).unwrap()
+}
+
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
