@@ -9,6 +9,7 @@ mod toolchain;
 mod toolchains;
 mod unit;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -107,7 +108,7 @@ fn is_of_this_crate(variable: &str) -> bool {
 ///
 /// When it cannot be started or does not succeed.
 fn step(name: &str, command: &mut Command) -> Result<()> {
-    let line = format!("{command:?}").replace('"', "");
+    let line = line(command);
     println!("\nxtask: {name}: {line}");
     let started = Instant::now();
     run(command).with_context(|| name.to_owned())?;
@@ -118,13 +119,25 @@ fn step(name: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// A command as one would type it. (Its own form of debugging has all variables that are removed.)
+fn line(command: &Command) -> String {
+    let text = |text: &OsStr| text.to_string_lossy().into_owned();
+    let set = |(name, value): (&OsStr, Option<&OsStr>)| {
+        value.map(|value| format!("{}={}", text(name), text(value)))
+    };
+    let mut words: Vec<_> = command.get_envs().filter_map(set).collect();
+    words.push(text(command.get_program()));
+    words.extend(command.get_args().map(text));
+    words.join(" ")
+}
+
 /// Runs a command to its end.
 ///
 /// # Errors
 ///
 /// When it cannot be started or does not succeed.
 fn run(command: &mut Command) -> Result<()> {
-    let line = format!("{command:?}").replace('"', "");
+    let line = line(command);
     let status = command
         .status()
         .with_context(|| format!("cannot start `{line}`"))?;

@@ -12,7 +12,9 @@ pub(crate) fn run(folder: &Path, components: &[PathBuf]) -> Result<ExitCode> {
     let cache = Cache::open(folder).context("the cache cannot be used")?;
     let engine = Engine::new(&engine::Options::default())?;
     let mut code = ExitCode::SUCCESS;
-    for component in components {
+    for (number, component) in (1..).zip(components) {
+        // One takes all cores for up to minutes, and has nothing to say of it meanwhile.
+        eprintln!("{} ({number} of {})", component.display(), components.len());
         let begun = std::time::Instant::now();
         match cache.load(&engine, &absolute(component)?) {
             Ok(loaded) => {
