@@ -24,7 +24,7 @@ pub struct Body(State);
 enum State {
     /// Nothing more to come.
     Done,
-    /// The guest has ended and left a whole body.
+    /// All of it is there.
     Whole {
         data: Option<Bytes>,
         trailers: Option<HeaderMap>,
@@ -79,6 +79,16 @@ impl Body {
         Self::of(outgoing, Progress::Running(run), length)
     }
 
+    /// The body of a guest that has ended, and that passes on what others send.
+    pub(crate) fn passed_on(
+        outgoing: Outgoing,
+        request: InProgress,
+        outcome: Result<(), Failure>,
+        length: Option<u64>,
+    ) -> Self {
+        Self::of(outgoing, Progress::Ended(request, outcome), length)
+    }
+
     fn of(outgoing: Outgoing, progress: Progress, length: Option<u64>) -> Self {
         let lingers = matches!(&progress, Progress::Running(run) if run.lingers());
         Self(State::Live(Box::new(Live {
@@ -97,8 +107,7 @@ impl Body {
         Self(State::Done)
     }
 
-    /// The body of a guest that has ended, which has been settled: all of it is there already, unless
-    /// the guest passes on what others send.
+    /// A body whose end is known, so that all of it is there.
     ///
     /// # Errors
     ///
@@ -106,49 +115,23 @@ impl Body {
     pub(crate) fn whole(
         mut outgoing: Outgoing,
         length: Option<u64>,
-        request: InProgress,
-        outcome: Result<(), Failure>,
         cx: &mut Context<'_>,
-    ) -> Result<Self, Failure> {
-        if outgoing.is_open() {
-            return Ok(Self::of(
-                outgoing,
-                Progress::Ended(request, outcome),
-                length,
-            ));
-        }
+    ) -> Result<Self, CutOff> {
         let mut parts: Vec<Bytes> = Vec::new();
         let mut trailers = None;
-        let cut_off = loop {
-            match outgoing.poll(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => parts.push(data),
-                    Err(frame) => trailers = frame.into_trailers().ok(),
-                },
-                Poll::Ready(Some(Err(cut_off))) => break Some(cut_off),
-                Poll::Ready(None) | Poll::Pending => break None,
+        while let Poll::Ready(Some(frame)) = outgoing.poll(cx) {
+            match frame?.into_data() {
+                Ok(data) => parts.push(data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
             }
-        };
+        }
         let data = concatenate(parts);
         let total = data.as_ref().map_or(0, Bytes::len) as u64;
-        match (cut_off, length, outcome) {
-            // Why the guest failed says more than what became of its body.
-            (Some(_), _, Err(failure)) => return Err(failure),
-            (Some(cut_off), _, Ok(())) => return Err(Failure::Broken(cut_off)),
-            (None, Some(length), _) if total < length => {
-                return Err(Failure::Broken(CutOff::Dropped));
-            }
-            (None, Some(length), _) if total > length => {
-                return Err(Failure::Broken(CutOff::TooLong));
-            }
-            (None, _, Err(failure)) => tracing::error!(
-                application = &*request.active.application().settings.name,
-                request = %request.id,
-                "after its whole response: {failure}"
-            ),
-            (None, _, Ok(())) => {}
+        match length {
+            Some(length) if total < length => Err(CutOff::Dropped),
+            Some(length) if total > length => Err(CutOff::TooLong),
+            _ => Ok(Self(State::Whole { data, trailers })),
         }
-        Ok(Self(State::Whole { data, trailers }))
     }
 
     /// Lets the guest write a body that nobody is to see, as after `HEAD`.

@@ -13,10 +13,16 @@ use crate::log::{GuestLog, Speaker, Stream};
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
 /// the guest has to wait.
-pub const OUTGOING_BUFFER: usize = CHUNK * (CHUNKS + 1);
+pub const OUTGOING_BUFFER: usize = CHUNK * (CHUNKS + 1) + AHEAD + CHUNK;
 
-/// Bytes that a guest may write in one go.
-const CHUNK: usize = 64 * 1024;
+/// Bytes of a body that are read before its head goes out, if they are there; the piece that makes
+/// them more is the last.
+pub(crate) const AHEAD: usize = 16 * 1024;
+
+/// Bytes that a guest may write in one go: as much as fits, with its framing, into one segment of the
+/// loopback device, or of a network card that cuts segments itself. A little more costs a second,
+/// tiny segment.
+const CHUNK: usize = 63 * 1024;
 
 /// Writes that are held, besides the one that `wasmtime-wasi-http` always adds.
 const CHUNKS: usize = 3;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
+use crate::guest::AHEAD;
 use crate::outgoing::Outgoing;
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run};
@@ -127,14 +128,9 @@ fn poll_response(
         (Some(Ok(response)), ended) => {
             let (mut parts, outgoing) = response.into_parts();
             let outgoing = Outgoing::new(outgoing);
-            match frame(&mut parts.headers, parts.status, head_only) {
-                Err(failure) => Err(failure),
-                Ok(framing) => match ended {
-                    Some(outcome) => whole(at_work, outgoing, framing, outcome, cx),
-                    None => Ok(live(at_work, outgoing, framing)),
-                }
-                .map(|body| Response::from_parts(parts, body)),
-            }
+            frame(&mut parts.headers, parts.status, head_only)
+                .and_then(|framing| body(at_work, outgoing, framing, ended, cx))
+                .map(|body| Response::from_parts(parts, body))
         }
     };
     Poll::Ready(response)
@@ -149,6 +145,15 @@ enum Framing {
     Length(u64),
     /// A body of unknown length.
     Open,
+}
+
+impl Framing {
+    fn length(self) -> Option<u64> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::None | Self::Open => None,
+        }
+    }
 }
 
 /// The framing that goes with the head, whose fields are put right.
@@ -170,18 +175,77 @@ fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result
     Ok(length.map_or(Framing::Open, Framing::Length))
 }
 
-fn live(run: Run, outgoing: Outgoing, framing: Framing) -> Body {
-    match framing {
-        Framing::None => {
-            Body::live(outgoing, run, None).discard();
-            Body::empty()
-        }
-        Framing::Length(length) => Body::live(outgoing, run, Some(length)),
-        Framing::Open => Body::live(outgoing, run, None),
+/// Turns that a guest gets to write what is read before its head goes out.
+const TURNS_AHEAD: u32 = 4;
+
+/// The body of a response whose guest has `ended`, or is still at work.
+fn body(
+    mut run: Run,
+    mut outgoing: Outgoing,
+    framing: Framing,
+    mut ended: Option<Result<(), Failure>>,
+    cx: &mut Context<'_>,
+) -> Result<Body, Failure> {
+    if ended.is_none() {
+        ended = read_ahead(&mut run, &mut outgoing, cx);
+    }
+    match ended {
+        Some(outcome) => settled(run, outgoing, framing, outcome, cx),
+        None if outgoing.is_open() => Ok(live(run, outgoing, framing)),
+        None => finished(run, outgoing, framing, cx),
     }
 }
 
-fn whole(
+/// Reads what the guest has written, or can write at once: a small response then goes out in one
+/// piece, with its length, and a guest that fails right behind its head does so in a way that shows.
+/// Returns how it ended, if it did.
+fn read_ahead(
+    run: &mut Run,
+    outgoing: &mut Outgoing,
+    cx: &mut Context<'_>,
+) -> Option<Result<(), Failure>> {
+    outgoing.read_ahead(AHEAD, cx);
+    if !run.writes_when_read() {
+        return None;
+    }
+    for _ in 0..TURNS_AHEAD {
+        if let Poll::Ready(outcome) = run.poll(cx) {
+            return Some(outcome);
+        }
+        if !outgoing.read_ahead(AHEAD, cx) || run.has_had_its_turn() {
+            return None;
+        }
+    }
+    None
+}
+
+fn live(run: Run, outgoing: Outgoing, framing: Framing) -> Body {
+    let body = Body::live(outgoing, run, framing.length());
+    if framing == Framing::None {
+        body.discard();
+        return Body::empty();
+    }
+    body
+}
+
+/// The guest has finished its body, and goes on.
+fn finished(
+    run: Run,
+    outgoing: Outgoing,
+    framing: Framing,
+    cx: &mut Context<'_>,
+) -> Result<Body, Failure> {
+    let body = match framing {
+        // What became of a body that is not sent does not matter.
+        Framing::None => Body::empty(),
+        _ => Body::whole(outgoing, framing.length(), cx).map_err(Failure::Broken)?,
+    };
+    run.detach();
+    Ok(body)
+}
+
+/// The guest has ended.
+fn settled(
     mut run: Run,
     mut outgoing: Outgoing,
     framing: Framing,
@@ -195,13 +259,32 @@ fn whole(
         outgoing.abandon();
     }
     let request = run.into_request(outcome.is_ok());
-    let length = match framing {
+    if framing == Framing::None {
         // What became of a body that is not sent does not matter; whether the guest failed does.
-        Framing::None => return outcome.map(|()| Body::empty()),
-        Framing::Length(length) => Some(length),
-        Framing::Open => None,
-    };
-    Body::whole(outgoing, length, request, outcome, cx)
+        return outcome.map(|()| Body::empty());
+    }
+    if outgoing.is_open() {
+        return Ok(Body::passed_on(
+            outgoing,
+            request,
+            outcome,
+            framing.length(),
+        ));
+    }
+    match (Body::whole(outgoing, framing.length(), cx), outcome) {
+        (Ok(body), Ok(())) => Ok(body),
+        (Ok(body), Err(failure)) => {
+            tracing::error!(
+                application = &*request.active.application().settings.name,
+                request = %request.id,
+                "after its whole response: {failure}"
+            );
+            Ok(body)
+        }
+        // Why the guest failed says more than what became of its body.
+        (Err(_), Err(failure)) => Err(failure),
+        (Err(cut_off), Ok(())) => Err(Failure::Broken(cut_off)),
+    }
 }
 
 #[cfg(test)]

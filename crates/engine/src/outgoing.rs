@@ -50,6 +50,33 @@ impl Outgoing {
         }
     }
 
+    /// Takes what is written, before anyone asks for it, as long as less than `limit` bytes are held.
+    /// Whether any of it, or its end, has come.
+    pub(crate) fn read_ahead(&mut self, limit: usize, cx: &mut Context<'_>) -> bool {
+        let mut has_come = false;
+        while self.held() < limit
+            && let Some(body) = &mut self.body
+            && let Poll::Ready(frame) = poll_written(body, cx)
+        {
+            has_come = true;
+            match frame {
+                Some(Ok(frame)) => self.rest.push_back(frame),
+                Some(Err(cut_off)) => self.end_with(Some(cut_off)),
+                None => self.end_with(None),
+            }
+        }
+        has_come
+    }
+
+    fn held(&self) -> usize {
+        let bytes = |frame: &Frame<Bytes>| frame.data_ref().map_or(0, Bytes::len);
+        self.rest.iter().map(bytes).sum()
+    }
+
+    fn end_with(&mut self, end: Option<CutOff>) {
+        (self.body, self.end) = (None, end);
+    }
+
     /// Takes over what is left of the body of a guest that has ended. The instance must still be
     /// there: when it goes, an unfinished body looks like a finished one.
     ///
@@ -61,15 +88,15 @@ impl Outgoing {
             return true;
         }
         if let Some(Failure::Panic(_)) = failure
-            && self.body.take().is_some()
+            && self.is_open()
         {
             // It has taken the instance along, so that nothing can be told any more.
-            self.end = Some(CutOff::Failed);
+            self.end_with(Some(CutOff::Failed));
         }
         let Some(body) = &mut self.body else {
             return true;
         };
-        self.end = loop {
+        let end = loop {
             let (frame, is_passed_on) = host_body::watch(|| poll_written(body, cx));
             if is_passed_on {
                 self.is_passed_on = true;
@@ -89,14 +116,14 @@ impl Outgoing {
                 Poll::Pending => return false,
             }
         };
-        self.body = None;
+        self.end_with(end);
         true
     }
 
     /// Waits no longer: the body is unfinished.
     pub(crate) fn abandon(&mut self) {
-        if self.body.take().is_some() {
-            self.end = Some(CutOff::Unfinished);
+        if self.is_open() {
+            self.end_with(Some(CutOff::Unfinished));
         }
     }
 }

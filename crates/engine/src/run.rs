@@ -129,6 +129,18 @@ impl Run {
         true
     }
 
+    /// Whether the guest is alone in its instance and of a world where what it writes waits for its
+    /// reader.
+    pub(crate) fn writes_when_read(&self) -> bool {
+        let application = self.request.active.application();
+        matches!(self.work, Work::Own(_)) && application.component.is_concurrent()
+    }
+
+    /// Whether the guest has just computed for so long that it is the turn of others.
+    pub(crate) fn has_had_its_turn(&self) -> bool {
+        self.stopwatch.is_long()
+    }
+
     pub(crate) fn lingers(&self) -> bool {
         self.lingers
     }

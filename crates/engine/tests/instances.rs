@@ -230,7 +230,6 @@ fn bodies_that_are_not_whole_end_in_an_error_or_are_never_begun() {
             ("trap_after_headers", "/?50", CutOff::Failed),
             ("short_length", "/?finish&50", CutOff::Dropped),
             ("short_length", "/?drop&50", CutOff::Dropped),
-            ("short_length", "/?none&50", CutOff::Dropped),
             ("long_length", "/?50", CutOff::TooLong),
             ("unfinished", "/?leak&50", CutOff::Unfinished),
             ("unfinished", "/?drop&50", CutOff::Dropped),

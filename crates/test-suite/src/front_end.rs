@@ -80,9 +80,6 @@ pub enum Need {
     Wasi02,
     /// A guest of WASI 0.3, for what its twin has no simple way to do.
     Wasi03,
-    /// A guest that ends within the turn in which it answers. One of WASI 0.3 can write its body only
-    /// when the host reads it, which is when the head is out.
-    AnswersAtOnce,
     /// What waits for a place does so in a short queue, and is told to come again.
     ShortQueue,
 }
@@ -99,7 +96,6 @@ impl<F: FrontEnd> FrontEnd for Wasi03<F> {
     fn lacks(&self, need: Need) -> Option<&'static str> {
         match need {
             Need::Wasi02 => Some("the guest has no twin of WASI 0.3"),
-            Need::AnswersAtOnce => Some("a body of WASI 0.3 is written behind its head"),
             Need::Wasi03 => None,
             need => self.0.lacks(need),
         }

@@ -312,13 +312,18 @@ pub fn a_head_request_to_a_guest_that_fails_has_no_body(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_body_shorter_than_its_length_from_the_start_is_a_500(front: &impl FrontEnd) {
-    let server = Running::guests(front, &["short_length"]);
-    for end in ["finish", "drop", "none"] {
-        let target = format!("/?{end}");
+pub fn a_failure_right_behind_the_head_is_a_500(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["short_length", "trap_after_headers"]);
+    for (guest, target) in [
+        ("short_length", "/?finish"),
+        ("short_length", "/?drop"),
+        ("short_length", "/?none"),
+        ("trap_after_headers", "/"),
+        ("trap_after_headers", "/?length=100"),
+    ] {
         until("the guest ends within its first turn", || {
-            let mut client = server.connect("short_length");
-            let response = client.get(&target);
+            let mut client = server.connect(guest);
+            let response = client.get(target);
             if response.head.status == 200 {
                 // A busy machine took the turn away between the head and the end.
                 assert_ne!(response.end, End::Complete, "{response:?}");
@@ -328,6 +333,15 @@ pub fn a_body_shorter_than_its_length_from_the_start_is_a_500(front: &impl Front
             true
         });
     }
+}
+
+pub fn a_body_that_is_there_at_once_comes_with_its_length(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["trap_after_headers"]);
+    until("the guest finishes its body within its first turn", || {
+        let response = server.connect("trap_after_headers").get("/?finished&100");
+        response.assert_text("partial");
+        response.head.field("content-length") == Some("7")
+    });
 }
 
 pub fn no_client_learns_why_a_guest_failed(front: &impl FrontEnd) {
