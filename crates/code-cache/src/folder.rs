@@ -27,12 +27,20 @@ pub(crate) struct Folder {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It cannot be made or opened.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The folder.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
+    },
+    /// It is something else.
+    #[error("{}: it is {what}, where a folder is expected", path.display())]
+    NoFolder {
+        /// Where the folder was to be.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
     },
     /// Somebody else could have put code there.
     #[error("{}: {why}", path.display())]
@@ -49,7 +57,7 @@ impl Folder {
         let opened = open_folder(&path).and_then(|open| Ok((open.metadata()?, open)));
         let (metadata, open) = match opened {
             Ok(opened) => opened,
-            Err(source) => return Err(OpenError::Io { path, source }),
+            Err(error) => return Err(unopened(path, error)),
         };
         if let Some(why) = not_private(&metadata) {
             return Err(OpenError::NotPrivate { path, why });
@@ -188,6 +196,20 @@ fn open_folder(path: &Path) -> io::Result<File> {
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(File::from(nix::fcntl::open(path, flags, Mode::empty())?))
+}
+
+fn unopened(path: PathBuf, error: io::Error) -> OpenError {
+    match fs::symlink_metadata(&path) {
+        Ok(there) if there.is_symlink() => OpenError::NoFolder {
+            path,
+            what: "a symbolic link",
+        },
+        Ok(there) if !there.is_dir() => OpenError::NoFolder {
+            path,
+            what: "a file",
+        },
+        _ => OpenError::Io { path, error },
+    }
 }
 
 /// Why somebody else may have written there, if so.

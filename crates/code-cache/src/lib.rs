@@ -51,6 +51,8 @@ pub struct Loaded {
     pub component: Component,
     /// Where its machine code comes from.
     pub origin: Origin,
+    /// Why what was compiled is not in the cache now, if so.
+    pub not_kept: Option<io::Error>,
 }
 
 /// Where machine code comes from.
@@ -58,7 +60,7 @@ pub struct Loaded {
 pub enum Origin {
     /// From the cache.
     Cache,
-    /// It was compiled, and is in the cache now, unless the log says otherwise.
+    /// It was compiled.
     Compiler,
 }
 
@@ -81,7 +83,8 @@ impl Cache {
 
     /// Loads the component in the file `path`, like [`Component::load`].
     ///
-    /// What is wrong with the cache is no error: it is told in the log, and the component compiled.
+    /// What is wrong with the cache is no error: the component is compiled. The log tells of entries
+    /// that are not used, [`Loaded::not_kept`] of those that cannot be written.
     ///
     /// # Errors
     ///
@@ -93,13 +96,15 @@ impl Cache {
             return Ok(Loaded {
                 component,
                 origin: Origin::Cache,
+                not_kept: None,
             });
         }
         let component = Component::compile(engine, &source)?;
-        self.store(&component, path, &key);
+        let stored = self.store(&component, path, &key);
         Ok(Loaded {
             component,
             origin: Origin::Compiler,
+            not_kept: stored.err(),
         })
     }
 
@@ -130,22 +135,12 @@ impl Cache {
         }
     }
 
-    fn store(&self, component: &Component, path: &Path, key: &Key) {
-        let image = match component.image(path) {
-            Ok(image) => image,
-            Err(error) => {
-                tracing::warn!("the compiled component cannot be kept: {error}");
-                return;
-            }
-        };
+    fn store(&self, component: &Component, path: &Path, key: &Key) -> io::Result<()> {
+        let image = component.image(path).map_err(io::Error::other)?;
         let end = entry::end(key, &image);
-        if let Err(error) = self.0.write(&key.name(), &[&image, &end]) {
-            tracing::warn!(
-                "the compiled component cannot be kept in {:?}: {error}",
-                self.path()
-            );
-        }
+        let written = self.0.write(&key.name(), &[&image, &end]);
         self.0.shrink(LIMIT, &key.name());
+        written
     }
 }
 

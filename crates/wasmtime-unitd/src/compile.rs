@@ -27,6 +27,10 @@ pub(crate) fn run(folder: &Path, components: &[PathBuf]) -> Result<ExitCode> {
                     component.display(),
                     begun.elapsed().as_millis()
                 );
+                if let Some(error) = loaded.not_kept {
+                    eprintln!("{}: cannot be kept: {error}", component.display());
+                    code = ExitCode::FAILURE;
+                }
             }
             Err(error) => {
                 eprintln!("{error}");

@@ -65,9 +65,9 @@ impl Loader {
             // Its only failure would be a panic, which `load_one` has caught.
             let Ok((path, loaded)) = next else { continue };
             let done = components.len() + 1;
-            let loaded = loaded.map(|(Loaded { component, origin }, took)| {
+            let loaded = loaded.map(|(loaded, took)| {
                 let took = took.as_millis();
-                match origin {
+                match loaded.origin {
                     Origin::Cache => tracing::info!(
                         "component {path:?} is loaded from the cache in {took} ms ({done} of {total})"
                     ),
@@ -75,7 +75,10 @@ impl Loader {
                         "component {path:?} is compiled in {took} ms ({done} of {total})"
                     ),
                 }
-                component
+                if let Some(error) = loaded.not_kept {
+                    tracing::warn!("component {path:?} will be compiled again: it cannot be kept: {error}");
+                }
+                loaded.component
             });
             components.insert(path, loaded);
         }
@@ -93,6 +96,7 @@ impl Loader {
                 None => Component::load(&loader.engine, &path).map(|component| Loaded {
                     component,
                     origin: Origin::Compiler,
+                    not_kept: None,
                 }),
             };
             loaded.map(|loaded| (loaded, begun.elapsed()))

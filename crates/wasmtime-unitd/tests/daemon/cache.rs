@@ -88,6 +88,12 @@ fn compile_fills_the_cache_of_a_server_to_be() {
         "{second:?}"
     );
 
+    // What cannot be written is no success.
+    let entry = fs::read_dir(&cache).unwrap().next().unwrap().unwrap();
+    fs::remove_file(entry.path()).unwrap();
+    fs::create_dir(entry.path()).unwrap();
+    compile(&hello).assert_refused("hello.wasm: cannot be kept: ");
+
     let module = test_components::example_core_module();
     compile(&module).assert_refused("is a core module where a component is expected");
     let missing = parent.path().join("missing.wasm");
