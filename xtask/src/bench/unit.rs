@@ -42,25 +42,22 @@ pub(super) fn servers(
     let Some(unit) = &built.unit else {
         return Ok(Vec::new());
     };
-    let ours = start(unit, cores, &unit.module, ("wasm", "module"), guest).context(OURS)?;
+    // unitd asks for the handlers, which neither has a use for.
+    let application = format!(
+        r#"{{"type": "wasm", "module": {guest:?}, "request_handler": "-", "malloc_handler": "-",
+            "free_handler": "-"}}"#
+    );
+    let ours = start(unit, cores, &unit.module, &application).context(OURS)?;
     let mut servers = vec![(OURS, ours)];
     if let Some(own) = &unit.own {
-        let names = ("wasm-wasi-component", "component");
-        servers.push((
-            THEIRS,
-            start(unit, cores, own, names, guest).context(THEIRS)?,
-        ));
+        let application = format!(r#"{{"type": "wasm-wasi-component", "component": {guest:?}}}"#);
+        let theirs = start(unit, cores, own, &application).context(THEIRS)?;
+        servers.push((THEIRS, theirs));
     }
     Ok(servers)
 }
 
-fn start(
-    unit: &Unit,
-    cores: &str,
-    module: &Path,
-    (kind, member): (&str, &str),
-    guest: &Path,
-) -> Result<Server> {
+fn start(unit: &Unit, cores: &str, module: &Path, application: &str) -> Result<Server> {
     let server = Server::start(&unit.unitd, cores, |command, _, folder| {
         let path = |name: &str| folder.join(name).into_os_string();
         command.args(["--no-daemon", "--control"]);
@@ -85,7 +82,7 @@ fn start(
         &format!(
             r#"{{
             "listeners": {{"{}": {{"pass": "applications/a"}}}},
-            "applications": {{"a": {{"type": {kind:?}, {member:?}: {guest:?}}}}}
+            "applications": {{"a": {application}}}
         }}"#,
             server.address
         ),

@@ -93,8 +93,10 @@ fn python(place: &Place) -> Step<PathBuf> {
         )));
     }
     place.copy_sources()?;
+    // A virtual environment works only where it was made.
     let stamp = format!(
-        "{version}\n{}",
+        "{version}\n{}\n{}",
+        place.folder.display(),
         read(&sources(place.name).join("requirements.txt"))?
     );
     place.once("installed", &stamp, || {

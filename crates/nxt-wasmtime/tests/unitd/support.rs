@@ -98,7 +98,7 @@ impl FrontEnd for Unitd {
                 Some("what waits does so in unitd's queue, for as long as unitd lets it")
             }
             Need::Wasi03 => Some(test_suite::NO_WASI_03),
-            Need::Wasi02 | Need::AnswersAtOnce => None,
+            Need::Wasi02 => None,
         }
     }
 

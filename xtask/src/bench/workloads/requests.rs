@@ -1,5 +1,6 @@
 //! Requests per second.
 
+use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -139,40 +140,41 @@ pub(super) fn cores(built: &Built, options: Options) -> Result<Findings> {
 
 /// A body that is read and sent back.
 pub(super) fn echo(built: &Built, options: Options) -> Result<Findings> {
-    let guest = built.guest("echo");
-    let servers = [
-        (THEIRS, theirs(&guest, &[], &[])?),
-        (OURS, ours(built, &guest, &[], &[])?),
-    ];
     let asked = Asked {
         name: "echo",
         title: "echo of 1 KiB of JSON",
         fields: &[],
         body: 1024,
     };
-    let report = compare(&asked, &servers, options)?;
-    Ok(Findings {
-        remarks: vec![report.compare(OURS, THEIRS, 4.0)],
-        reports: vec![report],
-    })
+    against_theirs(built, &built.guest("echo"), &asked, 4.0, options)
 }
 
 /// A large component, whose program is an interpreter.
 pub(super) fn python(built: &Built, options: Options) -> Result<Findings> {
-    let guest = toolchains::python_component()?;
-    let servers = [
-        (THEIRS, theirs(&guest, &[], &[])?),
-        (OURS, ours(built, &guest, &[], &[])?),
-    ];
     let asked = Asked {
         name: "python",
         title: "hello in Python",
         fields: &[],
         body: 0,
     };
-    let report = compare(&asked, &servers, options)?;
+    let guest = toolchains::python_component()?;
+    against_theirs(built, &guest, &asked, 3.0, options)
+}
+
+fn against_theirs(
+    built: &Built,
+    guest: &Path,
+    asked: &Asked<'_>,
+    wanted: f64,
+    options: Options,
+) -> Result<Findings> {
+    let servers = [
+        (THEIRS, theirs(guest, &[], &[])?),
+        (OURS, ours(built, guest, &[], &[])?),
+    ];
+    let report = compare(asked, &servers, options)?;
     Ok(Findings {
-        remarks: vec![report.compare(OURS, THEIRS, 3.0)],
+        remarks: vec![report.compare(OURS, THEIRS, wanted)],
         reports: vec![report],
     })
 }
@@ -183,6 +185,8 @@ pub(super) fn latency(built: &Built, options: Options) -> Result<Findings> {
     let servers = [
         (THEIRS, theirs(&guest, &[], &[])?),
         (OURS, ours(built, &guest, &[], &[])?),
+        // What the machine and the load's own threads add to every server's latency.
+        (HYPER, baseline(built, SERVER, None)?),
     ];
     let asked = Asked {
         name: "latency",
@@ -229,7 +233,7 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<Findings> {
     })
 }
 
-fn baseline(built: &Built, cores: &str, guest: Option<&std::path::Path>) -> Result<Server> {
+fn baseline(built: &Built, cores: &str, guest: Option<&Path>) -> Result<Server> {
     let start = Server::start(&built.baseline, cores, |command, address, _| {
         command.arg(address.to_string()).args(guest);
     });
