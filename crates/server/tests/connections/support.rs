@@ -15,6 +15,14 @@ use tokio::net::TcpStream;
 pub(crate) const NEVER: Duration = Duration::from_secs(60);
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
+/// Nobody is waited for in vain.
+pub(crate) const PATIENT: Timeouts = Timeouts {
+    header_read: NEVER,
+    body_read: NEVER,
+    send: NEVER,
+    rest: NEVER,
+};
+
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) application: Application,

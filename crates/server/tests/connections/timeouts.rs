@@ -6,21 +6,17 @@ use server::Timeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{NEVER, SHORT, rest, run, start};
+use crate::support::{PATIENT, SHORT, rest, run, start};
 
-fn short_header() -> Timeouts {
-    Timeouts {
-        header_read: SHORT,
-        body_read: NEVER,
-        send: NEVER,
-        rest: NEVER,
-    }
-}
+const SHORT_HEADER: Timeouts = Timeouts {
+    header_read: SHORT,
+    ..PATIENT
+};
 
 #[test]
 fn a_client_that_does_not_finish_its_header_is_cut_off() {
     run(async {
-        let running = start("hello", short_header(), 16).await;
+        let running = start("hello", SHORT_HEADER, 16).await;
         for begun in [
             "",
             "GE",
@@ -37,7 +33,7 @@ fn a_client_that_does_not_finish_its_header_is_cut_off() {
 #[test]
 fn a_header_that_trickles_in_is_cut_off_all_the_same() {
     run(async {
-        let running = start("hello", short_header(), 16).await;
+        let running = start("hello", SHORT_HEADER, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let begun = Instant::now();
         // Each byte comes well within the time, the whole does not.
@@ -57,7 +53,7 @@ fn a_header_that_trickles_in_is_cut_off_all_the_same() {
 #[test]
 fn an_idle_connection_is_closed() {
     run(async {
-        let running = start("hello", short_header(), 16).await;
+        let running = start("hello", SHORT_HEADER, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         stream
             .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -71,10 +67,8 @@ fn an_idle_connection_is_closed() {
 fn a_body_that_stalls_is_a_408() {
     run(async {
         let timeouts = Timeouts {
-            header_read: NEVER,
             body_read: SHORT,
-            send: NEVER,
-            rest: NEVER,
+            ..PATIENT
         };
         let running = start("count", timeouts, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -89,10 +83,8 @@ fn a_body_that_stalls_is_a_408() {
 fn a_client_that_takes_nothing_is_cut_off_and_its_instance_cancelled() {
     run(async {
         let timeouts = Timeouts {
-            header_read: NEVER,
-            body_read: NEVER,
             send: SHORT,
-            rest: NEVER,
+            ..PATIENT
         };
         let running = start("download", timeouts, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -112,13 +104,7 @@ fn a_client_that_takes_nothing_is_cut_off_and_its_instance_cancelled() {
 #[test]
 fn a_connection_too_many_waits_for_its_turn() {
     run(async {
-        let timeouts = Timeouts {
-            header_read: NEVER,
-            body_read: NEVER,
-            send: NEVER,
-            rest: NEVER,
-        };
-        let running = start("hello", timeouts, 1).await;
+        let running = start("hello", PATIENT, 1).await;
         let first = TcpStream::connect(running.address).await.unwrap();
         let mut second = TcpStream::connect(running.address).await.unwrap();
         second.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
@@ -133,13 +119,7 @@ fn a_connection_too_many_waits_for_its_turn() {
 #[test]
 fn draining_waits_for_what_is_in_progress_and_for_nothing_else() {
     run(async {
-        let timeouts = Timeouts {
-            header_read: NEVER,
-            body_read: NEVER,
-            send: NEVER,
-            rest: NEVER,
-        };
-        let running = start("sleep", timeouts, 16).await;
+        let running = start("sleep", PATIENT, 16).await;
         let _silent = TcpStream::connect(running.address).await.unwrap();
         let mut busy = TcpStream::connect(running.address).await.unwrap();
         busy.write_all(b"GET /?500 HTTP/1.1\r\nhost: a\r\n\r\n")
