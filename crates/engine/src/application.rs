@@ -194,7 +194,7 @@ impl Application {
 impl Inner {
     /// An instance for the next request: one that may be used again, or a new one.
     pub(crate) async fn instance(&self, id: RequestId) -> Result<Instance, Failure> {
-        if self.settings.instances.reuse > NonZeroU32::MIN
+        if self.reuses_instances()
             && let Some(instance) = self.engine.idle_instances().take(self.number)
         {
             instance.guest().serve_next(id);
@@ -213,12 +213,16 @@ impl Inner {
         }
     }
 
+    /// Whether an instance may serve several requests.
+    pub(crate) fn reuses_instances(&self) -> bool {
+        self.settings.instances.reuse > NonZeroU32::MIN
+    }
+
     /// Whether several requests may be in one instance at the same time. A guest of WASI 0.2 takes
     /// them one by one, and so is asked that way.
     pub(crate) fn shares_instances(&self) -> bool {
-        let instances = self.settings.instances;
-        instances.concurrency > NonZeroU32::MIN
-            && instances.reuse > NonZeroU32::MIN
+        self.settings.instances.concurrency > NonZeroU32::MIN
+            && self.reuses_instances()
             && self.component.is_concurrent()
     }
 }

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::EngineWeak;
 
@@ -14,8 +14,8 @@ pub(crate) const PERIOD: Duration = Duration::from_millis(1);
 /// virtual machine some per cent of a core, and small requests need nobody who interrupts them.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// How many [`PERIOD`]s go on after the last long turn.
-const VIGILANCE: u32 = 100;
+/// How long that goes on after the last long turn.
+const VIGILANCE: Duration = Duration::from_millis(100);
 
 /// Advances the engines' epochs while guests compute: every [`PERIOD`] when one has just computed for
 /// long, otherwise every [`PATIENCE`]. It sleeps without waking up when none has computed since the
@@ -92,17 +92,17 @@ impl Drop for Ticker {
 
 impl Shared {
     fn run(&self, engines: &[EngineWeak]) {
-        let mut vigilance = 0_u32;
+        let mut vigilant_until = Instant::now();
         while !self.stop.load(Ordering::SeqCst) {
             let computed = self.computed.swap(false, Ordering::Relaxed);
+            let now = Instant::now();
+            if self.long.swap(false, Ordering::Relaxed) {
+                vigilant_until = now + VIGILANCE;
+            }
+            let is_vigilant = now < vigilant_until;
+            self.is_vigilant.store(is_vigilant, Ordering::Relaxed);
             if computed || self.computing.load(Ordering::SeqCst) > 0 {
-                vigilance = if self.long.swap(false, Ordering::Relaxed) {
-                    VIGILANCE
-                } else {
-                    vigilance.saturating_sub(1)
-                };
-                self.is_vigilant.store(vigilance > 0, Ordering::Relaxed);
-                thread::sleep(if vigilance > 0 { PERIOD } else { PATIENCE });
+                thread::sleep(if is_vigilant { PERIOD } else { PATIENCE });
                 for engine in engines {
                     match engine.upgrade() {
                         Some(engine) => engine.increment_epoch(),
@@ -111,6 +111,8 @@ impl Shared {
                 }
                 continue;
             }
+            // Nobody computes, and nobody would be here to say when the last long turn is long ago.
+            self.is_vigilant.store(false, Ordering::Relaxed);
             // Announce, look again, then sleep: a guest that starts in between sees the
             // announcement and unparks us. A stale unpark only costs one turn of the loop.
             self.parked.store(true, Ordering::SeqCst);

@@ -7,6 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::guest::AHEAD;
+use crate::lent::lend;
 use crate::outgoing::Outgoing;
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run};
@@ -50,13 +51,21 @@ impl Application {
         let begun = Instant::now();
         let limit = self.settings().limits.timeout;
         let slot = self.0.gate.enter(limit).await.ok_or(Failure::Busy)?;
-        let progress = InProgress {
+        let mut progress = InProgress {
             active: self.begin(slot),
             id,
+            lender: None,
         };
         let head_only = request.method() == Method::HEAD;
-        let run = if self.0.shares_instances() {
-            shared::run(self, request, progress).await?
+        let run = if self.0.reuses_instances() {
+            let (request, lender) = lend(request);
+            progress.lender = Some(lender);
+            if self.0.shares_instances() {
+                shared::run(self, request, progress).await?
+            } else {
+                let instance = self.0.instance(id).await?;
+                Run::start(instance, request, progress)
+            }
         } else {
             let instance = self.0.instance(id).await?;
             Run::start(instance, request, progress)

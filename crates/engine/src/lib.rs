@@ -41,6 +41,7 @@ mod handle;
 mod host_body;
 mod idle;
 mod instance;
+mod lent;
 mod limits;
 mod log;
 mod machine;

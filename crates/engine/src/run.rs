@@ -11,6 +11,7 @@ use http_body::Body;
 
 use crate::application::{Active, Inner};
 use crate::instance::{Head, HeadSlot, Instance};
+use crate::lent::Lender;
 use crate::request::RequestBodyError;
 use crate::shared::Ticket;
 use crate::stopwatch::Stopwatch;
@@ -42,6 +43,8 @@ type Over = (Instance, Result<(), Failure>);
 pub(crate) struct InProgress {
     pub(crate) active: Active,
     pub(crate) id: RequestId,
+    /// Of its body, where the instance may outlive the request.
+    pub(crate) lender: Option<Lender>,
 }
 
 impl InProgress {
@@ -170,7 +173,7 @@ impl Run {
             Work::Own(_) | Work::Over(_) => "the instance is cancelled",
             Work::Shared(_) => "the request is given up, and its instance goes on with others",
         };
-        let InProgress { active, id } = &self.request;
+        let InProgress { active, id, .. } = &self.request;
         tracing::info!(
             application = &*active.application().settings.name,
             request = %id,

@@ -4,15 +4,20 @@
 
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engine::{
-    Application, Body, Component, CutOff, Engine, Failure, Limits, Options, RequestBodyError,
-    RequestId, Settings,
+    Application, Body, Component, CutOff, Engine, Failure, Instances, Limits, Options,
+    RequestBodyError, RequestId, Settings,
 };
 use http::{Method, Request, Response};
+use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
+use test_components::World;
 
 type RequestBody = UnsyncBoxBody<Bytes, RequestBodyError>;
 
@@ -248,6 +253,58 @@ fn bodies_that_are_not_whole_end_in_an_error_or_are_never_begun() {
                 Err(failure) => assert_eq!(failure.answer().status, 500, "{guest}{target}"),
             }
             assert_eq!(application.active(), 0);
+        }
+    });
+}
+
+/// A body that is there in part, and that tells when it is gone.
+struct Kept(
+    Option<Bytes>,
+    #[expect(dead_code, reason = "it is counted")] Arc<()>,
+);
+
+impl http_body::Body for Kept {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        self.0.take().map_or(Poll::Pending, |piece| {
+            Poll::Ready(Some(Ok(Frame::data(piece))))
+        })
+    }
+}
+
+#[test]
+fn a_guest_that_keeps_its_body_does_not_keep_the_connection() {
+    run(async {
+        let engine = engine(4);
+        for (world, concurrency) in [(World::Wasi02, 1), (World::Wasi03, 1), (World::Wasi03, 4)] {
+            let component = Component::load(&engine, &world.guest("partial_read")).unwrap();
+            let instances = Instances {
+                reuse: NonZeroU32::new(10).unwrap(),
+                concurrency: NonZeroU32::new(concurrency).unwrap(),
+            };
+            let settings = Settings {
+                instances,
+                ..Settings::new("keeping")
+            };
+            let application = Application::new(engine.clone(), component, settings);
+            for _ in 0..3 {
+                let there = Arc::new(());
+                let request = Request::post("http://localhost/?keep")
+                    .body(Kept(Some(Bytes::from_static(b"five!")), Arc::clone(&there)))
+                    .unwrap();
+                let response = application
+                    .handle(RequestId::next(), request)
+                    .await
+                    .unwrap();
+                let body = response.into_body().collect().await.unwrap();
+                assert_eq!(body.to_bytes(), "5\n");
+                until("giving the body back", || Arc::strong_count(&there) == 1).await;
+            }
         }
     });
 }

@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::pin::pin;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,39 +8,32 @@ use engine::RequestId;
 use http::header::SERVER;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counters::Connected;
-use crate::http1;
+use crate::http2::Progress;
 use crate::io::{ClientIo, Link};
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
 use crate::server::{Shared, Target};
-use crate::{page, request};
+use crate::{http1, http2, page, request};
 
 /// Bytes of a request's header section, request line included. As much as Unit's default
 /// buffers take. At the edge: 431 in HTTP/1, a refused stream in HTTP/2. At most 100 fields are
 /// taken in HTTP/1, with the same answer.
 pub const MAX_HEADER_SECTION: usize = 32 * 1024;
 
-/// Requests in progress on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
-
-/// What the client may send of one HTTP/2 body, and of all on a connection, before the guest
-/// reads it.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
 /// How long a connection that has just been accepted may still begin its first request when its
 /// listener closes: its bytes may be on their way.
 const CLOSING_GRACE: Duration = Duration::from_millis(250);
+
+/// Bytes that are still read of a client that has its final answer.
+const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
@@ -72,9 +65,7 @@ pub(crate) async fn serve(
         return;
     }
     if opening == Opening::UnknownVersion {
-        let response = page::version_not_supported();
-        let write = stream.write_all(response.as_bytes());
-        let _ = tokio::time::timeout(timeouts.send, write).await;
+        let _ = tokio::time::timeout(timeouts.send, refuse_version(&mut stream)).await;
         return;
     }
 
@@ -88,24 +79,7 @@ pub(crate) async fn serve(
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(MAX_HEADER_SECTION as u32)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(timeouts.header_read)
-            .keep_alive_timeout(timeouts.send)
-            .serve_connection(TokioIo::new(io), respond);
-        let mut connection = pin!(connection);
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = closing.wait() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
+        http2::serve(io, respond, &link, timeouts, &mut closing).await
     } else {
         http1::serve(io, respond, &link, timeouts, &mut closing).await
     };
@@ -113,6 +87,17 @@ pub(crate) async fn serve(
         // Syntax errors, timeouts and clients that left are no events for the server's log.
         tracing::debug!("a connection ended: {error}");
     }
+}
+
+async fn refuse_version(stream: &mut TcpStream) -> io::Result<()> {
+    stream
+        .write_all(page::version_not_supported().as_bytes())
+        .await?;
+    stream.shutdown().await?;
+    // To close with bytes unread resets the connection, which may take the answer along.
+    let mut unread = stream.take(MAX_UNREAD);
+    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// What the requests of one connection share.
@@ -137,6 +122,7 @@ impl Service {
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
+        body.progress = Progress::of_this_stream();
         response
             .headers_mut()
             .entry(SERVER)

@@ -29,7 +29,8 @@ impl Link {
     /// Has the connection end in a reset rather than in an orderly close.
     ///
     /// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
-    /// connection is the end of the body (RFC 9112, section 6.3).
+    /// connection is the end of the body (RFC 9112, section 6.3). It also frees what the kernel holds
+    /// for a client that does not read.
     pub(crate) fn reset(&self) {
         self.0.reset.store(true, Ordering::Relaxed);
     }
@@ -126,6 +127,9 @@ impl ClientIo {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         if stalled.as_mut().poll(cx).is_ready() {
+            // What the kernel still has for it is not to be kept for such a client, and without a
+            // length it would take that for a whole body.
+            self.link.reset();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending

@@ -21,6 +21,7 @@
 mod connection;
 mod counters;
 mod http1;
+mod http2;
 mod io;
 mod listener;
 mod opening;

@@ -22,6 +22,8 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     /// As it is: the same, unless port 0 was asked for.
     pub(crate) local: SocketAddr,
+    /// Connections that the kernel keeps for it, at most.
+    backlog: u32,
     /// True from the moment that nothing more is accepted: connections finish what they do.
     closing: watch::Sender<bool>,
     /// True once the socket is closed, so that the address is free.
@@ -54,6 +56,7 @@ impl Listener {
             id,
             address,
             local,
+            backlog,
             closing: watch::Sender::new(false),
             released: watch::Sender::new(false),
         };
@@ -113,16 +116,21 @@ impl Listener {
                 }
             }
         }
-        // Connections that the kernel has taken already would be reset with the socket.
-        poll_fn(|cx| {
-            while let Some(place) = server.free_place() {
-                let Poll::Ready(Ok((stream, _))) = socket.poll_accept(cx) else {
+        // Connections that the kernel has taken already would be reset with the socket. Tokio's
+        // budget for one poll would pretend that there are no more.
+        tokio::task::unconstrained(poll_fn(|cx| {
+            for _ in 0..=self.backlog {
+                let Some(place) = server.free_place() else {
                     break;
                 };
-                self.spawn(stream, Some(place), server);
+                match socket.poll_accept(cx) {
+                    Poll::Ready(Ok((stream, _))) => self.spawn(stream, Some(place), server),
+                    Poll::Ready(Err(error)) if is_about_one_connection(&error) => {}
+                    Poll::Ready(Err(_)) | Poll::Pending => break,
+                }
             }
             Poll::Ready(())
-        })
+        }))
         .await;
     }
 

@@ -1,11 +1,12 @@
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use engine::CutOff;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::counters::InRequest;
+use crate::http2::{PIECE, Progress};
 use crate::io::{Link, Open};
 
 /// The body of a response, whoever wrote it.
@@ -16,6 +17,10 @@ pub(crate) struct ResponseBody {
     /// Where a cut-off body can only be told by a reset of the connection.
     pub(crate) reset: Option<Link>,
     pub(crate) open: Option<Open>,
+    /// Of its stream, in HTTP/2.
+    pub(crate) progress: Option<Progress>,
+    /// What has been read of the content, and is given in pieces.
+    rest: Bytes,
 }
 
 enum Content {
@@ -25,21 +30,44 @@ enum Content {
 
 impl ResponseBody {
     pub(crate) fn page(text: Bytes) -> Self {
-        Self {
-            content: Content::Page(Some(text)),
-            in_request: None,
-            reset: None,
-            open: None,
-        }
+        Self::of(Content::Page(Some(text)))
     }
 
     pub(crate) fn guest(body: engine::Body) -> Self {
+        Self::of(Content::Guest(body))
+    }
+
+    fn of(content: Content) -> Self {
         Self {
-            content: Content::Guest(body),
+            content,
             in_request: None,
             reset: None,
             open: None,
+            progress: None,
+            rest: Bytes::new(),
         }
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match &mut self.content {
+            Content::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Guest(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    /// The next piece for an HTTP/2 stream.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if self.rest.is_empty() {
+            match ready!(self.poll_content(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let piece = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 }
 
@@ -51,9 +79,17 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let frame = match &mut self.content {
-            Content::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Content::Guest(body) => Pin::new(body).poll_frame(cx),
+        let frame = match self.progress.take() {
+            None => self.poll_content(cx),
+            Some(progress) => {
+                progress.asked();
+                let piece = self.poll_piece(cx);
+                if let Poll::Ready(Some(Ok(_))) = &piece {
+                    progress.given();
+                }
+                self.progress = Some(progress);
+                piece
+            }
         };
         if let (Poll::Ready(Some(Err(_))), Some(reset)) = (&frame, &self.reset) {
             reset.reset();
@@ -62,12 +98,14 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
+        let is_end = match &self.content {
             Content::Page(text) => text.is_none(),
             Content::Guest(body) => body.is_end_stream(),
-        }
+        };
+        is_end && self.rest.is_empty()
     }
 
+    /// Asked before the first piece is.
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
 mod rest;
+mod streams;
 mod support;
 mod timeouts;

@@ -88,7 +88,7 @@ fn half_a_request_is_kept_over_a_rest() {
 }
 
 #[test]
-fn resting_gives_a_header_no_more_time() {
+fn a_rested_connection_has_no_more_time_than_a_new_one() {
     run(async {
         let running = start("hello", soon(RESTED * 2), 16).await;
         // With the header begun before the rest, and after it.

@@ -87,17 +87,40 @@ fn a_client_that_takes_nothing_is_cut_off_and_its_instance_cancelled() {
             ..PATIENT
         };
         let running = start("download", timeouts, 16).await;
-        let mut stream = TcpStream::connect(running.address).await.unwrap();
-        stream
-            .write_all(b"GET /?1000000000 HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while running.server.connections().closed == 0 {
-            assert!(Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        for (number, version) in (1..).zip(["1.0", "1.1"]) {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            let request = format!("GET /?1000000000 HTTP/{version}\r\nhost: a\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while running.server.connections().closed < number {
+                assert!(Instant::now() < deadline);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(running.application.active(), 0);
+            // In HTTP/1.0 an orderly end would be the end of the body.
+            let mut received = Vec::new();
+            let error = stream.read_to_end(&mut received).await.unwrap_err();
+            assert_eq!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionReset,
+                "{version}"
+            );
         }
-        assert_eq!(running.application.active(), 0);
+    });
+}
+
+#[test]
+fn an_unknown_version_is_answered_however_much_is_behind_it() {
+    run(async {
+        let running = start("hello", PATIENT, 16).await;
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            let request = ["GET / HTTP/4.0\r\n", &"x".repeat(40_000)].concat();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+        }
     });
 }
 
