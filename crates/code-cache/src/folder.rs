@@ -1,26 +1,36 @@
+use std::collections::hash_map::RandomState;
+use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, Metadata};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 /// How the names end of what is still being written.
 const UNFINISHED: &str = ".unfinished";
 
-/// How old that must be to be taken for what a crash has left behind.
-const STALE: Duration = Duration::from_secs(60 * 60);
+/// How old that must be, besides not being written by anybody, to be taken for what a crash has left
+/// behind: longer than it takes to lock what has just been made.
+const STALE: Duration = Duration::from_secs(60);
+
+/// What part of its file system the folder takes at most.
+const SHARE: u64 = 4;
 
 /// A folder that is this user's own, and held open.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    open: File,
+    /// Another one when this one has been removed.
+    open: Mutex<Arc<File>>,
 }
 
 /// Why a folder is not used.
@@ -54,21 +64,21 @@ pub enum OpenError {
 
 impl Folder {
     pub(crate) fn open(path: PathBuf) -> Result<Self, OpenError> {
-        let opened = open_folder(&path).and_then(|open| Ok((open.metadata()?, open)));
-        let (metadata, open) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return Err(unopened(path, error)),
+        let open = open_private(&path)?;
+        let folder = Self {
+            path,
+            open: Mutex::new(Arc::new(open)),
         };
-        if let Some(why) = not_private(&metadata) {
-            return Err(OpenError::NotPrivate { path, why });
-        }
-        let folder = Self { path, open };
         folder.remove_stale();
         Ok(folder)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The entry of this name, if there is one.
@@ -78,7 +88,7 @@ impl Folder {
     /// When it cannot be opened, or is not this user's own.
     pub(crate) fn read(&self, name: &str) -> io::Result<Option<File>> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = match openat(&self.open, name, flags, Mode::empty()) {
+        let file = match openat(&*self.handle(), name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -90,39 +100,49 @@ impl Folder {
         not_private(&metadata).map_or(Ok(Some(file)), |why| Err(io::Error::other(why)))
     }
 
-    /// Writes an entry, whole or not at all.
+    /// Writes an entry, whole or not at all. Where the disk is full, the half of the other entries
+    /// that has not been used for longest makes room for it.
     ///
     /// # Errors
     ///
     /// When it cannot be written. What was there under this name is there still.
     pub(crate) fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let unfinished = format!("{name}.{}.{number}{UNFINISHED}", std::process::id());
-        let written = self.write_as(&unfinished, parts).and_then(|()| {
-            renameat(&self.open, unfinished.as_str(), &self.open, name)?;
-            self.open.sync_all()
-        });
-        if written.is_err() {
-            self.remove(&unfinished);
+        match self.write_once(name, parts) {
+            Err(error) if is_full(&error) => {
+                let total = self.entries().iter().map(|entry| entry.bytes).sum::<u64>();
+                self.shrink(total / 2, name);
+                self.write_once(name, parts)
+            }
+            // The folder is gone, with all that was in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.open_again()?;
+                self.write_once(name, parts)
+            }
+            written => written,
         }
-        written
     }
 
-    fn write_as(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(openat(
-            &self.open,
-            name,
-            flags,
-            Mode::from_bits_truncate(0o600),
-        )?);
-        for part in parts {
-            file.write_all(part)?;
+    fn open_again(&self) -> io::Result<()> {
+        let open = open_private(&self.path).map_err(io::Error::other)?;
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(open);
+        Ok(())
+    }
+
+    fn write_once(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        let folder = self.handle();
+        // Process numbers are no good for that: containers that share a folder have the same.
+        let random = RandomState::new().build_hasher().finish();
+        let unfinished = format!("{name}.{random:016x}{UNFINISHED}");
+        let mut file = create(&folder, &unfinished)?;
+        let written = write_all(&mut file, parts)
+            .and_then(|()| Ok(renameat(&*folder, unfinished.as_str(), &*folder, name)?));
+        if written.is_err() {
+            self.remove(&unfinished);
+            return written;
         }
-        // Without this, the rename may reach the disk before the content does.
-        file.sync_all()
+        // If the name does not outlast a crash, the component is compiled once more.
+        let _ = folder.sync_all();
+        Ok(())
     }
 
     /// Notes that an entry was used.
@@ -133,14 +153,22 @@ impl Folder {
 
     pub(crate) fn remove(&self, name: &str) {
         // Whoever was first has removed it, or it stays and is looked at again.
-        let _ = unlinkat(&self.open, name, UnlinkatFlags::NoRemoveDir);
+        let _ = unlinkat(&*self.handle(), name, UnlinkatFlags::NoRemoveDir);
+    }
+
+    /// `most`, or a quarter of the file system where that is less, in bytes.
+    pub(crate) fn limit(&self, most: u64) -> u64 {
+        fstatvfs(&*self.handle()).map_or(most, |system| {
+            let total = system.blocks().saturating_mul(system.fragment_size());
+            most.min(total / SHARE)
+        })
     }
 
     /// Removes entries, least recently used first, until the others have no more than `limit` bytes;
-    /// but not this one.
+    /// but not this one. What is no entry stays, and does not count.
     pub(crate) fn shrink(&self, limit: u64, keep: &str) {
-        let mut entries = self.list();
-        entries.retain(|entry| !entry.name.ends_with(UNFINISHED));
+        self.remove_stale();
+        let mut entries = self.entries();
         let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
         entries.sort_by_key(|entry| entry.used);
         for entry in entries {
@@ -156,44 +184,123 @@ impl Folder {
         }
     }
 
+    /// Removes what was being written when its process was killed.
     fn remove_stale(&self) {
         let Some(oldest) = SystemTime::now().checked_sub(STALE) else {
             return;
         };
-        for entry in self.list() {
-            if entry.name.ends_with(UNFINISHED) && entry.used < oldest {
-                self.remove(&entry.name);
+        for file in self.list(is_unfinished) {
+            // Who writes it has it locked.
+            let is_left =
+                || matches!(self.read(&file.name), Ok(Some(open)) if open.try_lock().is_ok());
+            if file.used < oldest && is_left() {
+                self.remove(&file.name);
             }
         }
     }
 
-    /// What is in the folder. What cannot be looked at is left out.
-    fn list(&self) -> Vec<Entry> {
-        let listed = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let entry = |found: fs::DirEntry| {
-            let metadata = found.metadata().ok().filter(Metadata::is_file)?;
-            Some(Entry {
-                name: found.file_name().into_string().ok()?,
-                bytes: metadata.len(),
-                used: metadata.modified().ok()?,
-            })
+    fn entries(&self) -> Vec<Listed> {
+        self.list(is_entry)
+    }
+
+    /// The files in the folder with such names. What cannot be looked at is left out.
+    fn list(&self, of: impl Fn(&str) -> bool) -> Vec<Listed> {
+        let folder = self.handle();
+        // Of its own, since a handle has one position for all who read it.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(mut names) = Dir::openat(&*folder, ".", flags, Mode::empty()) else {
+            return Vec::new();
         };
-        listed.filter_map(entry).collect()
+        let mut listed = Vec::new();
+        for name in names.iter().flatten() {
+            let name = name.file_name();
+            if let Some(known) = name.to_str().ok().filter(|name| of(name)) {
+                listed.extend(look_at(&folder, name, known));
+            }
+        }
+        listed
     }
 }
 
-/// What is known of an entry without opening it.
-struct Entry {
+/// What is known of a file without opening it.
+struct Listed {
     name: String,
     bytes: u64,
     used: SystemTime,
 }
 
-fn open_folder(path: &Path) -> io::Result<File> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+fn look_at(folder: &File, name: &CStr, known: &str) -> Option<Listed> {
+    let stat = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    let used = Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    (kind == SFlag::S_IFREG).then_some(Listed {
+        name: known.to_owned(),
+        bytes: u64::try_from(stat.st_size).ok()?,
+        used: SystemTime::UNIX_EPOCH + used,
+    })
+}
+
+/// Whether this is how entries are called: 64 hexadecimal digits. Nothing else in the folder is ours.
+fn is_entry(name: &str) -> bool {
+    name.len() == 64 && is_hex(name)
+}
+
+fn is_unfinished(name: &str) -> bool {
+    let parts = name
+        .strip_suffix(UNFINISHED)
+        .and_then(|name| name.split_once('.'));
+    parts.is_some_and(|(entry, random)| is_entry(entry) && random.len() == 16 && is_hex(random))
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Makes a file that is locked for as long as it is open.
+fn create(folder: &File, name: &str) -> io::Result<File> {
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = File::from(openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    // Where there are no locks, it may be taken for a crash's when it takes long to write.
+    let _ = file.try_lock();
+    Ok(file)
+}
+
+fn write_all(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
+    for part in parts {
+        file.write_all(part)?;
     }
+    // Without this, the rename may reach the disk before the content does.
+    file.sync_all()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn open_private(path: &Path) -> Result<File, OpenError> {
+    let opened = open_folder(path).and_then(|open| Ok((open.metadata()?, open)));
+    let (metadata, open) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Err(unopened(path.to_owned(), error)),
+    };
+    match not_private(&metadata) {
+        None => Ok(open),
+        Some(why) => Err(OpenError::NotPrivate {
+            path: path.to_owned(),
+            why,
+        }),
+    }
+}
+
+fn open_folder(path: &Path) -> io::Result<File> {
+    let mut folder = DirBuilder::new();
+    folder.recursive(true).mode(0o700).create(path)?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     Ok(File::from(nix::fcntl::open(path, flags, Mode::empty())?))
 }
@@ -234,27 +341,67 @@ fn not_private(metadata: &Metadata) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// The name of an entry that is told from others by its first digit.
+    fn name(digit: char) -> String {
+        digit.to_string().repeat(64)
+    }
+
+    fn names(folder: &Folder) -> Vec<String> {
+        let mut names: Vec<_> = folder.entries().into_iter().map(|it| it.name).collect();
+        names.sort();
+        names
+    }
+
     #[test]
     fn those_make_room_that_have_not_been_used_for_longest() {
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::open(parent.path().join("a")).unwrap();
         let now = SystemTime::now();
-        for (name, age) in [("old", 30), ("older", 40), ("new", 10), ("kept", 50)] {
+        let [old, older, new, kept] = ['1', '2', '3', '4'].map(name);
+        for (name, age) in [(&old, 30), (&older, 40), (&new, 10), (&kept, 50)] {
             folder.write(name, &[&[0; 60], &[0; 40]]).unwrap();
             let entry = folder.read(name).unwrap().unwrap();
             entry.set_modified(now - Duration::from_secs(age)).unwrap();
         }
-        folder.shrink(400, "kept");
-        assert_eq!(folder.list().len(), 4);
-        folder.shrink(399, "kept");
-        assert!(folder.read("older").unwrap().is_none());
-        folder.touch(&folder.read("old").unwrap().unwrap());
-        folder.shrink(299, "kept");
-        assert!(folder.read("new").unwrap().is_none());
-        assert!(folder.read("old").unwrap().is_some());
-        folder.shrink(0, "kept");
-        let left: Vec<_> = folder.list().into_iter().map(|entry| entry.name).collect();
-        assert_eq!(left, ["kept"]);
+        folder.shrink(400, &kept);
+        assert_eq!(folder.entries().len(), 4);
+        folder.shrink(399, &kept);
+        assert!(folder.read(&older).unwrap().is_none());
+        folder.touch(&folder.read(&old).unwrap().unwrap());
+        folder.shrink(299, &kept);
+        assert!(folder.read(&new).unwrap().is_none());
+        assert!(folder.read(&old).unwrap().is_some());
+        folder.shrink(0, &kept);
+        assert_eq!(names(&folder), [kept]);
+    }
+
+    #[test]
+    fn what_is_not_ours_neither_counts_nor_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a");
+        let folder = Folder::open(path.clone()).unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(1_000_000);
+        let others = [
+            "data.sqlite".to_owned(),
+            format!("x{UNFINISHED}"),
+            format!("{}.1{UNFINISHED}", name('a')),
+            name('A'),
+            name('a').repeat(2),
+        ];
+        for other in &others {
+            let file = File::create(path.join(other)).unwrap();
+            file.set_len(1 << 30).unwrap();
+            file.set_modified(long_ago).unwrap();
+        }
+        folder.write(&name('1'), &[&[0; 100]]).unwrap();
+        folder.shrink(100, "");
+        assert_eq!(names(&folder), [name('1')]);
+        folder.shrink(0, "");
+        Folder::open(path.clone()).unwrap();
+        assert_eq!(names(&folder), [""; 0]);
+        for other in &others {
+            assert!(path.join(other).is_file(), "{other}");
+        }
     }
 
     #[test]
@@ -262,16 +409,51 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a");
         let folder = Folder::open(path.clone()).unwrap();
-        let (left, at_work) = (format!("left{UNFINISHED}"), format!("at-work{UNFINISHED}"));
-        folder.write_as(&left, &[b"half"]).unwrap();
-        folder.write_as(&at_work, &[b"half"]).unwrap();
-        let entry = folder.read(&left).unwrap().unwrap();
-        entry.set_modified(SystemTime::now() - 2 * STALE).unwrap();
+        let long_ago = SystemTime::now() - 2 * STALE;
+        let [left, at_work, new] = ['1', '2', '3'].map(|digit| {
+            let name = format!("{}.{}{UNFINISHED}", name(digit), "0".repeat(16));
+            let file = create(&folder.handle(), &name).unwrap();
+            (name, file)
+        });
+        for (_, file) in [&left, &at_work] {
+            file.set_modified(long_ago).unwrap();
+        }
+        drop(left.1);
+        drop(new.1);
         let folder = Folder::open(path).unwrap();
-        let names: Vec<_> = folder.list().into_iter().map(|entry| entry.name).collect();
-        assert_eq!(names, [at_work]);
         // It counts against no limit, and nothing removes it meanwhile.
         folder.shrink(0, "");
-        assert_eq!(folder.list().len(), 1);
+        let mut names: Vec<_> = folder
+            .list(|_| true)
+            .into_iter()
+            .map(|it| it.name)
+            .collect();
+        names.sort();
+        assert_eq!(names, [at_work.0, new.0]);
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let folder = Folder::open(path.clone()).unwrap();
+        folder.write(&name('1'), &[b"one"]).unwrap();
+        fs::remove_dir_all(parent.path().join("a")).unwrap();
+        assert!(folder.read(&name('1')).unwrap().is_none());
+        folder.write(&name('2'), &[b"two"]).unwrap();
+        assert_eq!(names(&folder), [name('2')]);
+        assert!(path.join(name('2')).is_file());
+        // What is there instead is looked at like any other.
+        fs::remove_dir_all(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(folder.write(&name('3'), &[b"three"]).is_err());
+    }
+
+    #[test]
+    fn the_limit_is_no_more_than_a_part_of_the_disk() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(parent.path().join("a")).unwrap();
+        assert_eq!(folder.limit(1), 1);
+        assert!(folder.limit(u64::MAX) < u64::MAX / SHARE);
     }
 }

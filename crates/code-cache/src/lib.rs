@@ -14,10 +14,11 @@
 //!   each entry. [`Cache::open`] refuses any other folder. It is held open, so that nobody can put
 //!   another in its place.
 //! - An entry's name is a [BLAKE3] hash of all that the code comes from: the component's bytes, the
-//!   version of Wasmtime, and the settings of its compiler.
+//!   versions of Wasmtime and its parts, and the settings of its compiler.
 //! - An entry ends with a hash of its name and content. One that is cut off, damaged or misnamed is
 //!   removed, and the component compiled anew.
 //! - An entry is written beside its place, synced, and renamed: it is there whole or not at all.
+//! - Nothing but entries, which their names tell, is ever removed, or counts.
 //!
 //! [BLAKE3]: https://github.com/BLAKE3-team/BLAKE3-specs
 
@@ -33,12 +34,13 @@ use std::path::{Path, PathBuf};
 
 use engine::{Component, Engine, LoadError, Source};
 
+use entry::Damage;
 use folder::Folder;
 pub use folder::OpenError;
 use key::Key;
 
 /// Bytes of all entries together, beyond which those go that have not been used for longest:
-/// 2 GiB.
+/// 2 GiB, or a quarter of the file system where that is less.
 pub const LIMIT: u64 = 2 << 30;
 
 /// A folder with machine code.
@@ -65,7 +67,7 @@ pub enum Origin {
 }
 
 impl Cache {
-    /// Opens the folder, made with mode 0700 if it is missing.
+    /// Opens the folder, made with mode 0700 if it is missing, like those above it.
     ///
     /// # Errors
     ///
@@ -118,9 +120,15 @@ impl Cache {
                 return None;
             }
         };
-        let found = entry::verify(&entry, key)
-            .map_err(|damage| damage.to_string())
-            .and_then(|()| map(engine, source.path(), &entry));
+        let found = match entry::verify(&entry, key) {
+            Ok(()) => map(engine, source.path(), &entry),
+            // What lacks files or memory to be read is no worse for that, and is written anew.
+            Err(Damage::Read(error)) => Err(error.to_string()),
+            Err(damage) => {
+                self.0.remove(&name);
+                Err(format!("{damage}; it is removed"))
+            }
+        };
         match found {
             Ok(component) => {
                 self.0.touch(&entry);
@@ -128,8 +136,7 @@ impl Cache {
             }
             Err(why) => {
                 let path = self.path().join(&name);
-                tracing::warn!("the compiled component {path:?} is not used, and removed: {why}");
-                self.0.remove(&name);
+                tracing::warn!("the compiled component {path:?} is not used: {why}");
                 None
             }
         }
@@ -139,7 +146,7 @@ impl Cache {
         let image = component.image(path).map_err(io::Error::other)?;
         let end = entry::end(key, &image);
         let written = self.0.write(&key.name(), &[&image, &end]);
-        self.0.shrink(LIMIT, &key.name());
+        self.0.shrink(self.0.limit(LIMIT), &key.name());
         written
     }
 }

@@ -170,12 +170,12 @@ fn what_is_no_entry_does_no_harm() {
 }
 
 #[test]
-fn a_folder_that_is_gone_costs_compiling_and_no_more() {
+fn a_folder_that_is_gone_is_made_again() {
     let folder = Folder::new();
     let cache = folder.cache();
     fs::remove_dir(folder.path()).unwrap();
     assert_eq!(load(&cache, &guest("hello")), Origin::Compiler);
-    assert_eq!(load(&cache, &guest("hello")), Origin::Compiler);
+    assert_eq!(load(&cache, &guest("hello")), Origin::Cache);
 }
 
 #[test]

@@ -1,7 +1,9 @@
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -186,14 +188,15 @@ impl Source {
 }
 
 /// Tries the engine without concurrent tasks, then the one that has them. A component that needs them
-/// fails in the first before it is compiled, at the first type or import of theirs.
+/// fails in the first before it is compiled, at the first type of theirs. If not, it is compiled twice,
+/// which none is in vain.
 fn each<T>(
     engine: &Engine,
     make: impl Fn(&runtime::Kind) -> Result<T, Reason>,
 ) -> Result<T, Reason> {
     let [sequential, concurrent] = engine.kinds();
     match make(sequential) {
-        Err(Reason::Invalid(_) | Reason::Link(_)) => make(concurrent),
+        Err(Reason::Invalid(_) | Reason::Link { wants_03: true, .. }) => make(concurrent),
         made => made,
     }
 }
@@ -210,14 +213,20 @@ impl World {
             .map(|(name, _)| name.to_owned())
             .collect();
         let has = |interface: &str| exports.iter().any(|name| name.starts_with(interface));
+        let unlinked = |error| Reason::Link {
+            error,
+            wants_03: types
+                .imports(&kind.wasmtime)
+                .any(|(name, _)| name.contains("@0.3.")),
+        };
         let link = || kind.linker.instantiate_pre(component);
         // A component with both is asked in the newer way.
         if has("wasi:http/handler@0.3.") {
-            let service = link().and_then(ServicePre::new).map_err(Reason::Link)?;
+            let service = link().and_then(ServicePre::new).map_err(unlinked)?;
             return Ok(Self::Service03(service));
         }
         if has("wasi:http/incoming-handler@0.2.") {
-            let proxy = link().and_then(ProxyPre::new).map_err(Reason::Link)?;
+            let proxy = link().and_then(ProxyPre::new).map_err(unlinked)?;
             return Ok(Self::Proxy02(proxy));
         }
         Err(Reason::NoHandler(exports))
@@ -263,8 +272,12 @@ enum Reason {
     Invalid(wasmtime::Error),
     #[error("needs {needed} bytes of memory from the start; an instance may have {limit}")]
     Memory { needed: u64, limit: u64 },
-    #[error("cannot be linked: {0:#}")]
-    Link(wasmtime::Error),
+    #[error("cannot be linked: {error:#}")]
+    Link {
+        error: wasmtime::Error,
+        /// It imports something of WASI 0.3.
+        wants_03: bool,
+    },
     #[error(
         "exports neither wasi:http/incoming-handler@0.2, as a component of the wasi:http/proxy \
          world does, nor wasi:http/handler@0.3, as one of wasi:http/service does; its exported \
@@ -283,15 +296,26 @@ impl Reason {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Reason> {
-    // Asked before opening: opening a named pipe would wait for its writer.
-    let metadata = fs::metadata(path)?;
+    // Asked before opening, since a device may do something then, and again behind it: a named pipe
+    // may have taken the file's place, which would be waited for without `NONBLOCK`.
+    if !fs::metadata(path)?.is_file() {
+        return Err(Reason::NotAFile);
+    }
+    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Reason::NotAFile);
     }
-    if metadata.len() > MAX_FILE {
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_FILE) as usize);
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(Reason::TooLarge(metadata.len()));
     }
-    Ok(fs::read(path)?)
+    Ok(bytes)
 }
 
 /// Tells a component from all that people give in its place.

@@ -1,14 +1,20 @@
 //! `wasmtime-unitd compile`: fills the cache, so that the server starts without compiling.
 
-use std::path::{Path, PathBuf, absolute};
+use std::path::absolute;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use code_cache::{Cache, Origin};
 use engine::Engine;
 
-/// Compiles the components into `folder`. All are tried, whichever fail.
-pub(crate) fn run(folder: &Path, components: &[PathBuf]) -> Result<ExitCode> {
+use crate::arguments::{Arguments, Compile};
+use crate::log::Log;
+
+/// Compiles the components into the cache. All are tried, whichever fail.
+pub(crate) fn run(arguments: &Arguments, compile: &Compile) -> Result<ExitCode> {
+    Log::start(arguments.log.as_deref(), arguments.log_level)?;
+    let components = &compile.components;
+    let folder = arguments.cache(&compile.statedir);
     let cache = Cache::open(folder).context("the cache cannot be used")?;
     let engine = Engine::new(&engine::Options::default())?;
     let mut code = ExitCode::SUCCESS;

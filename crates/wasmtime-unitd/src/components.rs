@@ -1,7 +1,6 @@
 //! Loads components, from the cache or compiled, several at a time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
@@ -15,6 +14,10 @@ use tokio::task::JoinSet;
 /// How often the log says how far a long load has come.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// Components that are loaded at a time, on a machine with as many cores: each is compiled by all cores
+/// as far as it can be, and takes up to some hundred MiB meanwhile.
+const AT_ONCE: usize = 4;
+
 /// Loads components for one engine.
 pub(crate) struct Loader {
     engine: Engine,
@@ -22,7 +25,7 @@ pub(crate) struct Loader {
     folder: Option<PathBuf>,
     /// That folder, opened when it is first needed: by then the process runs as its user.
     cache: OnceLock<Option<Cache>>,
-    /// As many at a time as there are cores. (Compiling one takes all of them where it can.)
+    /// Those that are loaded now.
     places: Semaphore,
 }
 
@@ -32,7 +35,9 @@ impl Loader {
             engine,
             folder,
             cache: OnceLock::new(),
-            places: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
+            places: Semaphore::new(
+                available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
+            ),
         })
     }
 

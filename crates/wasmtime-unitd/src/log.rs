@@ -13,7 +13,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use unit_log::Lines;
 
 /// Our own crates, whose events are the log's.
-const OWN: [&str; 4] = ["wasmtime_unitd", "control", "engine", "server"];
+const OWN: [&str; 5] = [
+    "wasmtime_unitd",
+    "code_cache",
+    "control",
+    "engine",
+    "server",
+];
 
 /// The open log. Clones are the same.
 #[derive(Clone)]

@@ -32,9 +32,7 @@ fn main() -> ExitCode {
         None => daemon::run(&arguments),
         Some(Command::Serve(serve)) => serve::run(&arguments, serve),
         Some(Command::Check { file }) => check::run(file),
-        Some(Command::Compile(compile)) => {
-            compile::run(&arguments.cache(&compile.statedir), &compile.components)
-        }
+        Some(Command::Compile(compile)) => compile::run(&arguments, compile),
     };
     result.unwrap_or_else(|error| {
         eprintln!("wasmtime-unitd: {error:#}");
