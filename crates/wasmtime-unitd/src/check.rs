@@ -50,7 +50,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
             eprintln!("{name}: {}: {error}", application.component_path());
             valid = false;
         }
-        if let Err(error) = folders::check(&application.access.filesystem) {
+        if let Err(error) = folders::check(&application.access.filesystem, &[]) {
             let path = application.folder_path(error.index);
             eprintln!("{name}: {path}: {error}");
             valid = false;

@@ -18,7 +18,7 @@ use crate::arguments::Arguments;
 use crate::control_socket::{Access, ControlAddress, ControlSocket};
 use crate::log::Log;
 use crate::privileges::{Identity, find_group, find_user};
-use crate::runtime::Runtime;
+use crate::runtime::{OwnFolders, Runtime};
 use crate::shutdown::StopSignals;
 
 /// Turns of the scheduler between two looks at the sockets. A turn of a guest that computes takes
@@ -109,7 +109,7 @@ fn connections() -> usize {
 pub(crate) fn build(
     engine: &engine::Options,
     identity: Option<Identity>,
-    cache: Option<PathBuf>,
+    own: OwnFolders,
     outputs: OutputFiles,
 ) -> Result<Runtime> {
     let engine = Engine::new(engine)?;
@@ -119,7 +119,7 @@ pub(crate) fn build(
         timeouts: Timeouts::default(),
         connections: connections(),
     });
-    Ok(Runtime::new(engine, cache, server, outputs, identity))
+    Ok(Runtime::new(engine, own, server, outputs, identity))
 }
 
 async fn serve(
@@ -133,8 +133,11 @@ async fn serve(
     let mut stop = StopSignals::listen()?;
     let outputs = OutputFiles::default();
     reopen_on_signal(log, &outputs)?;
-    let cache = arguments.cache(&arguments.statedir);
-    let runtime = build(&arguments.engine(), identity, Some(cache), outputs)?;
+    let own = OwnFolders {
+        state: Some(std::path::absolute(&arguments.statedir)?),
+        cache: Some(std::path::absolute(arguments.cache(&arguments.statedir))?),
+    };
+    let runtime = build(&arguments.engine(), identity, own, outputs)?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.

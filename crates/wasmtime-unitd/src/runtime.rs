@@ -23,9 +23,23 @@ const BACKLOG: u32 = 511;
 #[derive(Clone)]
 pub(crate) struct Runtime(Arc<Inner>);
 
+/// Where the server keeps what it trusts.
+pub(crate) struct OwnFolders {
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) cache: Option<PathBuf>,
+}
+
+impl OwnFolders {
+    fn all(&self) -> impl Iterator<Item = PathBuf> {
+        self.state.iter().chain(&self.cache).cloned()
+    }
+}
+
 struct Inner {
     engine: Engine,
     loader: Arc<Loader>,
+    /// No guest may write there.
+    own_folders: Arc<[PathBuf]>,
     server: Server,
     outputs: OutputFiles,
     current: Mutex<Arc<State>>,
@@ -69,13 +83,14 @@ pub(crate) struct Prepared {
 impl Runtime {
     pub(crate) fn new(
         engine: Engine,
-        cache: Option<PathBuf>,
+        own: OwnFolders,
         server: Server,
         outputs: OutputFiles,
         identity: Option<Identity>,
     ) -> Self {
         Self(Arc::new(Inner {
-            loader: Loader::new(engine.clone(), cache),
+            own_folders: own.all().collect(),
+            loader: Loader::new(engine.clone(), own.cache),
             engine,
             server,
             outputs,
@@ -166,10 +181,11 @@ impl Runtime {
         })
     }
 
-    /// Whether the folders of `config` are there.
+    /// Whether guests can have the folders of `config`.
     async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
         let folders = config.access.filesystem.clone();
-        let checked = tokio::task::spawn_blocking(move || folders::check(&folders)).await;
+        let own = Arc::clone(&self.0.own_folders);
+        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &own)).await;
         let (path, detail) = match checked {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),

@@ -11,6 +11,7 @@ use engine::OutputFiles;
 use crate::arguments::{Arguments, Serve};
 use crate::daemon;
 use crate::log::Log;
+use crate::runtime::OwnFolders;
 use crate::shutdown::StopSignals;
 
 /// The application's name, in the log.
@@ -34,7 +35,10 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
         let runtime = daemon::build(
             &arguments.engine(),
             None,
-            arguments.cachedir.clone(),
+            OwnFolders {
+                state: None,
+                cache: arguments.cachedir.clone(),
+            },
             outputs,
         )?;
         let prepared = runtime

@@ -52,7 +52,7 @@ fn a_damaged_cache_costs_compiling_and_no_more() {
         fs::write(&path, bytes).unwrap();
     }
     server.start_again(&Daemon);
-    server.wait_for_log("is not used, and removed: it is damaged");
+    server.wait_for_log("is not used: it is damaged");
     greets(&server);
 }
 

@@ -92,6 +92,27 @@ fn a_folder_that_is_not_there_refuses_the_change_and_is_named() {
 }
 
 #[test]
+fn no_guest_may_write_where_the_server_keeps_what_it_trusts() {
+    let mut server = Running::guests(&Daemon, &["hello"]);
+    let state = server.directory().join("state");
+    assert!(state.join("compiled").is_dir());
+    let link = server.directory().join("link");
+    symlink(&state, &link).unwrap();
+    let all = server.directory().to_owned();
+    let cache = state.join("compiled");
+    for path in [all, state, cache, link] {
+        let path = path.display();
+        let (status, answer) = server.put("/config", &files(&format!(r#"["{path}"]"#)));
+        assert_eq!(status, 500, "{answer}");
+        assert!(answer.contains("which the server trusts"), "{answer}");
+        assert!(answer.contains("/access/filesystem/0"), "{answer}");
+        let reading = format!(r#"[{{"path": "{path}", "read_only": true}}]"#);
+        let (status, answer) = server.put("/config", &files(&reading));
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+#[test]
 fn a_folder_that_is_gone_at_the_start_keeps_no_other_application_from_being_served() {
     let mut server = Running::idle(&Daemon);
     let path = server.directory().join("folder");
