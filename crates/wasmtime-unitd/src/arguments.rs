@@ -50,14 +50,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "GROUP")]
     pub(crate) control_group: Option<String>,
 
-    /// Where the configuration is kept over a restart.
-    #[arg(
-        long,
-        visible_alias = "state",
-        value_name = "DIRECTORY",
-        default_value = STATE
-    )]
-    pub(crate) statedir: PathBuf,
+    #[command(flatten)]
+    pub(crate) state: State,
 
     /// Where compiled components are kept, in a folder that only the server's user may enter [default:
     /// compiled in the state directory; for `serve`: nowhere].
@@ -126,8 +120,8 @@ const LEAST_MEMORY: u64 = 16 << 20;
 
 impl Arguments {
     /// Where compiled components are kept by a server with this state directory.
-    pub(crate) fn cache(&self, statedir: &std::path::Path) -> PathBuf {
-        let default = || statedir.join(CACHE);
+    pub(crate) fn cache(&self, state: &State) -> PathBuf {
+        let default = || state.directory.join(CACHE);
         self.cachedir.clone().unwrap_or_else(default)
     }
 
@@ -156,19 +150,25 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct State {
+    /// Where the server keeps its configuration over a restart.
+    #[arg(
+        long = "statedir",
+        visible_alias = "state",
+        value_name = "DIRECTORY",
+        default_value = STATE
+    )]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Compile {
     /// The components' files.
     #[arg(required = true, value_name = "COMPONENT")]
     pub(crate) components: Vec<PathBuf>,
 
-    /// The server's state directory.
-    #[arg(
-        long,
-        visible_alias = "state",
-        value_name = "DIRECTORY",
-        default_value = STATE
-    )]
-    pub(crate) statedir: PathBuf,
+    #[command(flatten)]
+    pub(crate) state: State,
 }
 
 #[derive(Debug, Args)]
@@ -266,7 +266,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(arguments.control_mode, Some(0o660));
-        assert_eq!(arguments.statedir, PathBuf::from("/s"));
+        assert_eq!(arguments.state.directory, PathBuf::from("/s"));
         assert!(parse(&["--control-mode", "999"]).is_err());
         assert!(parse(&["--control-mode", "7777"]).is_err());
         assert!(parse(&["--control", "nonsense"]).is_err());

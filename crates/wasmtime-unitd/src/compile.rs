@@ -14,7 +14,7 @@ use crate::log::Log;
 pub(crate) fn run(arguments: &Arguments, compile: &Compile) -> Result<ExitCode> {
     Log::start(arguments.log.as_deref(), arguments.log_level)?;
     let components = &compile.components;
-    let folder = arguments.cache(&compile.statedir);
+    let folder = arguments.cache(&compile.state);
     let cache = Cache::open(folder).context("the cache cannot be used")?;
     let engine = Engine::new(&engine::Options::default())?;
     let mut code = ExitCode::SUCCESS;

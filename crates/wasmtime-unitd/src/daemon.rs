@@ -35,7 +35,7 @@ const RESERVED_FILES: usize = 256;
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
-    let state = StateDir::open(&arguments.statedir)?;
+    let state = StateDir::open(&arguments.state.directory)?;
     require_effect(arguments)?;
     let socket = ControlSocket::open(
         &arguments.control,
@@ -134,8 +134,8 @@ async fn serve(
     let outputs = OutputFiles::default();
     reopen_on_signal(log, &outputs)?;
     let own = OwnFolders {
-        state: Some(std::path::absolute(&arguments.statedir)?),
-        cache: Some(std::path::absolute(arguments.cache(&arguments.statedir))?),
+        state: Some(std::path::absolute(&arguments.state.directory)?),
+        cache: Some(std::path::absolute(arguments.cache(&arguments.state))?),
     };
     let runtime = build(&arguments.engine(), identity, own, outputs)?;
     let control = Control::new(runtime, state);
