@@ -108,7 +108,7 @@ pub(crate) struct Inner {
     number: u64,
     pub(crate) engine: Engine,
     pub(crate) component: Component,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) gate: Gate,
     pub(crate) shared: Shared,
     /// For outgoing requests.
@@ -135,7 +135,7 @@ impl Application {
             printing: Printing::new(&settings),
             engine,
             component,
-            settings,
+            settings: Arc::new(settings),
             active: AtomicU64::new(0),
         }))
     }

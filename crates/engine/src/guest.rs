@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
-use wasmtime::error::Context as _;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
 
 use crate::RequestId;
-use crate::application::{Access, Directory, Inner};
+use crate::application::Inner;
 use crate::egress::{Admitting, Confined};
 use crate::limits::MemoryAccount;
-use crate::log::{GuestLog, Speaker, Stream};
+use crate::wasi::Wasi;
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
 /// the guest has to wait.
@@ -36,13 +36,12 @@ const MAX_FIELDS: usize = 64 * 1024;
 
 /// All that one instance has on the host's side: its store's data.
 pub(crate) struct Guest {
-    wasi: WasiCtx,
+    wasi: Wasi,
     http: WasiHttpCtx,
     hooks: Confined,
     admitting: Admitting,
     table: ResourceTable,
     memory: MemoryAccount,
-    speaker: Speaker,
 }
 
 impl Guest {
@@ -50,39 +49,13 @@ impl Guest {
     ///
     /// When one of the application's folders cannot be opened.
     pub(crate) fn new(application: &Inner, id: RequestId) -> wasmtime::Result<Self> {
-        let settings = &application.settings;
-        let printing = &application.printing;
-        let speaker = Speaker::new(id, settings.instances.reuse.get() > 1);
-        let log = |stream| GuestLog::new(Arc::clone(printing), speaker.clone(), stream);
-        let mut wasi = WasiCtx::builder();
-        for directory in &settings.directories {
-            let Directory {
-                host,
-                guest,
-                access,
-            } = directory;
-            let permissions = match access {
-                Access::ReadOnly => FsPerms::ReadOnly,
-                Access::ReadWrite => FsPerms::ReadWrite,
-            };
-            wasi.preopened_dir(host, guest, permissions)
-                .with_context(|| format!("the folder {} cannot be opened", host.display()))?;
-        }
-        let wasi = wasi
-            .stdout(log(Stream::Stdout))
-            .stderr(log(Stream::Stderr))
-            .envs(&settings.environment)
-            // Without these a socket can be made and only fails when it is used.
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .build();
+        let wasi = Wasi::new(application, id)?;
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let budget = Arc::clone(application.engine.memory());
-        let memory = MemoryAccount::new(budget, settings.limits.memory);
+        let memory = MemoryAccount::new(budget, application.settings.limits.memory);
         Ok(Self {
             wasi,
             http,
@@ -90,13 +63,12 @@ impl Guest {
             admitting: Admitting,
             table,
             memory,
-            speaker,
         })
     }
 
     /// From now on the guest works for this request, too.
     pub(crate) fn serve_next(&self, id: RequestId) {
-        self.speaker.set(id);
+        self.wasi.serve_next(id);
     }
 
     /// To be called before what the guest holds is dropped.
@@ -118,10 +90,16 @@ impl Guest {
     }
 }
 
+impl IoView for Guest {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: self.wasi.ctx(),
             table: &mut self.table,
         }
     }

@@ -54,6 +54,7 @@ mod runtime;
 mod service;
 mod shared;
 mod stopwatch;
+mod wasi;
 
 pub use application::{Access, Application, Directory, Instances, Settings};
 pub use body::{Body, CutOff};

@@ -272,6 +272,10 @@ impl Kind {
     fn new(wasmtime: wasmtime::Engine) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&wasmtime);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        // Once more for streams: these need the guest's handles only, and not what else WASI has.
+        linker.allow_shadowing(true);
+        wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+        linker.allow_shadowing(false);
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         if wasmtime.get_concurrency_support() {
             wasmtime_wasi::p3::add_to_linker(&mut linker)?;
