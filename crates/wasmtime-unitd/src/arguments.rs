@@ -66,8 +66,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) log: Option<PathBuf>,
 
-    /// The least that is logged: error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info", global = true)]
+    /// The least that is logged: error, warn, info or debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, global = true)]
     pub(crate) log_level: Level,
 
     /// Serve as this user once the control socket, the log and the listeners of the kept
@@ -201,6 +201,16 @@ fn octal(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
         _ => Err("not an octal mode between 0 and 777".to_owned()),
+    }
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    match text {
+        "error" => Ok(Level::ERROR),
+        "warn" => Ok(Level::WARN),
+        "info" => Ok(Level::INFO),
+        "debug" => Ok(Level::DEBUG),
+        _ => Err("none of error, warn, info and debug".to_owned()),
     }
 }
 
