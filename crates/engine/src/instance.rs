@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
@@ -67,7 +67,12 @@ impl Instance {
         let mut store = Store::new(application.component.wasmtime(), guest);
         store.limiter(|guest| guest.memory());
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|_| {
+            // Until tokio has looked at its sockets, which is when all others have had their turn:
+            // it looks by itself every 61 turns only, each of which may be a guest's millisecond.
+            let others = tokio::task::yield_now();
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(others)))
+        });
         if let Some(table) = store.concurrent_resource_table() {
             table.set_max_capacity(MAX_CONCURRENT);
         }

@@ -21,10 +21,6 @@ use crate::privileges::{Identity, find_group, find_user};
 use crate::runtime::{OwnFolders, Runtime};
 use crate::shutdown::StopSignals;
 
-/// Turns of the scheduler between two looks at the sockets. A turn of a guest that computes takes
-/// a millisecond, so tokio's 61 would leave sockets unattended for that many.
-const EVENT_INTERVAL: u32 = 8;
-
 /// Permissions of the control socket where no others are asked for.
 const CONTROL_MODE: u32 = 0o600;
 
@@ -79,7 +75,6 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .event_interval(EVENT_INTERVAL)
         .thread_name("worker")
         .build()
         .context("cannot start the worker threads")
