@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
@@ -27,7 +27,7 @@ enum State {
     /// All of it is there.
     Whole {
         data: Option<Bytes>,
-        trailers: Option<HeaderMap>,
+        trailers: Option<Box<HeaderMap>>,
     },
     /// The guest is at work, or has left more than was asked for yet.
     Live(Box<Live>),
@@ -117,15 +117,14 @@ impl Body {
         length: Option<u64>,
         cx: &mut Context<'_>,
     ) -> Result<Self, CutOff> {
-        let mut parts: Vec<Bytes> = Vec::new();
+        let mut data = None;
         let mut trailers = None;
         while let Poll::Ready(Some(frame)) = outgoing.poll(cx) {
             match frame?.into_data() {
-                Ok(data) => parts.push(data),
-                Err(frame) => trailers = frame.into_trailers().ok(),
+                Ok(piece) => data = Some(append(data, piece)),
+                Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
-        let data = concatenate(parts);
         let total = data.as_ref().map_or(0, Bytes::len) as u64;
         match length {
             Some(length) if total < length => Err(CutOff::Dropped),
@@ -169,16 +168,15 @@ impl Body {
     }
 }
 
-/// One buffer of all parts; without copying where there is only one.
-fn concatenate(mut parts: Vec<Bytes>) -> Option<Bytes> {
-    if parts.len() < 2 {
-        return parts.pop();
-    }
-    let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-    for part in parts {
-        all.extend_from_slice(&part);
-    }
-    Some(all.freeze())
+/// One buffer of both; without copying where there is only one.
+fn append(data: Option<Bytes>, piece: Bytes) -> Bytes {
+    let Some(data) = data else { return piece };
+    // No one else has it from the second piece on, so that it grows where it is.
+    let mut all = data
+        .try_into_mut()
+        .unwrap_or_else(|shared| shared[..].into());
+    all.extend_from_slice(&piece);
+    all.freeze()
 }
 
 impl Live {
@@ -324,7 +322,7 @@ impl http_body::Body for Body {
                 let frame = data
                     .take()
                     .map(Frame::data)
-                    .or_else(|| trailers.take().map(Frame::trailers));
+                    .or_else(|| trailers.take().map(|fields| Frame::trailers(*fields)));
                 Poll::Ready(frame.map(Ok))
             }
             State::Live(live) => {

@@ -1,10 +1,11 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::time::timeout_at;
 
 use crate::guest::AHEAD;
 use crate::lent::lend;
@@ -73,14 +74,21 @@ impl Application {
         let mut waiting = Waiting(Some(run));
         let response = poll_fn(|cx| poll_response(&mut waiting.0, head_only, cx));
         // The wait for an instance counts.
-        let left = limit.saturating_sub(begun.elapsed());
-        match tokio::time::timeout(left, response).await {
-            Ok(response) => response,
-            Err(_) => {
+        match within(begun, limit, response).await {
+            Some(response) => response,
+            None => {
                 waiting.0 = None;
                 Err(Failure::Timeout(limit))
             }
         }
+    }
+}
+
+/// What comes of the future, if that is no longer than `limit` after `begun`.
+async fn within<F: Future>(begun: Instant, limit: Duration, future: F) -> Option<F::Output> {
+    match begun.checked_add(limit) {
+        Some(deadline) => timeout_at(deadline.into(), future).await.ok(),
+        None => Some(future.await),
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Request, uri};
 use http_body::Body;
+use http_body_util::Empty;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::Proxy;
@@ -29,11 +30,14 @@ where
         Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
         _ => Scheme::Http,
     };
-    let incoming = store
-        .data_mut()
-        .admitting()
-        .new_incoming_request(scheme, request)
-        .map_err(Failure::Request)?;
+    let mut view = store.data_mut().admitting();
+    let incoming = if request.body().is_end_stream() {
+        // It is boxed, which of nothing takes nothing.
+        view.new_incoming_request(scheme, request.map(|_| Empty::new()))
+    } else {
+        view.new_incoming_request(scheme, request)
+    };
+    let incoming = incoming.map_err(Failure::Request)?;
     let head = head.clone();
     let out = store
         .data_mut()

@@ -3,14 +3,14 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, sleep};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
@@ -36,14 +36,15 @@ where
     S::Error: Into<BoxError>,
 {
     loop {
+        // Without a timer of hyper's, which would be armed and disarmed for each request: what it
+        // bounds is bounded in `drive`.
         let connection = Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.header_read)
             .max_header_size(MAX_HEADER_SECTION)
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(io), service);
-        let parts = match drive(connection, link, timeouts.rest, closing).await {
+        let parts = match drive(connection, link, timeouts, closing).await {
             Driven::Ended(ended) => return ended,
+            Driven::Late => return Ok(()),
             Driven::Idle(parts) => parts,
         };
         service = parts.service;
@@ -66,40 +67,44 @@ where
 
 enum Driven<S> {
     Ended(hyper::Result<()>),
+    /// Its first request has not come in time.
+    Late,
     /// It waits for its next request, and has had one.
     Idle(Parts<TokioIo<ClientIo>, S>),
 }
 
-/// Drives a connection until it ends, or has been without a request for `rest`, twice that at most.
-///
-/// hyper may be parted from its socket only where it holds nothing that the socket is to take, and
-/// expects nothing but the head of a request. That is so when the bodies of all requests and responses
-/// are gone and no write waits; both are looked at again after `rest`, so that hyper has been polled
-/// since. A connection that has not had a request yet stays, or its header could take for ever.
+/// Drives a connection until it ends, its first header section takes too long, or it has been without
+/// a request for `rest`, twice that at most.
 async fn drive<S>(
     mut connection: Connection<TokioIo<ClientIo>, S>,
     link: &Link,
-    rest: Duration,
+    timeouts: &Timeouts,
     closing: &mut Closing,
 ) -> Driven<S>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
-    let at_first = link.requests();
-    let mut before = None;
-    let mut is_closing = false;
+    let mut watch = Watch::new(link.requests(), timeouts, Instant::now());
+    let notice = closing.clone();
     let mut closes = pin!(closing.wait());
-    let mut pause = pin!(sleep(rest));
-    let ended = poll_fn(|cx| {
+    let mut is_closing = false;
+    let mut pause = pin!(sleep_until(watch.next));
+    let mut asked: Option<Waker> = None;
+    let over = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Some(ended));
+                return Poll::Ready(Over::Ended(ended));
             }
-            if is_closing {
+            // Both wake this task when they are ready; to poll them takes locks. So that is done
+            // once, and again where the answer is known to be another.
+            let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+            let closes_now = !is_closing && notice.is_closing();
+            if is_asked && !closes_now && !pause.is_elapsed() {
                 return Poll::Pending;
             }
-            if closes.as_mut().poll(cx).is_ready() {
+            asked = Some(cx.waker().clone());
+            if !is_closing && closes.as_mut().poll(cx).is_ready() {
                 is_closing = true;
                 Pin::new(&mut connection).graceful_shutdown();
                 continue;
@@ -107,18 +112,128 @@ where
             if pause.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let requests = link.requests();
-            let now = (link.is_idle() && requests > at_first).then_some(requests);
-            if now.is_some() && now == before {
-                return Poll::Ready(None);
+            match watch.look(link.requests(), link.is_idle(), Instant::now()) {
+                Seen::Late => return Poll::Ready(Over::Late),
+                // hyper closes one that is idle by itself then.
+                Seen::Idle if !is_closing => return Poll::Ready(Over::Idle),
+                Seen::Idle | Seen::Nothing => {}
             }
-            before = now;
-            pause.as_mut().reset(Instant::now() + rest);
+            pause.as_mut().reset(watch.next);
+            // It has to be polled to wake anyone.
+            asked = None;
         }
     })
     .await;
-    match ended {
-        Some(ended) => Driven::Ended(ended),
-        None => Driven::Idle(connection.into_parts()),
+    match over {
+        Over::Ended(ended) => Driven::Ended(ended),
+        Over::Late => Driven::Late,
+        Over::Idle => Driven::Idle(connection.into_parts()),
+    }
+}
+
+enum Over {
+    Ended(hyper::Result<()>),
+    Late,
+    Idle,
+}
+
+/// Looks at a connection now and then: whether it has had a request, and since when it has none.
+///
+/// hyper may be parted from its socket only where it holds nothing that the socket is to take, and
+/// expects nothing but the head of a request. That is so when the bodies of all requests and responses
+/// are gone and no write waits; both are looked at again after `rest`, so that hyper has been polled
+/// since. A connection that has not had a request yet stays, or its header could take for ever.
+struct Watch {
+    /// Requests before this.
+    before: u64,
+    /// By when the first is to have come.
+    deadline: Instant,
+    interval: Duration,
+    /// Requests when it was last seen idle, if it was.
+    idle_at: Option<u64>,
+    /// When to look.
+    next: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// The first request has not come in time.
+    Late,
+    /// There was none since the last look, nor is there one in progress.
+    Idle,
+    Nothing,
+}
+
+impl Watch {
+    fn new(requests: u64, timeouts: &Timeouts, now: Instant) -> Self {
+        let interval = timeouts.rest.min(timeouts.header_read);
+        Self {
+            before: requests,
+            deadline: now + timeouts.header_read,
+            interval,
+            idle_at: None,
+            next: now + interval,
+        }
+    }
+
+    fn look(&mut self, requests: u64, is_idle: bool, now: Instant) -> Seen {
+        self.next = now + self.interval;
+        if requests == self.before {
+            self.next = self.next.min(self.deadline);
+            return if now >= self.deadline {
+                Seen::Late
+            } else {
+                Seen::Nothing
+            };
+        }
+        let idle_at = is_idle.then_some(requests);
+        let was_idle = idle_at.is_some() && idle_at == self.idle_at;
+        self.idle_at = idle_at;
+        if was_idle { Seen::Idle } else { Seen::Nothing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn watch() -> (Watch, Instant) {
+        let timeouts = Timeouts {
+            header_read: SECOND * 5 / 2,
+            rest: SECOND,
+            ..Timeouts::default()
+        };
+        let now = Instant::now();
+        (Watch::new(7, &timeouts, now), now)
+    }
+
+    #[test]
+    fn a_connection_is_idle_when_two_looks_find_no_request_and_none_between_them() {
+        let (mut watch, now) = watch();
+        let mut see = |requests, is_idle| watch.look(requests, is_idle, now + SECOND * 9);
+        assert_eq!(see(8, false), Seen::Nothing);
+        assert_eq!(see(8, true), Seen::Nothing);
+        assert_eq!(see(9, true), Seen::Nothing);
+        assert_eq!(see(10, false), Seen::Nothing);
+        assert_eq!(see(10, true), Seen::Nothing);
+        assert_eq!(see(10, true), Seen::Idle);
+    }
+
+    #[test]
+    fn the_first_request_has_its_time_and_no_more() {
+        let (mut watch, now) = watch();
+        let mut looks = 0;
+        let late = loop {
+            let at = watch.next;
+            looks += 1;
+            match watch.look(7, true, at) {
+                Seen::Nothing => {}
+                seen => break (seen, at),
+            }
+        };
+        assert_eq!(late, (Seen::Late, now + SECOND * 5 / 2));
+        assert_eq!(looks, 3);
     }
 }

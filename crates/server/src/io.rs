@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +10,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+/// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
+const SMALL: usize = 1024;
 
 /// What a connection's socket and its messages know of each other.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +173,18 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let total = slices.iter().map(|slice| slice.len()).sum();
+        let write = if total <= SMALL {
+            let mut whole = [0; SMALL];
+            let mut rest = &mut whole[..];
+            for slice in slices {
+                // It fits, as the sum has shown.
+                let _ = rest.write(slice);
+            }
+            Pin::new(&mut self.stream).poll_write(cx, &whole[..total])
+        } else {
+            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        };
         self.watch(cx, write)
     }
 

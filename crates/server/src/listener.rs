@@ -157,9 +157,16 @@ impl Listener {
 }
 
 /// Tells that a listener closes. Whoever has one is waited for.
+#[derive(Clone)]
 pub(crate) struct Closing(watch::Receiver<bool>);
 
 impl Closing {
+    /// Whether that is so already.
+    pub(crate) fn is_closing(&self) -> bool {
+        // It changes once. The listener may be gone altogether, which is closing enough.
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Waits until the listener closes. Cancel-safe.
     pub(crate) async fn wait(&mut self) {
         // The listener may be gone altogether, which is closing enough.

@@ -1,5 +1,7 @@
 //! What must hold of a request before anyone acts on it.
 
+use std::borrow::Cow;
+
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
@@ -19,21 +21,22 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
     if parts.method == Method::CONNECT {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
-    let host = host(parts)?;
-    let name = server_name(&host).ok_or(StatusCode::BAD_REQUEST)?;
-    let path = path(parts)?;
-
-    let authority = Authority::try_from(name).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let uri::Parts {
+        authority,
+        path_and_query,
+        ..
+    } = std::mem::take(&mut parts.uri).into_parts();
+    let name = host(parts, authority.as_ref())?;
     let mut absolute = uri::Parts::default();
     absolute.scheme = Some(Scheme::HTTP);
-    absolute.authority = Some(authority);
-    absolute.path_and_query = Some(path);
+    absolute.authority = Some(name);
+    absolute.path_and_query = Some(path(&parts.method, path_and_query)?);
     parts.uri = Uri::from_parts(absolute).map_err(|_| StatusCode::BAD_REQUEST)?;
     Ok(())
 }
 
-/// The host that the request is for, which is also what its `host` field says afterwards.
-fn host(parts: &mut Parts) -> Result<String, StatusCode> {
+/// The name of the host that the request is for. Its `host` field names the same one afterwards.
+fn host(parts: &mut Parts, authority: Option<&Authority>) -> Result<Authority, StatusCode> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -46,8 +49,8 @@ fn host(parts: &mut Parts) -> Result<String, StatusCode> {
         None if parts.version == Version::HTTP_11 => return Err(StatusCode::BAD_REQUEST),
         None => None,
     };
-    let Some(authority) = parts.uri.authority().map(Authority::as_str) else {
-        return Ok(field.unwrap_or_default().to_owned());
+    let Some(authority) = authority.map(Authority::as_str) else {
+        return server_name(field.unwrap_or_default());
     };
     // RFC 9112, section 3.2.2: what an absolute target says counts, not the field. In HTTP/2 the
     // two must agree (RFC 9113, section 8.3.1).
@@ -55,29 +58,38 @@ fn host(parts: &mut Parts) -> Result<String, StatusCode> {
     if parts.version == Version::HTTP_2 && !agrees {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let authority = authority.to_owned();
-    let value = HeaderValue::from_str(&authority).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let name = server_name(authority)?;
+    let value = HeaderValue::from_str(authority).map_err(|_| StatusCode::BAD_REQUEST)?;
     // Replaces the value where the field stands.
     parts.headers.insert(HOST, value);
-    Ok(authority)
+    Ok(name)
 }
 
 /// The target's path and query: `*` only for `OPTIONS` (RFC 9112, section 3.2.4).
-fn path(parts: &Parts) -> Result<PathAndQuery, StatusCode> {
-    let path = parts.uri.path_and_query().ok_or(StatusCode::BAD_REQUEST)?;
+fn path(method: &Method, path: Option<PathAndQuery>) -> Result<PathAndQuery, StatusCode> {
+    let path = path.ok_or(StatusCode::BAD_REQUEST)?;
     let allowed = match path.path() {
-        "*" => parts.method == Method::OPTIONS,
+        "*" => *method == Method::OPTIONS,
         path => path.starts_with('/'),
     };
-    if allowed {
-        Ok(path.clone())
-    } else {
-        Err(StatusCode::BAD_REQUEST)
-    }
+    allowed.then_some(path).ok_or(StatusCode::BAD_REQUEST)
 }
 
-/// The server name in a `host` field (`uri-host [ ":" port ]`, RFC 9110, section 7.2).
-fn server_name(host: &str) -> Option<String> {
+/// The server name in a `host` field.
+fn server_name(host: &str) -> Result<Authority, StatusCode> {
+    let name = name(host).ok_or(StatusCode::BAD_REQUEST)?;
+    let name = if name.is_empty() {
+        Cow::Borrowed(DEFAULT_SERVER_NAME)
+    } else if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    };
+    Authority::try_from(&*name).map_err(|_| StatusCode::BAD_REQUEST)
+}
+
+/// The name in a `host` field (`uri-host [ ":" port ]`, RFC 9110, section 7.2).
+fn name(host: &str) -> Option<&str> {
     let (name, rest) = if host.starts_with('[') {
         let end = host.find(']')? + 1;
         let (literal, rest) = host.split_at(end);
@@ -98,10 +110,7 @@ fn server_name(host: &str) -> Option<String> {
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         (digits && port.parse::<u16>().is_ok() && rest.starts_with(':')).then_some(())?;
     }
-    if name.is_empty() {
-        return Some(DEFAULT_SERVER_NAME.to_owned());
-    }
-    Some(name.to_ascii_lowercase())
+    Some(name)
 }
 
 /// Unreserved characters and sub-delims (RFC 3986, section 3.2.2), without percent-encoding, which
