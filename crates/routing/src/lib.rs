@@ -137,6 +137,7 @@
 mod address;
 mod arguments;
 mod condition;
+mod location;
 mod matcher;
 mod pattern;
 mod percent;
@@ -150,6 +151,7 @@ mod variable;
 
 pub use address::{AddressPatternError, AddressPatternErrorKind, AddressPatterns, Endpoint};
 pub use condition::Condition;
+pub use location::encode_location;
 pub use matcher::{Match, Test};
 pub use pattern::{MAX_REGEX_SIZE, PatternError, PatternErrorKind, Patterns};
 pub use request::{Request, Scheme};
