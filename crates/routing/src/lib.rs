@@ -137,6 +137,7 @@
 mod address;
 mod arguments;
 mod condition;
+mod fuzz;
 mod location;
 mod matcher;
 mod pattern;
@@ -151,6 +152,7 @@ mod variable;
 
 pub use address::{AddressPatternError, AddressPatternErrorKind, AddressPatterns, Endpoint};
 pub use condition::Condition;
+pub use fuzz::fuzz_routing;
 pub use location::encode_location;
 pub use matcher::{Match, Test};
 pub use pattern::{MAX_REGEX_SIZE, PatternError, PatternErrorKind, Patterns};
