@@ -61,11 +61,12 @@
 //! come several times: all of a name have to match, and one has to be there, even for `!a`. An object
 //! of them matches in all of its members, an array of objects in one of its objects.
 //!
-//! Regular expressions are those of the crate `regex`, over bytes and in ASCII: what PCRE has beyond
+//! Regular expressions are those of the crate `regex`, over bytes and in ASCII. What PCRE has beyond
 //! that (look-around, back-references, recursion, possessive quantifiers) is refused, since it cannot
-//! be matched in linear time, and so is what compiles to more than [`MAX_REGEX_SIZE`]. They are not
-//! decoded and heed case for every property, unless `(?i)` says otherwise; so it is in Unit. `$` is
-//! the end of the value only, where PCRE's also matches in front of a last line feed.
+//! be matched in linear time; so is what both read in different ways, such as `[[ab]` and `\<`, and what
+//! compiles to more than [`MAX_REGEX_SIZE`]. Expressions are not decoded and heed case for every
+//! property, unless `(?i)` says otherwise; so it is in Unit. One difference stays: `$` is the end of
+//! the value only, where PCRE's also matches in front of a last line feed.
 //!
 //! # Addresses
 //!
@@ -81,7 +82,8 @@
 //! | `!` and any of these | what it does not match |
 //!
 //! Several decide as several patterns do, but for an empty array, which nothing matches. IPv4
-//! addresses are written in four decimal numbers without leading zeros.
+//! addresses are written in four decimal numbers without leading zeros, where Unit takes more, down to
+//! `/8` for `255.0.0.0/8`. An IPv6 address may end in an IPv4 address, which Unit does not take.
 //!
 //! # Variables
 //!
@@ -129,7 +131,7 @@
 //! let error = PropertyRule::new(Property::Uri).push("~(").unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "\"~(\" is no pattern: the regular expression is not valid: unclosed group"
+//!     "\"~(\" is no pattern: the regular expression is not valid: unclosed group at offset 0"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -2,13 +2,13 @@ use crate::variable::Variables;
 use crate::{AddressPatterns, Condition, FieldRule, PropertyRule, Request, Scheme};
 
 /// A `match` of a step: all of its tests have to be passed. Without tests every request matches.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     tests: Box<[Test]>,
 }
 
 /// One member of a `match`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
     /// `if`.
     If(Condition),

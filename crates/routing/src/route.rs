@@ -6,7 +6,7 @@ use crate::{Match, Request};
 pub const MAX_ACTIONS: usize = 256;
 
 /// An array of steps. What an action is, is for others to say.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route<A> {
     steps: Vec<(Match, A)>,
 }

@@ -30,7 +30,7 @@ pub enum FieldKind {
 }
 
 /// Patterns for a property.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropertyRule {
     property: Property,
     patterns: Patterns,
@@ -40,13 +40,13 @@ pub struct PropertyRule {
 ///
 /// All values with this name have to match, and there has to be one: `"!a"` does not match a request
 /// that lacks the field.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRule {
     name: Name,
     patterns: Patterns,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Name {
     Argument(Box<[u8]>),
     Cookie(Box<[u8]>),

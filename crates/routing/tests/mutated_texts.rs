@@ -14,6 +14,7 @@ const SEEDS: &[&str] = &[
     "/v1${uri}$dollar\n/a%25b?c=%2e%2e\n",
     "!$arg_a$cookie_a$header_a\n/?a=1&a=0\na=false",
     "$arg_a\n/?a=..%2f..%252e/b\n",
+    "~^/[a-z&&[^b]]+\\d{2}$|(?i)\\x41*?\n/Ab12?a\n",
     "a b?c#d?e%20\n/a b?c#d?e%20#f\n",
 ];
 

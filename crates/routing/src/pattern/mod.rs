@@ -1,5 +1,6 @@
 //! Patterns of texts, and the rules by which several of them decide.
 
+mod expression;
 mod text;
 mod wildcard;
 
@@ -14,7 +15,7 @@ pub const MAX_REGEX_SIZE: usize = 1 << 20;
 ///
 /// A value matches if it matches none of those with a `!` in front, and one of the others, if there
 /// are others. Without any pattern everything matches.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns {
     style: Style,
     negative: Vec<Pattern>,
@@ -72,7 +73,7 @@ pub enum PatternErrorKind {
          in a regular expression"
     )]
     PercentEncoding,
-    /// No regular expression, or one of PCRE that cannot be matched in linear time.
+    /// No regular expression, or one of PCRE that is not supported, and what is at which byte of it.
     #[error("the regular expression is not valid: {0}")]
     Regex(String),
     /// More than [`MAX_REGEX_SIZE`].

@@ -1,7 +1,7 @@
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use super::wildcard::Wildcard;
-use super::{Case, Encoding, MAX_REGEX_SIZE, PatternErrorKind, Style};
+use super::{Case, Encoding, PatternErrorKind, Style, expression};
 use crate::percent;
 
 /// One pattern, without its `!`.
@@ -21,8 +21,8 @@ enum Matcher {
 impl Pattern {
     pub(super) fn parse(text: &str, style: Style) -> Result<Self, PatternErrorKind> {
         let matcher = match text.strip_prefix('~') {
-            Some(expression) => {
-                let regex = regex(expression)?;
+            Some(text) => {
+                let regex = expression::compile(text)?;
                 // Unit decodes all of the text to see whether that is possible, and then takes the
                 // expression as it is.
                 part(text, style)?;
@@ -69,6 +69,8 @@ impl PartialEq for Pattern {
     }
 }
 
+impl Eq for Pattern {}
+
 /// A piece of a pattern as it is compared.
 fn part(text: &str, style: Style) -> Result<Box<[u8]>, PatternErrorKind> {
     let text = text.as_bytes();
@@ -84,24 +86,4 @@ fn part(text: &str, style: Style) -> Result<Box<[u8]>, PatternErrorKind> {
         Case::Upper => part.make_ascii_uppercase(),
     }
     Ok(part.into())
-}
-
-/// Compiles an expression over bytes, as Unit does: `\d`, `\w` and `(?i)` know ASCII only, and `.` is
-/// any byte but a line feed. It distinguishes case whatever the property, in Unit, too.
-fn regex(expression: &str) -> Result<Regex, PatternErrorKind> {
-    RegexBuilder::new(expression)
-        .unicode(false)
-        .size_limit(MAX_REGEX_SIZE)
-        .dfa_size_limit(MAX_REGEX_SIZE)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => PatternErrorKind::RegexSize,
-            error => {
-                // The reason follows a drawing of the expression, in several lines.
-                let message = error.to_string();
-                let reason = message.lines().last().unwrap_or_default();
-                let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-                PatternErrorKind::Regex(reason.to_owned())
-            }
-        })
 }

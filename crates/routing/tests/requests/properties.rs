@@ -241,8 +241,67 @@ fn what_is_no_pattern_is_refused_for_what_is_wrong_with_it() {
             "{text} {kind:?}"
         );
     }
-    // A wildcard of a regular expression is none of ours.
-    assert!(uri(&["~a**"], "/b"));
+}
+
+#[test]
+fn what_pcre_reads_in_another_way_is_refused() {
+    for (text, reason) in [
+        (
+            "~a*+a",
+            "possessive and doubled quantifiers are not supported at offset 2",
+        ),
+        (
+            "~a**",
+            "possessive and doubled quantifiers are not supported at offset 2",
+        ),
+        (
+            "~[a&&b]",
+            "\"&&\", \"--\" and \"~~\" in a character class are not supported at offset 1",
+        ),
+        (
+            "~a[[b]]",
+            "a \"[\" in a character class is written as \"\\[\" at offset 2",
+        ),
+        (
+            r"~\<a",
+            "the only boundaries of words are \"\\b\" and \"\\B\" at offset 0",
+        ),
+        (
+            "~a(?R)b",
+            "recursion and the flags \"R\" and \"u\" are not supported at offset 3",
+        ),
+        (
+            "~(?u:a)",
+            "recursion and the flags \"R\" and \"u\" are not supported at offset 2",
+        ),
+        (
+            r"~\x{ff}",
+            "a byte is written as \"\\xff\", without braces at offset 0",
+        ),
+        (
+            r"~[\v]",
+            "\"\\v\" is not supported, a vertical tab is \"\\x0b\" at offset 1",
+        ),
+        ("~[Ю]", "Unicode not allowed here"),
+    ] {
+        assert_eq!(
+            refused(Property::Host, text),
+            PatternErrorKind::Regex(reason.to_owned()),
+            "{text}"
+        );
+    }
+    for text in [
+        "~(a*)+",
+        "~a+?b??",
+        r"~[\[\]&-]",
+        "~[[:alpha:]]",
+        r"~\x{41}\x41\/\-",
+        "~(?i-s:a)(?P<name>b)",
+        r"~\A\ba\B\z",
+        "~[]a]",
+    ] {
+        PropertyRule::new(Property::Host).push(text).unwrap();
+    }
 }
 
 #[test]
@@ -257,14 +316,15 @@ fn a_message_shows_the_value_and_the_reason() {
     );
     assert_eq!(
         message("!~/bl[ah"),
-        "\"!~/bl[ah\" is no pattern: the regular expression is not valid: unclosed character class"
+        "\"!~/bl[ah\" is no pattern: the regular expression is not valid: unclosed character class \
+         at offset 3"
     );
     assert_eq!(
         message("~(?=a)"),
         "\"~(?=a)\" is no pattern: the regular expression is not valid: look-around, including \
-         look-ahead and look-behind, is not supported"
+         look-ahead and look-behind, is not supported at offset 0"
     );
-    assert!(message("~(\n[").ends_with("unclosed character class"));
+    assert!(message("~(\n[").ends_with("unclosed character class at offset 2"));
     assert!(message(&format!("%{}", "z".repeat(10_000))).len() < 500);
 }
 
