@@ -1,0 +1,55 @@
+use crate::variable::Variables;
+use crate::{AddressPatterns, Condition, FieldRule, PropertyRule, Request, Scheme};
+
+/// A `match` of a step: all of its tests have to be passed. Without tests every request matches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    tests: Box<[Test]>,
+}
+
+/// One member of a `match`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Test {
+    /// `if`.
+    If(Condition),
+    /// `scheme`.
+    Scheme(Scheme),
+    /// `host`, `method`, `query` or `uri`.
+    Property(PropertyRule),
+    /// `arguments`, `cookies` or `headers`: an array of objects, of which one has to match, in all of
+    /// its members. No objects match every request, and so does one without members.
+    Fields(Vec<Vec<FieldRule>>),
+    /// `source`.
+    Source(AddressPatterns),
+    /// `destination`.
+    Destination(AddressPatterns),
+}
+
+impl Match {
+    /// Takes the tests in the order in which they are made. Unit's is `if`, `scheme`, `host`, `uri`,
+    /// `method`, `headers`, `arguments`, `cookies`, `query`, `source`, `destination`; the outcome
+    /// does not depend on it.
+    pub fn new(tests: impl IntoIterator<Item = Test>) -> Self {
+        Self {
+            tests: tests.into_iter().collect(),
+        }
+    }
+
+    /// Whether a request matches. `variables` are asked for what is in an `if`; a request knows the
+    /// usual ones itself.
+    ///
+    /// Memory is allocated for an encoded query, and for an `if` of several pieces; otherwise not.
+    pub fn matches<V: Variables + ?Sized>(&self, request: &Request<'_>, variables: &V) -> bool {
+        self.tests.iter().all(|test| match test {
+            Test::If(condition) => condition.holds(variables),
+            Test::Scheme(scheme) => *scheme == request.scheme,
+            Test::Property(rule) => rule.matches(request),
+            Test::Fields(sets) => {
+                let all = |set: &Vec<FieldRule>| set.iter().all(|rule| rule.matches(request));
+                sets.is_empty() || sets.iter().any(all)
+            }
+            Test::Source(patterns) => patterns.matches(request.source),
+            Test::Destination(patterns) => patterns.matches(request.destination),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+use regex::bytes::Regex;
+
+use super::wildcard::Wildcard;
+use super::{Case, Encoding, PatternErrorKind, Style, expression};
+use crate::percent;
+
+/// One pattern, without its `!`.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    text: Box<str>,
+    matcher: Matcher,
+}
+
+#[derive(Clone, Debug)]
+enum Matcher {
+    Exact { text: Box<[u8]>, ignore_case: bool },
+    Wildcard(Wildcard),
+    Regex(Regex),
+}
+
+impl Pattern {
+    pub(super) fn parse(text: &str, style: Style) -> Result<Self, PatternErrorKind> {
+        let matcher = match text.strip_prefix('~') {
+            Some(text) => {
+                let regex = expression::compile(text)?;
+                // Unit decodes all of the text to see whether that is possible, and then takes the
+                // expression as it is.
+                part(text, style)?;
+                Matcher::Regex(regex)
+            }
+            None => Self::parse_plain(text, style)?,
+        };
+        Ok(Self {
+            text: text.into(),
+            matcher,
+        })
+    }
+
+    fn parse_plain(text: &str, style: Style) -> Result<Matcher, PatternErrorKind> {
+        if text.contains("**") {
+            return Err(PatternErrorKind::DoubleWildcard);
+        }
+        // Parted first and decoded then, so that `%2A` is an asterisk and no wildcard.
+        let parts: Result<Vec<_>, _> = text.split('*').map(|text| part(text, style)).collect();
+        let ignore_case = style.case == Case::Insensitive;
+        Ok(match <[_; 1]>::try_from(parts?) {
+            Ok([text]) => Matcher::Exact { text, ignore_case },
+            Err(parts) => Matcher::Wildcard(Wildcard::new(parts, ignore_case)),
+        })
+    }
+
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
+        match &self.matcher {
+            Matcher::Exact {
+                text,
+                ignore_case: true,
+            } => value.eq_ignore_ascii_case(text),
+            Matcher::Exact { text, .. } => *value == **text,
+            Matcher::Wildcard(wildcard) => wildcard.matches(value),
+            Matcher::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+/// What was written; the rest follows from it and the style.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+/// A piece of a pattern as it is compared.
+fn part(text: &str, style: Style) -> Result<Box<[u8]>, PatternErrorKind> {
+    let text = text.as_bytes();
+    let mut part = match style.encoding {
+        Encoding::None => Some(text.to_vec()),
+        Encoding::Percent => percent::decode(text, false),
+        Encoding::PercentPlus => percent::decode(text, true),
+    }
+    .ok_or(PatternErrorKind::PercentEncoding)?;
+    match style.case {
+        Case::Sensitive | Case::Insensitive => {}
+        Case::Lower => part.make_ascii_lowercase(),
+        Case::Upper => part.make_ascii_uppercase(),
+    }
+    Ok(part.into())
+}

@@ -1,0 +1,193 @@
+use std::borrow::Cow;
+
+use crate::percent;
+
+/// A request's target, taken apart: the path as patterns and `$uri` see it, and the query as it came.
+///
+/// The path is bytes: what was decoded need not be UTF-8. A target with nothing to decode and nothing
+/// to resolve is not copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    raw: &'a [u8],
+    path: Cow<'a, [u8]>,
+    query: &'a [u8],
+    rewritten: bool,
+}
+
+/// Why a target is refused: with 400 when a client sent it, with 500 when it came of a rewrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It does not begin with a `/`. Unit knows neither `*` nor the absolute form; a server that
+    /// does takes them apart before it asks here.
+    #[error("a target begins with \"/\"")]
+    NotAbsolute,
+    /// A null character, a carriage return or a line feed, or a null character that was encoded.
+    #[error("a target has no null characters and no line breaks")]
+    Forbidden,
+    /// `%` without two hexadecimal digits behind it. In the query it would do.
+    #[error("a \"%\" is followed by two hexadecimal digits")]
+    PercentEncoding,
+    /// More `..` than there are segments in front of them.
+    #[error("the path leads above its root")]
+    AboveRoot,
+}
+
+impl<'a> Target<'a> {
+    /// Takes a target in origin form apart (RFC 9112, section 3.2.1), in this order:
+    ///
+    /// 1. The query is what stands between the first `?` and the end or the first `#`. What follows
+    ///    a `#` is left out; no client should send it.
+    /// 2. The path in front of that is percent-decoded once. So `%2F` is a slash and `%2E` is a dot
+    ///    like any others, and `%3F`, `%23` and `%25` are characters of the path.
+    /// 3. Adjacent slashes become one, `.` segments go, and a `..` segment takes the one before it
+    ///    along. Behind a `.` or `..` at the end a slash stays: `/a/b/..` is `/a/`.
+    ///
+    /// # Errors
+    ///
+    /// See [`TargetError`]. Spaces and bytes outside of ASCII are accepted, as in Unit.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, TargetError> {
+        if raw.first() != Some(&b'/') {
+            return Err(TargetError::NotAbsolute);
+        }
+        if raw.iter().any(|byte| matches!(byte, b'\0' | b'\r' | b'\n')) {
+            return Err(TargetError::Forbidden);
+        }
+        let (path, query) = split(raw);
+        Ok(Self {
+            raw,
+            path: normalise(path)?,
+            query,
+            rewritten: false,
+        })
+    }
+
+    /// This target with another path. The query stays, and so does [`raw`](Self::raw).
+    pub(crate) fn with_path(&self, path: Cow<'a, [u8]>) -> Self {
+        Self {
+            raw: self.raw,
+            path,
+            query: self.query,
+            rewritten: true,
+        }
+    }
+
+    /// The target as the client sent it, whatever has been rewritten: `$request_uri`.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The path, decoded and normalised: `$uri`. It begins with a `/` unless a rewrite said
+    /// otherwise, has no `.` or `..` segment, no two adjacent slashes and no null character.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The query as it was sent, without its `?`. An empty query and none are the same, as in Unit.
+    pub fn query(&self) -> &'a [u8] {
+        self.query
+    }
+
+    /// Whether a rewrite has replaced the path.
+    pub fn is_rewritten(&self) -> bool {
+        self.rewritten
+    }
+
+    /// What to send on, to an application or a proxied server: the target as it came, or, after a
+    /// rewrite, the new path, encoded, and the query.
+    ///
+    /// A `?` or `#` in a rewritten path is encoded. Unit leaves the first ones as they are, by which
+    /// a part of the path becomes a query on its way to a proxied server; that is not followed.
+    pub fn to_send(&self) -> Cow<'a, [u8]> {
+        if !self.rewritten {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut sent = Vec::with_capacity(self.path.len() + 1 + self.query.len());
+        for &byte in &*self.path {
+            if percent::is_unsafe(byte) {
+                percent::push_encoded(byte, &mut sent);
+            } else {
+                sent.push(byte);
+            }
+        }
+        if !self.query.is_empty() {
+            sent.push(b'?');
+            sent.extend_from_slice(self.query);
+        }
+        Cow::Owned(sent)
+    }
+}
+
+/// The path and the query of a target, both as they stand there.
+pub(crate) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
+    let end = |text: &[u8], wanted: &[u8]| {
+        text.iter()
+            .position(|byte| wanted.contains(byte))
+            .unwrap_or(text.len())
+    };
+    let (path, rest) = raw.split_at(end(raw, b"?#"));
+    match rest.strip_prefix(b"?") {
+        Some(query) => (path, &query[..end(query, b"#")]),
+        None => (path, b""),
+    }
+}
+
+/// Decodes a path, then resolves its segments.
+///
+/// Unit does both in one pass. Since a decoded slash or dot counts as one, and any other decoded
+/// character as an ordinary one, the outcome is the same.
+pub(crate) fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, TargetError> {
+    if !path.contains(&b'%') && is_resolved(path) {
+        return Ok(Cow::Borrowed(path));
+    }
+    let decoded = percent::decode(path, false).ok_or(TargetError::PercentEncoding)?;
+    if decoded.contains(&b'\0') {
+        return Err(TargetError::Forbidden);
+    }
+    if is_resolved(&decoded) {
+        return Ok(Cow::Owned(decoded));
+    }
+    resolve(&decoded).map(Cow::Owned)
+}
+
+/// Whether there is nothing to resolve.
+fn is_resolved(path: &[u8]) -> bool {
+    // The piece in front of the first slash is not a segment: of `/a` it is empty.
+    let mut pieces = path.split(|&byte| byte == b'/');
+    if pieces.next() == Some(b"..") {
+        return false;
+    }
+    let mut pieces = pieces.peekable();
+    while let Some(piece) = pieces.next() {
+        let empty = piece.is_empty() && pieces.peek().is_some();
+        if empty || matches!(piece, b"." | b"..") {
+            return false;
+        }
+    }
+    true
+}
+
+fn resolve(path: &[u8]) -> Result<Vec<u8>, TargetError> {
+    let mut pieces = path.split(|&byte| byte == b'/');
+    let first = pieces.next().unwrap_or_default();
+    if first == b".." {
+        // Only a rewrite gets here. Unit would keep these dots, for `share` to walk out by.
+        return Err(TargetError::AboveRoot);
+    }
+    let mut resolved = Vec::with_capacity(path.len());
+    resolved.extend_from_slice(first);
+    let mut behind_slash = false;
+    for piece in pieces {
+        if !behind_slash {
+            resolved.push(b'/');
+        }
+        behind_slash = matches!(piece, b"" | b"." | b"..");
+        if piece == b".." {
+            resolved.pop();
+            let parent = resolved.iter().rposition(|&byte| byte == b'/');
+            resolved.truncate(parent.ok_or(TargetError::AboveRoot)? + 1);
+        } else if !behind_slash {
+            resolved.extend_from_slice(piece);
+        }
+    }
+    Ok(resolved)
+}

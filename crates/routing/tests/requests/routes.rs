@@ -1,0 +1,88 @@
+use routing::{Condition, FieldKind, Match, Property, Route, Scheme, Test, VariableSet};
+
+use crate::support::{Sample, object, property};
+
+fn select<'a>(route: &'a Route<&'static str>, sample: &Sample) -> Option<(usize, &'a str)> {
+    sample.ask(|request| {
+        let found = route.select(request, request);
+        found.map(|(index, action)| (index, *action))
+    })
+}
+
+#[test]
+fn the_first_step_that_matches_is_taken() {
+    let route = Route::new([
+        (Match::new([property(Property::Method, &["GET"])]), "get"),
+        (Match::new([property(Property::Uri, &["/a*"])]), "a"),
+        (Match::default(), "rest"),
+    ]);
+    let sample = |method, target: &str| Sample {
+        method,
+        ..Sample::get(target)
+    };
+    assert_eq!(select(&route, &sample("GET", "/a")), Some((0, "get")));
+    assert_eq!(select(&route, &sample("PUT", "/a")), Some((1, "a")));
+    assert_eq!(select(&route, &sample("PUT", "/b")), Some((2, "rest")));
+    assert_eq!(route.steps().len(), 3);
+}
+
+#[test]
+fn without_a_step_that_matches_there_is_none() {
+    let route = Route::new([(Match::new([property(Property::Method, &["GET"])]), "get")]);
+    let put = Sample {
+        method: "PUT",
+        ..Sample::get("/")
+    };
+    assert_eq!(select(&route, &put), None);
+    assert_eq!(select(&Route::default(), &put), None);
+}
+
+#[test]
+fn all_tests_of_a_match_have_to_be_passed() {
+    let tests = |uri: &str| {
+        Match::new([
+            Test::Scheme(Scheme::Http),
+            property(Property::Host, &["localhost"]),
+            property(Property::Method, &["!PUT"]),
+            property(Property::Uri, &[uri, "!/b"]),
+            Test::Fields(vec![object(
+                FieldKind::Argument,
+                &[("a", &["1"]), ("b", &["!1"])],
+            )]),
+            Test::Fields(vec![
+                object(FieldKind::Cookie, &[("c", &["1"])]),
+                object(FieldKind::Cookie, &[("d", &["1"])]),
+            ]),
+        ])
+    };
+    let sample = |target: &str| Sample::get(target).with("cookie", &["d=1"]);
+    assert!(sample("/a?a=1&b=2").matches(&tests("/*")));
+    assert!(!sample("/b?a=1&b=2").matches(&tests("/*")));
+    assert!(!sample("/a?a=1&b=2").matches(&tests("/c")));
+    assert!(!sample("/a?a=1").matches(&tests("/*")));
+    assert!(!Sample::get("/a?a=1&b=2").matches(&tests("/*")));
+}
+
+#[test]
+fn an_if_asks_for_variables() {
+    let tests = |text| {
+        let condition = Condition::parse(text, VariableSet::REQUEST).unwrap();
+        Match::new([Test::If(condition), property(Property::Method, &["GET"])])
+    };
+    for (text, target, wanted) in [
+        ("$arg_foo", "/bar?bar", false),
+        ("$arg_foo", "/foo_empty?foo", false),
+        ("$arg_foo", "/foo?foo=1", true),
+        ("!$arg_foo", "/bar?bar", true),
+        ("!$arg_foo", "/foo_empty?foo", true),
+        ("!$arg_foo", "/foo?foo=1", false),
+        ("", "/", false),
+        ("1", "/", true),
+    ] {
+        assert_eq!(
+            Sample::get(target).matches(&tests(text)),
+            wanted,
+            "{text} {target}"
+        );
+    }
+}
