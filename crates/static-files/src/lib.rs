@@ -89,6 +89,7 @@ mod body;
 mod coding;
 mod conditions;
 mod entity_tag;
+mod fuzz;
 mod mime_table;
 mod mime_types;
 mod multipart;
@@ -104,6 +105,7 @@ mod share;
 mod validators;
 
 pub use body::{Body, BodyError};
+pub use fuzz::fuzz_fields;
 pub use mime_types::{MimeTypeError, MimeTypes};
 pub use not_served::NotServed;
 pub use path::ExpandedPath;
