@@ -49,8 +49,11 @@
 //! `close`, all of them on the calling thread, which none of them blocks: `RESOLVE_CACHED` and
 //! `RWF_NOWAIT` have the kernel say so where they would. Only then, the runtime's blocking pool
 //! is asked, once for opening and the first 64 KiB. `chroot` costs two system calls more, since
-//! the folder is opened each time, as in Unit, and may be replaced at any time. On file systems
-//! that cannot tell (overlayfs), each piece is read in the pool.
+//! the folder is opened each time, as in Unit, and may be replaced at any time.
+//!
+//! Some file systems cannot tell what is cached. Of these, tmpfs is read on the spot, which is
+//! memory; overlayfs and squashfs are for files of at most 64 KiB, which may wait for a disk; the
+//! rest is read in the pool.
 //!
 //! # What Unit does not have
 //!
