@@ -18,7 +18,8 @@ pub enum NotServed {
     /// Nothing is at the last path, or nothing that is a file.
     #[error("there is no such file")]
     NotFound,
-    /// The client takes the file neither as it is nor in a coding that is there.
+    /// The client takes the file neither as it is nor in a coding that is there. The response should
+    /// have `Vary: Accept-Encoding`.
     #[error("the file is not there in a coding that the client takes")]
     NotAcceptable,
     /// The system failed us, with the last path that was tried: out of descriptors or memory, a

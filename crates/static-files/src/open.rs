@@ -141,3 +141,80 @@ fn open_waiting(
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// Looks at a path, of which something is expected: a text, or an error that does not change.
+    #[track_caller]
+    fn expect(place: &Place, path: &str, expected: Result<&str, Errno>) {
+        let found = match place.open(path.as_bytes()) {
+            Ok(mut file) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).unwrap();
+                Ok(text)
+            }
+            Err(OpenError::System(errno)) => Err(errno),
+            // A walk in the caches gives up over a rename on the machine, a link whose time of access
+            // has to be written, a name that was never looked for.
+            Err(OpenError::WouldWait) => {
+                assert_eq!(place.wait, Wait::Never, "{path}");
+                return;
+            }
+        };
+        assert_eq!(found.as_deref().map_err(|errno| *errno), expected, "{path}");
+    }
+
+    #[test]
+    fn a_file_that_was_looked_up_is_opened_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "a").unwrap();
+        let path = path.into_os_string().into_string().unwrap();
+        let place = Place::anywhere(ResolveFlags::empty(), Wait::Never);
+        let told = (0..100).any(|_| place.open(path.as_bytes()).is_ok());
+        assert!(told, "is this a kernel before 5.12?");
+    }
+
+    #[test]
+    fn whoever_may_wait_sees_what_others_see() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, path(name)).unwrap();
+        std::fs::create_dir(path("www")).unwrap();
+        std::fs::write(path("secret"), "secret").unwrap();
+        std::fs::write(path("www/a"), "a").unwrap();
+        link("../secret", "www/out");
+        link("/a", "www/in");
+        link("loop", "www/loop");
+        let www = path("www").into_os_string().into_string().unwrap();
+
+        let none = ResolveFlags::empty();
+        for wait in [Wait::Allowed, Wait::Never] {
+            let root = Place::below(www.as_bytes(), none, wait).unwrap();
+            expect(&root, "a", Ok("a"));
+            expect(&root, "../../a", Ok("a"));
+            expect(&root, "/in", Ok("a"));
+            expect(&root, "out", Err(Errno::NOENT));
+            expect(&root, "b", Err(Errno::NOENT));
+            expect(&root, "a/b", Err(Errno::NOTDIR));
+            expect(&root, "loop", Err(Errno::LOOP));
+            expect(&root, "a\0", Err(Errno::NOENT));
+            expect(&root, &"a".repeat(300), Err(Errno::NAMETOOLONG));
+
+            let links = Place::below(www.as_bytes(), ResolveFlags::NO_SYMLINKS, wait).unwrap();
+            expect(&links, "in", Err(Errno::LOOP));
+            expect(&links, "a", Ok("a"));
+
+            let anywhere = Place::anywhere(none, wait);
+            expect(&anywhere, &format!("{www}/out"), Ok("secret"));
+        }
+        let nothing = Place::below(b"/nothing", none, Wait::Allowed);
+        assert_eq!(nothing.err(), Some(OpenError::System(Errno::NOENT)));
+        let file = Place::below(format!("{www}/a").as_bytes(), none, Wait::Allowed);
+        assert_eq!(file.err(), Some(OpenError::System(Errno::NOTDIR)));
+    }
+}

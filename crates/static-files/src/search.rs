@@ -211,3 +211,32 @@ fn failed(errno: Errno, path: &[u8]) -> Miss {
 fn shown(path: &[u8]) -> impl std::fmt::Display {
     path.escape_ascii()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_end_the_search() {
+        for errno in [
+            Errno::MFILE,
+            Errno::NOMEM,
+            Errno::IO,
+            Errno::NOSYS,
+            Errno::PERM,
+        ] {
+            let miss = miss(OpenError::System(errno), b"/a");
+            assert!(
+                matches!(miss, Miss::Final(NotServed::Failed(error)) if error.raw_os_error() == Some(errno.raw_os_error()))
+            );
+        }
+    }
+
+    #[test]
+    fn no_path_looks_like_another_line_of_the_log() {
+        assert_eq!(
+            shown(b"/a\n2026/01/01 [alert] \"\xff").to_string(),
+            r#"/a\n2026/01/01 [alert] \"\xff"#
+        );
+    }
+}

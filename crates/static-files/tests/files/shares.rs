@@ -158,6 +158,18 @@ fn what_may_not_be_read_is_forbidden() {
 }
 
 #[test]
+fn what_is_served_can_move_between_threads() {
+    fn moves<T: Send + 'static>(_: &T) {}
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let site = Site::new(&[("a", "hello")]);
+    let paths = site.paths(b"/a");
+    let response = block_on(is_send(site.ask("/a").of(&paths))).unwrap();
+    moves(&response);
+}
+
+#[test]
 fn a_relative_path_begins_in_the_working_folder() {
     let site = Site::new(&[]);
     let status = |path: &str, chroot: &str| {

@@ -275,6 +275,28 @@ fn without_traversing_another_file_system_is_forbidden() {
     assert_eq!(answer.status, 403, "{}", chroot.display());
 }
 
+/// `/dev/shm` is mounted below `/dev`, which is all that this needs.
+#[test]
+fn a_mount_below_the_chroot_is_crossed_only_if_it_may_be() {
+    let mut site = site();
+    let Ok(mounted) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("skipped: nothing may be written to /dev/shm");
+        return;
+    };
+    fs::write(mounted.path().join("index.html"), "mounted").unwrap();
+    let of = |site: &Site| {
+        let path = ExpandedPath::new().literal(mounted.path().to_str().unwrap());
+        let paths = Paths {
+            share: vec![path.literal("/")],
+            chroot: ExpandedPath::new().literal("/dev"),
+        };
+        site.ask("/").answer_of(&paths)
+    };
+    assert_eq!(of(&site).text(), "mounted");
+    site.options.traverse_mounts = false;
+    assert_eq!(of(&site).status, 403);
+}
+
 /// A thread swaps a folder for a link to where the secret is, as fast as it can.
 #[test]
 fn no_race_leads_out_of_a_chroot() {
