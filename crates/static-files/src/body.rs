@@ -152,7 +152,7 @@ impl std::fmt::Debug for Body {
 }
 
 impl Part {
-    fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
             Self::File { length, .. } => *length,
