@@ -1,0 +1,75 @@
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use http::header::{
+    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+};
+
+use crate::entity_tag;
+use crate::validators::{self, Validators};
+
+/// What a request's conditions say about a file (RFC 9110, section 13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The file is to be sent.
+    Send,
+    /// 304: the client has it.
+    NotModified,
+    /// 412: the client had another one in mind.
+    Failed,
+}
+
+/// Weighs the conditions of a GET or HEAD in the order of RFC 9110, section 13.2.2.
+///
+/// A date that is none, or of which there are several, is not a condition. A list of tags that is
+/// none matches nothing.
+pub(crate) fn weigh(headers: &HeaderMap, tag: &[u8], validators: &Validators) -> Verdict {
+    if headers.contains_key(IF_MATCH) {
+        if !entity_tag::any_matches(headers, &IF_MATCH, tag, false) {
+            return Verdict::Failed;
+        }
+    } else if let Some(date) = date(headers, &IF_UNMODIFIED_SINCE)
+        && validators.modified > date
+    {
+        return Verdict::Failed;
+    }
+
+    if headers.contains_key(IF_NONE_MATCH) {
+        if entity_tag::any_matches(headers, &IF_NONE_MATCH, tag, true) {
+            return Verdict::NotModified;
+        }
+    } else if let Some(date) = date(headers, &IF_MODIFIED_SINCE)
+        && validators.modified <= date
+    {
+        return Verdict::NotModified;
+    }
+    Verdict::Send
+}
+
+/// Whether a range may be sent: without `If-Range`, or when the client's part is of the same file
+/// (RFC 9110, section 13.1.5). Tags are compared strongly, dates have to be equal.
+pub(crate) fn range_is_of_this(
+    headers: &HeaderMap,
+    tag: &[u8],
+    validators: &Validators,
+    now: SystemTime,
+) -> bool {
+    let mut values = headers.get_all(IF_RANGE).iter();
+    let Some(value) = values.next() else {
+        return true;
+    };
+    if values.next().is_some() || !validators.are_settled(now) {
+        return false;
+    }
+    let text = value.as_bytes().trim_ascii();
+    text == tag || validators::date(value) == Some(validators.modified)
+}
+
+fn date(headers: &HeaderMap, field: &HeaderName) -> Option<i64> {
+    let mut values = headers.get_all(field).iter();
+    let value = values.next()?;
+    match values.next() {
+        None => validators::date(value),
+        Some(_) => None,
+    }
+}

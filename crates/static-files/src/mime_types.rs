@@ -1,0 +1,183 @@
+use std::collections::HashMap;
+
+use http::HeaderValue;
+
+use crate::mime_table;
+
+/// Which MIME type a file's name has: Unit's own table, and what
+/// `settings.http.static.mime_types` adds to it or puts in its place.
+///
+/// A key is an extension with its dot (`.html`) or a whole file name (`README`); either is matched
+/// without regard to the case of ASCII letters. Only the last extension counts: `a.tar.gz` is
+/// looked up as `.gz`, and `.profile` as `.profile`.
+#[derive(Clone, Debug)]
+pub struct MimeTypes {
+    /// By names in lower case.
+    by_name: HashMap<Box<[u8]>, MimeType>,
+}
+
+#[derive(Clone, Debug)]
+struct MimeType {
+    text: Box<str>,
+    /// None for the empty type, which is as good as no type.
+    field: Option<HeaderValue>,
+}
+
+/// An addition to the table that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MimeTypeError {
+    /// Unit refuses this as well.
+    #[error("an extension of the MIME type \"{0}\" is empty")]
+    EmptyExtension(String),
+    /// Unit refuses this as well, even where both types are the same.
+    #[error(
+        "the extension \"{extension}\" is given to the MIME types \"{first}\" and \"{second}\""
+    )]
+    Twice {
+        /// As it was written the second time.
+        extension: String,
+        /// The type that had it.
+        first: String,
+        /// The type that wants it.
+        second: String,
+    },
+    /// Unit would send it, line breaks and all.
+    #[error("the MIME type \"{}\" cannot stand in a header field", .0.escape_debug())]
+    NotAField(String),
+}
+
+impl MimeTypes {
+    /// Unit's table with `additions`, pairs of a type and an extension or file name.
+    ///
+    /// An addition takes precedence over the table. The empty type takes a name out of it.
+    ///
+    /// # Errors
+    ///
+    /// For the first addition that is empty, that is there twice, or whose type is no header field.
+    pub fn new<'a>(
+        additions: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, MimeTypeError> {
+        let mut added: HashMap<Box<[u8]>, MimeType> = HashMap::new();
+        for (text, extension) in additions {
+            if extension.is_empty() {
+                return Err(MimeTypeError::EmptyExtension(text.to_owned()));
+            }
+            let field = HeaderValue::from_str(text)
+                .map_err(|_| MimeTypeError::NotAField(text.to_owned()))?;
+            let mime_type = MimeType {
+                text: text.into(),
+                field: (!text.is_empty()).then_some(field),
+            };
+            let name = extension.as_bytes().to_ascii_lowercase().into();
+            if let Some(first) = added.insert(name, mime_type) {
+                return Err(MimeTypeError::Twice {
+                    extension: extension.to_owned(),
+                    first: first.text.into(),
+                    second: text.to_owned(),
+                });
+            }
+        }
+        let mut types = Self::default();
+        types.by_name.extend(added);
+        Ok(types)
+    }
+
+    /// The type of the file at `path`, and its header field; `""` and none when it is unknown.
+    pub(crate) fn of(&self, path: &[u8]) -> (&str, Option<&HeaderValue>) {
+        /// Longer than any key that is in use; a longer one costs an allocation.
+        const SHORT: usize = 32;
+        let extension = extension(path);
+        let mut short = [0; SHORT];
+        let found = match short.get_mut(..extension.len()) {
+            Some(name) => {
+                name.copy_from_slice(extension);
+                name.make_ascii_lowercase();
+                self.by_name.get(&*name)
+            }
+            None => self.by_name.get(&*extension.to_ascii_lowercase()),
+        };
+        found.map_or(("", None), |found| (&*found.text, found.field.as_ref()))
+    }
+}
+
+/// Unit's table.
+impl Default for MimeTypes {
+    fn default() -> Self {
+        let mut by_name = HashMap::new();
+        for &(text, extensions) in mime_table::TYPES {
+            for extension in extensions {
+                let mime_type = MimeType {
+                    text: text.into(),
+                    field: Some(HeaderValue::from_static(text)),
+                };
+                by_name.insert(extension.as_bytes().into(), mime_type);
+            }
+        }
+        Self { by_name }
+    }
+}
+
+/// From the last dot on, dot included, or the whole file name if it has none.
+fn extension(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|byte| matches!(byte, b'.' | b'/')) {
+        Some(at) if path[at] == b'/' => &path[at + 1..],
+        Some(at) => &path[at..],
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> String {
+        MimeTypes::default().of(path.as_bytes()).0.to_owned()
+    }
+
+    #[test]
+    fn the_last_extension_counts_in_any_case() {
+        assert_eq!(of("/a/b.txt.HTML"), "text/html");
+        assert_eq!(of("/a.html/b"), "");
+        assert_eq!(of("/a/.html"), "text/html");
+        assert_eq!(of("/a/html"), "");
+        assert_eq!(of("index.html"), "text/html");
+        assert_eq!(of("/a/b."), "");
+        assert_eq!(of(""), "");
+        assert_eq!(of(&format!("/a.{}", "h".repeat(200))), "");
+    }
+
+    #[test]
+    fn additions_come_before_the_table() {
+        let types = MimeTypes::new([
+            ("text/plain", ".html"),
+            ("text/x-code", "Makefile"),
+            ("", ".css"),
+        ])
+        .unwrap();
+        assert_eq!(types.of(b"/a.HTML").0, "text/plain");
+        assert_eq!(types.of(b"/x/makefile").1.unwrap(), "text/x-code");
+        assert_eq!(types.of(b"/a.css"), ("", None));
+        assert_eq!(types.of(b"/a.js").0, "application/javascript");
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        let error = |additions: &[(&'static str, &'static str)]| {
+            MimeTypes::new(additions.iter().copied())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error(&[("a/b", "")]),
+            "an extension of the MIME type \"a/b\" is empty"
+        );
+        assert_eq!(
+            error(&[("a/b", "readme"), ("c/d", "README")]),
+            "the extension \"README\" is given to the MIME types \"a/b\" and \"c/d\""
+        );
+        assert_eq!(
+            error(&[("a/b\r\nx: y", ".x")]),
+            "the MIME type \"a/b\\r\\nx: y\" cannot stand in a header field"
+        );
+    }
+}

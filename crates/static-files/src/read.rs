@@ -1,0 +1,291 @@
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::mem;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use rustix::fs::FsWord;
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::task::JoinHandle;
+
+use crate::open::Wait;
+
+/// How much is read of a file at once, and is in memory of it at a time.
+pub(crate) const PIECE: usize = 64 * 1024;
+
+/// Reads pieces of a file, on the spot while they are in the page cache, else on a thread that may
+/// wait.
+pub(crate) struct Reader {
+    state: State,
+    /// The memory of the last piece. Once whoever got that has let it go, it is used again.
+    last: Bytes,
+    place: ReadFrom,
+}
+
+/// Where a file is read, as its file system decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadFrom {
+    /// On the spot, what is in the page cache: the file system can tell.
+    Cache,
+    /// On the spot: it cannot tell, and has everything in memory.
+    Memory,
+    /// On the spot, if it is at most a piece, else elsewhere: it cannot tell, and is of this machine.
+    /// What was looked up in the kernel's caches is in the page cache as well, most of the time; at
+    /// worst, a thread waits for a disk once, as Unit's does each time. In a container, this is
+    /// where the image's files are, and asking another thread for each would take five times as long.
+    Disk,
+    /// Elsewhere: it may be a network's.
+    Unknown,
+}
+
+enum State {
+    Idle(File),
+    Reading(JoinHandle<Done>),
+    /// After a thread was lost.
+    Lost,
+}
+
+struct Done {
+    file: File,
+    buffer: Vec<u8>,
+    read: io::Result<usize>,
+}
+
+impl Reader {
+    pub(crate) fn new(file: File) -> Self {
+        Self {
+            state: State::Idle(file),
+            last: Bytes::new(),
+            place: ReadFrom::Cache,
+        }
+    }
+
+    /// At most `length` bytes from `at` on, and at most [`PIECE`]; none while it would have to wait
+    /// and may not. Empty at the end of the file.
+    pub(crate) fn read(&mut self, at: u64, length: u64, wait: Wait) -> Option<io::Result<Bytes>> {
+        let State::Idle(file) = &self.state else {
+            return None;
+        };
+        let mut buffer = buffer(mem::take(&mut self.last), length);
+        let mut read = None;
+        if wait == Wait::Never && self.place == ReadFrom::Cache {
+            match read_cached(file, &mut buffer, at) {
+                Ok(length) => read = Some(Ok(length)),
+                Err(NotCached::Wait) => {}
+                Err(NotCached::CannotTell) => self.place = ReadFrom::without_telling(file),
+                Err(NotCached::Failed(error)) => read = Some(Err(error)),
+            }
+        }
+        let may_wait = match self.place {
+            _ if wait == Wait::Allowed => true,
+            ReadFrom::Memory => true,
+            ReadFrom::Disk => length <= PIECE as u64,
+            ReadFrom::Cache | ReadFrom::Unknown => false,
+        };
+        if read.is_none() && may_wait {
+            read = Some(read_waiting(file, &mut buffer, at));
+        }
+        let Some(read) = read else {
+            self.last = Bytes::from(buffer);
+            return None;
+        };
+        Some(read.map(|read| self.piece(buffer, read, length)))
+    }
+
+    /// The same, and waits elsewhere if it must. Until it is ready, it is called with the same
+    /// arguments.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, when it must wait.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        at: u64,
+        length: u64,
+    ) -> Poll<io::Result<Bytes>> {
+        if let Some(read) = self.read(at, length, Wait::Never) {
+            return Poll::Ready(read);
+        }
+        let mut task = match mem::replace(&mut self.state, State::Lost) {
+            State::Reading(task) => task,
+            State::Lost => return Poll::Ready(Err(io::Error::other("its reader is gone"))),
+            State::Idle(file) => {
+                let last = mem::take(&mut self.last);
+                tokio::task::spawn_blocking(move || {
+                    let mut buffer = buffer(last, length);
+                    let read = read_waiting(&file, &mut buffer, at);
+                    Done { file, buffer, read }
+                })
+            }
+        };
+        let Poll::Ready(done) = Pin::new(&mut task).poll(cx) else {
+            self.state = State::Reading(task);
+            return Poll::Pending;
+        };
+        // Lost where the runtime is shutting down.
+        let Done { file, buffer, read } = done.map_err(io::Error::other)?;
+        self.state = State::Idle(file);
+        Poll::Ready(read.map(|read| self.piece(buffer, read, length)))
+    }
+
+    /// What was read, of `wanted` bytes in all.
+    fn piece(&mut self, buffer: Vec<u8>, read: usize, wanted: u64) -> Bytes {
+        let mut piece = Bytes::from(buffer);
+        if wanted > read as u64 {
+            self.last = piece.clone();
+        }
+        piece.truncate(read);
+        piece
+    }
+}
+
+impl ReadFrom {
+    /// Where to read a file whose file system cannot tell what is cached.
+    fn without_telling(file: &File) -> Self {
+        /// By `f_type` of statfs(2).
+        const TMPFS: FsWord = 0x0102_1994;
+        const RAMFS: FsWord = 0x8584_58f6;
+        const OVERLAYFS: FsWord = 0x794c_7630;
+        const SQUASHFS: FsWord = 0x7371_7368;
+        match rustix::fs::fstatfs(file).map(|status| status.f_type) {
+            Ok(TMPFS | RAMFS) => Self::Memory,
+            Ok(OVERLAYFS | SQUASHFS) => Self::Disk,
+            Ok(_) | Err(_) => Self::Unknown,
+        }
+    }
+}
+
+/// A buffer for `length` bytes, or for a piece of them, of `last` if that is nobody else's.
+fn buffer(last: Bytes, length: u64) -> Vec<u8> {
+    let length = usize::try_from(length).map_or(PIECE, |length| length.min(PIECE));
+    match last.try_into_mut() {
+        Ok(last) if last.len() >= length => {
+            let mut buffer = Vec::from(last);
+            buffer.truncate(length);
+            buffer
+        }
+        _ => vec![0; length],
+    }
+}
+
+fn read_waiting(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+enum NotCached {
+    Wait,
+    CannotTell,
+    Failed(io::Error),
+}
+
+fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> Result<usize, NotCached> {
+    let into = &mut [IoSliceMut::new(buffer)];
+    match rustix::io::preadv2(file, into, at, ReadWriteFlags::NOWAIT) {
+        // Some kernels say this of what is not cached (preadv2(2), "BUGS"): that a file has ended is
+        // only believed when an ordinary read tells it.
+        Ok(0) | Err(Errno::AGAIN | Errno::INTR) => Err(NotCached::Wait),
+        Ok(read) => Ok(read),
+        // File systems that cannot tell, and kernels that cannot.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Err(NotCached::CannotTell),
+        Err(errno) => Err(NotCached::Failed(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(length: usize) -> (File, Vec<u8>) {
+        let text: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&text).unwrap();
+        (file, text)
+    }
+
+    fn all(reader: &mut Reader, length: u64) -> Vec<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (mut at, mut read) = (0, Vec::new());
+            while at < length {
+                let piece = poll_fn(|cx| reader.poll_read(cx, at, length - at)).await;
+                let piece = piece.unwrap();
+                assert!(!piece.is_empty() && piece.len() <= PIECE);
+                at += piece.len() as u64;
+                read.extend_from_slice(&piece);
+            }
+            let end = poll_fn(|cx| reader.poll_read(cx, at, 1)).await.unwrap();
+            assert!(end.is_empty());
+            read
+        })
+    }
+
+    #[test]
+    fn wherever_a_file_is_read_it_is_the_same() {
+        for place in [
+            ReadFrom::Cache,
+            ReadFrom::Memory,
+            ReadFrom::Disk,
+            ReadFrom::Unknown,
+        ] {
+            for length in [1, PIECE, 3 * PIECE + 5] {
+                let (file, text) = file(length);
+                let mut reader = Reader::new(file);
+                reader.place = place;
+                assert!(all(&mut reader, length as u64) == text, "{place:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_cached_is_read_elsewhere() {
+        let (file, text) = file(5 * PIECE);
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        assert!(all(&mut Reader::new(file), 5 * PIECE as u64) == text);
+    }
+
+    #[test]
+    fn memory_is_used_again_once_it_is_let_go() {
+        let (file, _) = file(4 * PIECE);
+        let mut reader = Reader::new(file);
+        let mut read = |at: usize| {
+            let (at, left) = (at as u64, (4 * PIECE - at) as u64);
+            reader.read(at, left, Wait::Allowed).unwrap().unwrap()
+        };
+        let first = read(0);
+        let memory = first.as_ptr();
+        let second = read(PIECE);
+        assert_ne!(second.as_ptr(), memory, "it is still in use");
+        drop((first, second));
+        let third = read(2 * PIECE);
+        let memory = third.as_ptr();
+        drop(third);
+        assert_eq!(read(3 * PIECE).as_ptr(), memory);
+    }
+
+    #[test]
+    fn a_file_that_may_be_anywhere_is_not_waited_for_here() {
+        let (file, _) = file(2 * PIECE);
+        let mut reader = Reader::new(file);
+        reader.place = ReadFrom::Unknown;
+        assert!(reader.read(0, 1, Wait::Never).is_none());
+        reader.place = ReadFrom::Disk;
+        assert!(reader.read(0, PIECE as u64 + 1, Wait::Never).is_none());
+        assert!(reader.read(0, PIECE as u64, Wait::Never).is_some());
+        reader.place = ReadFrom::Memory;
+        assert!(reader.read(0, 2 * PIECE as u64, Wait::Never).is_some());
+    }
+}

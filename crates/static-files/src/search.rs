@@ -1,0 +1,242 @@
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+
+use http::{HeaderMap, HeaderValue};
+use rustix::fs::{FileType, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::coding::Accepted;
+use crate::open::{OpenError, Place, Wait};
+use crate::path::{self, ExpandedPath};
+use crate::validators::Validators;
+use crate::{NotServed, Options};
+
+/// A search for the file to serve.
+pub(crate) struct Search<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) chroot: &'a ExpandedPath,
+    pub(crate) wait: Wait,
+}
+
+/// What is at a path.
+pub(crate) enum Found {
+    File(FoundFile),
+    /// A folder, at a path without a slash at its end.
+    Folder,
+}
+
+pub(crate) struct FoundFile {
+    pub(crate) file: File,
+    pub(crate) validators: Validators,
+    pub(crate) content_type: Option<HeaderValue>,
+    /// Whether another request might get a sibling.
+    pub(crate) varies: bool,
+}
+
+/// Why a search ends without a file.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    NotServed(NotServed),
+    /// The path at this place can only be looked up by someone who may wait.
+    WouldWait {
+        at: usize,
+    },
+}
+
+impl Search<'_> {
+    /// What the first path leads to that leads to anything, from the one at `from` on.
+    pub(crate) fn first(&self, paths: &[ExpandedPath], from: usize) -> Result<Found, Stop> {
+        let mut reason = NotServed::NotFound;
+        for (at, path) in paths.iter().enumerate().skip(from) {
+            match self.at(path) {
+                Ok(found) => return Ok(found),
+                Err(Miss::WouldWait) => return Err(Stop::WouldWait { at }),
+                Err(Miss::Next(next)) => reason = next,
+                Err(Miss::Final(reason)) => return Err(Stop::NotServed(reason)),
+            }
+        }
+        Err(Stop::NotServed(reason))
+    }
+
+    fn at(&self, share: &ExpandedPath) -> Result<Found, Miss> {
+        if share.climbs() || self.chroot.climbs() {
+            tracing::error!(
+                "\"{}\" is refused: a variable has brought \"..\"",
+                shown(share.as_bytes())
+            );
+            return Err(Miss::Next(NotServed::Forbidden));
+        }
+        let share = share.as_bytes();
+        let is_folder = share.last() == Some(&b'/');
+        // A folder's type is its index's, and that is not filtered by.
+        let (text, content_type) = if is_folder {
+            let index = self.options.index.as_bytes();
+            self.options.mime_types.of(index)
+        } else {
+            self.options.mime_types.of(share)
+        };
+        if let Some(types) = &self.options.types
+            && !is_folder
+            && !types(text)
+        {
+            return Err(Miss::Next(NotServed::Forbidden));
+        }
+
+        let full = if is_folder {
+            Cow::Owned([share, self.options.index.as_bytes()].concat())
+        } else {
+            Cow::Borrowed(share)
+        };
+        let (place, name) = self.place(&full)?;
+        let file = place.open(name).map_err(|error| miss(error, &full))?;
+        let status = rustix::fs::fstat(&file).map_err(|errno| failed(errno, &full))?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory if !is_folder => return Ok(Found::Folder),
+            _ => {
+                tracing::error!("\"{}\" is not a regular file", shown(&full));
+                return Err(Miss::Next(NotServed::NotFound));
+            }
+        }
+        let found = FoundFile {
+            file,
+            validators: Validators {
+                modified: status.st_mtime,
+                size: u64::try_from(status.st_size).unwrap_or(0),
+                coding: None,
+            },
+            content_type: content_type.cloned(),
+            varies: self.options.precompressed,
+        };
+        if self.options.precompressed {
+            return self.sibling(&place, name, found).map(Found::File);
+        }
+        Ok(Found::File(found))
+    }
+
+    /// Where a path is looked up, and by which name.
+    ///
+    /// Unit matches a path without variables against `chroot` before it has added the index, and so
+    /// never finds the index of such a path. Its documentation has no such exception, and it is not
+    /// followed.
+    fn place<'p>(&self, full: &'p [u8]) -> Result<(Place, &'p [u8]), Miss> {
+        let mut resolve = ResolveFlags::empty();
+        if !self.options.follow_symlinks {
+            resolve |= ResolveFlags::NO_SYMLINKS;
+        }
+        if !self.options.traverse_mounts {
+            resolve |= ResolveFlags::NO_XDEV;
+        }
+        let chroot = self.chroot.as_bytes();
+        if chroot.is_empty() {
+            return Ok((Place::anywhere(resolve, self.wait), full));
+        }
+        let Some(name) = path::below(chroot, full) else {
+            return Err(miss(OpenError::System(Errno::ACCESS), full));
+        };
+        let place =
+            Place::below(chroot, resolve, self.wait).map_err(|error| miss(error, chroot))?;
+        Ok((place, name))
+    }
+
+    /// The best sibling that the client takes, or else the file itself.
+    fn sibling(&self, place: &Place, name: &[u8], found: FoundFile) -> Result<FoundFile, Miss> {
+        let Some(accepted) = Accepted::of(self.headers) else {
+            return Ok(found);
+        };
+        for coding in accepted.preferred() {
+            let file = match place.open(&[name, coding.suffix()].concat()) {
+                Ok(file) => file,
+                Err(OpenError::WouldWait) => return Err(Miss::WouldWait),
+                // It is nobody's business to have siblings, so there is nothing to tell.
+                Err(OpenError::System(_)) => continue,
+            };
+            let Ok(status) = rustix::fs::fstat(&file) else {
+                continue;
+            };
+            let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+            if is_file && status.st_mtime >= found.validators.modified {
+                return Ok(FoundFile {
+                    file,
+                    validators: Validators {
+                        modified: status.st_mtime,
+                        size: u64::try_from(status.st_size).unwrap_or(0),
+                        coding: Some(coding),
+                    },
+                    ..found
+                });
+            }
+        }
+        if accepted.identity() {
+            Ok(found)
+        } else {
+            Err(Miss::Final(NotServed::NotAcceptable))
+        }
+    }
+}
+
+/// Why a path leads to nothing.
+enum Miss {
+    /// The next path is tried.
+    Next(NotServed),
+    /// No other path is.
+    Final(NotServed),
+    WouldWait,
+}
+
+/// Which status an error is, and whether it is logged, both as in Unit.
+fn miss(error: OpenError, path: &[u8]) -> Miss {
+    match error {
+        OpenError::WouldWait => Miss::WouldWait,
+        // ENXIO is what opening a socket of the Unix domain says.
+        OpenError::System(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::NXIO) => {
+            Miss::Next(NotServed::NotFound)
+        }
+        OpenError::System(errno @ (Errno::ACCESS | Errno::LOOP | Errno::XDEV)) => {
+            tracing::error!("opening \"{}\" failed ({errno})", shown(path));
+            Miss::Next(NotServed::Forbidden)
+        }
+        OpenError::System(errno) => failed(errno, path),
+    }
+}
+
+fn failed(errno: Errno, path: &[u8]) -> Miss {
+    tracing::error!("opening \"{}\" failed ({errno})", shown(path));
+    Miss::Final(NotServed::Failed(io::Error::from(errno)))
+}
+
+/// A path for the log, in which nothing can look like another line.
+fn shown(path: &[u8]) -> impl std::fmt::Display {
+    path.escape_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_end_the_search() {
+        for errno in [
+            Errno::MFILE,
+            Errno::NOMEM,
+            Errno::IO,
+            Errno::NOSYS,
+            Errno::PERM,
+        ] {
+            let miss = miss(OpenError::System(errno), b"/a");
+            assert!(
+                matches!(miss, Miss::Final(NotServed::Failed(error)) if error.raw_os_error() == Some(errno.raw_os_error()))
+            );
+        }
+    }
+
+    #[test]
+    fn no_path_looks_like_another_line_of_the_log() {
+        assert_eq!(
+            shown(b"/a\n2026/01/01 [alert] \"\xff").to_string(),
+            r#"/a\n2026/01/01 [alert] \"\xff"#
+        );
+    }
+}
