@@ -1,14 +1,19 @@
-//! Certificates: read, and told of.
+//! Certificates: read, told of, and kept.
 
 mod bundle;
+mod certificates;
 mod facts;
 mod name;
 mod pem;
+mod store;
 
 pub use bundle::{Bundle, BundleError, BundleErrorKind};
+pub use certificates::Certificates;
 pub use facts::{Certificate, KeyKind, Moment, Name, Validity};
 pub use name::{NameError, check_name};
 pub use pem::Place;
+pub use store::{DamageKind, Damaged, PutError, RemoveError, Store, StoreError};
+pub use whole_file::{WriteError, Written};
 
 use facts::public_key;
 

@@ -10,4 +10,5 @@
 
 mod bundles;
 mod facts;
+mod store;
 mod support;
