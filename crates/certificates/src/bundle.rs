@@ -102,8 +102,7 @@ impl Bundle {
     }
 
     /// What rustls presents and signs with.
-    #[must_use]
-    pub fn certified(&self) -> &Arc<CertifiedKey> {
+    pub(crate) fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }
 }

@@ -10,5 +10,9 @@
 
 mod bundles;
 mod facts;
+mod foreign;
+mod handshakes;
+mod peer;
+mod sessions;
 mod store;
 mod support;

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 /// Parameters for a certificate of this common name, and these alternative names.
 pub(crate) fn params(common_name: &str, alt_names: &[&str]) -> CertificateParams {
@@ -54,6 +56,12 @@ impl Chain {
             key: key.serialize_pem(),
             certificates,
         }
+    }
+
+    pub(crate) fn der(&self) -> Vec<Vec<u8>> {
+        let text = self.certificates.concat();
+        let certificates = CertificateDer::pem_slice_iter(text.as_bytes());
+        certificates.map(|it| it.unwrap().to_vec()).collect()
     }
 
     /// The bundle in the order of Unit's documentation: certificates, then the key.
