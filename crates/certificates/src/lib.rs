@@ -96,6 +96,7 @@
 mod bundle;
 mod certificates;
 mod facts;
+mod fuzz;
 mod name;
 mod options;
 mod pem;
@@ -109,6 +110,7 @@ mod tickets;
 pub use bundle::{Bundle, BundleError, BundleErrorKind};
 pub use certificates::Certificates;
 pub use facts::{Certificate, KeyKind, Moment, Name, Validity};
+pub use fuzz::fuzz_bundle;
 pub use name::{NameError, check_name};
 pub use options::{SessionOptions, Tickets, TlsOptions};
 pub use pem::Place;
