@@ -1,18 +1,18 @@
 //! The configuration on disk.
 //!
-//! A state directory has `conf.json`, Unit's name for it. A new one is written
-//! beside it, synced, renamed over it, and the directory is synced: whenever
-//! the machine stops, `conf.json` is the old or the new one, whole. A lock on
+//! A state directory has `conf.json`, Unit's name for it, a [`WholeFile`]:
+//! whenever the machine stops, it is the old or the new one, whole. A lock on
 //! `conf.json.lock` keeps a second process out; it ends with the process, so
 //! no lock is left over.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use config::{JsonError, Value};
 use thiserror::Error;
+use whole_file::{WholeFile, WriteError, Written};
 
 const CONFIGURATION: &str = "conf.json";
 const TEMPORARY: &str = "conf.json.tmp";
@@ -64,7 +64,7 @@ impl StateDir {
             directory,
             _lock: lock,
         };
-        state.remove_temporary()?;
+        state.file().clean()?;
         Ok(state)
     }
 
@@ -109,12 +109,10 @@ impl StateDir {
     /// The old configuration is still there, untouched.
     pub fn save(&self, configuration: &Value) -> Result<Saved, StateError> {
         let text = config::print(configuration);
-        let saved = self.replace(text.as_bytes(), &mut |_| Ok(()));
-        if saved.is_err() {
-            // What cannot be removed now is removed at the next save or start.
-            let _ = self.remove_temporary();
-        }
-        saved
+        Ok(match self.file().write(text.as_bytes())? {
+            Written::Synced => Saved::Synced,
+            Written::NotSynced(error) => Saved::NotSynced(error.into()),
+        })
     }
 
     /// Moves the persisted configuration to another name in the same directory,
@@ -144,49 +142,8 @@ impl StateDir {
         Ok(None)
     }
 
-    /// The steps of a save. `before` is called before each; an error from it
-    /// stops there, as a crash or a failing disk would.
-    fn replace(
-        &self,
-        text: &[u8],
-        before: &mut dyn FnMut(Step) -> io::Result<()>,
-    ) -> Result<Saved, StateError> {
-        let (temporary, path) = (self.directory.join(TEMPORARY), self.configuration());
-        self.remove_temporary()?;
-        let mut file = before(Step::Create)
-            .and_then(|()| {
-                let mut options = OpenOptions::new();
-                options
-                    .write(true)
-                    .create_new(true)
-                    .mode(FILE_MODE)
-                    .open(&temporary)
-            })
-            .map_err(io_error("make", &temporary))?;
-        before(Step::Write)
-            .and_then(|()| file.write_all(text))
-            .map_err(io_error("write", &temporary))?;
-        // Without this, the rename may reach the disk before the content does.
-        before(Step::Sync)
-            .and_then(|()| file.sync_all())
-            .map_err(io_error("sync", &temporary))?;
-        before(Step::Rename)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(io_error("replace", &path))?;
-        let synced = before(Step::SyncDirectory)
-            .and_then(|()| File::open(&self.directory)?.sync_all())
-            .map_err(io_error("sync", &self.directory));
-        Ok(synced.map_or_else(Saved::NotSynced, |()| Saved::Synced))
-    }
-
-    fn remove_temporary(&self) -> Result<(), StateError> {
-        let path = self.directory.join(TEMPORARY);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io_error("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+    fn file(&self) -> WholeFile {
+        WholeFile::new(&self.directory, CONFIGURATION, TEMPORARY)
     }
 }
 
@@ -198,15 +155,6 @@ pub enum Saved {
     /// It is in place and survives the process; the directory could not be
     /// synced, so after a loss of power the old one may be back.
     NotSynced(StateError),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Create,
-    Write,
-    Sync,
-    Rename,
-    SyncDirectory,
 }
 
 /// A state directory that cannot be used.
@@ -225,6 +173,12 @@ pub enum StateError {
         /// Why it was not.
         source: io::Error,
     },
+}
+
+impl From<WriteError> for StateError {
+    fn from(error: WriteError) -> Self {
+        io_error(error.action, &error.path)(error.source)
+    }
 }
 
 /// A persisted configuration that cannot be read.
@@ -254,15 +208,9 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Stat
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use whole_file::Step;
 
-    const STEPS: [Step; 5] = [
-        Step::Create,
-        Step::Write,
-        Step::Sync,
-        Step::Rename,
-        Step::SyncDirectory,
-    ];
+    use super::*;
 
     fn value(text: &str) -> Value {
         config::parse(text.as_bytes()).unwrap()
@@ -315,13 +263,13 @@ mod tests {
 
     #[test]
     fn a_crash_before_any_step_leaves_the_old_or_the_new_one_whole() {
-        for crash in STEPS {
+        for crash in Step::ALL {
             let directory = tempfile::tempdir().unwrap();
             let (old, new) = (value(r#"{"a":"old"}"#), value(r#"{"a":"new"}"#));
             let state = StateDir::open(directory.path()).unwrap();
             state.save(&old).unwrap();
             let text = config::print(&new);
-            let _ = state.replace(text.as_bytes(), &mut |step| {
+            let _ = state.file().write_in_steps(text.as_bytes(), &mut |step| {
                 if step == crash {
                     Err(io::Error::other("crash"))
                 } else {
@@ -331,11 +279,7 @@ mod tests {
             drop(state);
 
             let state = StateDir::open(directory.path()).unwrap();
-            let expected = if crash == Step::SyncDirectory {
-                new
-            } else {
-                old
-            };
+            let expected = if crash == Step::SyncFolder { new } else { old };
             assert_eq!(state.load().unwrap(), Some(expected), "{crash:?}");
             assert_eq!(files(directory.path()), [CONFIGURATION, LOCK], "{crash:?}");
         }
@@ -348,18 +292,6 @@ mod tests {
         let state = StateDir::open(directory.path()).unwrap();
         assert_eq!(state.load().unwrap(), None);
         assert_eq!(files(directory.path()), [LOCK]);
-    }
-
-    #[test]
-    fn a_failure_to_sync_the_directory_is_told_and_not_undone() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
-        let saved = state.replace(b"{}", &mut |step| match step {
-            Step::SyncDirectory => Err(io::Error::other("no sync")),
-            _ => Ok(()),
-        });
-        assert!(matches!(saved, Ok(Saved::NotSynced(_))));
-        assert_eq!(state.load().unwrap(), Some(value("{}")));
     }
 
     #[test]

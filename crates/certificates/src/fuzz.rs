@@ -1,0 +1,87 @@
+//! The entry for fuzzing.
+
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use crate::{Bundle, Certificates, ServerTls, TicketKey, TlsOptions, check_name, facts};
+
+/// Runs `data` through everything that reads texts from outside: as a bundle, as a certificate in
+/// DER, as a name, and as a key for tickets. It must return whatever `data` is.
+///
+/// # Panics
+///
+/// When what was read does not hold together. That is what a fuzzer looks for.
+pub fn fuzz_bundle(data: &[u8]) {
+    match Bundle::parse(data) {
+        Ok(bundle) => check(data, bundle),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(
+                message.len() < 2_000,
+                "a message repeats all of a long value"
+            );
+            assert!(
+                !message.contains(char::is_control),
+                "{message:?} is not escaped"
+            );
+        }
+    }
+    if let Ok(parsed) = facts::parse(data) {
+        let _ = parsed.facts.validity.since.to_string();
+        assert!(
+            parsed
+                .facts
+                .subject
+                .common_name
+                .is_none_or(|name| name.len() <= 255)
+        );
+    }
+
+    let text = String::from_utf8_lossy(data);
+    if check_name(&text).is_ok() {
+        let components: Vec<_> = Path::new(text.as_ref()).components().collect();
+        assert!(
+            matches!(components[..], [Component::Normal(name)] if name == text.as_ref()),
+            "{text:?} is more than the name of a file"
+        );
+    }
+    if let Ok(key) = TicketKey::parse(&text) {
+        assert!(
+            matches!(key.secret.len(), 32 | 64),
+            "a key of {} bytes",
+            key.secret.len()
+        );
+    }
+}
+
+fn check(text: &[u8], bundle: Bundle) {
+    let again = Bundle::parse(text).ok();
+    let again = again.as_ref().map(|again| (again.key(), again.chain()));
+    assert_eq!(
+        again,
+        Some((bundle.key(), bundle.chain())),
+        "it reads otherwise"
+    );
+    assert_eq!(
+        bundle.chain().len(),
+        bundle.certified().cert.len(),
+        "not all is told"
+    );
+    for certificate in bundle.chain() {
+        let date = certificate.validity.until.to_string();
+        assert!(date.ends_with(" GMT"), "{date} is no date");
+    }
+
+    let names = ["a", "b"];
+    let bundle = Arc::new(bundle);
+    let certificates = names.map(|name| (name.to_owned(), Arc::clone(&bundle)));
+    let certificates: Certificates = certificates.into_iter().collect();
+    let server = ServerTls::new(TlsOptions::new(names), &certificates);
+    for warning in server.map_or_else(|_| Vec::new(), |server| server.warnings()) {
+        let message = warning.to_string();
+        assert!(
+            !message.contains(char::is_control),
+            "{message:?} is not escaped"
+        );
+    }
+}
