@@ -1,18 +1,21 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use engine::RequestId;
+use engine::{Application, RequestId};
 use http::header::SERVER;
+use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access_log::Note;
 use crate::counters::Connected;
 use crate::http2::Progress;
 use crate::io::{ClientIo, Link};
@@ -20,7 +23,9 @@ use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
-use crate::server::{Shared, Target};
+use crate::route::{Ends, Routed, Walk, notice};
+use crate::server::{Seen, Shared, Target};
+use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request};
 
 /// Bytes of a request's header section, request line included. As much as Unit's default
@@ -39,25 +44,28 @@ const MAX_UNREAD: u64 = 64 * 1024;
 pub(crate) async fn serve(
     mut stream: TcpStream,
     listener: ListenerId,
+    ends: Ends,
     connected: Arc<Connected>,
     mut closing: Closing,
     server: Arc<Shared>,
     _place: Option<OwnedSemaphorePermit>,
 ) {
-    let timeouts = &server.timeouts;
+    let timeouts = &server.timeouts();
 
     let mut read_ahead = BytesMut::new();
-    let deadline = async {
-        let closing = async {
-            closing.wait().await;
-            tokio::time::sleep(CLOSING_GRACE).await;
-        };
-        let _ = tokio::time::timeout(timeouts.header_read, closing).await;
+    let closes = async {
+        closing.wait().await;
+        tokio::time::sleep(CLOSING_GRACE).await;
+    };
+    let opening = async {
+        tokio::time::timeout(timeouts.idle, stream.readable()).await??;
+        let opening = opening::read(&stream, &mut read_ahead);
+        tokio::time::timeout(timeouts.header_read, opening).await?
     };
     let opening = tokio::select! {
         biased;
-        opening = opening::read(&stream, &mut read_ahead) => opening,
-        () = deadline => return,
+        opening = opening => opening,
+        () = closes => return,
     };
     // A client that says nothing, or breaks off, is no event.
     let Ok(opening) = opening else { return };
@@ -74,6 +82,7 @@ pub(crate) async fn serve(
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
+        ends,
         connected,
         link: link.clone(),
     });
@@ -91,7 +100,7 @@ pub(crate) async fn serve(
 
 async fn refuse_version(stream: &mut TcpStream) -> io::Result<()> {
     stream
-        .write_all(page::version_not_supported().as_bytes())
+        .write_all(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED).as_bytes())
         .await?;
     stream.shutdown().await?;
     // To close with bytes unread resets the connection, which may take the answer along.
@@ -104,6 +113,7 @@ async fn refuse_version(stream: &mut TcpStream) -> io::Result<()> {
 struct Service {
     server: Arc<Shared>,
     listener: ListenerId,
+    ends: Ends,
     connected: Arc<Connected>,
     link: Link,
 }
@@ -116,50 +126,121 @@ impl Service {
         let in_request = self.connected.request();
         let open = self.link.begin();
         let version = request.version();
-        let mut response = self.answer(request).await;
+        let mut seen = self.server.see(self.listener);
+        let name = seen.name.clone();
+        let (mut parts, body) = request.into_parts();
+        let mut facts = seen
+            .needs_facts()
+            .then(|| Facts::new(RequestId::next(), &parts, Instant::now()));
+        let checked = check(&mut parts, &body, &seen);
+        let mut note = match (seen.access_log.take(), facts.take()) {
+            (Some(log), Some(its)) => {
+                Some(Box::new(Note::new(log, Kept::of(&parts, self.ends), its)))
+            }
+            (_, its) => {
+                facts = its;
+                None
+            }
+        };
+        let known = note.as_ref().map(|note| &note.facts).or(facts.as_ref());
+        let mut response = match checked {
+            Ok(()) => self.answer(parts, body, seen, known).await,
+            Err(status) => page::refused(status),
+        };
+        response.headers_mut().entry(SERVER).or_insert(name);
+        if let Some(note) = &mut note {
+            note.respond(response.status(), response.headers());
+        }
         let body = response.body_mut();
+        body.note = note;
         body.in_request = Some(in_request);
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
         body.progress = Progress::of_this_stream();
-        response
-            .headers_mut()
-            .entry(SERVER)
-            .or_insert_with(|| self.server.name.clone());
         Ok(response)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn answer(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        seen: Seen,
+        facts: Option<&Facts>,
+    ) -> Response<ResponseBody> {
         // In HTTP/2 the connection's own task collects what is to be written.
-        let is_alone = request.version() < Version::HTTP_2;
-        let (mut parts, body) = request.into_parts();
-        if let Err(status) = request::check(&mut parts) {
-            return page::refused(status);
-        }
-        let body = RequestBody::new(body, self.server.timeouts.body_read, &self.link);
+        let is_alone = parts.version < Version::HTTP_2;
+        let body = RequestBody::new(body, seen.body_read_timeout, seen.max_body_size, &self.link);
         let fault = body.fault();
-        let request = Request::from_parts(parts, body);
-        let response = match self.server.target(self.listener) {
-            Some(Target::Application(application)) => {
-                let response = match application.handle(RequestId::next(), request).await {
-                    Ok(response) => response.map(ResponseBody::guest),
-                    Err(failure) => page::failure(&failure),
-                };
-                if is_alone && application.turns_are_short() {
-                    // Those first whose requests are here already: responses then go out in a row.
-                    // A write that finds its client asleep costs as much as a small guest, most of it
-                    // for waking the client up; that is done once for all that it waits for.
-                    tokio::task::yield_now().await;
-                }
-                response
+        if let Some(facts) = facts.filter(|_| seen.log_route) {
+            let line = facts.request_line(parts.method.as_str());
+            notice!(facts, "http request line \"{line}\"");
+        }
+        let response = match (&seen.target, facts) {
+            (Some(Target::Application(application)), facts) => {
+                let id = facts.map_or_else(RequestId::next, |facts| facts.id);
+                run(application, id, Request::from_parts(parts, body), is_alone).await
             }
-            Some(Target::Unavailable) => page::error(StatusCode::SERVICE_UNAVAILABLE),
-            None => page::refused(StatusCode::SERVICE_UNAVAILABLE),
+            (Some(Target::Table(table, pass)), Some(facts)) => {
+                let walk = Walk::new(table, &parts, facts, self.ends, seen.log_route);
+                let routed = match walk {
+                    Ok(walk) => walk.go(pass).await,
+                    Err(status) => return page::refused(status),
+                };
+                match routed {
+                    Routed::Here(response) => response,
+                    Routed::To(passed) => {
+                        let mut parts = parts;
+                        let (application, rest) = passed.part();
+                        rest.retarget(&mut parts);
+                        let request = Request::from_parts(parts, body);
+                        let mut response = run(&application, facts.id, request, is_alone).await;
+                        rest.set_headers(facts, &mut response);
+                        response
+                    }
+                }
+            }
+            // With a table there are facts.
+            (Some(Target::Unavailable | Target::Table(..)), _) => {
+                page::error(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            (None, _) => page::refused(StatusCode::SERVICE_UNAVAILABLE),
         };
         match fault.and_then(|fault| fault.status()) {
             Some(status) => page::refused(status),
             None => response,
         }
     }
+}
+
+/// Has an application answer.
+async fn run(
+    application: &Application,
+    id: RequestId,
+    request: Request<RequestBody>,
+    is_alone: bool,
+) -> Response<ResponseBody> {
+    let response = match application.handle(id, request).await {
+        Ok(response) => response.map(ResponseBody::guest),
+        Err(failure) => page::failure(&failure),
+    };
+    if is_alone && application.turns_are_short() {
+        // Those first whose requests are here already: responses then go out in a row.
+        // A write that finds its client asleep costs as much as a small guest, most of it
+        // for waking the client up; that is done once for all that it waits for.
+        tokio::task::yield_now().await;
+    }
+    response
+}
+
+/// Whether the request is one, and none too large. Afterwards its URI is absolute.
+fn check(parts: &mut Parts, body: &Incoming, seen: &Seen) -> Result<(), StatusCode> {
+    request::check(parts)?;
+    if seen.discard_unsafe_fields {
+        request::discard_unsafe_fields(&mut parts.headers);
+    }
+    if body.size_hint().lower() > seen.max_body_size {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(())
 }

@@ -6,16 +6,19 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
+use crate::page;
 use crate::response::ResponseBody;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
@@ -44,7 +47,10 @@ where
             .serve_connection(TokioIo::new(io), service);
         let parts = match drive(connection, link, timeouts, closing).await {
             Driven::Ended(ended) => return ended,
-            Driven::Late => return Ok(()),
+            Driven::Late(parts) => {
+                time_out(parts.io.into_inner(), timeouts).await;
+                return Ok(());
+            }
             Driven::Idle(parts) => parts,
         };
         service = parts.service;
@@ -54,21 +60,36 @@ where
             io.put_back(parts.read_buf);
         }
         // It has been idle for that long at least.
-        let left = timeouts.header_read.saturating_sub(timeouts.rest);
+        let left = timeouts.idle.saturating_sub(timeouts.rest);
         tokio::select! {
             biased;
             // Whatever is wrong with it, hyper will find.
             _ = io.readable() => {}
             () = closing.wait() => return Ok(()),
-            () = sleep(left) => return Ok(()),
+            () = sleep(left) => {
+                time_out(io, timeouts).await;
+                return Ok(());
+            }
         }
     }
+}
+
+/// Tells the client that it took too long, before the connection is closed. As in Unit, one that has
+/// been silent is told, too: it may take that for the answer to a request that crosses it.
+async fn time_out(mut io: ClientIo, timeouts: &Timeouts) {
+    let answer = page::last_words(StatusCode::REQUEST_TIMEOUT);
+    let told = async {
+        io.write_all(answer.as_bytes()).await?;
+        io.shutdown().await
+    };
+    // Whoever does not take it is not to be told.
+    _ = tokio::time::timeout(timeouts.send, told).await;
 }
 
 enum Driven<S> {
     Ended(hyper::Result<()>),
     /// Its first request has not come in time.
-    Late,
+    Late(Parts<TokioIo<ClientIo>, S>),
     /// It waits for its next request, and has had one.
     Idle(Parts<TokioIo<ClientIo>, S>),
 }
@@ -126,7 +147,7 @@ where
     .await;
     match over {
         Over::Ended(ended) => Driven::Ended(ended),
-        Over::Late => Driven::Late,
+        Over::Late => Driven::Late(connection.into_parts()),
         Over::Idle => Driven::Idle(connection.into_parts()),
     }
 }

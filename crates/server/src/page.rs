@@ -37,13 +37,13 @@ pub(crate) fn failure(failure: &engine::Failure) -> Response<ResponseBody> {
     response
 }
 
-/// The whole of a response to a version of HTTP that hyper does not speak (RFC 9110,
-/// section 15.6.6).
-pub(crate) fn version_not_supported() -> String {
-    let page = Answer::page(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+/// The whole of a response that hyper has no part in, and behind which the connection is closed.
+pub(crate) fn last_words(status: StatusCode) -> String {
+    let page = Answer::page(status);
     format!(
-        "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/html\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+        "HTTP/1.1 {} {}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default(),
         page.len(),
         String::from_utf8_lossy(&page)
     )

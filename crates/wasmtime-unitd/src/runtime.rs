@@ -5,16 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Config, Pass};
+use config::Config;
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
-use engine::{
-    Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles, Settings,
-};
-use server::{Listen, Plan, Server, Target};
+use engine::{Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles};
+use http::HeaderValue;
+use server::{Listen, Plan, Server, Settings, Target};
 
 use crate::components::Loader;
 use crate::folders;
 use crate::privileges::Identity;
+use crate::routes;
+
+/// The `server` field of responses.
+pub(crate) fn server_name() -> HeaderValue {
+    HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")))
+}
 
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
 const BACKLOG: u32 = 511;
@@ -54,6 +59,7 @@ struct Inner {
 #[derive(Clone, Default)]
 struct State {
     listeners: Vec<config::Listener>,
+    routes: Vec<config::Route>,
     applications: Applications,
 }
 
@@ -273,19 +279,23 @@ impl Runtime {
     }
 
     /// Binds what is listened on. Leniently, an address that cannot be bound is left out.
-    async fn plan(
-        &self,
-        listeners: &[config::Listener],
-        applications: &Applications,
-    ) -> Result<Plan, PrepareError> {
+    async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
+        let listeners = &state.listeners;
+        let target = state.targets();
         let listen = |listener: &config::Listener| Listen {
             address: listener.address.socket_addr(),
             backlog: listener.backlog.unwrap_or(BACKLOG),
-            target: target(listener, applications),
+            target: target(listener),
         };
+        let settings = Arc::new(Settings::new(server_name()));
         let mut listens: Vec<Listen> = listeners.iter().map(listen).collect();
         loop {
-            let error = match self.0.server.prepare(listens.clone()).await {
+            let error = match self
+                .0
+                .server
+                .prepare(listens.clone(), Arc::clone(&settings))
+                .await
+            {
                 Ok(plan) => return Ok(plan),
                 Err(error) => error,
             };
@@ -305,23 +315,25 @@ impl Runtime {
     /// Prepares what was kept over a restart. Binding sockets may take root; all else is done as the
     /// server's user, who may be let into fewer folders, and has written what is in the cache.
     async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
-        let mut plan = self.plan(&config.listeners, &Applications::new()).await?;
+        let mut state = State {
+            listeners: config.listeners.clone(),
+            routes: config.routes.clone(),
+            applications: Applications::new(),
+        };
+        let mut plan = self.plan(&state).await?;
         if let Err(error) = self.assume_identity() {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
         }
-        let applications = self.applications(config).await?;
-        plan.retarget(|address| {
-            let listener = config
-                .listeners
-                .iter()
-                .find(|it| it.address.socket_addr() == address);
-            listener.map_or(Target::Unavailable, |it| target(it, &applications))
-        });
-        let state = State {
-            listeners: config.listeners.clone(),
-            applications,
-        };
+        state.applications = self.applications(config).await?;
+        {
+            let target = state.targets();
+            plan.retarget(|address| {
+                let mut listeners = state.listeners.iter();
+                let listener = listeners.find(|it| it.address.socket_addr() == address);
+                listener.map_or(Target::Unavailable, &target)
+            });
+        }
         Ok(Prepared { plan, state })
     }
 
@@ -338,17 +350,18 @@ impl Runtime {
     }
 }
 
-/// Who answers behind a listener.
-fn target(listener: &config::Listener, applications: &Applications) -> Target {
-    let Pass::Application(name) = &listener.pass;
-    let application = applications
-        .get(name)
-        .and_then(|loaded| loaded.application.clone());
-    application.map_or(Target::Unavailable, Target::Application)
+impl State {
+    /// Who answers behind each listener.
+    fn targets(&self) -> impl Fn(&config::Listener) -> Target {
+        let application = |name: &str| self.applications.get(name)?.application.clone();
+        let names = self.applications.keys().cloned();
+        let table = routes::table(&self.routes, &Arc::default(), application, names);
+        move |listener| routes::target(&listener.pass, &self.routes, &table, application)
+    }
 }
 
 /// What the engine makes of an application's configuration.
-fn settings(config: &config::Application, outputs: Outputs) -> Settings {
+fn settings(config: &config::Application, outputs: Outputs) -> engine::Settings {
     let config::Access {
         filesystem,
         outbound_http,
@@ -360,7 +373,7 @@ fn settings(config: &config::Application, outputs: Outputs) -> Settings {
         concurrency,
     } = config.limits;
     let defaults = engine::Limits::default();
-    Settings {
+    engine::Settings {
         environment: config.environment.clone(),
         directories: filesystem.iter().map(directory).collect(),
         outbound: outbound_http.clone(),
@@ -377,7 +390,7 @@ fn settings(config: &config::Application, outputs: Outputs) -> Settings {
         },
         stdout: outputs.stdout,
         stderr: outputs.stderr,
-        ..Settings::new(config.name.as_str())
+        ..engine::Settings::new(config.name.as_str())
     }
 }
 
@@ -408,12 +421,12 @@ impl control::Runtime for Runtime {
         if self.is_lenient() {
             return self.prepare_kept(config).await;
         }
-        let applications = self.applications(config).await?;
-        let plan = self.plan(&config.listeners, &applications).await?;
         let state = State {
             listeners: config.listeners.clone(),
-            applications,
+            routes: config.routes.clone(),
+            applications: self.applications(config).await?,
         };
+        let plan = self.plan(&state).await?;
         Ok(Prepared { plan, state })
     }
 
@@ -465,7 +478,7 @@ impl control::Runtime for Runtime {
             application: Some(application),
         };
         state.applications.insert(name.to_owned(), loaded);
-        let plan = self.plan(&state.listeners, &state.applications).await;
+        let plan = self.plan(&state).await;
         let plan = plan.map_err(|error| failed(error.detail))?;
         self.put_in_force(Prepared { plan, state });
         tracing::info!(application = name, "is loaded anew");

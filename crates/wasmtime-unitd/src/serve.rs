@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
             backlog: None,
         }],
         applications: vec![application],
+        ..Config::default()
     };
     daemon::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;

@@ -6,30 +6,39 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`; `routes`, but for `proxy`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
 //!
-//! What later versions will know is refused by name: filled `routes`,
-//! `upstreams` and `settings`, any `access_log`, `tls`, `forwarded` and
-//! `client_ip`, listeners on Unix sockets, and variables in `pass`.
+//! What later versions will know is refused by name: filled `upstreams` and
+//! `settings`, `proxy`, any `access_log`, `tls`, `forwarded` and `client_ip`,
+//! and listeners on Unix sockets.
 
 mod access;
+mod action;
 mod application;
 mod error;
 mod instances;
 mod isolation;
 mod limits;
 mod listener;
+mod matching;
+mod pass;
+mod patterns;
+mod route;
 mod schema;
 mod suggestion;
+mod template;
 
 pub use access::{Access, Folder};
+pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use application::{Application, ApplicationType};
 pub use error::{ConfigError, Warning};
 pub use instances::Instances;
 pub use limits::Limits;
-pub use listener::{ListenAddress, Listener, Pass};
+pub use listener::{ListenAddress, Listener};
+pub use pass::Pass;
+pub use route::Route;
 
 use schema::{Checker, Kinds, Member};
 
@@ -42,6 +51,8 @@ use crate::Value;
 pub struct Config {
     /// The listeners, in the order of the text. Their addresses differ.
     pub listeners: Vec<Listener>,
+    /// The arrays of steps, in the order of the text. Their names differ.
+    pub routes: Vec<Route>,
     /// The applications, in the order of the text. Their names differ.
     pub applications: Vec<Application>,
 }
@@ -100,6 +111,10 @@ impl Config {
                     .push(application::check(checker, name, value)?);
                 Ok(())
             }),
+            "routes" => {
+                config.routes = route::check(checker, value)?;
+                Ok(())
+            }
             "access_log" => Err(checker.unsupported(name)),
             _ if schema::is_empty(value) => Ok(()),
             _ => Err(checker.unsupported(name)),

@@ -13,5 +13,8 @@ mod http1_strictness;
 mod options;
 mod output;
 mod reconfiguration;
+mod returns;
+mod routes;
 mod signals;
+mod static_files;
 mod support;
