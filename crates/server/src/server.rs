@@ -152,6 +152,11 @@ struct Planned {
 }
 
 impl Plan {
+    /// Has other settings hold.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Chooses anew who answers behind each address, as it was asked for.
     pub fn retarget(&mut self, target: impl Fn(SocketAddr) -> Target) {
         for planned in &mut self.listeners {

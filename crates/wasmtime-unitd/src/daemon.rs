@@ -109,7 +109,7 @@ pub(crate) fn build(
     let engine = Engine::new(engine)?;
     let server = Server::new(server::Options {
         connections: connections(),
-        settings: Settings::new(server_name()),
+        settings: Settings::new(server_name(true)),
     });
     Ok(Runtime::new(engine, own, server, outputs, identity))
 }

@@ -9,7 +9,8 @@ use config::Config;
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
 use engine::{Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles};
 use http::HeaderValue;
-use server::{Listen, Plan, Server, Settings, Target};
+use server::{Listen, Plan, Server, Settings, Target, Timeouts};
+use static_files::MimeTypes;
 
 use crate::components::Loader;
 use crate::folders;
@@ -17,8 +18,12 @@ use crate::privileges::Identity;
 use crate::routes;
 
 /// The `server` field of responses.
-pub(crate) fn server_name() -> HeaderValue {
-    HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")))
+pub(crate) fn server_name(with_version: bool) -> HeaderValue {
+    HeaderValue::from_static(if with_version {
+        concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION"))
+    } else {
+        "wasmtime-unitd"
+    })
 }
 
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
@@ -58,6 +63,7 @@ struct Inner {
 /// What is in force.
 #[derive(Clone, Default)]
 struct State {
+    settings: config::Settings,
     listeners: Vec<config::Listener>,
     routes: Vec<config::Route>,
     applications: Applications,
@@ -287,7 +293,7 @@ impl Runtime {
             backlog: listener.backlog.unwrap_or(BACKLOG),
             target: target(listener),
         };
-        let settings = Arc::new(Settings::new(server_name()));
+        let settings = state.settings();
         let mut listens: Vec<Listen> = listeners.iter().map(listen).collect();
         loop {
             let error = match self
@@ -316,6 +322,7 @@ impl Runtime {
     /// server's user, who may be let into fewer folders, and has written what is in the cache.
     async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
         let mut state = State {
+            settings: config.settings.clone(),
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
             applications: Applications::new(),
@@ -351,11 +358,47 @@ impl Runtime {
 }
 
 impl State {
+    fn settings(&self) -> Arc<Settings> {
+        let config::Settings {
+            header_read_timeout,
+            body_read_timeout,
+            send_timeout,
+            idle_timeout,
+            max_body_size,
+            discard_unsafe_fields,
+            server_version,
+            log_route,
+            // They are the shares'.
+            mime_types: _,
+        } = self.settings;
+        Arc::new(Settings {
+            name: server_name(server_version),
+            timeouts: Timeouts {
+                header_read: header_read_timeout,
+                body_read: body_read_timeout,
+                send: send_timeout,
+                idle: idle_timeout,
+                ..Timeouts::default()
+            },
+            max_body_size,
+            discard_unsafe_fields,
+            log_route,
+            access_log: None,
+        })
+    }
+
+    fn mime_types(&self) -> Arc<MimeTypes> {
+        let added = self.settings.mime_types.iter();
+        let types = MimeTypes::new(added.map(|(name, extension)| (&**name, &**extension)));
+        // What could be wrong with them has been checked.
+        Arc::new(types.unwrap_or_default())
+    }
+
     /// Who answers behind each listener.
     fn targets(&self) -> impl Fn(&config::Listener) -> Target {
         let application = |name: &str| self.applications.get(name)?.application.clone();
         let names = self.applications.keys().cloned();
-        let table = routes::table(&self.routes, &Arc::default(), application, names);
+        let table = routes::table(&self.routes, &self.mime_types(), application, names);
         move |listener| routes::target(&listener.pass, &self.routes, &table, application)
     }
 }
@@ -422,6 +465,7 @@ impl control::Runtime for Runtime {
             return self.prepare_kept(config).await;
         }
         let state = State {
+            settings: config.settings.clone(),
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
             applications: self.applications(config).await?,

@@ -6,12 +6,12 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `routes`, but for `proxy`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`; `routes`, but for `proxy`; `settings.http`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
-//! What later versions will know is refused by name: filled `upstreams` and
-//! `settings`, `proxy`, any `access_log`, `tls`, `forwarded` and `client_ip`,
+//! What later versions will know is refused by name: filled
+//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, any `access_log`, `tls`, `forwarded` and `client_ip`,
 //! and listeners on Unix sockets.
 
 mod access;
@@ -27,6 +27,7 @@ mod pass;
 mod patterns;
 mod route;
 mod schema;
+mod settings;
 mod suggestion;
 mod template;
 
@@ -39,6 +40,7 @@ pub use limits::Limits;
 pub use listener::{ListenAddress, Listener};
 pub use pass::Pass;
 pub use route::Route;
+pub use settings::Settings;
 
 use schema::{Checker, Kinds, Member};
 
@@ -49,6 +51,8 @@ use crate::Value;
 /// are free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
+    /// What holds for all listeners.
+    pub settings: Settings,
     /// The listeners, in the order of the text. Their addresses differ.
     pub listeners: Vec<Listener>,
     /// The arrays of steps, in the order of the text. Their names differ.
@@ -113,6 +117,10 @@ impl Config {
             }),
             "routes" => {
                 config.routes = route::check(checker, value)?;
+                Ok(())
+            }
+            "settings" => {
+                config.settings = settings::check(checker, value)?;
                 Ok(())
             }
             "access_log" => Err(checker.unsupported(name)),

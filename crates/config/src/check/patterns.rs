@@ -49,7 +49,7 @@ pub(super) fn addresses<'a>(
     Ok(patterns)
 }
 
-fn one_or_several<'a>(
+pub(super) fn one_or_several<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
     mut check: impl FnMut(&mut Checker<'a>, &'a Value) -> Result<(), ConfigError>,

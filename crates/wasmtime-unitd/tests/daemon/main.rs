@@ -15,6 +15,7 @@ mod output;
 mod reconfiguration;
 mod returns;
 mod routes;
+mod settings;
 mod signals;
 mod static_files;
 mod support;

@@ -26,6 +26,11 @@ impl FrontEnd for Daemon {
             .arg(directory.join("unit.log"));
         command
     }
+
+    /// The cases are about guests, which take more than a configuration allows clients by itself.
+    fn settings(&self) -> &'static str {
+        r#""settings": {"http": {"max_body_size": 1073741824}},"#
+    }
 }
 
 /// A daemon that listens on `{main}`, and passes to these routes.

@@ -246,7 +246,11 @@ fn what_later_versions_will_know_is_refused_by_name() {
         |name: &str| format!("The \"{name}\" option is not supported by this version.");
     for (text, path, name) in [
         (r#"{"upstreams":{"u":{}}}"#, "/upstreams", "upstreams"),
-        (r#"{"settings":{"http":{}}}"#, "/settings", "settings"),
+        (
+            r#"{"settings":{"http":{"compression":{"types":"*"}}}}"#,
+            "/settings/http/compression",
+            "compression",
+        ),
         (
             r#"{"access_log":"/var/log/access.log"}"#,
             "/access_log",

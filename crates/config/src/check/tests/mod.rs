@@ -3,6 +3,7 @@ mod applications;
 mod limits;
 mod listeners;
 mod routes;
+mod settings;
 
 use std::path::PathBuf;
 
