@@ -74,7 +74,7 @@ fn requests_are_noted_in_the_combined_format() {
 fn the_format_and_the_condition_are_the_configurations() {
     let server = logging(
         r#"{"path": "@/access.log", "if": "$cookie_session",
-            "format": "$method $uri $request_uri $status $response_header_location $arg_a $request_id"}"#,
+            "format": "$host $method $uri $request_uri $status $response_header_location $arg_a $request_id"}"#,
     );
     let mut client = server.connect("main");
     client.get("/old/1");
@@ -82,7 +82,7 @@ fn the_format_and_the_condition_are_the_configurations() {
     assert_eq!(client.response().head.status, 301);
     let lines = lines(&file(&server), 1);
     let (line, id) = lines[0].rsplit_once(' ').unwrap();
-    assert_eq!(line, r"GET /new /old/2?a=1%0A2 301 /x 1\x0A2");
+    assert_eq!(line, r"a GET /new /old/2?a=1%0A2 301 /x 1\x0A2");
     assert_eq!(id.len(), 32);
     assert_eq!(lines.len(), 1);
 }
