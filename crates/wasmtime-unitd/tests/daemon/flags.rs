@@ -135,6 +135,21 @@ fn serve_takes_the_options_of_an_application() {
 }
 
 #[test]
+fn serve_takes_bodies_of_any_size() {
+    let serve = Process::spawn(
+        daemon()
+            .arg("serve")
+            .arg(test_components::guest("count"))
+            .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null()),
+    );
+    let length = (8 << 20) + 1;
+    let body = "a".repeat(length);
+    let mut client = Client::connect(address_of(&serve));
+    client.post("/", &body).assert_text(&format!("{length}\n"));
+}
+
+#[test]
 fn serve_says_which_option_is_wrong() {
     let hello = test_components::guest("hello");
     let set = |setting: &str| {
