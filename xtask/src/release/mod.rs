@@ -83,7 +83,8 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     let raw = folder.join("raw");
     let host = host()?;
     let mut build = cargo();
-    build.args(["build", "--release", "--bin", "wasmtime-unitd"]);
+    build.args(["build", "--release"]);
+    build.args(["--bin", "wasmtime-unitd", "--bin", "baseline"]);
     // What is built for the machine that builds, procedural macros, must not count.
     build.args(["--target", &host, "--target-dir"]).arg(&folder);
     // The same functions are counted without optimisation across crates, which takes long.
@@ -93,9 +94,10 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     build.env("RUSTFLAGS", format!("-Cprofile-generate={}", raw.display()));
     step("a build that counts what is used", &mut build)?;
 
-    let counting = folder.join(host).join("release/wasmtime-unitd");
+    let programs = folder.join(host).join("release");
+    let daemon = programs.join("wasmtime-unitd");
     let stamp = folder.join("trained");
-    let state = state(&counting)?;
+    let state = state(&daemon)?;
     if let Ok(known) = fs::read_to_string(&stamp)
         && let Some((of, profile)) = known.split_once('\n')
         && of == state
@@ -107,7 +109,9 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
         fs::remove_dir_all(&raw).with_context(|| raw.display().to_string())?;
     }
     println!("\nxtask: training, which takes about a minute");
-    train::run(&counting, &bench::guests()?)?;
+    let guests = bench::guests()?;
+    train::daemon(&daemon, &guests)?;
+    train::baseline(&programs.join("baseline"), &guests[0])?;
     // Of another name each time: cargo does not see that the content has changed.
     let profile = folder.join(format!("{:016x}.profdata", fingerprint(&state)));
     let mut merging = Command::new(merge);
