@@ -12,14 +12,14 @@ const FOLDERS: [&str; 7] = [
     ".cargo/", ".ci/", "crates/", "docs/", "example/", "guests/", "xtask/",
 ];
 
-/// Checks every Markdown file at the top and in `docs/`: its relative links, and the paths that
-/// it names in code marks.
+/// Checks every Markdown file at the top and in `docs/`: its relative links, with the headings that they
+/// lead to, and the paths that it names in code marks.
 pub(crate) fn check() -> Result<()> {
     let mut missing = Vec::new();
     for file in files()? {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let folder = file.parent().unwrap_or(root());
-        let links = links(&text).filter(|link| !folder.join(link).exists());
+        let links = links(&text).filter(|link| !leads(link, folder, &text));
         let paths = paths(&text).filter(|path| !root().join(path).exists());
         let name = file.strip_prefix(root()).unwrap_or(&file).display();
         missing.extend(
@@ -51,15 +51,42 @@ fn files() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The targets of `[text](target)` that are files of this repository.
+/// The targets of `[text](target)` that are in this repository.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let targets = text
         .split("](")
         .skip(1)
         .filter_map(|rest| rest.split_once(')'));
     targets
-        .map(|(target, _)| target.split('#').next().unwrap_or_default())
-        .filter(|target| !target.is_empty() && !target.contains("://"))
+        .map(|(target, _)| target)
+        .filter(|target| !target.contains("://"))
+}
+
+/// Whether a link in a text of this folder leads to a file, and to a heading in it if it names one.
+fn leads(link: &str, folder: &Path, text: &str) -> bool {
+    let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+    if heading.is_empty() {
+        return folder.join(file).exists();
+    }
+    let other = || fs::read_to_string(folder.join(file)).unwrap_or_default();
+    let text = if file.is_empty() {
+        text.to_owned()
+    } else {
+        other()
+    };
+    headings(&text).any(|known| known == heading)
+}
+
+/// What links call the headings of a text.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+        kept.map(|it| if it == ' ' { '-' } else { it }).collect()
+    })
 }
 
 /// The words in `code marks` that are paths from the top of this repository.
@@ -88,7 +115,17 @@ mod tests {
     fn links_and_paths_are_found() {
         let text = "See [a](docs/a.md#b), [c](https://d/e) and `crates/x/src` or `cargo test`,\n\
                     not `guests/examples/NAME.rs`, `crates/*` nor [f](#g).";
-        assert_eq!(links(text).collect::<Vec<_>>(), ["docs/a.md"]);
+        assert_eq!(links(text).collect::<Vec<_>>(), ["docs/a.md#b", "#g"]);
         assert_eq!(paths(text).collect::<Vec<_>>(), ["crates/x/src"]);
+    }
+
+    #[test]
+    fn a_link_leads_to_a_heading_or_nowhere() {
+        let text = "# A server's `--flags`, and why\n## B\nno # heading\n";
+        let known: Vec<_> = headings(text).collect();
+        assert_eq!(known, ["a-servers---flags-and-why", "b"]);
+        assert!(leads("#b", Path::new("nowhere"), text));
+        assert!(!leads("#c", Path::new("nowhere"), text));
+        assert!(!leads("nowhere.md#b", Path::new("nowhere"), text));
     }
 }

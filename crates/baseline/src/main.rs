@@ -23,6 +23,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 #[global_allocator]
@@ -82,8 +83,13 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     let listener = TcpListener::bind(address).await?;
+    // An orderly end, at which profiles are written.
+    let mut end = signal(SignalKind::terminate())?;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            _ = end.recv() => return Ok(()),
+        };
         stream.set_nodelay(true)?;
         tokio::spawn(async move {
             let service = service_fn(move |request| {

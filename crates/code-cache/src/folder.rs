@@ -63,7 +63,9 @@ pub enum OpenError {
 }
 
 impl Folder {
-    pub(crate) fn open(path: PathBuf) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        // With a slash at the end, a link of this name would be followed.
+        let path: PathBuf = path.components().collect();
         let open = open_private(&path)?;
         let folder = Self {
             path,
@@ -100,17 +102,23 @@ impl Folder {
         not_private(&metadata).map_or(Ok(Some(file)), |why| Err(io::Error::other(why)))
     }
 
-    /// Writes an entry, whole or not at all. Where the disk is full, the half of the other entries
-    /// that has not been used for longest makes room for it.
+    /// Writes an entry, whole or not at all. Where the disk is full, as much of the other entries as it
+    /// takes makes room for it, least recently used first; but not those that are `in_use`, whose
+    /// blocks stay taken for as long as they are mapped.
     ///
     /// # Errors
     ///
     /// When it cannot be written. What was there under this name is there still.
-    pub(crate) fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        name: &str,
+        parts: &[&[u8]],
+        in_use: impl Fn(&str) -> bool,
+    ) -> io::Result<()> {
         match self.write_once(name, parts) {
             Err(error) if is_full(&error) => {
-                let total = self.entries().iter().map(|entry| entry.bytes).sum::<u64>();
-                self.shrink(total / 2, name);
+                let needed = parts.iter().map(|part| part.len() as u64).sum();
+                self.free(needed, in_use);
                 self.write_once(name, parts)
             }
             // The folder is gone, with all that was in it.
@@ -164,24 +172,32 @@ impl Folder {
         })
     }
 
-    /// Removes entries, least recently used first, until the others have no more than `limit` bytes;
-    /// but not this one. What is no entry stays, and does not count.
-    pub(crate) fn shrink(&self, limit: u64, keep: &str) {
+    /// Removes entries, least recently used first, until there are no more than `limit` bytes; but not
+    /// those that are `in_use`. What is no entry stays, and does not count. Returns how many bytes are
+    /// more than `limit` even so.
+    pub(crate) fn shrink(&self, limit: u64, in_use: impl Fn(&str) -> bool) -> u64 {
         self.remove_stale();
+        let total: u64 = self.entries().iter().map(|entry| entry.bytes).sum();
+        let excess = total.saturating_sub(limit);
+        excess.saturating_sub(self.free(excess, in_use))
+    }
+
+    /// Removes as many of those that are not `in_use` as have so many bytes, and returns how many they
+    /// had.
+    fn free(&self, bytes: u64, in_use: impl Fn(&str) -> bool) -> u64 {
         let mut entries = self.entries();
-        let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
         entries.sort_by_key(|entry| entry.used);
-        for entry in entries {
-            if total <= limit {
-                return;
+        let mut freed = 0;
+        for entry in entries.iter().filter(|entry| !in_use(&entry.name)) {
+            if freed >= bytes {
+                break;
             }
-            if entry.name != keep {
-                self.remove(&entry.name);
-                total -= entry.bytes;
-                let path = self.path.join(&entry.name);
-                tracing::info!("the compiled component {path:?} makes room for others");
-            }
+            self.remove(&entry.name);
+            freed += entry.bytes;
+            let path = self.path.join(&entry.name);
+            tracing::info!("the compiled component {path:?} makes room for others");
         }
+        freed
     }
 
     /// Removes what was being written when its process was killed.
@@ -346,6 +362,10 @@ mod tests {
         digit.to_string().repeat(64)
     }
 
+    fn none(_: &str) -> bool {
+        false
+    }
+
     fn names(folder: &Folder) -> Vec<String> {
         let mut names: Vec<_> = folder.entries().into_iter().map(|it| it.name).collect();
         names.sort();
@@ -355,23 +375,24 @@ mod tests {
     #[test]
     fn those_make_room_that_have_not_been_used_for_longest() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::open(parent.path().join("a")).unwrap();
+        let folder = Folder::open(&parent.path().join("a")).unwrap();
         let now = SystemTime::now();
         let [old, older, new, kept] = ['1', '2', '3', '4'].map(name);
         for (name, age) in [(&old, 30), (&older, 40), (&new, 10), (&kept, 50)] {
-            folder.write(name, &[&[0; 60], &[0; 40]]).unwrap();
+            folder.write(name, &[&[0; 60], &[0; 40]], none).unwrap();
             let entry = folder.read(name).unwrap().unwrap();
             entry.set_modified(now - Duration::from_secs(age)).unwrap();
         }
-        folder.shrink(400, &kept);
+        let is_kept = |name: &str| name == kept;
+        assert_eq!(folder.shrink(400, is_kept), 0);
         assert_eq!(folder.entries().len(), 4);
-        folder.shrink(399, &kept);
+        assert_eq!(folder.shrink(399, is_kept), 0);
         assert!(folder.read(&older).unwrap().is_none());
         folder.touch(&folder.read(&old).unwrap().unwrap());
-        folder.shrink(299, &kept);
+        assert_eq!(folder.shrink(299, is_kept), 0);
         assert!(folder.read(&new).unwrap().is_none());
         assert!(folder.read(&old).unwrap().is_some());
-        folder.shrink(0, &kept);
+        assert_eq!(folder.shrink(0, is_kept), 100);
         assert_eq!(names(&folder), [kept]);
     }
 
@@ -379,7 +400,7 @@ mod tests {
     fn what_is_not_ours_neither_counts_nor_goes() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a");
-        let folder = Folder::open(path.clone()).unwrap();
+        let folder = Folder::open(&path).unwrap();
         let long_ago = SystemTime::now() - Duration::from_secs(1_000_000);
         let others = [
             "data.sqlite".to_owned(),
@@ -393,11 +414,11 @@ mod tests {
             file.set_len(1 << 30).unwrap();
             file.set_modified(long_ago).unwrap();
         }
-        folder.write(&name('1'), &[&[0; 100]]).unwrap();
-        folder.shrink(100, "");
+        folder.write(&name('1'), &[&[0; 100]], none).unwrap();
+        folder.shrink(100, none);
         assert_eq!(names(&folder), [name('1')]);
-        folder.shrink(0, "");
-        Folder::open(path.clone()).unwrap();
+        folder.shrink(0, none);
+        Folder::open(&path).unwrap();
         assert_eq!(names(&folder), [""; 0]);
         for other in &others {
             assert!(path.join(other).is_file(), "{other}");
@@ -408,7 +429,7 @@ mod tests {
     fn what_a_crash_has_left_goes_in_time() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a");
-        let folder = Folder::open(path.clone()).unwrap();
+        let folder = Folder::open(&path).unwrap();
         let long_ago = SystemTime::now() - 2 * STALE;
         let [left, at_work, new] = ['1', '2', '3'].map(|digit| {
             let name = format!("{}.{}{UNFINISHED}", name(digit), "0".repeat(16));
@@ -420,9 +441,9 @@ mod tests {
         }
         drop(left.1);
         drop(new.1);
-        let folder = Folder::open(path).unwrap();
+        let folder = Folder::open(&path).unwrap();
         // It counts against no limit, and nothing removes it meanwhile.
-        folder.shrink(0, "");
+        folder.shrink(0, none);
         let mut names: Vec<_> = folder
             .list(|_| true)
             .into_iter()
@@ -436,23 +457,23 @@ mod tests {
     fn a_folder_that_was_removed_is_made_again() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let folder = Folder::open(path.clone()).unwrap();
-        folder.write(&name('1'), &[b"one"]).unwrap();
+        let folder = Folder::open(&path).unwrap();
+        folder.write(&name('1'), &[b"one"], none).unwrap();
         fs::remove_dir_all(parent.path().join("a")).unwrap();
         assert!(folder.read(&name('1')).unwrap().is_none());
-        folder.write(&name('2'), &[b"two"]).unwrap();
+        folder.write(&name('2'), &[b"two"], none).unwrap();
         assert_eq!(names(&folder), [name('2')]);
         assert!(path.join(name('2')).is_file());
         // What is there instead is looked at like any other.
         fs::remove_dir_all(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(folder.write(&name('3'), &[b"three"]).is_err());
+        assert!(folder.write(&name('3'), &[b"three"], none).is_err());
     }
 
     #[test]
     fn the_limit_is_no_more_than_a_part_of_the_disk() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::open(parent.path().join("a")).unwrap();
+        let folder = Folder::open(&parent.path().join("a")).unwrap();
         assert_eq!(folder.limit(1), 1);
         assert!(folder.limit(u64::MAX) < u64::MAX / SHARE);
     }

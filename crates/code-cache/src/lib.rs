@@ -26,11 +26,14 @@ mod entry;
 mod folder;
 mod key;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::{Component, Engine, LoadError, Source};
 
@@ -45,7 +48,14 @@ pub const LIMIT: u64 = 2 << 30;
 
 /// A folder with machine code.
 #[derive(Debug)]
-pub struct Cache(Folder);
+pub struct Cache {
+    folder: Folder,
+    /// Entries that this process has mapped, or has written for its next start. To remove them frees
+    /// nothing, or makes that start compile.
+    in_use: Mutex<HashSet<String>>,
+    /// Whether the log has said that these alone are too much.
+    has_warned: AtomicBool,
+}
 
 /// A component that has been loaded.
 pub struct Loaded {
@@ -73,14 +83,18 @@ impl Cache {
     ///
     /// When it cannot be made or opened, is no folder but a link to one, belongs to another user, or
     /// lets others in.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
-        Folder::open(path.into()).map(Self)
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Ok(Self {
+            folder: Folder::open(path.as_ref())?,
+            in_use: Mutex::default(),
+            has_warned: AtomicBool::new(false),
+        })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     /// Loads the component in the file `path`, like [`Component::load`].
@@ -112,7 +126,7 @@ impl Cache {
 
     fn find(&self, engine: &Engine, source: &Source, key: &Key) -> Option<Component> {
         let name = key.name();
-        let entry = match self.0.read(&name) {
+        let entry = match self.folder.read(&name) {
             Ok(entry) => entry?,
             Err(error) => {
                 let path = self.path().join(&name);
@@ -121,17 +135,21 @@ impl Cache {
             }
         };
         let found = match entry::verify(&entry, key) {
-            Ok(()) => map(engine, source.path(), &entry),
+            Ok(()) => map(engine, source.path(), &entry).map_err(|error| {
+                self.folder.remove(&name);
+                format!("{error}; it is removed")
+            }),
             // What lacks files or memory to be read is no worse for that, and is written anew.
             Err(Damage::Read(error)) => Err(error.to_string()),
             Err(damage) => {
-                self.0.remove(&name);
+                self.folder.remove(&name);
                 Err(format!("{damage}; it is removed"))
             }
         };
         match found {
             Ok(component) => {
-                self.0.touch(&entry);
+                self.folder.touch(&entry);
+                self.in_use().insert(name);
                 Some(component)
             }
             Err(why) => {
@@ -145,27 +163,45 @@ impl Cache {
     fn store(&self, component: &Component, path: &Path, key: &Key) -> io::Result<()> {
         let image = component.image(path).map_err(io::Error::other)?;
         let end = entry::end(key, &image);
-        let written = self.0.write(&key.name(), &[&image, &end]);
-        self.0.shrink(self.0.limit(LIMIT), &key.name());
+        let name = key.name();
+        self.in_use().insert(name.clone());
+        let in_use = |name: &str| self.in_use().contains(name);
+        let written = self.folder.write(&name, &[&image, &end], in_use);
+        let limit = self.folder.limit(LIMIT);
+        let excess = self.folder.shrink(limit, in_use);
+        if excess > 0 && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the compiled components in use take {} MiB more than the {} MiB that the cache {:?} \
+                 is to have",
+                excess >> 20,
+                limit >> 20,
+                self.path()
+            );
+        }
         written
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Makes a component of an entry that has been verified.
-fn map(engine: &Engine, path: &Path, entry: &File) -> Result<Component, String> {
+fn map(engine: &Engine, path: &Path, entry: &File) -> Result<Component, LoadError> {
     let file = format!("/proc/self/fd/{}", entry.as_raw_fd());
-    let load = |wasmtime: &wasmtime::Engine| {
+    let mapped = Component::from_image(engine, path, |wasmtime| {
         // SAFETY: only this user's processes can reach the file, and this is the one place that makes
         // such files: what it has is what Wasmtime wrote for an engine of the same fingerprint, whole.
         // Files are renamed into place and never written to again, so that it stays so while it is
         // mapped.
         #[expect(unsafe_code, reason = "this crate's purpose")]
-        let mapped = unsafe { wasmtime::component::Component::deserialize_file(wasmtime, &file) };
-        mapped.or_else(|error| {
-            if Path::new(&file).exists() {
-                return Err(error);
-            }
-            // There is no /proc here.
+        unsafe {
+            wasmtime::component::Component::deserialize_file(wasmtime, &file)
+        }
+    });
+    // There may be no /proc here, or the file system is one that no code may be run from.
+    mapped.or_else(|_| {
+        Component::from_image(engine, path, |wasmtime| {
             let bytes = read(entry)?;
             // SAFETY: as above.
             #[expect(unsafe_code, reason = "this crate's purpose")]
@@ -173,8 +209,7 @@ fn map(engine: &Engine, path: &Path, entry: &File) -> Result<Component, String> 
                 wasmtime::component::Component::deserialize(wasmtime, bytes)
             }
         })
-    };
-    Component::from_image(engine, path, load).map_err(|error| error.to_string())
+    })
 }
 
 fn read(entry: &File) -> io::Result<Vec<u8>> {

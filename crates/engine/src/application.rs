@@ -1,5 +1,4 @@
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +10,7 @@ use crate::gate::Gate;
 use crate::instance::Instance;
 use crate::log::{Output, Printing};
 use crate::shared::Shared;
-use crate::{Component, Engine, Failure, Limits, RequestId};
+use crate::{Component, Directory, Engine, Failure, Limits, RequestId};
 
 /// What makes an application of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,29 +48,6 @@ impl Settings {
             stderr: Output::default(),
         }
     }
-}
-
-/// A folder that guests may use, with all that is in it.
-///
-/// It is opened anew for each request; a request while it is not there ends in
-/// [`Failure::Instantiate`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// The folder on the host.
-    pub host: PathBuf,
-    /// What guests know it as.
-    pub guest: String,
-    /// Whether guests may change what is in it.
-    pub access: Access,
-}
-
-/// What guests may do with a [`Directory`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Read files and list folders. All else fails with `read-only` or `not-permitted`.
-    ReadOnly,
-    /// Everything that the host's user may do.
-    ReadWrite,
 }
 
 /// How many requests one instance serves.
@@ -120,8 +96,11 @@ pub(crate) struct Inner {
 impl Application {
     /// Joins a component with its settings.
     #[must_use]
-    pub fn new(engine: Engine, component: Component, settings: Settings) -> Self {
+    pub fn new(engine: Engine, component: Component, mut settings: Settings) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        for directory in &mut settings.directories {
+            directory.follow_links();
+        }
         // By default some instances are left for others.
         let concurrency = settings
             .limits

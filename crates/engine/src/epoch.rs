@@ -65,7 +65,9 @@ impl Ticker {
     /// Ticks until the returned guard is dropped.
     pub(crate) fn computing(&self) -> Computing<'_> {
         self.shared.computing.fetch_add(1, Ordering::SeqCst);
-        self.shared.computed.store(true, Ordering::Relaxed);
+        if !self.shared.computed.load(Ordering::Relaxed) {
+            self.shared.computed.store(true, Ordering::Relaxed);
+        }
         if self.shared.parked.load(Ordering::SeqCst) {
             self.thread.thread().unpark();
         }
@@ -92,35 +94,53 @@ impl Drop for Ticker {
 
 impl Shared {
     fn run(&self, engines: &[EngineWeak]) {
-        let mut vigilant_until = Instant::now();
+        let mut pace = Pace::default();
         while !self.stop.load(Ordering::SeqCst) {
             let computed = self.computed.swap(false, Ordering::Relaxed);
-            let now = Instant::now();
-            if self.long.swap(false, Ordering::Relaxed) {
-                vigilant_until = now + VIGILANCE;
-            }
-            let is_vigilant = now < vigilant_until;
-            self.is_vigilant.store(is_vigilant, Ordering::Relaxed);
-            if computed || self.computing.load(Ordering::SeqCst) > 0 {
-                thread::sleep(if is_vigilant { PERIOD } else { PATIENCE });
-                for engine in engines {
-                    match engine.upgrade() {
-                        Some(engine) => engine.increment_epoch(),
-                        None => return,
-                    }
-                }
+            let is_needed = computed || self.computing.load(Ordering::SeqCst) > 0;
+            let was_long = self.long.swap(false, Ordering::Relaxed);
+            let wait = pace.next(is_needed, was_long, Instant::now());
+            self.is_vigilant
+                .store(wait == Some(PERIOD), Ordering::Relaxed);
+            let Some(wait) = wait else {
+                self.park();
                 continue;
+            };
+            thread::sleep(wait);
+            for engine in engines {
+                match engine.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
             }
-            // Nobody computes, and nobody would be here to say when the last long turn is long ago.
-            self.is_vigilant.store(false, Ordering::Relaxed);
-            // Announce, look again, then sleep: a guest that starts in between sees the
-            // announcement and unparks us. A stale unpark only costs one turn of the loop.
-            self.parked.store(true, Ordering::SeqCst);
-            if self.computing.load(Ordering::SeqCst) == 0 && !self.stop.load(Ordering::SeqCst) {
-                thread::park();
-            }
-            self.parked.store(false, Ordering::SeqCst);
         }
+    }
+
+    fn park(&self) {
+        // Announce, look again, then sleep: a guest that starts in between sees the announcement and
+        // unparks us. A stale unpark only costs one turn of the loop.
+        self.parked.store(true, Ordering::SeqCst);
+        if self.computing.load(Ordering::SeqCst) == 0 && !self.stop.load(Ordering::SeqCst) {
+            thread::park();
+        }
+        self.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+/// How soon the next tick is to come.
+#[derive(Default)]
+struct Pace {
+    vigilant_until: Option<Instant>,
+}
+
+impl Pace {
+    /// The wait before the next tick; none while none is needed.
+    fn next(&mut self, is_needed: bool, was_long: bool, now: Instant) -> Option<Duration> {
+        if was_long {
+            self.vigilant_until = Some(now + VIGILANCE);
+        }
+        let is_vigilant = self.vigilant_until.is_some_and(|until| now < until);
+        is_needed.then_some(if is_vigilant { PERIOD } else { PATIENCE })
     }
 }
 
@@ -130,5 +150,25 @@ pub(crate) struct Computing<'a>(&'a Shared);
 impl Drop for Computing<'_> {
     fn drop(&mut self) {
         self.0.computing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_come_sooner_for_a_while_after_a_long_turn_and_not_at_all_when_none_computes() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.next(true, false, now), Some(PATIENCE));
+        assert_eq!(pace.next(true, true, now), Some(PERIOD));
+        assert_eq!(pace.next(false, false, now), None);
+        let later = now + VIGILANCE / 2;
+        assert_eq!(pace.next(true, false, later), Some(PERIOD));
+        assert_eq!(pace.next(true, false, now + VIGILANCE), Some(PATIENCE));
+        // Another one begins it anew.
+        assert_eq!(pace.next(true, true, later), Some(PERIOD));
+        assert_eq!(pace.next(true, false, now + VIGILANCE), Some(PERIOD));
     }
 }

@@ -59,7 +59,7 @@ impl Application {
         };
         let head_only = request.method() == Method::HEAD;
         let run = if self.0.reuses_instances() {
-            let (request, lender) = lend(request);
+            let (request, lender) = lend(request, self.settings().limits.after_response);
             progress.lender = Some(lender);
             if self.0.shares_instances() {
                 shared::run(self, request, progress).await?

@@ -31,6 +31,7 @@
 mod application;
 mod body;
 mod component;
+mod directory;
 mod egress;
 mod epoch;
 mod error_code;
@@ -56,9 +57,10 @@ mod shared;
 mod stopwatch;
 mod wasi;
 
-pub use application::{Access, Application, Directory, Instances, Settings};
+pub use application::{Application, Instances, Settings};
 pub use body::{Body, CutOff};
 pub use component::{Component, LoadError, Source};
+pub use directory::{Access, Directory};
 pub use failure::{Answer, Failure};
 pub use guest::OUTGOING_BUFFER;
 pub use limits::Limits;

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use wasmtime::error::Context as _;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
-use crate::application::{Access, Directory, Inner, Settings};
+use crate::application::{Inner, Settings};
 use crate::log::{GuestLog, Printing, Speaker, Stream};
 
 /// What WASI has for one guest beyond HTTP: environment, folders, clocks, random numbers, and where
@@ -35,7 +34,7 @@ impl Wasi {
         if !settings.directories.is_empty() {
             let mut builder = WasiCtx::builder();
             for directory in &settings.directories {
-                open(&mut builder, directory)?;
+                directory.open(&mut builder)?;
             }
             wasi.ctx = Some(wasi.build(builder));
         }
@@ -68,20 +67,4 @@ impl Wasi {
             .build();
         Box::new(ctx)
     }
-}
-
-fn open(builder: &mut WasiCtxBuilder, directory: &Directory) -> wasmtime::Result<()> {
-    let Directory {
-        host,
-        guest,
-        access,
-    } = directory;
-    let permissions = match access {
-        Access::ReadOnly => FsPerms::ReadOnly,
-        Access::ReadWrite => FsPerms::ReadWrite,
-    };
-    builder
-        .preopened_dir(host, guest, permissions)
-        .with_context(|| format!("the folder {} cannot be opened", host.display()))?;
-    Ok(())
 }

@@ -53,22 +53,15 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) state: State,
 
-    /// Where compiled components are kept, in a folder that only the server's user may enter [default:
-    /// compiled in the state directory; for `serve`: nowhere].
-    #[arg(long, value_name = "DIRECTORY", global = true)]
-    pub(crate) cachedir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheFolder,
 
     /// Write the process id to this file [default: to none].
     #[arg(long, value_name = "FILE")]
     pub(crate) pid: Option<PathBuf>,
 
-    /// Append the log to this file [default: standard error].
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) log: Option<PathBuf>,
-
-    /// The least that is logged: error, warn, info or debug.
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, global = true)]
-    pub(crate) log_level: Level,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 
     /// Serve as this user once the control socket, the log and the listeners of the kept
     /// configuration are open [default: who starts the server].
@@ -79,19 +72,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 
-    /// Seconds that requests in progress get to finish when the server is stopped.
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, global = true)]
-    pub(crate) shutdown_timeout: Duration,
-
-    /// Instances that may exist at a time, of all applications together [default: one for each 16 MiB
-    /// of --max-memory, at least 16 and at most 1000].
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MOST_INSTANCES), global = true)]
-    pub(crate) max_instances: Option<u32>,
-
-    /// Bytes of memory that instances may have, of all applications together [default: three quarters
-    /// of the machine's or the control group's].
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(LEAST_MEMORY..), global = true)]
-    pub(crate) max_memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) running: Running,
 
     /// Accepted for unitd's sake: nothing is written to temporary files.
     #[arg(long, visible_alias = "tmp", value_name = "DIRECTORY")]
@@ -118,32 +100,12 @@ const MOST_INSTANCES: i64 = 100_000;
 /// Less would not do for the instances of most programs.
 const LEAST_MEMORY: u64 = 16 << 20;
 
-impl Arguments {
-    /// Where compiled components are kept by a server with this state directory.
-    pub(crate) fn cache(&self, state: &State) -> PathBuf {
-        let default = || state.directory.join(CACHE);
-        self.cachedir.clone().unwrap_or_else(default)
-    }
-
-    /// What the engine is made with.
-    pub(crate) fn engine(&self) -> engine::Options {
-        let mut options = self
-            .max_memory
-            .map_or_else(engine::Options::default, engine::Options::for_memory);
-        options.instances = self.max_instances.unwrap_or(options.instances);
-        options
-    }
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve one component, without a configuration.
     Serve(Serve),
     /// Check a configuration: its syntax, its content, and whether its components load.
-    Check {
-        /// The file; - for standard input.
-        file: PathBuf,
-    },
+    Check(Check),
     /// Compile components ahead of time, so that the server need not do so when it starts. To be run
     /// as the server's user.
     Compile(Compile),
@@ -161,6 +123,76 @@ pub(crate) struct State {
     pub(crate) directory: PathBuf,
 }
 
+/// Where compiled components are kept.
+#[derive(Debug, Args)]
+pub(crate) struct CacheFolder {
+    /// Where compiled components are kept, in a folder that only the server's user may enter [default:
+    /// compiled in the state directory; `serve` keeps none by default].
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) cachedir: Option<PathBuf>,
+}
+
+impl CacheFolder {
+    /// That of a server with this state directory.
+    pub(crate) fn of(&self, state: &State) -> PathBuf {
+        let default = || state.directory.join(CACHE);
+        self.cachedir.clone().unwrap_or_else(default)
+    }
+}
+
+/// What is told of the work, and where.
+#[derive(Debug, Args)]
+pub(crate) struct Logging {
+    /// Append the log to this file [default: standard error].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// The least that is logged: error, warn, info or debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
+    pub(crate) log_level: Level,
+}
+
+/// How requests are served.
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    /// Seconds that requests in progress get to finish when the server is stopped.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) shutdown_timeout: Duration,
+
+    /// Instances that may exist at a time, of all applications together [default: one for each 16 MiB
+    /// of --max-memory, at least 16 and at most 1000].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MOST_INSTANCES))]
+    pub(crate) max_instances: Option<u32>,
+
+    /// Bytes of memory that instances may have, of all applications together [default: three quarters
+    /// of the machine's or the control group's].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(LEAST_MEMORY..))]
+    pub(crate) max_memory: Option<u64>,
+}
+
+impl Running {
+    /// What the engine is made with.
+    pub(crate) fn engine(&self) -> engine::Options {
+        let mut options = self
+            .max_memory
+            .map_or_else(engine::Options::default, engine::Options::for_memory);
+        options.instances = self.max_instances.unwrap_or(options.instances);
+        options
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The file; - for standard input.
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) state: State,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheFolder,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Compile {
     /// The components' files.
@@ -169,6 +201,12 @@ pub(crate) struct Compile {
 
     #[command(flatten)]
     pub(crate) state: State,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheFolder,
+
+    #[command(flatten)]
+    pub(crate) logging: Logging,
 }
 
 #[derive(Debug, Args)]
@@ -188,6 +226,15 @@ pub(crate) struct Serve {
     /// may be repeated. Such as: limits/timeout=5, or 'access/outbound_http=["https://*"]'.
     #[arg(long, value_name = "OPTION=JSON", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheFolder,
+
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+
+    #[command(flatten)]
+    pub(crate) running: Running,
 }
 
 /// One option of an application.

@@ -2,21 +2,22 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, absolute};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use config::{Checked, Config};
 use engine::{Component, Engine};
 
+use crate::arguments::Check;
 use crate::folders;
 
 /// Bytes of a configuration; as many as the control API takes.
 const MAX_SIZE: u64 = 16 << 20;
 
-pub(crate) fn run(file: &Path) -> Result<ExitCode> {
-    let name = file.display();
-    let text = read(file).with_context(|| format!("cannot read {name}"))?;
+pub(crate) fn run(check: &Check) -> Result<ExitCode> {
+    let name = check.file.display();
+    let text = read(&check.file).with_context(|| format!("cannot read {name}"))?;
     let tree = match config::parse(&text) {
         Ok(tree) => tree,
         Err(error) => {
@@ -40,6 +41,10 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
         eprintln!("{name}: warning: {warning}");
     }
     let engine = Engine::new(&engine::Options::default())?;
+    let own = [
+        absolute(&check.state.directory)?,
+        absolute(check.cache.of(&check.state))?,
+    ];
     let mut valid = true;
     for application in &config.applications {
         let memory = application.limits.memory;
@@ -50,7 +55,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
             eprintln!("{name}: {}: {error}", application.component_path());
             valid = false;
         }
-        if let Err(error) = folders::check(&application.access.filesystem, &[]) {
+        if let Err(error) = folders::check(&application.access.filesystem, &own) {
             let path = application.folder_path(error.index);
             eprintln!("{name}: {path}: {error}");
             valid = false;

@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result};
 use code_cache::{Cache, Origin};
 use engine::Engine;
 
-use crate::arguments::{Arguments, Compile};
+use crate::arguments::Compile;
 use crate::log::Log;
 
 /// Compiles the components into the cache. All are tried, whichever fail.
-pub(crate) fn run(arguments: &Arguments, compile: &Compile) -> Result<ExitCode> {
-    Log::start(arguments.log.as_deref(), arguments.log_level)?;
+pub(crate) fn run(compile: &Compile) -> Result<ExitCode> {
+    Log::start(&compile.logging)?;
     let components = &compile.components;
-    let folder = arguments.cache(&compile.state);
+    let folder = compile.cache.of(&compile.state);
     let cache = Cache::open(folder).context("the cache cannot be used")?;
     let engine = Engine::new(&engine::Options::default())?;
     let mut code = ExitCode::SUCCESS;

@@ -28,7 +28,7 @@ const CONTROL_MODE: u32 = 0o600;
 const RESERVED_FILES: usize = 256;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
+    let log = Log::start(&arguments.logging)?;
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
     let state = StateDir::open(&arguments.state.directory)?;
     require_effect(arguments)?;
@@ -127,9 +127,9 @@ async fn serve(
     reopen_on_signal(log, &outputs)?;
     let own = OwnFolders {
         state: Some(std::path::absolute(&arguments.state.directory)?),
-        cache: Some(std::path::absolute(arguments.cache(&arguments.state))?),
+        cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
     };
-    let runtime = build(&arguments.engine(), identity, own, outputs)?;
+    let runtime = build(&arguments.running.engine(), identity, own, outputs)?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
@@ -170,7 +170,7 @@ async fn serve(
         }
         control.runtime().drain().await;
     };
-    Ok(stop.drain(arguments.shutdown_timeout, drain).await)
+    Ok(stop.drain(arguments.running.shutdown_timeout, drain).await)
 }
 
 /// Puts in force what was kept over the restart, as far as it can be.

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use tracing::Level;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use unit_log::Lines;
+
+use crate::arguments::Logging;
 
 /// Our own crates, whose events are the log's.
 const OWN: [&str; 6] = [
@@ -33,11 +34,11 @@ pub(crate) enum Inner {
 
 impl Log {
     /// Opens the log and sends all events there from now on.
-    pub(crate) fn start(path: Option<&Path>, level: Level) -> Result<Self> {
-        let inner = match path {
+    pub(crate) fn start(logging: &Logging) -> Result<Self> {
+        let inner = match &logging.log {
             None => Inner::Stderr,
             Some(path) => Inner::File {
-                path: path.to_owned(),
+                path: path.clone(),
                 file: Mutex::new(open(path)?),
             },
         };
@@ -47,7 +48,7 @@ impl Log {
             .with_writer(log.clone())
             // A log that cannot be written to must not end in a panic.
             .log_internal_errors(false)
-            .with_filter(unit_log::targets(&OWN, level));
+            .with_filter(unit_log::targets(&OWN, logging.log_level));
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
         Ok(log)
     }

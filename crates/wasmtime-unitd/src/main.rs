@@ -31,9 +31,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
         None => daemon::run(&arguments),
-        Some(Command::Serve(serve)) => serve::run(&arguments, serve),
-        Some(Command::Check { file }) => check::run(file),
-        Some(Command::Compile(compile)) => compile::run(&arguments, compile),
+        Some(Command::Serve(serve)) => serve::run(serve),
+        Some(Command::Check(check)) => check::run(check),
+        Some(Command::Compile(compile)) => compile::run(compile),
     };
     result.unwrap_or_else(|error| {
         eprintln!("wasmtime-unitd: {error:#}");

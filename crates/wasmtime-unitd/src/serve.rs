@@ -8,7 +8,7 @@ use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, 
 use control::Runtime as _;
 use engine::OutputFiles;
 
-use crate::arguments::{Arguments, Serve};
+use crate::arguments::Serve;
 use crate::daemon;
 use crate::log::Log;
 use crate::runtime::OwnFolders;
@@ -17,8 +17,8 @@ use crate::shutdown::StopSignals;
 /// The application's name, in the log.
 const NAME: &str = "component";
 
-pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
-    let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
+pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
+    let log = Log::start(&serve.logging)?;
     let application = application(serve)?;
     let config = Config {
         settings: Settings {
@@ -39,11 +39,11 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
         let outputs = OutputFiles::default();
         daemon::reopen_on_signal(&log, &outputs)?;
         let runtime = daemon::build(
-            &arguments.engine(),
+            &serve.running.engine(),
             None,
             OwnFolders {
                 state: None,
-                cache: arguments.cachedir.clone(),
+                cache: serve.cache.cachedir.clone(),
             },
             outputs,
         )?;
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
         let name = stop.next().await;
         tracing::info!("{name}: finishing what is in progress");
         Ok(stop
-            .drain(arguments.shutdown_timeout, runtime.drain())
+            .drain(serve.running.shutdown_timeout, runtime.drain())
             .await)
     })
 }

@@ -5,9 +5,38 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
 use super::peer;
+
+/// How many cores there are.
+///
+/// # Errors
+///
+/// When the system does not say.
+pub(super) fn cores() -> Result<usize> {
+    Ok(thread::available_parallelism()?.get())
+}
+
+/// Runs `work` in a thread that stays on this core, as those do that it starts.
+///
+/// # Errors
+///
+/// Those of `work`, and those of the system.
+pub(super) fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let pinned = scope.spawn(move || {
+            let mut cores = CpuSet::new();
+            cores.set(core)?;
+            // Of this thread.
+            sched_setaffinity(Pid::from_raw(0), &cores)?;
+            work()
+        });
+        pinned.join().map_err(|_| anyhow!("the load panicked"))?
+    })
+}
 
 /// Says what machine this is.
 ///
@@ -15,8 +44,8 @@ use super::peer;
 ///
 /// When it has not two cores, one for the server and one for the load.
 pub(super) fn describe() -> Result<String> {
-    let cores = thread::available_parallelism()?;
-    if cores.get() < 2 {
+    let cores = cores()?;
+    if cores < 2 {
         bail!("this machine has one core; the server and the load need one each");
     }
     Ok(format!(

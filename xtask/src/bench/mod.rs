@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: this server and its peers side by side, in one go on one machine.
 
+pub(crate) mod answer;
 mod load;
 mod machine;
-pub(crate) mod paced;
+mod paced;
 mod peer;
 mod report;
 pub(crate) mod server;
@@ -32,7 +33,8 @@ Usage: cargo xtask bench [--rounds N] [--seconds N] [--plots DIRECTORY] [--profi
 
 Measures this server and its peers side by side, and prints tables in Markdown; they are also in
 bench/results.md in the target folder, with a plot of each. Needs two cores, taskset, and wrk. The
-server is on one core, and all else on the other. A run with any error in it ends the workload.
+server is on one core, and all else on the other. A run with any error in it ends the workload. Each
+server answers for a second before it counts.
 
 Workloads (default: all):
 {workloads}
@@ -40,7 +42,8 @@ Options:
   --rounds N         rounds, of which the medians are told [default: 5]
   --seconds N        seconds of each run [default: 4]
   --plots DIRECTORY  put the plots there, too
-  --profile          measure what `cargo xtask release` builds; otherwise what `cargo build --release` does
+  --profile          measure what `cargo xtask release` builds, the programs without limits and logs
+                     likewise; otherwise what `cargo build --release` does
 
 `wasmtime` is the program that the variable WASMTIME names, or is installed below target/ from the
 crate registry, in the version of this server's Wasmtime; that takes some 20 minutes. unitd is

@@ -163,7 +163,13 @@ impl Report {
     }
 }
 
-fn verdict(row: &str, base: &str, ratio: Option<f64>, bound: &str, wanted: f64) -> String {
+pub(super) fn verdict(
+    row: &str,
+    base: &str,
+    ratio: Option<f64>,
+    bound: &str,
+    wanted: f64,
+) -> String {
     let Some(ratio) = ratio else {
         return format!("- {row} to {base}: not measured");
     };
@@ -172,12 +178,17 @@ fn verdict(row: &str, base: &str, ratio: Option<f64>, bound: &str, wanted: f64) 
     } else {
         ratio <= wanted
     };
-    let reached = if is_reached {
+    let reached = reached(is_reached);
+    format!("- {row} to {base}: {ratio:.2}; wanted: {bound} {wanted}: {reached}")
+}
+
+/// Whether a figure is as wanted.
+pub(super) fn reached(is_reached: bool) -> &'static str {
+    if is_reached {
         "reached"
     } else {
         "**not reached**"
-    };
-    format!("- {row} to {base}: {ratio:.2}; wanted: {bound} {wanted}: {reached}")
+    }
 }
 
 impl Display for Report {
@@ -214,9 +225,12 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-/// Of sorted numbers.
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+/// Of sorted numbers; of an even count, the mean of the middle two.
+pub(super) fn median(sorted: &[f64]) -> f64 {
+    let upper = sorted.len() / 2;
+    let lower = sorted.len().saturating_sub(1) / 2;
+    let middle = sorted.get(lower..=upper).unwrap_or_default();
+    middle.iter().sum::<f64>() / middle.len() as f64
 }
 
 #[cfg(test)]
@@ -258,6 +272,13 @@ mod tests {
                 "| wasmtime-unitd | 100 | 50 – 150 | 0.50 | 1.00 ms | 2.50 ms | 9.00 ms | 5 MiB |",
             ]
         );
+    }
+
+    #[test]
+    fn the_median_of_an_even_count_is_between_the_middle_two() {
+        assert_eq!(median(&[1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
+        assert!(median(&[]).is_nan());
     }
 
     #[test]

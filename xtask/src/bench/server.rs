@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const START: Duration = Duration::from_secs(60);
 
 /// How long it may take to end when it is asked to.
-const STOP: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_secs(10);
 
 /// A server that runs, and its folder. Dropping it ends it.
 pub(crate) struct Server {
@@ -58,7 +58,8 @@ impl Server {
         })
     }
 
-    /// Waits until it answers with 200.
+    /// Waits until it answers with 200. Its peak of memory counts from there: what compiling took does
+    /// not.
     ///
     /// # Errors
     ///
@@ -68,6 +69,10 @@ impl Server {
         loop {
             let answer = get(self.address, fields);
             if answer.as_ref().is_ok_and(|text| text.contains(" 200 ")) {
+                for pid in family(self.child.id())? {
+                    // One may have ended meanwhile.
+                    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+                }
                 return Ok(self);
             }
             if let Some(status) = self.child.try_wait()? {
@@ -86,6 +91,19 @@ impl Server {
     ///
     /// When it refuses the configuration.
     pub(super) fn configure(&self, path: &str, configuration: &str) -> Result<()> {
+        self.control("PUT", path, configuration).map(drop)
+    }
+
+    /// What its control API says of a path.
+    ///
+    /// # Errors
+    ///
+    /// When it has nothing there.
+    pub(super) fn told(&self, path: &str) -> Result<String> {
+        self.control("GET", path, "")
+    }
+
+    fn control(&self, method: &str, path: &str, body: &str) -> Result<String> {
         let socket = self.folder.path().join("control.sock");
         let deadline = Instant::now() + START;
         let mut stream = loop {
@@ -97,18 +115,19 @@ impl Server {
                 Err(_) => thread::sleep(Duration::from_millis(20)),
             }
         };
-        let length = configuration.len();
+        let length = body.len();
         write!(
             stream,
-            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Length: {length}\r\n\r\n{configuration}"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         if !answer.starts_with("HTTP/1.1 200 ") {
-            bail!("the server refuses its configuration: {answer}");
+            bail!("the server refuses {method} {path}: {answer}");
         }
-        Ok(())
+        let text = answer.split_once("\r\n\r\n").map(|(_, text)| text);
+        Ok(text.unwrap_or_default().trim().to_owned())
     }
 
     /// Peak resident memory of the server with all processes that it has made, in bytes.
@@ -161,20 +180,44 @@ impl Server {
         Ok(Duration::from_nanos(total.max(of(&text).unwrap_or(0))))
     }
 
-    fn output(&self) -> String {
+    /// Ends it in order.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, or with a fault.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let ended = self.end()?;
+        if !ended.is_some_and(|status| status.success()) {
+            bail!("the server does not end in order\n{}", self.output());
+        }
+        Ok(())
+    }
+
+    /// Asks it to end, and says how it did, if it did in time.
+    fn end(&mut self) -> Result<Option<ExitStatus>> {
+        // unitd ends its other processes when it is asked to.
+        let pid = i32::try_from(self.child.id())?;
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM);
+        let deadline = Instant::now() + STOP;
+        loop {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                return Ok(ended);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has printed.
+    pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // unitd ends its other processes when it is asked to; whoever does not hear it is killed.
-        let pid = i32::try_from(self.child.id()).unwrap_or_default();
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM);
-        let deadline = Instant::now() + STOP;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(Duration::from_millis(10));
-        }
+        // Whoever does not hear it is killed.
+        let _ = self.end();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

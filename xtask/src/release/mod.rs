@@ -21,7 +21,7 @@ pub(crate) const HELP: &str = "\
 Usage: cargo xtask release
 
 Builds the daemon as it is released: with link-time optimisation, and optimised by a profile of a
-training run. Says where it is. Takes some 20 minutes on two cores, and next to nothing when nothing
+training run. Says where it is. Takes some 25 minutes on two cores, and next to nothing when nothing
 has changed. Without rustup's component llvm-tools there is no profile.
 ";
 
@@ -50,19 +50,43 @@ pub(crate) fn build(programs: &[&str], profile: Option<&Profile>) -> Result<Path
         None => target(),
     };
     step("release build", &mut build)?;
-    Ok(folder.join("release"))
+    let folder = folder.join("release");
+    if let Some(profile) = profile {
+        profile.check(&folder.join("wasmtime-unitd"))?;
+    }
+    Ok(folder)
 }
 
 /// Which code is used most.
-pub(crate) struct Profile(PathBuf);
+pub(crate) struct Profile {
+    path: PathBuf,
+    /// What `main` is called in the program that was counted.
+    main: Vec<u8>,
+}
 
 impl Profile {
     /// Has a build use it. The build goes to a folder of the target's name, which is given.
     pub(crate) fn used_by(&self, build: &mut Command) -> Result<String> {
         let host = host()?;
         build.args(["--target", &host]);
-        build.env("RUSTFLAGS", format!("-Cprofile-use={}", self.0.display()));
+        build.env(
+            "RUSTFLAGS",
+            format!("-Cprofile-use={}", self.path.display()),
+        );
         Ok(host)
+    }
+
+    /// Makes sure that the daemon was built with it: the compiler does not say when it finds nothing.
+    ///
+    /// # Errors
+    ///
+    /// When its functions are called otherwise than those of the profile.
+    fn check(&self, daemon: &Path) -> Result<()> {
+        if name_of_main(daemon)? != self.main {
+            let daemon = daemon.display();
+            bail!("the profile does not fit {daemon}: its functions have other names");
+        }
+        Ok(())
     }
 }
 
@@ -83,31 +107,35 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     let raw = folder.join("raw");
     let host = host()?;
     let mut build = cargo();
-    build.args(["build", "--release", "--bin", "wasmtime-unitd"]);
+    build.args(["build", "--release"]);
+    build.args(["--bin", "wasmtime-unitd", "--bin", "baseline"]);
     // What is built for the machine that builds, procedural macros, must not count.
     build.args(["--target", &host, "--target-dir"]).arg(&folder);
-    // The same functions are counted without optimisation across crates, which takes long.
-    for setting in ["lto=\"off\"", "codegen-units=16", "debug=false"] {
-        build.args(["--config", &format!("profile.release.{setting}")]);
-    }
+    // In all else the build is the one that is to use the profile: with other settings its functions
+    // would have other names, and none be found.
     build.env("RUSTFLAGS", format!("-Cprofile-generate={}", raw.display()));
     step("a build that counts what is used", &mut build)?;
 
-    let counting = folder.join(host).join("release/wasmtime-unitd");
+    let programs = folder.join(host).join("release");
+    let daemon = programs.join("wasmtime-unitd");
     let stamp = folder.join("trained");
-    let state = state(&counting)?;
+    let state = state(&daemon)?;
+    let main = name_of_main(&daemon)?;
     if let Ok(known) = fs::read_to_string(&stamp)
         && let Some((of, profile)) = known.split_once('\n')
         && of == state
         && Path::new(profile).is_file()
     {
-        return Ok(Some(Profile(profile.into())));
+        let path = profile.into();
+        return Ok(Some(Profile { path, main }));
     }
     if raw.exists() {
         fs::remove_dir_all(&raw).with_context(|| raw.display().to_string())?;
     }
     println!("\nxtask: training, which takes about a minute");
-    train::run(&counting, &bench::guests()?)?;
+    let guests = bench::guests()?;
+    train::daemon(&daemon, &guests)?;
+    train::baseline(&programs.join("baseline"), &guests[0])?;
     // Of another name each time: cargo does not see that the content has changed.
     let profile = folder.join(format!("{:016x}.profdata", fingerprint(&state)));
     let mut merging = Command::new(merge);
@@ -115,7 +143,20 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     run(&mut merging)?;
     fs::remove_dir_all(&raw).with_context(|| raw.display().to_string())?;
     fs::write(&stamp, format!("{state}\n{}", profile.display()))?;
-    Ok(Some(Profile(profile)))
+    let path = profile;
+    Ok(Some(Profile { path, main }))
+}
+
+/// The symbol of the daemon's `main`, which ends in what tells one build's names from another's.
+fn name_of_main(daemon: &Path) -> Result<Vec<u8>> {
+    const BEGINNING: &[u8] = b"_ZN14wasmtime_unitd4main17h";
+    let bytes = fs::read(daemon).with_context(|| daemon.display().to_string())?;
+    let at = bytes
+        .windows(BEGINNING.len())
+        .position(|window| window == BEGINNING);
+    let name = at.and_then(|at| bytes[at..].split(|byte| *byte == 0).next());
+    name.map(<[u8]>::to_vec)
+        .with_context(|| format!("{} has no symbol of main", daemon.display()))
 }
 
 /// Tells one build of a program from another.

@@ -1,14 +1,15 @@
 //! What the programs are made to do while what they use is counted.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::bench::paced;
+use crate::bench::answer;
 use crate::bench::server::Server;
 
 /// How long each guest is at work, and how many clients ask it.
@@ -67,37 +68,59 @@ impl Lesson {
     }
 }
 
-/// Runs the counting daemon with one guest after the other.
-pub(super) fn run(daemon: &Path, guests: &[PathBuf]) -> Result<()> {
+/// Runs the counting daemon with one guest after the other, of each of these folders.
+pub(super) fn daemon(program: &Path, guests: &[PathBuf]) -> Result<()> {
     for folder in guests {
         for lesson in &LESSONS {
             let guest = folder.join(format!("{}.wasm", lesson.guest));
             println!("xtask: training: {}", guest.display());
-            // On all cores.
-            let cores = format!("0-{}", thread::available_parallelism()?.get() - 1);
-            let server = Server::start(daemon, &cores, |command, address, _| {
+            let start = |command: &mut Command, address: SocketAddr, _: &Path| {
                 command.args(["serve", "--listen", &address.to_string()]);
                 command.arg(&guest);
-            })?;
-            // The guest of large downloads makes an empty one without a length.
-            let server = server.ready(&[])?;
-            let end = Instant::now() + LENGTH;
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|_| {
-                    let (address, request) = (server.address, lesson.request());
-                    let is_large = lesson.is_large;
-                    thread::spawn(move || ask(address, &request, is_large, end))
-                })
-                .collect();
-            for client in clients {
-                let asked = client.join().map_err(|_| anyhow!("a client panicked"))?;
-                asked.with_context(|| guest.display().to_string())?;
-            }
-            // An orderly end, at which the counts are written.
-            drop(server);
+            };
+            teach(program, lesson, start).with_context(|| guest.display().to_string())?;
         }
     }
     Ok(())
+}
+
+/// Runs the counting baseline, with and without a guest of this folder: what is measured against a
+/// program with a profile has one, too.
+pub(super) fn baseline(program: &Path, guests: &Path) -> Result<()> {
+    let hello = guests.join("hello.wasm");
+    for guest in [None, Some(&hello)] {
+        println!("xtask: training: the baseline");
+        let start = |command: &mut Command, address: SocketAddr, _: &Path| {
+            command.arg(address.to_string()).args(guest);
+        };
+        teach(program, &LESSONS[0], start).context("the baseline")?;
+    }
+    Ok(())
+}
+
+/// Has clients ask a server, on all cores.
+fn teach(
+    program: &Path,
+    lesson: &Lesson,
+    start: impl FnOnce(&mut Command, SocketAddr, &Path),
+) -> Result<()> {
+    let cores = format!("0-{}", thread::available_parallelism()?.get() - 1);
+    let server = Server::start(program, &cores, start)?;
+    // The guest of large downloads makes an empty one without a length.
+    let server = server.ready(&[])?;
+    let end = Instant::now() + LENGTH;
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (address, request) = (server.address, lesson.request());
+            let is_large = lesson.is_large;
+            thread::spawn(move || ask(address, &request, is_large, end))
+        })
+        .collect();
+    for client in clients {
+        client.join().map_err(|_| anyhow!("a client panicked"))??;
+    }
+    // The counts are written at an orderly end.
+    server.stop()
 }
 
 fn ask(address: SocketAddr, request: &[u8], is_large: bool, end: Instant) -> Result<()> {
@@ -107,13 +130,12 @@ fn ask(address: SocketAddr, request: &[u8], is_large: bool, end: Instant) -> Res
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         if is_large {
             stream.write_all(request)?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer)?;
+            answer::read(&mut stream)?;
             continue;
         }
         while Instant::now() < end {
             stream.write_all(request)?;
-            paced::answer(&mut stream)?;
+            answer::read(&mut stream)?;
         }
     }
     Ok(())

@@ -113,6 +113,37 @@ fn no_guest_may_write_where_the_server_keeps_what_it_trusts() {
 }
 
 #[test]
+fn what_a_folder_is_cannot_be_changed_by_those_who_write_around_it() {
+    let mut server = Running::idle(&Daemon);
+    let outside = folder(&server.directory().join("outside"));
+    let around = server.directory().join("around");
+    let inner = around.join("inner");
+    fs::create_dir(&around).unwrap();
+    folder(&inner);
+    // By a link of the administrator's, which is followed.
+    let linked = server.directory().join("linked");
+    symlink(&inner, &linked).unwrap();
+    let folders = format!(r#"[{{"path": "{}", "as": "/data"}}]"#, linked.display());
+    let (status, answer) = server.put("/config", &files(&folders));
+    assert_eq!(status, 200, "{answer}");
+    let mut client = server.connect("files");
+    client.get("/?read=/data/file").assert_text("ok: content\n");
+
+    fs::rename(&inner, around.join("away")).unwrap();
+    symlink(&outside, &inner).unwrap();
+    client.get("/?write=/data/new").assert_page(503);
+    server.wait_for_log("cannot be opened");
+    assert!(!Path::new(&outside).join("new").exists());
+
+    fs::remove_file(&inner).unwrap();
+    fs::rename(around.join("away"), &inner).unwrap();
+    server
+        .connect("files")
+        .get("/?read=/data/file")
+        .assert_text("ok: content\n");
+}
+
+#[test]
 fn a_folder_that_is_gone_at_the_start_keeps_no_other_application_from_being_served() {
     let mut server = Running::idle(&Daemon);
     let path = server.directory().join("folder");

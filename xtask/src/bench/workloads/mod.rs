@@ -1,7 +1,8 @@
 //! What is measured.
 
+mod applications;
 mod bodies;
-mod many;
+mod connections;
 mod requests;
 mod spinning;
 mod start;
@@ -10,13 +11,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::report::Report;
+use super::report::{Report, reached};
 use super::server::Server;
 use super::{Built, Options, peer};
 
 /// The core of the server that is measured, and that of all else.
 const SERVER: &str = "0";
 const REST: &str = "1";
+const REST_CORE: usize = 1;
+
+/// How long a server answers before it counts: what it does at first only is none of a rate.
+const WARM_UP: u32 = 1;
 
 /// Names of rows.
 const OURS: &str = "wasmtime-unitd";
@@ -70,12 +75,12 @@ pub(super) const ALL: [(&str, &str, Run); 12] = [
     (
         "applications",
         "memory and start of 1,000 applications of one component",
-        many::applications,
+        applications::run,
     ),
     (
         "idle",
         "memory of 10,000 connections without requests",
-        many::connections,
+        connections::run,
     ),
     (
         "spinning",

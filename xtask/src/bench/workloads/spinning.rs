@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::super::load::Load;
 use super::super::report::Report;
 use super::super::server::{Server, request};
-use super::super::{Built, Options};
+use super::super::{Built, Options, machine};
 use super::Findings;
 
 /// Other requests beside guests in endless loops.
 pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
-    let cores = u32::try_from(thread::available_parallelism()?.get())?;
+    let cores = u32::try_from(machine::cores()?)?;
     let all = format!("0-{}", cores - 1);
     let mut report = Report::new(
         format!("hello, four clients, all on {cores} cores"),
@@ -33,6 +33,8 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
                 .collect::<Result<_>>()?;
             // All have begun when each has had a few turns.
             thread::sleep(Duration::from_millis(500));
+            let active = server.told("/status/applications/spin/requests/active")?;
+            ensure!(active == guests.to_string(), "{active} guests spin");
             let load = Load {
                 address: server.address,
                 fields: &[],

@@ -1,28 +1,21 @@
-//! What many applications, and many connections, cost in memory.
+//! What many applications of one component cost.
 
 use std::fmt::Write as _;
-use std::net::TcpStream;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use anyhow::Result;
 use tempfile::TempDir;
 
-use super::super::paced::answer;
-use super::super::server::{Server, request};
+use super::super::server::Server;
 use super::super::{Built, Options};
-use super::{Findings, SERVER, ours};
+use super::connections::ask;
+use super::{Findings, SERVER, reached};
 
 const APPLICATIONS: u64 = 1000;
-const CONNECTIONS: u64 = 10_000;
-
-/// How long all connections are idle before they count.
-const IDLE: Duration = Duration::from_secs(3);
 
 /// A thousand applications of one component, each of which has answered a request.
-pub(super) fn applications(built: &Built, options: Options) -> Result<Findings> {
+pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
     // What compiling takes is not to be seen: none of those that count does.
     let cache = TempDir::new()?;
     let cache = cache.path().join("compiled");
@@ -42,13 +35,13 @@ pub(super) fn applications(built: &Built, options: Options) -> Result<Findings> 
             format!(
                 "- memory of each further application of the same component: {each:.1} KiB; \
                  wanted: at most 256 KiB: {}",
-                verdict(each <= 256.0)
+                reached(each <= 256.0)
             ),
             format!(
                 "- 1,000 applications are there, and answer, {:.2} s after they are configured; \
                  wanted: below 5 s: {}",
                 took.as_secs_f64(),
-                verdict(took < Duration::from_secs(5))
+                reached(took < Duration::from_secs(5))
             ),
         ],
         ..Findings::default()
@@ -91,48 +84,4 @@ fn visit(server: &Server, applications: u64) -> Result<()> {
         ask(server)?;
     }
     Ok(())
-}
-
-/// Ten thousand connections that have had one request each.
-pub(super) fn connections(built: &Built, options: Options) -> Result<Findings> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    if hard < CONNECTIONS + 1000 {
-        bail!("only {hard} files may be open here, and {CONNECTIONS} connections are wanted");
-    }
-    let server = ours(built, &built.guest("hello"), &[], &[])?;
-    options.progress("idle", 1, "10,000 connections");
-    // What requests take as such is there already.
-    let warm: Vec<_> = (0..200).map(|_| ask(&server)).collect::<Result<_>>()?;
-    let before = server.resident_memory()?;
-    let open: Vec<_> = (0..CONNECTIONS)
-        .map(|_| ask(&server))
-        .collect::<Result<_>>()?;
-    thread::sleep(IDLE);
-    let after = server.resident_memory()?;
-    drop((warm, open));
-    let each = after.saturating_sub(before) as f64 / 1024.0 / CONNECTIONS as f64;
-    Ok(Findings {
-        remarks: vec![format!(
-            "- memory of each idle connection: {each:.1} KiB; wanted: at most 20 KiB: {}",
-            verdict(each <= 20.0)
-        )],
-        ..Findings::default()
-    })
-}
-
-/// A connection that has had its answer.
-fn ask(server: &Server) -> Result<TcpStream> {
-    let mut stream = request(server.address, &[])?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    answer(&mut stream)?;
-    Ok(stream)
-}
-
-fn verdict(is_reached: bool) -> &'static str {
-    if is_reached {
-        "reached"
-    } else {
-        "**not reached**"
-    }
 }
