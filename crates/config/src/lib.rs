@@ -44,7 +44,7 @@ mod value;
 
 pub use check::{
     Access, Application, ApplicationType, Checked, Config, ConfigError, Folder, Instances, Limits,
-    ListenAddress, Listener, Pass, Warning,
+    ListenAddress, Listener, Pass, Warning, missing_certificate, uses_certificate,
 };
 pub use edit::{EditError, append, delete, put};
 pub use fuzz::fuzz_text;

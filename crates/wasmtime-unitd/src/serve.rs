@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
             address: ListenAddress::from(serve.listen),
             pass: Pass::Application(NAME.to_owned()),
             backlog: None,
+            tls: None,
         }],
         applications: vec![application],
     };

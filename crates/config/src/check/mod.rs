@@ -6,12 +6,12 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
 //!
 //! What later versions will know is refused by name: filled `routes`,
-//! `upstreams` and `settings`, any `access_log`, `tls`, `forwarded` and
+//! `upstreams` and `settings`, any `access_log`, `forwarded` and
 //! `client_ip`, listeners on Unix sockets, and variables in `pass`.
 
 mod access;
@@ -23,6 +23,7 @@ mod limits;
 mod listener;
 mod schema;
 mod suggestion;
+mod tls;
 
 pub use access::{Access, Folder};
 pub use application::{Application, ApplicationType};
@@ -30,6 +31,7 @@ pub use error::{ConfigError, Warning};
 pub use instances::Instances;
 pub use limits::Limits;
 pub use listener::{ListenAddress, Listener, Pass};
+pub use tls::{missing_certificate, uses_certificate};
 
 use schema::{Checker, Kinds, Member};
 

@@ -2,6 +2,7 @@ mod access;
 mod applications;
 mod limits;
 mod listeners;
+mod tls;
 
 use std::path::PathBuf;
 
