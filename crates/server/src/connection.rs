@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use engine::RequestId;
 use http::header::SERVER;
+use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,13 +16,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counters::Connected;
 use crate::http2::Progress;
-use crate::io::{ClientIo, Link};
+use crate::io::{ClientIo, Link, Socket};
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
 use crate::server::{Shared, Target};
-use crate::{http1, http2, page, request};
+use crate::{http1, http2, page, request, tls};
 
 /// Bytes of a request's header section, request line included. As much as Unit's default
 /// buffers take. At the edge: 431 in HTTP/1, a refused stream in HTTP/2. At most 100 fields are
@@ -37,7 +38,7 @@ const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
-    mut stream: TcpStream,
+    stream: TcpStream,
     listener: ListenerId,
     connected: Arc<Connected>,
     mut closing: Closing,
@@ -46,7 +47,8 @@ pub(crate) async fn serve(
 ) {
     let timeouts = &server.timeouts;
 
-    let mut read_ahead = BytesMut::new();
+    let link = Link::default();
+    let socket = Socket::new(stream, timeouts.send, link.clone());
     let deadline = async {
         let closing = async {
             closing.wait().await;
@@ -54,27 +56,54 @@ pub(crate) async fn serve(
         };
         let _ = tokio::time::timeout(timeouts.header_read, closing).await;
     };
-    let opening = tokio::select! {
+    let tls = server.tls(listener);
+    let scheme = if tls.is_some() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let opening = async {
+        match tls {
+            None => {
+                let mut read_ahead = BytesMut::new();
+                let opening = opening::read(socket.tcp(), &mut read_ahead).await?;
+                let mut io = ClientIo::plain(socket);
+                io.put_back(read_ahead.freeze());
+                Ok((io, opening))
+            }
+            // In a box, so that connections without TLS are none the larger for it.
+            Some(config) => Box::pin(tls::begin(socket, config)).await,
+        }
+    };
+    let opening: io::Result<_> = tokio::select! {
         biased;
-        opening = opening::read(&stream, &mut read_ahead) => opening,
+        opening = opening => opening,
         () = deadline => return,
     };
-    // A client that says nothing, or breaks off, is no event.
-    let Ok(opening) = opening else { return };
-    if opening == Opening::Closed {
-        return;
-    }
-    if opening == Opening::UnknownVersion {
-        let _ = tokio::time::timeout(timeouts.send, refuse_version(&mut stream)).await;
+    let (io, opening) = match opening {
+        Ok(begun) => begun,
+        Err(error) => {
+            // A client that breaks off, or that TLS cannot be spoken with, is no event.
+            tracing::debug!("a connection did not begin: {error}");
+            return;
+        }
+    };
+    let refusal = match opening {
+        Opening::Http1 | Opening::Http2 => None,
+        Opening::UnknownVersion => Some(page::version_not_supported()),
+        Opening::WithoutTls => Some(page::tls_expected()),
+        Opening::Closed => return,
+    };
+    if let Some(page) = refusal {
+        let _ = tokio::time::timeout(timeouts.send, refuse(io, &page)).await;
         return;
     }
 
-    let link = Link::default();
-    let io = ClientIo::new(stream, read_ahead.freeze(), timeouts.send, link.clone());
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
         connected,
+        scheme,
         link: link.clone(),
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
@@ -89,13 +118,11 @@ pub(crate) async fn serve(
     }
 }
 
-async fn refuse_version(stream: &mut TcpStream) -> io::Result<()> {
-    stream
-        .write_all(page::version_not_supported().as_bytes())
-        .await?;
-    stream.shutdown().await?;
+async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {
+    io.write_all(page.as_bytes()).await?;
+    io.shutdown().await?;
     // To close with bytes unread resets the connection, which may take the answer along.
-    let mut unread = stream.take(MAX_UNREAD);
+    let mut unread = io.take(MAX_UNREAD);
     tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
     Ok(())
 }
@@ -105,6 +132,8 @@ struct Service {
     server: Arc<Shared>,
     listener: ListenerId,
     connected: Arc<Connected>,
+    /// `https` over TLS.
+    scheme: Scheme,
     link: Link,
 }
 
@@ -134,7 +163,7 @@ impl Service {
         // In HTTP/2 the connection's own task collects what is to be written.
         let is_alone = request.version() < Version::HTTP_2;
         let (mut parts, body) = request.into_parts();
-        if let Err(status) = request::check(&mut parts) {
+        if let Err(status) = request::check(&mut parts, &self.scheme) {
             return page::refused(status);
         }
         let body = RequestBody::new(body, self.server.timeouts.body_read, &self.link);

@@ -44,7 +44,10 @@ where
             .serve_connection(TokioIo::new(io), service);
         let parts = match drive(connection, link, timeouts, closing).await {
             Driven::Ended(ended) => return ended,
-            Driven::Late => return Ok(()),
+            Driven::Late(late) => {
+                io = late;
+                break;
+            }
             Driven::Idle(parts) => parts,
         };
         service = parts.service;
@@ -58,17 +61,19 @@ where
         tokio::select! {
             biased;
             // Whatever is wrong with it, hyper will find.
-            _ = io.readable() => {}
-            () = closing.wait() => return Ok(()),
-            () = sleep(left) => return Ok(()),
+            _ = poll_fn(|cx| io.poll_readable(cx)) => {}
+            () = closing.wait() => break,
+            () = sleep(left) => break,
         }
     }
+    io.close().await;
+    Ok(())
 }
 
 enum Driven<S> {
     Ended(hyper::Result<()>),
     /// Its first request has not come in time.
-    Late,
+    Late(ClientIo),
     /// It waits for its next request, and has had one.
     Idle(Parts<TokioIo<ClientIo>, S>),
 }
@@ -126,7 +131,7 @@ where
     .await;
     match over {
         Over::Ended(ended) => Driven::Ended(ended),
-        Over::Late => Driven::Late,
+        Over::Late => Driven::Late(connection.into_parts().io.into_inner()),
         Over::Idle => Driven::Idle(connection.into_parts()),
     }
 }

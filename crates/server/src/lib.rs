@@ -11,10 +11,12 @@
 //!
 //! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
 //!   that socket.
+//! - TLS handshakes are made in the connection's own task, within [`Timeouts::header_read`].
 //! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`].
 //! - A body that its guest cut off ends in a cut-off message, on every version of HTTP.
 //! - Where a configuration comes from, and what runs behind an application, is none of its
-//!   business. TLS, routes, static files and proxying are not here yet.
+//!   business. Routes, static files and proxying are not here yet. Which certificate is for
+//!   whom is decided by whoever made a listener's `rustls::ServerConfig`.
 //!
 //! Everything runs on the tokio runtime that [`Server::commit`] is called in.
 
@@ -31,6 +33,7 @@ mod request_body;
 mod response;
 mod server;
 mod timeouts;
+mod tls;
 
 pub use connection::MAX_HEADER_SECTION;
 pub use counters::Connections;

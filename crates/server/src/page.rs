@@ -40,9 +40,25 @@ pub(crate) fn failure(failure: &engine::Failure) -> Response<ResponseBody> {
 /// The whole of a response to a version of HTTP that hyper does not speak (RFC 9110,
 /// section 15.6.6).
 pub(crate) fn version_not_supported() -> String {
-    let page = Answer::page(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    last(
+        "505 HTTP Version Not Supported",
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+    )
+}
+
+/// The whole of a response to HTTP where TLS is spoken. The text is Unit's.
+pub(crate) fn tls_expected() -> String {
+    last(
+        "400 The plain HTTP request was sent to HTTPS port",
+        StatusCode::BAD_REQUEST,
+    )
+}
+
+/// The only response on its connection.
+fn last(line: &str, status: StatusCode) -> String {
+    let page = Answer::page(status);
     format!(
-        "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/html\r\n\
+        "HTTP/1.1 {line}\r\nContent-Type: text/html\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{}",
         page.len(),
         String::from_utf8_lossy(&page)

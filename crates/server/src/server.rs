@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use engine::Application;
 use http::HeaderValue;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -33,6 +34,8 @@ pub struct Listen {
     pub backlog: u32,
     /// Who answers.
     pub target: Target,
+    /// What TLS is spoken with; `None` for plain HTTP. It is for connections that come from then on.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Who answers the requests of a listener.
@@ -67,11 +70,17 @@ struct Snapshot {
     /// Removed, with connections that still finish what they do.
     closing: Vec<Arc<Listener>>,
     targets: HashMap<ListenerId, Target>,
+    /// Of those that speak TLS.
+    tls: HashMap<ListenerId, Arc<ServerConfig>>,
 }
 
 impl Shared {
     pub(crate) fn target(&self, listener: ListenerId) -> Option<Target> {
         self.snapshot.load().targets.get(&listener).cloned()
+    }
+
+    pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
+        self.snapshot.load().tls.get(&listener).cloned()
     }
 
     /// Room for one more connection, as soon as there is.
@@ -96,6 +105,7 @@ struct Planned {
     /// Where the listener is new.
     socket: Option<TcpListener>,
     target: Target,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Plan {
@@ -144,6 +154,7 @@ impl Server {
             address,
             backlog,
             target,
+            tls,
         } in listens
         {
             let kept = current
@@ -162,6 +173,7 @@ impl Server {
                 listener,
                 socket,
                 target,
+                tls,
             });
         }
         Ok(Plan(plan))
@@ -179,9 +191,13 @@ impl Server {
             listener,
             socket,
             target,
+            tls,
         } in plan.0
         {
             next.targets.insert(listener.id, target);
+            if let Some(tls) = tls {
+                next.tls.insert(listener.id, tls);
+            }
             if let Some(socket) = socket {
                 accepting.push((Arc::clone(&listener), socket));
             }
@@ -203,6 +219,9 @@ impl Server {
         for listener in &next.closing {
             if let Some(target) = before.targets.get(&listener.id) {
                 next.targets.insert(listener.id, target.clone());
+            }
+            if let Some(tls) = before.tls.get(&listener.id) {
+                next.tls.insert(listener.id, Arc::clone(tls));
             }
         }
         self.0.snapshot.store(Arc::new(next));

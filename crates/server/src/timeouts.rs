@@ -5,7 +5,7 @@ use std::time::Duration;
 pub struct Timeouts {
     /// For a whole header section of HTTP/1, from the moment the connection waits for one; so it
     /// also bounds how long such a connection may be idle. On a new connection the first bytes have
-    /// this long, and the header section as long again; so it is on one that has rested. Default:
+    /// this long, a TLS handshake included, and the header section as long again; so it is on one that has rested. Default:
     /// 30 seconds. At the edge the connection is closed.
     ///
     /// An HTTP/2 connection is closed when it has been without a request for this long, twice that at

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use config::{Checked, Config};
 use engine::{Component, Engine};
 
-use crate::folders;
+use crate::folders::{self, Guarded};
 
 /// Bytes of a configuration; as many as the control API takes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -50,7 +50,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
             eprintln!("{name}: {}: {error}", application.component_path());
             valid = false;
         }
-        if let Err(error) = folders::check(&application.access.filesystem, &[]) {
+        if let Err(error) = folders::check(&application.access.filesystem, &Guarded::default()) {
             let path = application.folder_path(error.index);
             eprintln!("{name}: {path}: {error}");
             valid = false;

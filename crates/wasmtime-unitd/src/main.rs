@@ -16,6 +16,7 @@ mod privileges;
 mod runtime;
 mod serve;
 mod shutdown;
+mod tls;
 
 use std::process::ExitCode;
 

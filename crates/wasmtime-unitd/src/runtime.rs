@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use certificates::{Certificates, Store};
 use config::{Config, Pass};
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
 use engine::{
@@ -13,8 +14,9 @@ use engine::{
 use server::{Listen, Plan, Server, Target};
 
 use crate::components::Loader;
-use crate::folders;
+use crate::folders::{self, Guarded};
 use crate::privileges::Identity;
+use crate::tls::Tls;
 
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
 const BACKLOG: u32 = 511;
@@ -23,23 +25,32 @@ const BACKLOG: u32 = 511;
 #[derive(Clone)]
 pub(crate) struct Runtime(Arc<Inner>);
 
-/// Where the server keeps what it trusts.
+/// Where the server keeps what it trusts, and what is secret.
 pub(crate) struct OwnFolders {
     pub(crate) state: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
+    /// With private keys, in the folder that the store is in.
+    pub(crate) certificates: Option<Arc<Store>>,
 }
 
 impl OwnFolders {
-    fn all(&self) -> impl Iterator<Item = PathBuf> {
-        self.state.iter().chain(&self.cache).cloned()
+    fn guarded(&self) -> Guarded {
+        let trusted = self.state.iter().chain(&self.cache).cloned();
+        let secret = self.certificates.iter();
+        Guarded {
+            trusted: trusted.collect(),
+            secret: secret.map(|store| store.folder().to_owned()).collect(),
+        }
     }
 }
 
 struct Inner {
     engine: Engine,
     loader: Arc<Loader>,
-    /// No guest may write there.
-    own_folders: Arc<[PathBuf]>,
+    /// What no guest may have.
+    guarded: Arc<Guarded>,
+    /// `None` where there is no configuration that could name one.
+    certificates: Option<Arc<Store>>,
     server: Server,
     outputs: OutputFiles,
     current: Mutex<Arc<State>>,
@@ -55,6 +66,7 @@ struct Inner {
 struct State {
     listeners: Vec<config::Listener>,
     applications: Applications,
+    tls: Tls,
 }
 
 type Applications = HashMap<String, Loaded>;
@@ -89,7 +101,8 @@ impl Runtime {
         identity: Option<Identity>,
     ) -> Self {
         Self(Arc::new(Inner {
-            own_folders: own.all().collect(),
+            guarded: Arc::new(own.guarded()),
+            certificates: own.certificates,
             loader: Loader::new(engine.clone(), own.cache),
             engine,
             server,
@@ -184,8 +197,8 @@ impl Runtime {
     /// Whether guests can have the folders of `config`.
     async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
         let folders = config.access.filesystem.clone();
-        let own = Arc::clone(&self.0.own_folders);
-        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &own)).await;
+        let guarded = Arc::clone(&self.0.guarded);
+        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &guarded)).await;
         let (path, detail) = match checked {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),
@@ -272,18 +285,40 @@ impl Runtime {
         Ok(applications)
     }
 
-    /// Binds what is listened on. Leniently, an address that cannot be bound is left out.
+    fn certificates(&self) -> Arc<Certificates> {
+        let store = self.0.certificates.as_ref();
+        store.map_or_else(Arc::default, |store| store.snapshot())
+    }
+
+    /// The TLS of these listeners. A listener that could not be served before does not stand in the
+    /// way of other changes.
+    fn tls(&self, listeners: &[config::Listener]) -> Result<Tls, PrepareError> {
+        let current = self.current();
+        let is_known = |wanted: &config::Listener| {
+            let mut known = current.listeners.iter();
+            known.any(|known| known.address == wanted.address && known.tls == wanted.tls)
+        };
+        (current.tls).prepare(listeners, &self.certificates(), |listener| {
+            self.is_lenient() || is_known(listener)
+        })
+    }
+
+    /// Binds what is listened on, but for what has no TLS and asks for it. Leniently, an address that
+    /// cannot be bound is left out.
     async fn plan(
         &self,
         listeners: &[config::Listener],
         applications: &Applications,
+        tls: &Tls,
     ) -> Result<Plan, PrepareError> {
         let listen = |listener: &config::Listener| Listen {
             address: listener.address.socket_addr(),
             backlog: listener.backlog.unwrap_or(BACKLOG),
             target: target(listener, applications),
+            tls: tls.of(listener),
         };
-        let mut listens: Vec<Listen> = listeners.iter().map(listen).collect();
+        let served = listeners.iter().filter(|listener| tls.serves(listener));
+        let mut listens: Vec<Listen> = served.map(listen).collect();
         loop {
             let error = match self.0.server.prepare(listens.clone()).await {
                 Ok(plan) => return Ok(plan),
@@ -305,7 +340,9 @@ impl Runtime {
     /// Prepares what was kept over a restart. Binding sockets may take root; all else is done as the
     /// server's user, who may be let into fewer folders, and has written what is in the cache.
     async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
-        let mut plan = self.plan(&config.listeners, &Applications::new()).await?;
+        let tls = self.tls(&config.listeners)?;
+        let none = Applications::new();
+        let mut plan = self.plan(&config.listeners, &none, &tls).await?;
         if let Err(error) = self.assume_identity() {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
@@ -321,6 +358,7 @@ impl Runtime {
         let state = State {
             listeners: config.listeners.clone(),
             applications,
+            tls,
         };
         Ok(Prepared { plan, state })
     }
@@ -329,6 +367,7 @@ impl Runtime {
         for error in self.0.outputs.open_rest() {
             tracing::error!("{error}; what guests print there is lost until SIGUSR1");
         }
+        state.tls.update(&self.certificates());
         self.0.server.commit(plan);
         *self
             .0
@@ -409,10 +448,12 @@ impl control::Runtime for Runtime {
             return self.prepare_kept(config).await;
         }
         let applications = self.applications(config).await?;
-        let plan = self.plan(&config.listeners, &applications).await?;
+        let tls = self.tls(&config.listeners)?;
+        let plan = self.plan(&config.listeners, &applications, &tls).await?;
         let state = State {
             listeners: config.listeners.clone(),
             applications,
+            tls,
         };
         Ok(Prepared { plan, state })
     }
@@ -465,8 +506,9 @@ impl control::Runtime for Runtime {
             application: Some(application),
         };
         state.applications.insert(name.to_owned(), loaded);
-        let plan = self.plan(&state.listeners, &state.applications).await;
-        let plan = plan.map_err(|error| failed(error.detail))?;
+        state.tls = (self.tls(&state.listeners)).map_err(|error| failed(error.detail))?;
+        let plan = self.plan(&state.listeners, &state.applications, &state.tls);
+        let plan = plan.await.map_err(|error| failed(error.detail))?;
         self.put_in_force(Prepared { plan, state });
         tracing::info!(application = name, "is loaded anew");
         Ok(())

@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
             OwnFolders {
                 state: None,
                 cache: arguments.cachedir.clone(),
+                certificates: None,
             },
             outputs,
         )?;

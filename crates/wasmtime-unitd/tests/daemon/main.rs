@@ -4,6 +4,7 @@
 
 mod broken_state;
 mod cache;
+mod certificates;
 mod components;
 mod control;
 mod flags;
@@ -12,6 +13,8 @@ mod http;
 mod http1_strictness;
 mod options;
 mod output;
+mod peer;
 mod reconfiguration;
 mod signals;
 mod support;
+mod tls;
