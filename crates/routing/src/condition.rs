@@ -1,5 +1,5 @@
 use crate::template::{Template, TemplateError};
-use crate::variable::{VariableSet, Variables};
+use crate::variable::{VariableKind, VariableSet, Variables};
 
 /// An `if`: a template that says yes or no, or with a `!` in front, the other way round.
 ///
@@ -26,6 +26,11 @@ impl Condition {
             negated,
             template: Template::parse(template, allowed)?,
         })
+    }
+
+    /// Whether a variable of this kind is in it.
+    pub fn mentions(&self, kind: VariableKind) -> bool {
+        self.template.mentions(kind)
     }
 
     /// Whether it holds.

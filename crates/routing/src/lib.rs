@@ -139,6 +139,7 @@
 mod address;
 mod arguments;
 mod condition;
+mod destination;
 mod fuzz;
 mod location;
 mod matcher;
@@ -154,6 +155,7 @@ mod variable;
 
 pub use address::{AddressPatternError, AddressPatternErrorKind, AddressPatterns, Endpoint};
 pub use condition::Condition;
+pub use destination::Destination;
 pub use fuzz::fuzz_routing;
 pub use location::encode_location;
 pub use matcher::{Match, Test};
@@ -163,7 +165,7 @@ pub use rewrite::{Rewrite, RewriteError};
 pub use route::{MAX_ACTIONS, Route};
 pub use rule::{FieldKind, FieldNameError, FieldRule, Property, PropertyRule};
 pub use target::{Target, TargetError};
-pub use template::{Template, TemplateError, TemplateErrorKind};
+pub use template::{Expanded, Template, TemplateError, TemplateErrorKind};
 pub use variable::{Variable, VariableKind, VariableSet, Variables, response_header};
 
 /// A text from outside for a message: escaped, and cut off where it gets long.

@@ -61,8 +61,19 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// This target with another path. The query stays, and so does [`raw`](Self::raw).
-    pub(crate) fn with_path(&self, path: Cow<'a, [u8]>) -> Self {
+    /// A target that was refused, for what is said of it nevertheless: it has no path and no query.
+    pub fn refused(raw: &'a [u8]) -> Self {
+        Self {
+            raw,
+            path: Cow::Borrowed(b""),
+            query: b"",
+            rewritten: false,
+        }
+    }
+
+    /// This target with another path, which is what a [`Rewrite`](crate::Rewrite) made of it. The query
+    /// stays, and so does [`raw`](Self::raw).
+    pub fn with_path(&self, path: Cow<'a, [u8]>) -> Self {
         Self {
             raw: self.raw,
             path,

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::shown;
-use crate::variable::{Variable, VariableSet, Variables};
+use crate::variable::{Variable, VariableKind, VariableSet, Variables};
 
 /// A string of the configuration that may have variables in it.
 ///
@@ -25,6 +25,15 @@ enum Content {
 enum Piece {
     Literal(Box<[u8]>),
     Variable(Variable),
+}
+
+/// A piece of what a [`Template`] expands to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expanded<'a> {
+    /// It stands there for all requests.
+    Literal(&'a [u8]),
+    /// It is the value of a variable.
+    Value(&'a [u8]),
 }
 
 /// A text that is no template.
@@ -123,6 +132,15 @@ impl Template {
         }
     }
 
+    /// Whether a variable of this kind is in it.
+    pub fn mentions(&self, kind: VariableKind) -> bool {
+        let is_it = |piece: &Piece| matches!(piece, Piece::Variable(it) if it.kind() == kind);
+        match &self.content {
+            Content::Constant(_) => false,
+            Content::Pieces(pieces) => pieces.iter().any(is_it),
+        }
+    }
+
     /// The text with its variables replaced. Those without a value are empty.
     ///
     /// Nothing is copied where there is no variable, or nothing but one.
@@ -137,6 +155,26 @@ impl Template {
                     Cow::Owned(expanded)
                 }
             },
+        }
+    }
+
+    /// Hands out what the text expands to, piece by piece, for whoever must know what came out of a
+    /// variable. Variables without a value are left out.
+    pub fn visit<V: Variables + ?Sized>(&self, variables: &V, mut each: impl FnMut(Expanded<'_>)) {
+        match &self.content {
+            Content::Constant(bytes) => each(Expanded::Literal(bytes)),
+            Content::Pieces(pieces) => {
+                for piece in pieces {
+                    match piece {
+                        Piece::Literal(bytes) => each(Expanded::Literal(bytes)),
+                        Piece::Variable(variable) => {
+                            if let Some(value) = variables.value(variable) {
+                                each(Expanded::Value(&value));
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 

@@ -1,19 +1,23 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use engine::RequestId;
+use engine::{Application, RequestId};
 use http::header::SERVER;
-use http::uri::Scheme;
+use http::request::Parts;
+use http::uri;
 use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use routing::Scheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access_log::Note;
 use crate::counters::Connected;
 use crate::http2::Progress;
 use crate::io::{ClientIo, Link, Socket};
@@ -21,7 +25,9 @@ use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
-use crate::server::{Shared, Target};
+use crate::route::{Ends, Routed, Walk, notice};
+use crate::server::{Seen, Shared, Target};
+use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
 
 /// Bytes of a request's header section, request line included. As much as Unit's default
@@ -40,45 +46,41 @@ const MAX_UNREAD: u64 = 64 * 1024;
 pub(crate) async fn serve(
     stream: TcpStream,
     listener: ListenerId,
+    mut ends: Ends,
     connected: Arc<Connected>,
     mut closing: Closing,
     server: Arc<Shared>,
     _place: Option<OwnedSemaphorePermit>,
 ) {
-    let timeouts = &server.timeouts;
+    let timeouts = &server.timeouts();
 
     let link = Link::default();
     let socket = Socket::new(stream, timeouts.send, link.clone());
-    let deadline = async {
-        let closing = async {
-            closing.wait().await;
-            tokio::time::sleep(CLOSING_GRACE).await;
-        };
-        let _ = tokio::time::timeout(timeouts.header_read, closing).await;
-    };
     let tls = server.tls(listener);
-    let scheme = if tls.is_some() {
-        Scheme::HTTPS
-    } else {
-        Scheme::HTTP
+    if tls.is_some() {
+        ends.scheme = Scheme::Https;
+    }
+    let closes = async {
+        closing.wait().await;
+        tokio::time::sleep(CLOSING_GRACE).await;
     };
     let opening = async {
-        match tls {
-            None => {
-                let mut read_ahead = BytesMut::new();
-                let opening = opening::read(socket.tcp(), &mut read_ahead).await?;
-                let mut io = ClientIo::plain(socket);
-                io.put_back(read_ahead.freeze());
-                Ok((io, opening))
-            }
-            // In a box, so that connections without TLS are none the larger for it.
-            Some(config) => Box::pin(tls::begin(socket, config)).await,
-        }
+        tokio::time::timeout(timeouts.idle, socket.tcp().readable()).await??;
+        let Some(tls) = tls else {
+            let mut read_ahead = BytesMut::new();
+            let opening = opening::read(socket.tcp(), &mut read_ahead);
+            let opening = tokio::time::timeout(timeouts.header_read, opening).await??;
+            let mut io = ClientIo::plain(socket);
+            io.put_back(read_ahead.freeze());
+            return Ok((io, opening));
+        };
+        // In a box, so that connections without TLS are none the larger for it.
+        Box::pin(tls::begin(socket, tls, timeouts)).await
     };
     let opening: io::Result<_> = tokio::select! {
         biased;
         opening = opening => opening,
-        () = deadline => return,
+        () = closes => return,
     };
     let (io, opening) = match opening {
         Ok(begun) => begun,
@@ -90,7 +92,7 @@ pub(crate) async fn serve(
     };
     let refusal = match opening {
         Opening::Http1 | Opening::Http2 => None,
-        Opening::UnknownVersion => Some(page::version_not_supported()),
+        Opening::UnknownVersion => Some(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
         Opening::WithoutTls => Some(page::tls_expected()),
         Opening::Closed => return,
     };
@@ -102,8 +104,8 @@ pub(crate) async fn serve(
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
+        ends,
         connected,
-        scheme,
         link: link.clone(),
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
@@ -131,9 +133,8 @@ async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {
 struct Service {
     server: Arc<Shared>,
     listener: ListenerId,
+    ends: Ends,
     connected: Arc<Connected>,
-    /// `https` over TLS.
-    scheme: Scheme,
     link: Link,
 }
 
@@ -145,50 +146,130 @@ impl Service {
         let in_request = self.connected.request();
         let open = self.link.begin();
         let version = request.version();
-        let mut response = self.answer(request).await;
+        let mut seen = self.server.see(self.listener);
+        let name = seen.name.clone();
+        let (mut parts, body) = request.into_parts();
+        let mut facts = seen
+            .needs_facts()
+            .then(|| Facts::new(RequestId::next(), &parts, Instant::now()));
+        let checked = check(&mut parts, &body, self.ends.scheme, &seen);
+        let mut note = match (seen.access_log.take(), facts.take()) {
+            (Some(log), Some(its)) => {
+                Some(Box::new(Note::new(log, Kept::of(&parts, self.ends), its)))
+            }
+            (_, its) => {
+                facts = its;
+                None
+            }
+        };
+        let known = note.as_ref().map(|note| &note.facts).or(facts.as_ref());
+        let mut response = match checked {
+            Ok(()) => self.answer(parts, body, seen, known).await,
+            Err(status) => page::refused(status),
+        };
+        response.headers_mut().entry(SERVER).or_insert(name);
+        if let Some(note) = &mut note {
+            note.respond(response.status(), response.headers());
+        }
         let body = response.body_mut();
+        body.note = note;
         body.in_request = Some(in_request);
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
         body.progress = Progress::of_this_stream();
-        response
-            .headers_mut()
-            .entry(SERVER)
-            .or_insert_with(|| self.server.name.clone());
         Ok(response)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn answer(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        seen: Seen,
+        facts: Option<&Facts>,
+    ) -> Response<ResponseBody> {
         // In HTTP/2 the connection's own task collects what is to be written.
-        let is_alone = request.version() < Version::HTTP_2;
-        let (mut parts, body) = request.into_parts();
-        if let Err(status) = request::check(&mut parts, &self.scheme) {
-            return page::refused(status);
-        }
-        let body = RequestBody::new(body, self.server.timeouts.body_read, &self.link);
+        let is_alone = parts.version < Version::HTTP_2;
+        let body = RequestBody::new(body, seen.body_read_timeout, seen.max_body_size, &self.link);
         let fault = body.fault();
-        let request = Request::from_parts(parts, body);
-        let response = match self.server.target(self.listener) {
-            Some(Target::Application(application)) => {
-                let response = match application.handle(RequestId::next(), request).await {
-                    Ok(response) => response.map(ResponseBody::guest),
-                    Err(failure) => page::failure(&failure),
-                };
-                if is_alone && application.turns_are_short() {
-                    // Those first whose requests are here already: responses then go out in a row.
-                    // A write that finds its client asleep costs as much as a small guest, most of it
-                    // for waking the client up; that is done once for all that it waits for.
-                    tokio::task::yield_now().await;
-                }
-                response
+        if let Some(facts) = facts.filter(|_| seen.log_route) {
+            let line = facts.request_line(parts.method.as_str());
+            notice!(facts, "http request line \"{line}\"");
+        }
+        let response = match (&seen.target, facts) {
+            (Some(Target::Application(application)), facts) => {
+                let id = facts.map_or_else(RequestId::next, |facts| facts.id);
+                run(application, id, Request::from_parts(parts, body), is_alone).await
             }
-            Some(Target::Unavailable) => page::error(StatusCode::SERVICE_UNAVAILABLE),
-            None => page::refused(StatusCode::SERVICE_UNAVAILABLE),
+            (Some(Target::Table(table, pass)), Some(facts)) => {
+                let walk = Walk::new(table, &parts, facts, self.ends, seen.log_route);
+                let routed = match walk {
+                    Ok(walk) => walk.go(pass).await,
+                    Err(status) => return page::refused(status),
+                };
+                match routed {
+                    Routed::Here(response) => response,
+                    Routed::To(passed) => {
+                        let mut parts = parts;
+                        let (application, rest) = passed.part();
+                        rest.retarget(&mut parts);
+                        let request = Request::from_parts(parts, body);
+                        let mut response = run(&application, facts.id, request, is_alone).await;
+                        rest.set_headers(facts, &mut response);
+                        response
+                    }
+                }
+            }
+            // With a table there are facts.
+            (Some(Target::Unavailable | Target::Table(..)), _) => {
+                page::error(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            (None, _) => page::refused(StatusCode::SERVICE_UNAVAILABLE),
         };
         match fault.and_then(|fault| fault.status()) {
             Some(status) => page::refused(status),
             None => response,
         }
     }
+}
+
+/// Has an application answer.
+async fn run(
+    application: &Application,
+    id: RequestId,
+    request: Request<RequestBody>,
+    is_alone: bool,
+) -> Response<ResponseBody> {
+    let response = match application.handle(id, request).await {
+        Ok(response) => response.map(ResponseBody::guest),
+        Err(failure) => page::failure(&failure),
+    };
+    if is_alone && application.turns_are_short() {
+        // Those first whose requests are here already: responses then go out in a row.
+        // A write that finds its client asleep costs as much as a small guest, most of it
+        // for waking the client up; that is done once for all that it waits for.
+        tokio::task::yield_now().await;
+    }
+    response
+}
+
+/// Whether the request is one, and none too large. Afterwards its URI is absolute.
+fn check(
+    parts: &mut Parts,
+    body: &Incoming,
+    scheme: Scheme,
+    seen: &Seen,
+) -> Result<(), StatusCode> {
+    let scheme = match scheme {
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    };
+    request::check(parts, &scheme)?;
+    if seen.discard_unsafe_fields {
+        request::discard_unsafe_fields(&mut parts.headers);
+    }
+    if body.size_hint().lower() > seen.max_body_size {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(())
 }

@@ -6,16 +6,19 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
+use crate::page;
 use crate::response::ResponseBody;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
@@ -35,7 +38,7 @@ where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
-    loop {
+    let is_late = loop {
         // Without a timer of hyper's, which would be armed and disarmed for each request: what it
         // bounds is bounded in `drive`.
         let connection = Builder::new()
@@ -44,9 +47,9 @@ where
             .serve_connection(TokioIo::new(io), service);
         let parts = match drive(connection, link, timeouts, closing).await {
             Driven::Ended(ended) => return ended,
-            Driven::Late(late) => {
-                io = late;
-                break;
+            Driven::Late(parts) => {
+                io = parts.io.into_inner();
+                break true;
             }
             Driven::Idle(parts) => parts,
         };
@@ -57,23 +60,39 @@ where
             io.put_back(parts.read_buf);
         }
         // It has been idle for that long at least.
-        let left = timeouts.header_read.saturating_sub(timeouts.rest);
+        let left = timeouts.idle.saturating_sub(timeouts.rest);
         tokio::select! {
             biased;
             // Whatever is wrong with it, hyper will find.
             _ = poll_fn(|cx| io.poll_readable(cx)) => {}
-            () = closing.wait() => break,
-            () = sleep(left) => break,
+            () = closing.wait() => break false,
+            () = sleep(left) => break true,
         }
+    };
+    if is_late {
+        time_out(&mut io, timeouts).await;
+    } else {
+        io.close().await;
     }
-    io.close().await;
     Ok(())
+}
+
+/// Tells the client that it took too long, before the connection is closed. As in Unit, one that has
+/// been silent is told, too: it may take that for the answer to a request that crosses it.
+async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
+    let answer = page::last_words(StatusCode::REQUEST_TIMEOUT);
+    let told = async {
+        io.write_all(answer.as_bytes()).await?;
+        io.shutdown().await
+    };
+    // Whoever does not take it is not to be told.
+    _ = tokio::time::timeout(timeouts.send, told).await;
 }
 
 enum Driven<S> {
     Ended(hyper::Result<()>),
     /// Its first request has not come in time.
-    Late(ClientIo),
+    Late(Parts<TokioIo<ClientIo>, S>),
     /// It waits for its next request, and has had one.
     Idle(Parts<TokioIo<ClientIo>, S>),
 }
@@ -131,7 +150,7 @@ where
     .await;
     match over {
         Over::Ended(ended) => Driven::Ended(ended),
-        Over::Late => Driven::Late(connection.into_parts().io.into_inner()),
+        Over::Late => Driven::Late(connection.into_parts()),
         Over::Idle => Driven::Idle(connection.into_parts()),
     }
 }

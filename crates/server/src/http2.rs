@@ -64,7 +64,7 @@ where
         biased;
         ended = connection.as_mut() => return ended,
         () = closing.wait() => true,
-        () = idle(link, timeouts.header_read) => false,
+        () = idle(link, timeouts.idle) => false,
     };
     connection.as_mut().graceful_shutdown();
     if goes_on {

@@ -20,6 +20,8 @@
 //!
 //! Everything runs on the tokio runtime that [`Server::commit`] is called in.
 
+mod access_log;
+mod action;
 mod connection;
 mod counters;
 mod http1;
@@ -31,12 +33,20 @@ mod page;
 mod request;
 mod request_body;
 mod response;
+mod route;
 mod server;
+mod settings;
+mod table;
 mod timeouts;
 mod tls;
+mod variables;
 
+pub use access_log::{AccessLog, LogFormat};
+pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use connection::MAX_HEADER_SECTION;
 pub use counters::Connections;
 pub use listener::BindError;
 pub use server::{Listen, Options, Plan, Server, Target};
+pub use settings::Settings;
+pub use table::{Pass, Steps, Table};
 pub use timeouts::Timeouts;

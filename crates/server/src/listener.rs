@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use routing::{Endpoint, Scheme};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::connection;
+use crate::route::Ends;
 use crate::server::Shared;
 
 /// How long accepting pauses when the process or the machine is out of something.
@@ -108,7 +110,7 @@ impl Listener {
                 next = next => next,
             };
             match accepted {
-                Ok((stream, _)) => self.spawn(stream, place, server),
+                Ok((stream, peer)) => self.spawn(stream, peer, place, server),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("accepting on {} pauses: {error}", self.local);
@@ -124,7 +126,9 @@ impl Listener {
                     break;
                 };
                 match socket.poll_accept(cx) {
-                    Poll::Ready(Ok((stream, _))) => self.spawn(stream, Some(place), server),
+                    Poll::Ready(Ok((stream, peer))) => {
+                        self.spawn(stream, peer, Some(place), server);
+                    }
                     Poll::Ready(Err(error)) if is_about_one_connection(&error) => {}
                     Poll::Ready(Err(_)) | Poll::Pending => break,
                 }
@@ -137,6 +141,7 @@ impl Listener {
     fn spawn(
         self: &Arc<Self>,
         stream: TcpStream,
+        peer: SocketAddr,
         place: Option<OwnedSemaphorePermit>,
         server: &Arc<Shared>,
     ) {
@@ -151,8 +156,24 @@ impl Listener {
         let connected = Arc::new(server.counters.connect());
         let closing = Closing(self.closing.subscribe());
         let server = Arc::clone(server);
-        let connection = connection::serve(stream, self.id, connected, closing, server, place);
+        let ends = Ends {
+            scheme: Scheme::Http,
+            source: Endpoint::Ip(peer),
+            destination: Endpoint::Ip(self.destination(&stream)),
+        };
+        let connection =
+            connection::serve(stream, self.id, ends, connected, closing, server, place);
         tokio::spawn(connection);
+    }
+
+    /// Which address a connection came to.
+    fn destination(&self, stream: &TcpStream) -> SocketAddr {
+        if self.local.ip().is_unspecified() {
+            // The client has left already, where the system does not know.
+            stream.local_addr().unwrap_or(self.local)
+        } else {
+            self.local
+        }
     }
 }
 

@@ -37,29 +37,25 @@ pub(crate) fn failure(failure: &engine::Failure) -> Response<ResponseBody> {
     response
 }
 
-/// The whole of a response to a version of HTTP that hyper does not speak (RFC 9110,
-/// section 15.6.6).
-pub(crate) fn version_not_supported() -> String {
+/// The whole of a response that hyper has no part in, and behind which the connection is closed.
+pub(crate) fn last_words(status: StatusCode) -> String {
     last(
-        "505 HTTP Version Not Supported",
-        StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        status.as_str(),
+        status.canonical_reason().unwrap_or_default(),
+        status,
     )
 }
 
-/// The whole of a response to HTTP where TLS is spoken. The text is Unit's.
+/// The same to HTTP where TLS is spoken. The text is Unit's.
 pub(crate) fn tls_expected() -> String {
-    last(
-        "400 The plain HTTP request was sent to HTTPS port",
-        StatusCode::BAD_REQUEST,
-    )
+    let reason = "The plain HTTP request was sent to HTTPS port";
+    last("400", reason, StatusCode::BAD_REQUEST)
 }
 
-/// The only response on its connection.
-fn last(line: &str, status: StatusCode) -> String {
+fn last(code: &str, reason: &str, status: StatusCode) -> String {
     let page = Answer::page(status);
     format!(
-        "HTTP/1.1 {line}\r\nContent-Type: text/html\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
         page.len(),
         String::from_utf8_lossy(&page)
     )

@@ -1,14 +1,15 @@
 //! What must hold of a request before anyone acts on it.
 
 use std::borrow::Cow;
+use std::mem;
 
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 /// The server name of a request that names no host, as in Unit.
-const DEFAULT_SERVER_NAME: &str = "localhost";
+pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 
 /// Checks the request's target and host, and makes its URI absolute: the scheme that it came by,
 /// whatever it says itself, the server name as authority (without port and trailing dot, in lower case, like Unit's), path and query
@@ -25,7 +26,7 @@ pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode
         authority,
         path_and_query,
         ..
-    } = std::mem::take(&mut parts.uri).into_parts();
+    } = mem::take(&mut parts.uri).into_parts();
     let name = host(parts, authority.as_ref())?;
     let mut absolute = uri::Parts::default();
     absolute.scheme = Some(scheme.clone());
@@ -33,6 +34,36 @@ pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode
     absolute.path_and_query = Some(path(&parts.method, path_and_query)?);
     parts.uri = Uri::from_parts(absolute).map_err(|_| StatusCode::BAD_REQUEST)?;
     Ok(())
+}
+
+/// Gives a request that has been checked another path and query.
+pub(crate) fn retarget(parts: &mut Parts, target: PathAndQuery) {
+    let mut uri = mem::take(&mut parts.uri).into_parts();
+    uri.path_and_query = Some(target);
+    // It has a scheme and an authority, and a path is all that this takes beside.
+    parts.uri = Uri::from_parts(uri).unwrap_or_default();
+}
+
+/// Drops the fields whose names have anything but letters, digits and hyphens: between a server that
+/// tells `a_b` from `a-b` and an application that does not, a client could pass off the one as the
+/// other.
+pub(crate) fn discard_unsafe_fields(headers: &mut HeaderMap) {
+    let is_safe = |name: &HeaderName| {
+        let mut bytes = name.as_str().bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if headers.keys().all(is_safe) {
+        return;
+    }
+    // To remove single ones would change the order of the others.
+    let mut last = None;
+    let all = mem::take(headers);
+    for (name, value) in all {
+        last = name.or(last);
+        if let Some(name) = last.as_ref().filter(|name| is_safe(name)) {
+            headers.append(name, value);
+        }
+    }
 }
 
 /// The name of the host that the request is for. Its `host` field names the same one afterwards.
@@ -200,6 +231,30 @@ mod tests {
         parts.method = Method::OPTIONS;
         assert!(check(&mut parts, &Scheme::HTTP).is_ok());
         assert_eq!(parts.uri.path_and_query().unwrap(), "*");
+    }
+
+    #[test]
+    fn fields_with_unsafe_names_are_dropped_and_the_others_keep_their_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "a"),
+            ("x_a", "1"),
+            ("x-a", "2"),
+            ("b", "3"),
+            ("x.a", "4"),
+            ("x-a", "5"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        discard_unsafe_fields(&mut headers);
+        let left: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            left,
+            [("host", "a"), ("x-a", "2"), ("x-a", "5"), ("b", "3")]
+        );
     }
 
     #[test]

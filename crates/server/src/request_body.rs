@@ -30,25 +30,28 @@ impl BodyFault {
     }
 }
 
-/// A request's body as the client sends it, with a limit on the wait for each piece.
+/// A request's body as the client sends it, with limits on the wait for each piece, and on its size.
 pub(crate) struct RequestBody {
     incoming: Incoming,
     /// `None` where there is no body that could be at fault.
     fault: Option<BodyFault>,
     timeout: Duration,
+    /// Bytes that may still come.
+    left: u64,
     /// Armed while a piece is awaited.
     waiting: Option<Pin<Box<Sleep>>>,
     _open: Option<Open>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, timeout: Duration, link: &Link) -> Self {
+    pub(crate) fn new(incoming: Incoming, timeout: Duration, max_size: u64, link: &Link) -> Self {
         let has_content = !incoming.is_end_stream();
         let fault = has_content.then(BodyFault::default);
         Self {
             incoming,
             fault,
             timeout,
+            left: max_size,
             waiting: None,
             _open: has_content.then(|| link.open()),
         }
@@ -79,6 +82,14 @@ impl Body for RequestBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.waiting = None;
+                let length = match &frame {
+                    Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
+                    Some(Err(_)) | None => 0,
+                };
+                match self.left.checked_sub(length) {
+                    Some(left) => self.left = left,
+                    None => return Poll::Ready(Some(Err(self.fail(RequestBodyError::TooLarge)))),
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| self.fail(kind(&error)))))
             }
             Poll::Pending => {

@@ -2,9 +2,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use engine::CutOff;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::access_log::Note;
 use crate::counters::InRequest;
 use crate::http2::{PIECE, Progress};
 use crate::io::{Link, Open};
@@ -19,6 +19,8 @@ pub(crate) struct ResponseBody {
     pub(crate) open: Option<Open>,
     /// Of its stream, in HTTP/2.
     pub(crate) progress: Option<Progress>,
+    /// Where an access log is to have the request.
+    pub(crate) note: Option<Box<Note>>,
     /// What has been read of the content, and is given in pieces.
     rest: Bytes,
 }
@@ -26,7 +28,19 @@ pub(crate) struct ResponseBody {
 enum Content {
     Page(Option<Bytes>),
     Guest(engine::Body),
+    File(static_files::Body),
 }
+
+/// Why a body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Guest(#[from] engine::CutOff),
+    #[error(transparent)]
+    File(#[from] static_files::BodyError),
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 impl ResponseBody {
     pub(crate) fn page(text: Bytes) -> Self {
@@ -37,6 +51,10 @@ impl ResponseBody {
         Self::of(Content::Guest(body))
     }
 
+    pub(crate) fn file(body: static_files::Body) -> Self {
+        Self::of(Content::File(body))
+    }
+
     fn of(content: Content) -> Self {
         Self {
             content,
@@ -44,19 +62,21 @@ impl ResponseBody {
             reset: None,
             open: None,
             progress: None,
+            note: None,
             rest: Bytes::new(),
         }
     }
 
-    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Polled {
         match &mut self.content {
             Content::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Content::Guest(body) => Pin::new(body).poll_frame(cx),
+            Content::Guest(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Content::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
 
     /// The next piece for an HTTP/2 stream.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Polled {
         if self.rest.is_empty() {
             match ready!(self.poll_content(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -73,12 +93,9 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = CutOff;
+    type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let frame = match self.progress.take() {
             None => self.poll_content(cx),
             Some(progress) => {
@@ -94,6 +111,17 @@ impl Body for ResponseBody {
         if let (Poll::Ready(Some(Err(_))), Some(reset)) = (&frame, &self.reset) {
             reset.reset();
         }
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(note), Some(data)) = (&mut self.note, frame.data_ref()) {
+                    note.sent += data.len() as u64;
+                }
+            }
+            Poll::Ready(Some(Err(BodyError::File(error)))) => {
+                tracing::warn!("a response is cut off: {error}");
+            }
+            Poll::Ready(Some(Err(BodyError::Guest(_))) | None) | Poll::Pending => {}
+        }
         frame
     }
 
@@ -101,6 +129,7 @@ impl Body for ResponseBody {
         let is_end = match &self.content {
             Content::Page(text) => text.is_none(),
             Content::Guest(body) => body.is_end_stream(),
+            Content::File(body) => body.is_end_stream(),
         };
         is_end && self.rest.is_empty()
     }
@@ -110,6 +139,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Content::Guest(body) => body.size_hint(),
+            Content::File(body) => body.size_hint(),
         }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use engine::Application;
@@ -10,19 +11,20 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::access_log::AccessLog;
 use crate::counters::{Connections, Counters};
 use crate::listener::{BindError, Listener, ListenerId};
+use crate::settings::Settings;
+use crate::table::{Pass, Table};
 use crate::timeouts::Timeouts;
 
 /// What a [`Server`] is made with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
-    /// The `server` field of responses that have none of their own.
-    pub name: HeaderValue,
-    /// How long clients are waited for.
-    pub timeouts: Timeouts,
     /// Connections that are open at a time; further ones wait to be accepted.
     pub connections: usize,
+    /// What holds until the first plan is committed.
+    pub settings: Settings,
 }
 
 /// A listener to be.
@@ -43,6 +45,8 @@ pub struct Listen {
 pub enum Target {
     /// A component.
     Application(Application),
+    /// Whoever the table says, beginning with this.
+    Table(Table, Pass),
     /// Nobody, for now: the answer is 503.
     Unavailable,
 }
@@ -56,16 +60,14 @@ pub struct Server(Arc<Shared>);
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) name: HeaderValue,
     places: Arc<Semaphore>,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
 }
 
 /// One state of the whole server. A request sees one snapshot from end to end.
-#[derive(Default)]
 struct Snapshot {
+    settings: Arc<Settings>,
     listeners: Vec<Arc<Listener>>,
     /// Removed, with connections that still finish what they do.
     closing: Vec<Arc<Listener>>,
@@ -74,9 +76,58 @@ struct Snapshot {
     tls: HashMap<ListenerId, Arc<ServerConfig>>,
 }
 
+/// What one request sees of a snapshot.
+pub(crate) struct Seen {
+    /// Who answers; `None` where the listener is gone.
+    pub(crate) target: Option<Target>,
+    pub(crate) name: HeaderValue,
+    pub(crate) body_read_timeout: Duration,
+    pub(crate) max_body_size: u64,
+    pub(crate) discard_unsafe_fields: bool,
+    pub(crate) log_route: bool,
+    pub(crate) access_log: Option<AccessLog>,
+}
+
+impl Seen {
+    /// Whether something is asked about the request that only its [`Facts`](crate::variables::Facts)
+    /// tell.
+    pub(crate) fn needs_facts(&self) -> bool {
+        let is_routed = matches!(self.target, Some(Target::Table(..)));
+        is_routed || self.log_route || self.access_log.is_some()
+    }
+}
+
+impl Snapshot {
+    fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            listeners: Vec::new(),
+            closing: Vec::new(),
+            targets: HashMap::new(),
+            tls: HashMap::new(),
+        }
+    }
+}
+
 impl Shared {
-    pub(crate) fn target(&self, listener: ListenerId) -> Option<Target> {
-        self.snapshot.load().targets.get(&listener).cloned()
+    /// What a request of this listener is served by, from its beginning to its end.
+    pub(crate) fn see(&self, listener: ListenerId) -> Seen {
+        let snapshot = self.snapshot.load();
+        let settings = &snapshot.settings;
+        Seen {
+            target: snapshot.targets.get(&listener).cloned(),
+            name: settings.name.clone(),
+            body_read_timeout: settings.timeouts.body_read,
+            max_body_size: settings.max_body_size,
+            discard_unsafe_fields: settings.discard_unsafe_fields,
+            log_route: settings.log_route,
+            access_log: settings.access_log.clone(),
+        }
+    }
+
+    /// How long the client of a connection that begins now is waited for.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.snapshot.load().settings.timeouts.clone()
     }
 
     pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
@@ -98,7 +149,10 @@ impl Shared {
 /// A change that can be made at once: everything that could fail has been done. Dropping it
 /// instead changes nothing.
 #[must_use = "a plan changes nothing until it is committed"]
-pub struct Plan(Vec<Planned>);
+pub struct Plan {
+    settings: Arc<Settings>,
+    listeners: Vec<Planned>,
+}
 
 struct Planned {
     listener: Arc<Listener>,
@@ -109,9 +163,14 @@ struct Planned {
 }
 
 impl Plan {
+    /// Has other settings hold.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Chooses anew who answers behind each address, as it was asked for.
     pub fn retarget(&mut self, target: impl Fn(SocketAddr) -> Target) {
-        for planned in &mut self.0 {
+        for planned in &mut self.listeners {
             planned.target = target(planned.listener.address);
         }
     }
@@ -123,17 +182,15 @@ impl Server {
     pub fn new(options: Options) -> Self {
         Self(Arc::new(Shared {
             counters: Arc::default(),
-            timeouts: options.timeouts,
-            name: options.name,
             places: Arc::new(Semaphore::new(
                 options.connections.min(Semaphore::MAX_PERMITS),
             )),
-            snapshot: ArcSwap::default(),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
             next_id: AtomicU64::new(0),
         }))
     }
 
-    /// Prepares to listen on exactly these addresses. Sockets that are open already are kept, with
+    /// Prepares to listen on exactly these addresses, with these settings. Sockets that are open already are kept, with
     /// the backlog they have; those of new addresses are bound.
     ///
     /// # Errors
@@ -143,7 +200,11 @@ impl Server {
     /// # Panics
     ///
     /// When polled outside a tokio runtime.
-    pub async fn prepare(&self, listens: Vec<Listen>) -> Result<Plan, BindError> {
+    pub async fn prepare(
+        &self,
+        listens: Vec<Listen>,
+        settings: Arc<Settings>,
+    ) -> Result<Plan, BindError> {
         let current = self.0.snapshot.load_full();
         for closing in &current.closing {
             // A listener that was removed just now may be wanted back.
@@ -176,7 +237,10 @@ impl Server {
                 tls,
             });
         }
-        Ok(Plan(plan))
+        Ok(Plan {
+            settings,
+            listeners: plan,
+        })
     }
 
     /// Makes the plan true. Requests in progress go on with what they started with; connections
@@ -185,14 +249,14 @@ impl Server {
     /// Plans must be committed in the order they were prepared in, one at a time.
     pub fn commit(&self, plan: Plan) {
         let before = self.0.snapshot.load_full();
-        let mut next = Snapshot::default();
+        let mut next = Snapshot::new(plan.settings);
         let mut accepting = Vec::new();
         for Planned {
             listener,
             socket,
             target,
             tls,
-        } in plan.0
+        } in plan.listeners
         {
             next.targets.insert(listener.id, target);
             if let Some(tls) = tls {
@@ -261,10 +325,18 @@ impl Server {
     /// no connection is left. Cancel-safe: dropping the future stops the waiting, not the
     /// draining.
     pub async fn drain(&self) {
-        self.commit(Plan(Vec::new()));
+        self.commit(Plan {
+            settings: Arc::clone(&self.0.snapshot.load().settings),
+            listeners: Vec::new(),
+        });
         let closing = self.0.snapshot.load().closing.clone();
         for listener in closing {
             listener.gone().await;
+        }
+        let snapshot = self.0.snapshot.load_full();
+        if let Some(access_log) = snapshot.settings.access_log.clone() {
+            // Without what cannot be written there is nothing to wait for.
+            _ = tokio::task::spawn_blocking(move || access_log.flush()).await;
         }
     }
 }

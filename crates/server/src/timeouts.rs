@@ -3,14 +3,18 @@ use std::time::Duration;
 /// Every wait for a client, in one place. The defaults are those of Unit's `settings.http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a whole header section of HTTP/1, from the moment the connection waits for one; so it
-    /// also bounds how long such a connection may be idle. On a new connection the first bytes have
-    /// this long, a TLS handshake included, and the header section as long again; so it is on one that has rested. Default:
-    /// 30 seconds. At the edge the connection is closed.
+    /// For a whole header section of HTTP/1, from its first bytes on; and for a TLS
+    /// handshake before the first. Default: 30 seconds. At the edge
+    /// the client gets 408, unless it is at its handshake, and the connection is closed.
+    ///
+    /// An HTTP/2 connection is sent a ping when it has been silent for this long.
+    pub header_read: Duration,
+    /// For the first bytes of a request, on a new connection or behind another request. Default: 180
+    /// seconds. At the edge the connection is closed; behind another request, with 408.
     ///
     /// An HTTP/2 connection is closed when it has been without a request for this long, twice that at
-    /// most. It is sent a ping when it has been silent for this long.
-    pub header_read: Duration,
+    /// most.
+    pub idle: Duration,
     /// Between two pieces of a request's body. Default: 30 seconds. At the edge the guest's read
     /// ends in `connection-read-timeout`, the client gets 408 if the response has not begun, and the
     /// connection is closed.
@@ -29,6 +33,7 @@ impl Default for Timeouts {
         let default = Duration::from_secs(30);
         Self {
             header_read: default,
+            idle: Duration::from_secs(180),
             body_read: default,
             send: default,
             rest: Duration::from_secs(1),

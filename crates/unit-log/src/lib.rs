@@ -19,6 +19,10 @@ pub fn targets(own: &[&str], level: Level) -> Targets {
         .fold(libraries, |targets, own| targets.with_target(*own, level))
 }
 
+/// The end of the target of events that are notices: more than an information and less than a warning,
+/// for which `tracing` has no level of its own.
+pub const NOTICE: &str = "::notice";
+
 /// The form of the lines: a time, a level, in a language module the process and thread, the
 /// request that the event is about, the message, and what else the event has.
 ///
@@ -46,7 +50,9 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let now = Zoned::now();
+        let is_notice = event.metadata().target().ends_with(NOTICE);
         let level = match *event.metadata().level() {
+            Level::INFO if is_notice => "notice",
             Level::ERROR => "error",
             Level::WARN => "warn",
             Level::INFO => "info",

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use control::{Control, Restored, StateDir};
 use engine::{Engine, OutputFiles};
-use http::HeaderValue;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use server::{Server, Timeouts};
+use server::{Server, Settings};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,7 +18,7 @@ use crate::arguments::Arguments;
 use crate::control_socket::{Access, ControlAddress, ControlSocket};
 use crate::log::Log;
 use crate::privileges::{Identity, find_group, find_user};
-use crate::runtime::{OwnFolders, Runtime};
+use crate::runtime::{OwnFolders, Runtime, server_name};
 use crate::shutdown::StopSignals;
 
 /// Permissions of the control socket where no others are asked for.
@@ -109,11 +108,9 @@ pub(crate) fn build(
     outputs: OutputFiles,
 ) -> Result<Runtime> {
     let engine = Engine::new(engine)?;
-    let name = HeaderValue::from_static(concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION")));
     let server = Server::new(server::Options {
-        name,
-        timeouts: Timeouts::default(),
         connections: connections(),
+        settings: Settings::new(server_name(true)),
     });
     Ok(Runtime::new(engine, own, server, outputs, identity))
 }

@@ -13,12 +13,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use unit_log::Lines;
 
 /// Our own crates, whose events are the log's.
-const OWN: [&str; 5] = [
+const OWN: [&str; 6] = [
     "wasmtime_unitd",
     "code_cache",
     "control",
     "engine",
     "server",
+    "static_files",
 ];
 
 /// The open log. Clones are the same.

@@ -13,6 +13,7 @@ mod daemon;
 mod folders;
 mod log;
 mod privileges;
+mod routes;
 mod runtime;
 mod serve;
 mod shutdown;

@@ -6,17 +6,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certificates::{Certificates, Store};
-use config::{Config, Pass};
+use config::Config;
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
-use engine::{
-    Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles, Settings,
-};
-use server::{Listen, Plan, Server, Target};
+use engine::{Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles};
+use http::HeaderValue;
+use server::{Listen, Plan, Server, Settings, Target, Timeouts};
+use static_files::MimeTypes;
 
 use crate::components::Loader;
 use crate::folders::{self, Guarded};
 use crate::privileges::Identity;
+use crate::routes;
 use crate::tls::Tls;
+
+/// The `server` field of responses.
+pub(crate) fn server_name(with_version: bool) -> HeaderValue {
+    HeaderValue::from_static(if with_version {
+        concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION"))
+    } else {
+        "wasmtime-unitd"
+    })
+}
 
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
 const BACKLOG: u32 = 511;
@@ -64,7 +74,9 @@ struct Inner {
 /// What is in force.
 #[derive(Clone, Default)]
 struct State {
+    settings: config::Settings,
     listeners: Vec<config::Listener>,
+    routes: Vec<config::Route>,
     applications: Applications,
     tls: Tls,
 }
@@ -305,22 +317,25 @@ impl Runtime {
 
     /// Binds what is listened on, but for what has no TLS and asks for it. Leniently, an address that
     /// cannot be bound is left out.
-    async fn plan(
-        &self,
-        listeners: &[config::Listener],
-        applications: &Applications,
-        tls: &Tls,
-    ) -> Result<Plan, PrepareError> {
+    async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
+        let listeners = &state.listeners;
+        let target = state.targets();
         let listen = |listener: &config::Listener| Listen {
             address: listener.address.socket_addr(),
             backlog: listener.backlog.unwrap_or(BACKLOG),
-            target: target(listener, applications),
-            tls: tls.of(listener),
+            target: target(listener),
+            tls: state.tls.of(listener),
         };
-        let served = listeners.iter().filter(|listener| tls.serves(listener));
+        let settings = state.settings();
+        let served = listeners.iter().filter(|it| state.tls.serves(it));
         let mut listens: Vec<Listen> = served.map(listen).collect();
         loop {
-            let error = match self.0.server.prepare(listens.clone()).await {
+            let error = match self
+                .0
+                .server
+                .prepare(listens.clone(), Arc::clone(&settings))
+                .await
+            {
                 Ok(plan) => return Ok(plan),
                 Err(error) => error,
             };
@@ -340,26 +355,27 @@ impl Runtime {
     /// Prepares what was kept over a restart. Binding sockets may take root; all else is done as the
     /// server's user, who may be let into fewer folders, and has written what is in the cache.
     async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
-        let tls = self.tls(&config.listeners)?;
-        let none = Applications::new();
-        let mut plan = self.plan(&config.listeners, &none, &tls).await?;
+        let mut state = State {
+            settings: config.settings.clone(),
+            listeners: config.listeners.clone(),
+            routes: config.routes.clone(),
+            applications: Applications::new(),
+            tls: self.tls(&config.listeners)?,
+        };
+        let mut plan = self.plan(&state).await?;
         if let Err(error) = self.assume_identity() {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
         }
-        let applications = self.applications(config).await?;
-        plan.retarget(|address| {
-            let listener = config
-                .listeners
-                .iter()
-                .find(|it| it.address.socket_addr() == address);
-            listener.map_or(Target::Unavailable, |it| target(it, &applications))
-        });
-        let state = State {
-            listeners: config.listeners.clone(),
-            applications,
-            tls,
-        };
+        state.applications = self.applications(config).await?;
+        {
+            let target = state.targets();
+            plan.retarget(|address| {
+                let mut listeners = state.listeners.iter();
+                let listener = listeners.find(|it| it.address.socket_addr() == address);
+                listener.map_or(Target::Unavailable, &target)
+            });
+        }
         Ok(Prepared { plan, state })
     }
 
@@ -377,17 +393,54 @@ impl Runtime {
     }
 }
 
-/// Who answers behind a listener.
-fn target(listener: &config::Listener, applications: &Applications) -> Target {
-    let Pass::Application(name) = &listener.pass;
-    let application = applications
-        .get(name)
-        .and_then(|loaded| loaded.application.clone());
-    application.map_or(Target::Unavailable, Target::Application)
+impl State {
+    fn settings(&self) -> Arc<Settings> {
+        let config::Settings {
+            header_read_timeout,
+            body_read_timeout,
+            send_timeout,
+            idle_timeout,
+            max_body_size,
+            discard_unsafe_fields,
+            server_version,
+            log_route,
+            // They are the shares'.
+            mime_types: _,
+        } = self.settings;
+        Arc::new(Settings {
+            name: server_name(server_version),
+            timeouts: Timeouts {
+                header_read: header_read_timeout,
+                body_read: body_read_timeout,
+                send: send_timeout,
+                idle: idle_timeout,
+                ..Timeouts::default()
+            },
+            max_body_size,
+            discard_unsafe_fields,
+            log_route,
+            access_log: None,
+        })
+    }
+
+    fn mime_types(&self) -> Arc<MimeTypes> {
+        let added = self.settings.mime_types.iter();
+        let types = MimeTypes::new(added.map(|(name, extension)| (&**name, &**extension)));
+        // What could be wrong with them has been checked.
+        Arc::new(types.unwrap_or_default())
+    }
+
+    /// Who answers behind each listener.
+    fn targets(&self) -> impl Fn(&config::Listener) -> Target {
+        let application = |name: &str| self.applications.get(name)?.application.clone();
+        let names = self.applications.keys().cloned();
+        let table = routes::table(&self.routes, &self.mime_types(), application, names);
+        move |listener| routes::target(&listener.pass, &self.routes, &table, application)
+    }
 }
 
 /// What the engine makes of an application's configuration.
-fn settings(config: &config::Application, outputs: Outputs) -> Settings {
+fn settings(config: &config::Application, outputs: Outputs) -> engine::Settings {
     let config::Access {
         filesystem,
         outbound_http,
@@ -399,7 +452,7 @@ fn settings(config: &config::Application, outputs: Outputs) -> Settings {
         concurrency,
     } = config.limits;
     let defaults = engine::Limits::default();
-    Settings {
+    engine::Settings {
         environment: config.environment.clone(),
         directories: filesystem.iter().map(directory).collect(),
         outbound: outbound_http.clone(),
@@ -416,7 +469,7 @@ fn settings(config: &config::Application, outputs: Outputs) -> Settings {
         },
         stdout: outputs.stdout,
         stderr: outputs.stderr,
-        ..Settings::new(config.name.as_str())
+        ..engine::Settings::new(config.name.as_str())
     }
 }
 
@@ -447,14 +500,14 @@ impl control::Runtime for Runtime {
         if self.is_lenient() {
             return self.prepare_kept(config).await;
         }
-        let applications = self.applications(config).await?;
-        let tls = self.tls(&config.listeners)?;
-        let plan = self.plan(&config.listeners, &applications, &tls).await?;
         let state = State {
+            settings: config.settings.clone(),
             listeners: config.listeners.clone(),
-            applications,
-            tls,
+            routes: config.routes.clone(),
+            applications: self.applications(config).await?,
+            tls: self.tls(&config.listeners)?,
         };
+        let plan = self.plan(&state).await?;
         Ok(Prepared { plan, state })
     }
 
@@ -507,8 +560,8 @@ impl control::Runtime for Runtime {
         };
         state.applications.insert(name.to_owned(), loaded);
         state.tls = (self.tls(&state.listeners)).map_err(|error| failed(error.detail))?;
-        let plan = self.plan(&state.listeners, &state.applications, &state.tls);
-        let plan = plan.await.map_err(|error| failed(error.detail))?;
+        let plan = self.plan(&state).await;
+        let plan = plan.map_err(|error| failed(error.detail))?;
         self.put_in_force(Prepared { plan, state });
         tracing::info!(application = name, "is loaded anew");
         Ok(())

@@ -4,7 +4,7 @@ use std::path::absolute;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, Value};
+use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, Settings, Value};
 use control::Runtime as _;
 use engine::OutputFiles;
 
@@ -21,6 +21,11 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
     let log = Log::start(arguments.log.as_deref(), arguments.log_level)?;
     let application = application(serve)?;
     let config = Config {
+        settings: Settings {
+            // Whoever serves one component has said nothing of its bodies.
+            max_body_size: u64::MAX,
+            ..Settings::default()
+        },
         listeners: vec![Listener {
             address: ListenAddress::from(serve.listen),
             pass: Pass::Application(NAME.to_owned()),
@@ -28,6 +33,7 @@ pub(crate) fn run(arguments: &Arguments, serve: &Serve) -> Result<ExitCode> {
             tls: None,
         }],
         applications: vec![application],
+        ..Config::default()
     };
     daemon::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use certificates::TlsOptions;
 
 use super::error::ConfigError;
+use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member};
 use super::tls;
-use crate::path::percent_decode;
 use crate::{Path, Value};
 
 /// One member of `listeners`.
@@ -101,13 +101,6 @@ impl From<SocketAddr> for ListenAddress {
     }
 }
 
-/// Where the requests of a listener go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// To the application of this name, which exists.
-    Application(String),
-}
-
 const MEMBERS: &[Member] = &[
     Member::optional("pass", Kinds::STRING),
     Member::optional("application", Kinds::STRING),
@@ -135,11 +128,11 @@ pub(super) fn check<'a>(
         .ok_or_else(|| checker.error(format!("The listener address \"{name}\" is invalid.")))?;
     checker.kind(Some(name), value, Kinds::OBJECT)?;
 
-    let (mut pass, mut application, mut backlog) = (None, None, None);
+    let (mut passed, mut application, mut backlog) = (None, None, None);
     let mut tls = None;
     checker.members(value, &[MEMBERS], |checker, name, value| {
         match name {
-            "pass" => pass = Some(check_pass(checker, value)?),
+            "pass" => passed = Some(pass::check(checker, name, value)?),
             "application" => application = Some(check_application(checker, value)?),
             "backlog" => {
                 let number = checker.number(name, value, -1, i32::MAX.into())?;
@@ -152,7 +145,7 @@ pub(super) fn check<'a>(
     })?;
     // As in Unit, `pass` goes before `application`, its older form. Unit takes a
     // listener with neither and answers all of its requests with 500.
-    let Some(pass) = pass.or(application) else {
+    let Some(pass) = passed.or(application) else {
         return checker.at("pass", |checker| {
             Err(checker.error("Required parameter \"pass\" is missing."))
         });
@@ -163,55 +156,6 @@ pub(super) fn check<'a>(
         backlog,
         tls,
     })
-}
-
-fn check_pass(checker: &Checker<'_>, value: &Value) -> Result<Pass, ConfigError> {
-    let pass = value.as_str().unwrap_or_default();
-    if pass.contains(['$', '`']) {
-        return Err(checker.error(format!(
-            "Request \"pass\" value \"{pass}\" has variables, which are not supported by this \
-             version."
-        )));
-    }
-    let invalid = || checker.error(format!("Request \"pass\" value \"{pass}\" is invalid."));
-    let segments = pass
-        .split('/')
-        .map(|segment| {
-            percent_decode(segment)
-                .ok()
-                .filter(|segment| !segment.is_empty())
-        })
-        .collect::<Option<Vec<_>>>()
-        .filter(|segments| segments.len() <= 3)
-        .ok_or_else(invalid)?;
-
-    let nowhere = || {
-        Err(checker.error(format!(
-            "Request \"pass\" points to invalid location \"{pass}\"."
-        )))
-    };
-    let target = |segments: &[String]| {
-        segments.iter().try_fold(checker.root, |value, segment| {
-            value.as_object()?.get(segment)
-        })
-    };
-    match segments.as_slice() {
-        [kind, name] if kind == "applications" && target(&segments).is_some() => {
-            Ok(Pass::Application(name.clone()))
-        }
-        // A third segment names one of an application's targets, which no
-        // application of ours has.
-        [kind, ..] if matches!(kind.as_str(), "routes" | "upstreams") => {
-            if target(&segments).is_some() {
-                Err(checker.error(format!(
-                    "Request \"pass\" to \"{pass}\" is not supported by this version."
-                )))
-            } else {
-                nowhere()
-            }
-        }
-        _ => nowhere(),
-    }
 }
 
 fn check_application(checker: &Checker<'_>, value: &Value) -> Result<Pass, ConfigError> {

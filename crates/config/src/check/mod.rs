@@ -6,31 +6,42 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`, but for `proxy`; `settings.http`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
-//! What later versions will know is refused by name: filled `routes`,
-//! `upstreams` and `settings`, any `access_log`, `forwarded` and
-//! `client_ip`, listeners on Unix sockets, and variables in `pass`.
+//! What later versions will know is refused by name: filled
+//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, any `access_log`, `forwarded` and `client_ip`,
+//! and listeners on Unix sockets.
 
 mod access;
+mod action;
 mod application;
 mod error;
 mod instances;
 mod isolation;
 mod limits;
 mod listener;
+mod matching;
+mod pass;
+mod patterns;
+mod route;
 mod schema;
+mod settings;
 mod suggestion;
+mod template;
 mod tls;
 
 pub use access::{Access, Folder};
+pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use application::{Application, ApplicationType};
 pub use error::{ConfigError, Warning};
 pub use instances::Instances;
 pub use limits::Limits;
-pub use listener::{ListenAddress, Listener, Pass};
+pub use listener::{ListenAddress, Listener};
+pub use pass::Pass;
+pub use route::Route;
+pub use settings::Settings;
 pub use tls::{missing_certificate, uses_certificate};
 
 use schema::{Checker, Kinds, Member};
@@ -42,8 +53,12 @@ use crate::Value;
 /// are free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
+    /// What holds for all listeners.
+    pub settings: Settings,
     /// The listeners, in the order of the text. Their addresses differ.
     pub listeners: Vec<Listener>,
+    /// The arrays of steps, in the order of the text. Their names differ.
+    pub routes: Vec<Route>,
     /// The applications, in the order of the text. Their names differ.
     pub applications: Vec<Application>,
 }
@@ -102,6 +117,14 @@ impl Config {
                     .push(application::check(checker, name, value)?);
                 Ok(())
             }),
+            "routes" => {
+                config.routes = route::check(checker, value)?;
+                Ok(())
+            }
+            "settings" => {
+                config.settings = settings::check(checker, value)?;
+                Ok(())
+            }
             "access_log" => Err(checker.unsupported(name)),
             _ if schema::is_empty(value) => Ok(()),
             _ => Err(checker.unsupported(name)),

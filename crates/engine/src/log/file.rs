@@ -159,12 +159,28 @@ impl OutputFile {
     ///
     /// What cannot be written is lost, and the log tells how many lines of all guests were.
     pub(super) fn append(&self, owner: Owner, continues: bool, bytes: &[u8]) {
-        let error = match self.0.state().append(owner, continues, bytes) {
-            Ok(()) => return,
-            Err(error) => error,
-        };
+        let appended = self.0.state().append(owner, continues, bytes);
+        if let Err(error) = appended {
+            self.lose(1, error);
+        }
+    }
+}
+
+impl OutputFile {
+    /// Appends whole lines that are no guest's, `count` of them. What cannot be written is lost like
+    /// guests' lines.
+    pub fn write_lines(&self, lines: &[u8], count: u64) {
+        let appended = self.0.state().append_lines(lines);
+        if let Err(error) = appended {
+            self.lose(count, error);
+        }
+    }
+
+    /// Has the log tell that so many lines were lost, and why; without a reason, since the file is
+    /// not open.
+    pub fn lose(&self, count: u64, error: Option<io::Error>) {
         *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
-        self.0.losses.add();
+        self.0.losses.add_all(count);
     }
 }
 
@@ -228,6 +244,20 @@ impl State {
     fn replace(&mut self, new: File) {
         self.file = Some(new);
         self.line = Line::Ended;
+    }
+
+    fn append_lines(&mut self, lines: &[u8]) -> Result<(), Option<io::Error>> {
+        let file = self.file.as_mut().ok_or(None)?;
+        if self.line != Line::Ended {
+            write(file, b"\n").map_err(|(_, error)| Some(error))?;
+            self.line = Line::Ended;
+        }
+        write(file, lines).map_err(|(written, error)| {
+            if written > 0 {
+                self.line = Line::Torn;
+            }
+            Some(error)
+        })
     }
 
     /// Fails with no error where no file is open.

@@ -32,7 +32,12 @@ impl Losses {
 
     /// Counts one line.
     pub(super) fn add(&self) {
-        self.0.lines.fetch_add(1, Ordering::Relaxed);
+        self.add_all(1);
+    }
+
+    /// Counts so many lines.
+    pub(super) fn add_all(&self, lines: u64) {
+        self.0.lines.fetch_add(lines, Ordering::Relaxed);
         if self.0.gathers.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::support::{NEVER, PATIENT, rest, run, start};
+use crate::support::{NEVER, PATIENT, assert_timed_out, rest, run, start};
 
 /// After which connections rest here.
 const REST: Duration = Duration::from_millis(20);
@@ -17,9 +17,10 @@ const RESTED: Duration = Duration::from_millis(150);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-fn soon(header_read: Duration) -> Timeouts {
+fn soon(limit: Duration) -> Timeouts {
     Timeouts {
-        header_read,
+        header_read: limit,
+        idle: limit,
         rest: REST,
         ..PATIENT
     }
@@ -66,7 +67,7 @@ fn one_that_rests_is_closed_when_it_has_been_idle_for_too_long() {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         greeted(&mut stream).await;
         let begun = Instant::now();
-        assert_eq!(rest(&mut stream).await, "");
+        assert_timed_out(&rest(&mut stream).await);
         assert!(begun.elapsed() > RESTED * 3, "{:?}", begun.elapsed());
         assert_eq!(running.server.connections().closed, 1);
     });

@@ -103,6 +103,7 @@ fn a_connection_without_requests_is_closed() {
     run(async {
         let timeouts = Timeouts {
             header_read: SHORT,
+            idle: SHORT,
             ..PATIENT
         };
         let running = start("sleep", timeouts, 16).await;
@@ -122,6 +123,7 @@ fn a_connection_without_requests_is_closed() {
             "download",
             Timeouts {
                 header_read: SHORT,
+                idle: SHORT,
                 ..IMPATIENT
             },
             16,

@@ -20,6 +20,7 @@ pub(crate) const SHORT: Duration = Duration::from_millis(200);
 /// Nobody is waited for in vain.
 pub(crate) const PATIENT: Timeouts = Timeouts {
     header_read: NEVER,
+    idle: NEVER,
     body_read: NEVER,
     send: NEVER,
     rest: NEVER,
@@ -57,10 +58,13 @@ async fn start_on(
     let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
     let application = Application::new(engine, component, Settings::new(guest));
     let name = HeaderValue::from_static("test");
-    let server = Server::new(Options {
-        name,
+    let settings = server::Settings {
         timeouts,
+        ..server::Settings::new(name)
+    };
+    let server = Server::new(Options {
         connections,
+        settings: settings.clone(),
     });
     let listen = Listen {
         address: "127.0.0.1:0".parse().unwrap(),
@@ -68,7 +72,8 @@ async fn start_on(
         target: Target::Application(application.clone()),
         tls,
     };
-    let plan = server.prepare(vec![listen]).await.unwrap();
+    let settings = Arc::new(settings);
+    let plan = server.prepare(vec![listen], settings).await.unwrap();
     server.commit(plan);
     let address = server.addresses()[0];
     Running {
@@ -76,6 +81,16 @@ async fn start_on(
         application,
         address,
     }
+}
+
+/// Checks that this is the whole of the answer to a client that took too long.
+#[track_caller]
+pub(crate) fn assert_timed_out(answer: &str) {
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("<p>Error 408.\r\n"), "{answer}");
 }
 
 /// All that the server sends before it closes the connection, however it does.

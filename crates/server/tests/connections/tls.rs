@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{PATIENT, Running, SHORT, rest, run, start_with_tls};
+use crate::support::{PATIENT, Running, SHORT, assert_timed_out, rest, run, start_with_tls};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
@@ -129,6 +129,7 @@ fn a_handshake_has_the_time_of_a_header_and_no_more() {
     run(async {
         let timeouts = Timeouts {
             header_read: SHORT,
+            idle: SHORT,
             ..PATIENT
         };
         let tls = Tls::start("hello", timeouts).await;
@@ -139,17 +140,23 @@ fn a_handshake_has_the_time_of_a_header_and_no_more() {
             assert_eq!(rest(&mut stream).await, "");
             assert!(started.elapsed() >= SHORT / 2, "{begun:?}");
         }
-        // The first request has as long again, and its end is told.
-        for begun in [&b""[..], &REQUEST[..20]] {
+        // The first request has as long again.
+        let mut silent = tls.connect().await;
+        assert_eq!(all(&mut silent).await.0, "");
+        for (is_new, begun) in [
+            (true, &REQUEST[..20]),
+            (false, b""),
+            (false, &REQUEST[..20]),
+        ] {
             let mut stream = tls.connect().await;
+            if !is_new {
+                greeted(&mut stream).await;
+            }
             stream.write_all(begun).await.unwrap();
             let (text, is_told) = all(&mut stream).await;
-            assert_eq!(text, "", "{begun:?}");
-            assert_eq!(is_told, !begun.is_empty(), "{begun:?}");
+            assert_timed_out(&text);
+            assert!(is_told, "{begun:?}");
         }
-        let mut idle = tls.connect().await;
-        greeted(&mut idle).await;
-        assert_eq!(all(&mut idle).await, (String::new(), true));
     });
 }
 
@@ -175,7 +182,7 @@ fn a_connection_that_rested_serves_as_before() {
     run(async {
         let timeouts = Timeouts {
             rest: SHORT / 10,
-            header_read: SHORT * 10,
+            idle: SHORT * 10,
             ..PATIENT
         };
         let tls = Tls::start("hello", timeouts).await;
@@ -196,7 +203,9 @@ fn a_connection_that_rested_serves_as_before() {
         assert_eq!(tls.running.server.requests(), 9);
         assert_eq!(tls.running.server.connections().accepted, 1);
         let begun = Instant::now();
-        assert_eq!(all(&mut stream).await, (String::new(), true));
+        let (text, is_told) = all(&mut stream).await;
+        assert_timed_out(&text);
+        assert!(is_told);
         assert!(begun.elapsed() > SHORT * 5, "{:?}", begun.elapsed());
     });
 }

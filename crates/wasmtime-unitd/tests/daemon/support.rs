@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
-use test_suite::{FrontEnd, LONG, within};
+use test_suite::{FrontEnd, Running, within};
+
+pub(crate) use test_suite::LONG;
 
 /// The daemon of this build.
 pub(crate) struct Daemon;
@@ -24,6 +26,18 @@ impl FrontEnd for Daemon {
             .arg(directory.join("unit.log"));
         command
     }
+
+    /// The cases are about guests, which take more than a configuration allows clients by itself.
+    fn settings(&self) -> &'static str {
+        r#""settings": {"http": {"max_body_size": 1073741824}},"#
+    }
+}
+
+/// A daemon that listens on `{main}`, and passes to these routes.
+pub(crate) fn routed(routes: &str) -> Running {
+    let configuration =
+        format!(r#"{{"listeners": {{"{{main}}": {{"pass": "routes"}}}}, "routes": {routes}}}"#);
+    Running::start(&Daemon, &configuration)
 }
 
 /// Runs the program to its end.

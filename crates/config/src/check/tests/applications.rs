@@ -245,13 +245,12 @@ fn what_later_versions_will_know_is_refused_by_name() {
     let unsupported =
         |name: &str| format!("The \"{name}\" option is not supported by this version.");
     for (text, path, name) in [
-        (
-            r#"{"routes":[{"action":{"return":200}}]}"#,
-            "/routes",
-            "routes",
-        ),
         (r#"{"upstreams":{"u":{}}}"#, "/upstreams", "upstreams"),
-        (r#"{"settings":{"http":{}}}"#, "/settings", "settings"),
+        (
+            r#"{"settings":{"http":{"compression":{"types":"*"}}}}"#,
+            "/settings/http/compression",
+            "compression",
+        ),
         (
             r#"{"access_log":"/var/log/access.log"}"#,
             "/access_log",
@@ -277,14 +276,8 @@ fn what_later_versions_will_know_is_refused_by_name() {
          this version.",
     );
     refused(
-        check(r#"{"listeners":{"*:80":{"pass":"routes"}},"routes":[]}"#),
+        check(r#"{"listeners":{"*:80":{"pass":"upstreams/u"}},"upstreams":{"u":{}}}"#),
         "/listeners/*:80/pass",
-        "Request \"pass\" to \"routes\" is not supported by this version.",
-    );
-    refused(
-        listener("*:80", r#""pass":"applications/$host""#),
-        "/listeners/*:80/pass",
-        "Request \"pass\" value \"applications/$host\" has variables, which are not supported by \
-         this version.",
+        "Request \"pass\" to \"upstreams/u\" is not supported by this version.",
     );
 }

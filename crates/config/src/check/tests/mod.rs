@@ -2,6 +2,8 @@ mod access;
 mod applications;
 mod limits;
 mod listeners;
+mod routes;
+mod settings;
 mod tls;
 
 use std::path::PathBuf;
@@ -91,7 +93,7 @@ fn the_walkthrough_is_accepted_as_it_stands() {
 fn empty_configurations_are_configurations() {
     for text in [
         "{}",
-        r#"{"listeners":{},"routes":[],"applications":{},"settings":{}}"#,
+        r#"{"listeners":{},"routes":{},"applications":{},"settings":{}}"#,
     ] {
         assert_eq!(check(text).unwrap().config, Config::default());
     }

@@ -1,0 +1,75 @@
+//! `routes`: what is done with which request.
+
+use routing::Match;
+
+use super::action::{self, Action};
+use super::error::ConfigError;
+use super::matching;
+use super::schema::{Checker, Kinds, Member};
+use crate::Value;
+
+/// An array of steps, with what is done at each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// As `pass` calls it. The array that is all of `routes` has none.
+    pub name: Option<String>,
+    /// The steps, in order.
+    pub steps: routing::Route<Action>,
+}
+
+const STEP: &[Member] = &[
+    Member::optional("match", Kinds::OBJECT),
+    Member::required("action", Kinds::OBJECT),
+];
+
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Vec<Route>, ConfigError> {
+    let mut routes = Vec::new();
+    if value.as_array().is_some() {
+        routes.push(route(checker, None, value)?);
+    } else {
+        checker.each(value, |checker, name, value| {
+            checker.kind(Some(name), value, Kinds::ARRAY)?;
+            routes.push(route(checker, Some(name), value)?);
+            Ok(())
+        })?;
+    }
+    Ok(routes)
+}
+
+fn route<'a>(
+    checker: &mut Checker<'a>,
+    name: Option<&str>,
+    value: &'a Value,
+) -> Result<Route, ConfigError> {
+    let mut steps = Vec::new();
+    checker.elements(value, |checker, value| {
+        steps.push(step(checker, value)?);
+        Ok(())
+    })?;
+    Ok(Route {
+        name: name.map(ToOwned::to_owned),
+        steps: routing::Route::new(steps),
+    })
+}
+
+/// Unit accepts a step without an action, and fails to apply it then.
+fn step<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(Match, Action), ConfigError> {
+    if value.as_object().is_none() {
+        return Err(checker.error("The \"routes\" array must contain only object values."));
+    }
+    let (mut tests, mut action) = (Match::default(), None);
+    checker.members(value, &[STEP], |checker, name, value| {
+        match name {
+            "match" => tests = matching::check(checker, value)?,
+            _ => action = Some(action::check(checker, value)?),
+        }
+        Ok(())
+    })?;
+    // It is a member that is required.
+    let action =
+        action.ok_or_else(|| checker.error("Required parameter \"action\" is missing."))?;
+    Ok((tests, action))
+}

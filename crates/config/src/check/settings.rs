@@ -1,0 +1,211 @@
+//! `settings`: what holds for all listeners.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::error::ConfigError;
+use super::patterns;
+use super::schema::{Checker, Kinds, Member, is_empty, shortened};
+use crate::Value;
+
+/// What holds for all listeners. Its default is Unit's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// For the header section of a request, from its first byte on.
+    pub header_read_timeout: Duration,
+    /// Between two pieces of a request's body.
+    pub body_read_timeout: Duration,
+    /// Between two pieces of a response.
+    pub send_timeout: Duration,
+    /// For the first byte of a request.
+    pub idle_timeout: Duration,
+    /// Bytes of a request's body.
+    pub max_body_size: u64,
+    /// Whether request fields are dropped whose names have anything but letters, digits and hyphens.
+    pub discard_unsafe_fields: bool,
+    /// Whether responses tell the server's version.
+    pub server_version: bool,
+    /// Whether the log tells how requests are routed.
+    pub log_route: bool,
+    /// MIME types, and an extension or file name of each; none is there twice, but for case.
+    pub mime_types: Vec<(String, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let timeout = Duration::from_secs(30);
+        Self {
+            header_read_timeout: timeout,
+            body_read_timeout: timeout,
+            send_timeout: timeout,
+            idle_timeout: Duration::from_secs(180),
+            max_body_size: 8 << 20,
+            discard_unsafe_fields: true,
+            server_version: true,
+            log_route: false,
+            mime_types: Vec::new(),
+        }
+    }
+}
+
+const MEMBERS: &[Member] = &[
+    Member::optional("listen_threads", Kinds::INTEGER),
+    Member::optional("http", Kinds::OBJECT),
+    Member::optional("telemetry", Kinds::OBJECT),
+];
+
+const HTTP: &[Member] = &[
+    Member::optional("header_read_timeout", Kinds::INTEGER),
+    Member::optional("body_read_timeout", Kinds::INTEGER),
+    Member::optional("send_timeout", Kinds::INTEGER),
+    Member::optional("idle_timeout", Kinds::INTEGER),
+    Member::optional("large_header_buffer_size", Kinds::INTEGER),
+    Member::optional("large_header_buffers", Kinds::INTEGER),
+    Member::optional("body_buffer_size", Kinds::INTEGER),
+    Member::optional("max_body_size", Kinds::INTEGER),
+    Member::optional("body_temp_path", Kinds::STRING),
+    Member::optional("discard_unsafe_fields", Kinds::BOOLEAN),
+    Member::optional("websocket", Kinds::OBJECT),
+    Member::optional("static", Kinds::OBJECT),
+    Member::optional("log_route", Kinds::BOOLEAN),
+    Member::optional("server_version", Kinds::BOOLEAN),
+    Member::optional("chunked_transform", Kinds::BOOLEAN),
+    Member::optional("compression", Kinds::OBJECT),
+];
+
+const WEBSOCKET: &[Member] = &[
+    Member::optional("read_timeout", Kinds::INTEGER),
+    Member::optional("keepalive_interval", Kinds::INTEGER),
+    Member::optional("max_frame_size", Kinds::INTEGER),
+];
+
+const STATIC: &[Member] = &[Member::optional("mime_types", Kinds::OBJECT)];
+
+/// Seconds of a time-out; Unit counts milliseconds in 32 bits.
+const MOST_SECONDS: i64 = 4_294_967;
+
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    checker.members(value, &[MEMBERS], |checker, name, value| {
+        match name {
+            "http" => check_http(checker, value, &mut settings)?,
+            "listen_threads" => {
+                checker.number(name, value, 1, i32::MAX.into())?;
+                checker.warn("there are as many threads as processors, so this has no effect");
+            }
+            // `telemetry`
+            _ if is_empty(value) => {}
+            _ => return Err(checker.unsupported(name)),
+        }
+        Ok(())
+    })?;
+    Ok(settings)
+}
+
+fn check_http<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+    settings: &mut Settings,
+) -> Result<(), ConfigError> {
+    checker.members(value, &[HTTP], |checker, name, value| {
+        let is_true = *value == Value::Bool(true);
+        match name {
+            "header_read_timeout" => settings.header_read_timeout = seconds(checker, name, value)?,
+            "body_read_timeout" => settings.body_read_timeout = seconds(checker, name, value)?,
+            "send_timeout" => settings.send_timeout = seconds(checker, name, value)?,
+            "idle_timeout" => settings.idle_timeout = seconds(checker, name, value)?,
+            "max_body_size" => settings.max_body_size = size(checker, name, value)?,
+            "discard_unsafe_fields" => settings.discard_unsafe_fields = is_true,
+            "server_version" => settings.server_version = is_true,
+            "log_route" => settings.log_route = is_true,
+            "static" => checker.members(value, &[STATIC], |checker, _, value| {
+                settings.mime_types = check_mime_types(checker, value)?;
+                Ok(())
+            })?,
+            "large_header_buffer_size" | "large_header_buffers" => {
+                size(checker, name, value)?;
+                checker.warn("a header section may have 32 KiB, so this has no effect");
+            }
+            "body_buffer_size" => {
+                size(checker, name, value)?;
+                checker.warn("bodies are passed on as they come, so this has no effect");
+            }
+            "body_temp_path" => {
+                checker.warn(
+                    "bodies are passed on as they come and are in no file, so this has no effect",
+                );
+            }
+            "chunked_transform" if is_true => {}
+            "chunked_transform" => {
+                checker.warn("chunked bodies are accepted in any case, so this has no effect");
+            }
+            "websocket" => {
+                checker.members(value, &[WEBSOCKET], |checker, name, value| {
+                    size(checker, name, value).map(drop)
+                })?;
+                if !is_empty(value) {
+                    checker.warn("no application speaks WebSocket, so this has no effect");
+                }
+            }
+            // `compression`
+            _ if is_empty(value) => {}
+            _ => return Err(checker.unsupported(name)),
+        }
+        Ok(())
+    })
+}
+
+/// Unit accepts less than one, and then no client is fast enough.
+fn seconds(checker: &Checker<'_>, name: &str, value: &Value) -> Result<Duration, ConfigError> {
+    let seconds = checker.number(name, value, 1, MOST_SECONDS)?;
+    Ok(Duration::from_secs(seconds.unsigned_abs()))
+}
+
+fn size(checker: &Checker<'_>, name: &str, value: &Value) -> Result<u64, ConfigError> {
+    let size = checker.number(name, value, 0, i64::MAX)?;
+    Ok(size.unsigned_abs())
+}
+
+fn check_mime_types<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut pairs = Vec::new();
+    // By extension, whose case does not count.
+    let mut taken: HashMap<String, &str> = HashMap::new();
+    checker.each(value, |checker, name, value| {
+        checker.kind(Some(name), value, Kinds::STRING.or(Kinds::ARRAY))?;
+        let shown = shortened(name);
+        if HeaderValue::from_str(name).is_err() {
+            return Err(checker.error(format!(
+                "The \"{shown}\" MIME type cannot stand in a header field."
+            )));
+        }
+        patterns::one_or_several(checker, value, |checker, value| {
+            let extension = value.as_str().ok_or_else(|| {
+                checker.error(format!(
+                    "The \"{shown}\" MIME type array must contain only strings."
+                ))
+            })?;
+            if extension.is_empty() {
+                return Err(checker.error(format!(
+                    "An empty file extension for the \"{shown}\" MIME type."
+                )));
+            }
+            if let Some(other) = taken.insert(extension.to_ascii_lowercase(), name) {
+                return Err(checker.error(format!(
+                    "The \"{extension}\" file extension has been declared for \"{other}\" and \
+                     \"{name}\" MIME types at the same time."
+                )));
+            }
+            pairs.push((name.to_owned(), extension.to_owned()));
+            Ok(())
+        })
+    })?;
+    Ok(pairs)
+}

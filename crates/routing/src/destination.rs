@@ -1,0 +1,65 @@
+use crate::percent;
+
+/// What a `pass` names, once its variables are expanded. Whether there is such a thing is for others
+/// to say.
+///
+/// | text | names |
+/// | --- | --- |
+/// | `applications/NAME` | an application |
+/// | `applications/NAME/TARGET` | a target of one |
+/// | `routes` | the array of steps |
+/// | `routes/NAME` | one of several arrays |
+/// | `upstreams/NAME` | a group of servers |
+/// | anything else of one to three segments | nothing |
+///
+/// Each segment is percent-decoded by itself, so that `%2F` is a slash within a name.
+///
+/// ```
+/// use routing::Destination;
+///
+/// let application = Destination::Application { name: "a/b".to_owned(), target: None };
+/// assert_eq!(Destination::parse(b"applications/a%2Fb"), Some(application));
+/// assert_eq!(Destination::parse(b"routes"), Some(Destination::Routes(None)));
+/// assert_eq!(Destination::parse(b"elsewhere"), Some(Destination::Nothing));
+/// assert_eq!(Destination::parse(b"routes//main"), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// An application, and the target of it that is named, if one is.
+    Application {
+        /// Of the application.
+        name: String,
+        /// Of the target.
+        target: Option<String>,
+    },
+    /// The steps of this name, or those that have none.
+    Routes(Option<String>),
+    /// The upstream of this name.
+    Upstream(String),
+    /// It reads like a destination, and is none.
+    Nothing,
+}
+
+impl Destination {
+    /// Reads a destination. `None` for a text that cannot be one: with an empty segment or more than
+    /// three of them, or with one that cannot be decoded, or decodes to what is not UTF-8.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut segments = text.split(|&byte| byte == b'/').map(|segment| {
+            let decoded = percent::decode(segment, false)?;
+            let decoded = String::from_utf8(decoded).ok();
+            decoded.filter(|segment| !segment.is_empty() && !segment.contains('\0'))
+        });
+        let first = segments.next()??;
+        let mut next = || segments.next().map_or(Some(None), |it| it.map(Some));
+        let (name, target) = (next()?, next()?);
+        if segments.next().is_some() {
+            return None;
+        }
+        Some(match (first.as_str(), name, target) {
+            ("applications", Some(name), target) => Self::Application { name, target },
+            ("routes", name, None) => Self::Routes(name),
+            ("upstreams", Some(name), None) => Self::Upstream(name),
+            _ => Self::Nothing,
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! Notes requests in a file.
+
+use std::borrow::Cow;
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::OutputFile;
+use http::{HeaderMap, StatusCode};
+use routing::{Condition, Template, Variable, VariableKind, Variables};
+use tokio::runtime::Handle;
+
+use crate::variables::{Facts, Kept, Known, Responded};
+
+/// Bytes of lines that wait to be written. Further lines are lost, and counted.
+const MAX_WAITING: usize = 1 << 20;
+
+/// How long lines are gathered, so that one write does for many.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Which requests are noted, how and where.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct AccessLog(Arc<Inner>);
+
+struct Inner {
+    format: LogFormat,
+    condition: Option<Condition>,
+    lines: Arc<Lines>,
+    notes_response_fields: bool,
+}
+
+/// How a line looks.
+#[derive(Clone, Debug)]
+pub enum LogFormat {
+    /// As the template says, and a line feed. In values, control characters, quotation marks and
+    /// backslashes are escaped (`\x0A`); what has no value is `-`.
+    Text(Template),
+    /// A JSON object with these members, whose values are strings.
+    Json(Vec<(String, Template)>),
+}
+
+impl AccessLog {
+    /// Notes requests in `file`. They are noted when `condition` holds, once their response is over
+    /// or their client has gone.
+    ///
+    /// Lines wait for up to 10 ms and are written together, off the threads that serve. Of those that
+    /// wait, there is 1 MiB at most; what is beyond that, or cannot be written, is lost, and the
+    /// server's log tells how many lines were.
+    #[must_use]
+    pub fn new(file: OutputFile, format: LogFormat, condition: Option<Condition>) -> Self {
+        Self(Arc::new(Inner {
+            notes_response_fields: format.mentions(VariableKind::ResponseHeader)
+                || condition
+                    .as_ref()
+                    .is_some_and(|it| it.mentions(VariableKind::ResponseHeader)),
+            format,
+            condition,
+            lines: Arc::new(Lines {
+                file,
+                waiting: Mutex::default(),
+            }),
+        }))
+    }
+
+    /// Writes what waits.
+    pub(crate) fn flush(&self) {
+        self.0.lines.flush();
+    }
+
+    fn note(&self, known: &Known<'_>) {
+        let condition = self.0.condition.as_ref();
+        if condition.is_some_and(|condition| !condition.holds(known)) {
+            return;
+        }
+        let mut line = Vec::with_capacity(256);
+        match &self.0.format {
+            LogFormat::Text(template) => template.log(&Escaped(known), &mut line),
+            LogFormat::Json(members) => json(members, known, &mut line),
+        }
+        line.push(b'\n');
+        self.0.lines.add(&line);
+    }
+}
+
+impl LogFormat {
+    fn mentions(&self, kind: VariableKind) -> bool {
+        match self {
+            Self::Text(template) => template.mentions(kind),
+            Self::Json(members) => members.iter().any(|(_, it)| it.mentions(kind)),
+        }
+    }
+}
+
+/// A request that is to be noted; it is when this is dropped.
+pub(crate) struct Note {
+    log: AccessLog,
+    request: Kept,
+    pub(crate) facts: Facts,
+    response: Option<(StatusCode, HeaderMap)>,
+    /// Bytes of the response's body.
+    pub(crate) sent: u64,
+}
+
+impl Note {
+    pub(crate) fn new(log: AccessLog, request: Kept, facts: Facts) -> Self {
+        Self {
+            log,
+            request,
+            facts,
+            response: None,
+            sent: 0,
+        }
+    }
+
+    /// Has the response's head noted as well.
+    pub(crate) fn respond(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let headers = if self.log.0.notes_response_fields {
+            headers.clone()
+        } else {
+            HeaderMap::new()
+        };
+        self.response = Some((status, headers));
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        let response = self.response.as_ref();
+        let response = response.map(|(status, headers)| Responded {
+            status: *status,
+            headers,
+            sent: self.sent,
+        });
+        let log = &self.log;
+        self.request
+            .ask(&self.facts, response, |known| log.note(known));
+    }
+}
+
+/// Lines on their way to a file.
+struct Lines {
+    file: OutputFile,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    count: u64,
+    /// Whether somebody writes them, or is about to.
+    is_taken_care_of: bool,
+}
+
+impl Lines {
+    fn add(self: &Arc<Self>, line: &[u8]) {
+        let mut waiting = self.waiting();
+        if waiting.lines.len() + line.len() > MAX_WAITING {
+            drop(waiting);
+            let why = io::Error::other("they come faster than they are written");
+            self.file.lose(1, Some(why));
+            return;
+        }
+        waiting.lines.extend_from_slice(line);
+        waiting.count += 1;
+        if !mem::replace(&mut waiting.is_taken_care_of, true) {
+            drop(waiting);
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(Arc::clone(self).write())),
+                Err(_) => self.flush(),
+            }
+        }
+    }
+
+    /// Writes until there is nothing more to write.
+    async fn write(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(GATHER).await;
+            if !self.take_care() {
+                return;
+            }
+            let lines = Arc::clone(&self);
+            // The disk may take its time. A panic there has been told of.
+            _ = tokio::task::spawn_blocking(move || lines.flush()).await;
+        }
+    }
+
+    /// Whether there is something to write; whoever adds a line next finds another writer if not.
+    fn take_care(&self) -> bool {
+        let mut waiting = self.waiting();
+        waiting.is_taken_care_of = !waiting.lines.is_empty();
+        waiting.is_taken_care_of
+    }
+
+    fn flush(&self) {
+        let (lines, count) = {
+            let mut waiting = self.waiting();
+            (mem::take(&mut waiting.lines), mem::take(&mut waiting.count))
+        };
+        if !lines.is_empty() {
+            self.file.write_lines(&lines, count);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Variables whose values stay within a line, and within quotation marks.
+struct Escaped<'a>(&'a Known<'a>);
+
+impl Variables for Escaped<'_> {
+    fn value(&self, variable: &Variable) -> Option<Cow<'_, [u8]>> {
+        let value = self.0.value(variable)?;
+        let is_plain = |byte: &u8| !byte.is_ascii_control() && !matches!(byte, b'"' | b'\\');
+        if value.iter().all(is_plain) {
+            return Some(value);
+        }
+        let mut escaped = Vec::with_capacity(value.len() + 16);
+        for byte in value.iter() {
+            if is_plain(byte) {
+                escaped.push(*byte);
+            } else {
+                escaped.extend_from_slice(format!("\\x{byte:02X}").as_bytes());
+            }
+        }
+        Some(Cow::Owned(escaped))
+    }
+}
+
+fn json(members: &[(String, Template)], known: &Known<'_>, line: &mut Vec<u8>) {
+    line.push(b'{');
+    for (index, (name, template)) in members.iter().enumerate() {
+        if index > 0 {
+            line.push(b',');
+        }
+        string(name, line);
+        line.push(b':');
+        let mut value = Vec::new();
+        template.log(known, &mut value);
+        string(&String::from_utf8_lossy(&value), line);
+    }
+    line.push(b'}');
+}
+
+/// A string of JSON (RFC 8259, section 7).
+fn string(text: &str, line: &mut Vec<u8>) {
+    line.push(b'"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => line.extend_from_slice(&[b'\\', char as u8]),
+            '\n' => line.extend_from_slice(b"\\n"),
+            '\r' => line.extend_from_slice(b"\\r"),
+            '\t' => line.extend_from_slice(b"\\t"),
+            char if char.is_control() => {
+                line.extend_from_slice(format!("\\u{:04X}", char as u32).as_bytes());
+            }
+            char => line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    line.push(b'"');
+}

@@ -1,0 +1,192 @@
+//! What a step does with a request.
+
+use bytes::Bytes;
+use http::header::{ALLOW, LOCATION, VARY};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use routing::{Expanded, Rewrite, Template, Variables, encode_location};
+use static_files::{ExpandedPath, NotServed, Paths};
+
+use crate::page;
+use crate::response::ResponseBody;
+use crate::table::Pass;
+use crate::variables::{Known, Responded};
+
+/// What a step does with a request, and with what comes of it.
+pub struct Action {
+    /// What.
+    pub kind: ActionKind,
+    /// Replaces the request's path before.
+    pub rewrite: Option<Rewrite>,
+    /// What is set in, or removed from, a response with a status from 200 to 399.
+    pub response_headers: Vec<ResponseHeader>,
+}
+
+/// The kinds of action.
+pub enum ActionKind {
+    /// Somebody else answers.
+    Pass(Pass),
+    /// This is the answer.
+    Return(Return),
+    /// A file is.
+    Share(Share),
+}
+
+/// A response of nothing but a status, and perhaps a `location`.
+pub struct Return {
+    status: Option<StatusCode>,
+    location: Option<Location>,
+}
+
+enum Location {
+    Always(HeaderValue),
+    Expanded(Template),
+}
+
+/// Files.
+pub struct Share {
+    /// The first one that is there is the answer.
+    pub paths: Vec<Template>,
+    /// What no file is outside of.
+    pub chroot: Option<Template>,
+    /// How they are served.
+    pub files: static_files::Share,
+    /// What is done where none is.
+    pub fallback: Option<Box<Action>>,
+}
+
+/// A field of the response.
+pub struct ResponseHeader {
+    /// Its name.
+    pub name: HeaderName,
+    /// What it is set to; `None` removes it.
+    pub value: Option<Template>,
+}
+
+impl Return {
+    /// With a status from 400 to 599 the answer has Unit's page for it, and no `location`; with
+    /// others, it has no content. HTTP has no final response with a status below 200: for such, the
+    /// answer is 500.
+    #[must_use]
+    pub fn new(status: u16, location: Option<Template>) -> Self {
+        let location = location.map(|template| {
+            let always = template.constant().and_then(location_field);
+            always.map_or(Location::Expanded(template), Location::Always)
+        });
+        Self {
+            status: StatusCode::from_u16(status)
+                .ok()
+                .filter(|status| !status.is_informational()),
+            location,
+        }
+    }
+
+    pub(crate) fn respond<V: Variables>(&self, variables: &V) -> Response<ResponseBody> {
+        let Some(status) = self.status else {
+            return page::error(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        if (400..=599).contains(&status.as_u16()) {
+            return page::error(status);
+        }
+        let mut response = Response::new(ResponseBody::page(Bytes::new()));
+        *response.status_mut() = status;
+        let location = match &self.location {
+            None => None,
+            Some(Location::Always(value)) => Some(value.clone()),
+            Some(Location::Expanded(template)) => location_field(&template.expand(variables)),
+        };
+        if let Some(location) = location {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        response
+    }
+}
+
+/// What was encoded is ASCII that can be seen.
+fn location_field(location: &[u8]) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&encode_location(location)).ok()
+}
+
+impl Share {
+    pub(crate) fn paths<V: Variables>(&self, variables: &V) -> Paths {
+        let expanded = |template: &Template| {
+            let mut path = ExpandedPath::new();
+            template.visit(variables, |piece| {
+                let begun = std::mem::take(&mut path);
+                path = match piece {
+                    Expanded::Literal(text) => begun.literal(text),
+                    Expanded::Value(value) => begun.variable(value),
+                };
+            });
+            path
+        };
+        Paths {
+            share: self.paths.iter().map(expanded).collect(),
+            chroot: self.chroot.as_ref().map(expanded).unwrap_or_default(),
+        }
+    }
+}
+
+/// The answer where there is no file, nor a fallback.
+pub(crate) fn not_served(reason: &NotServed) -> Response<ResponseBody> {
+    let mut response = page::error(reason.status());
+    let field = match reason {
+        NotServed::MethodNotAllowed => Some((ALLOW, NotServed::ALLOW)),
+        NotServed::NotAcceptable => Some((VARY, "Accept-Encoding")),
+        NotServed::Forbidden | NotServed::NotFound | NotServed::Failed(_) => None,
+    };
+    if let Some((name, value)) = field {
+        let fields = response.headers_mut();
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Sets and removes fields of a response that has a status for it. `known` is the request, which only
+/// variables need.
+pub(crate) fn set_headers(
+    headers: &[ResponseHeader],
+    response: &mut Response<ResponseBody>,
+    known: Option<&Known<'_>>,
+) {
+    if headers.is_empty() || !(200..400).contains(&response.status().as_u16()) {
+        return;
+    }
+    // All are expanded before the first is set, as in Unit.
+    let values: Vec<_> = {
+        let variables = known.map(|known| Known {
+            response: Some(Responded {
+                status: response.status(),
+                headers: response.headers(),
+                sent: 0,
+            }),
+            ..*known
+        });
+        let value = |header: &ResponseHeader| {
+            let template = header.value.as_ref()?;
+            let value = match &variables {
+                Some(variables) => template.expand(variables),
+                None => template.constant()?.into(),
+            };
+            // What a client says may have no place in a field; then there is none.
+            HeaderValue::from_bytes(&value).ok()
+        };
+        headers.iter().map(value).collect()
+    };
+    for (header, value) in headers.iter().zip(values) {
+        match value {
+            Some(value) => _ = response.headers_mut().insert(&header.name, value),
+            None => _ = response.headers_mut().remove(&header.name),
+        }
+    }
+}
+
+impl Action {
+    /// Whether what is set in its responses depends on the request or the response.
+    pub(crate) fn has_variable_headers(&self) -> bool {
+        let mut values = self
+            .response_headers
+            .iter()
+            .filter_map(|it| it.value.as_ref());
+        values.any(|value| value.constant().is_none())
+    }
+}

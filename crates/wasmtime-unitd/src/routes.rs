@@ -1,0 +1,117 @@
+//! What the server makes of the configuration's routes.
+
+use std::sync::Arc;
+
+use engine::Application;
+use server::{Action, ActionKind, Pass, ResponseHeader, Return, Share, Steps, Table, Target};
+use static_files::MimeTypes;
+
+/// The table of `routes`, and of all applications, those included that are not served for now.
+pub(crate) fn table(
+    routes: &[config::Route],
+    mime_types: &Arc<MimeTypes>,
+    application: impl Fn(&str) -> Option<Application>,
+    names: impl Iterator<Item = String>,
+) -> Table {
+    let context = Context {
+        routes,
+        mime_types,
+        application: &application,
+    };
+    let steps = routes.iter().map(|route| Steps {
+        name: route.name.clone(),
+        route: routing::Route::new(route.steps.steps().iter().map(|(tests, action)| {
+            let action = context.action(action);
+            (tests.clone(), action)
+        })),
+    });
+    let applications = names.map(|name| {
+        let served = application(&name);
+        (name, served)
+    });
+    Table::new(steps.collect(), applications)
+}
+
+/// Who answers behind a `pass`. An application by itself needs no table.
+pub(crate) fn target(
+    pass: &config::Pass,
+    routes: &[config::Route],
+    table: &Table,
+    application: impl Fn(&str) -> Option<Application>,
+) -> Target {
+    match pass {
+        config::Pass::Application(name) => {
+            application(name).map_or(Target::Unavailable, Target::Application)
+        }
+        config::Pass::Routes(name) => {
+            Target::Table(table.clone(), Pass::Steps(index(routes, name.as_deref())))
+        }
+        config::Pass::Variable(template) => {
+            Target::Table(table.clone(), Pass::Variable(template.clone()))
+        }
+    }
+}
+
+/// What the conversion of an action looks up.
+struct Context<'a> {
+    routes: &'a [config::Route],
+    mime_types: &'a Arc<MimeTypes>,
+    application: &'a dyn Fn(&str) -> Option<Application>,
+}
+
+impl Context<'_> {
+    fn action(&self, action: &config::Action) -> Action {
+        let headers = action.response_headers.iter();
+        Action {
+            kind: match &action.kind {
+                config::ActionKind::Pass(pass) => ActionKind::Pass(self.pass(pass)),
+                config::ActionKind::Return(answer) => {
+                    ActionKind::Return(Return::new(answer.status, answer.location.clone()))
+                }
+                config::ActionKind::Share(share) => ActionKind::Share(self.share(share)),
+            },
+            rewrite: action.rewrite.clone(),
+            response_headers: headers
+                .map(|header| ResponseHeader {
+                    name: header.name.clone(),
+                    value: header.value.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    fn pass(&self, pass: &config::Pass) -> Pass {
+        match pass {
+            config::Pass::Application(name) => Pass::Application((self.application)(name)),
+            config::Pass::Routes(name) => Pass::Steps(index(self.routes, name.as_deref())),
+            config::Pass::Variable(template) => Pass::Variable(template.clone()),
+        }
+    }
+
+    fn share(&self, share: &config::Share) -> Share {
+        let types = share.types.clone().map(|types| {
+            let is_served = move |name: &str| types.matches(name.as_bytes());
+            Arc::new(is_served) as static_files::TypeFilter
+        });
+        let fallback = share.fallback.as_deref();
+        Share {
+            paths: share.paths.clone(),
+            chroot: share.chroot.clone(),
+            files: static_files::Share::new(static_files::Options {
+                index: share.index.clone(),
+                follow_symlinks: share.follow_symlinks,
+                traverse_mounts: share.traverse_mounts,
+                types,
+                mime_types: Arc::clone(self.mime_types),
+                precompressed: share.precompressed,
+            }),
+            fallback: fallback.map(|action| Box::new(self.action(action))),
+        }
+    }
+}
+
+/// Where the steps of this name are. The configuration has been checked: they are there.
+fn index(routes: &[config::Route], name: Option<&str>) -> usize {
+    let found = routes.iter().position(|it| it.name.as_deref() == name);
+    found.unwrap_or(routes.len())
+}

@@ -1,0 +1,192 @@
+//! `share`: files, folders, and what is behind them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tempfile::TempDir;
+use test_suite::{Running, configuration};
+
+use crate::support::{Daemon, routed};
+
+/// A folder with a few files.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    file("www/index.html", "index");
+    file("www/style.css", "style");
+    file("www/data", "no type");
+    file("www/sub folder/index.html", "sub");
+    file("www/sub folder/own.txt", "own");
+    file("secret.txt", "secret");
+    folder
+}
+
+/// A server with one action on this folder, which is `$` in the text.
+fn sharing(folder: &Path, action: &str) -> Running {
+    let action = action.replace('@', folder.to_str().unwrap());
+    routed(&format!(r#"[{{"action": {action}}}]"#))
+}
+
+#[test]
+fn files_are_served_with_their_types_and_validators() {
+    let folder = folder();
+    let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);
+    let mut client = server.connect("main");
+    let response = client.get("/style.css");
+    response.assert_text("style");
+    assert_eq!(response.head.field("content-type"), Some("text/css"));
+    assert_eq!(response.head.field("content-length"), Some("5"));
+    let tag = response.head.field("etag").unwrap();
+    assert!(response.head.field("last-modified").is_some());
+    client.get("/").assert_text("index");
+    let untyped = client.get("/data");
+    untyped.assert_text("no type");
+    assert_eq!(untyped.head.field("content-type"), None);
+
+    client.send(format!(
+        "GET /style.css HTTP/1.1\r\nhost: a\r\nif-none-match: {tag}\r\n\r\n"
+    ));
+    assert_eq!(client.response().head.status, 304);
+    client.send("GET /style.css HTTP/1.1\r\nhost: a\r\nrange: bytes=1-2\r\n\r\n");
+    let part = client.response();
+    assert_eq!((part.head.status, part.text()), (206, "ty"));
+    client.send("HEAD /style.css HTTP/1.1\r\nhost: a\r\n\r\n");
+    let head = client.response_to("HEAD").head;
+    assert_eq!(
+        (head.status, head.field("content-length")),
+        (200, Some("5"))
+    );
+}
+
+#[test]
+fn folders_redirect_to_their_slash_and_show_their_index() {
+    let folder = folder();
+    let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);
+    let mut client = server.connect("main");
+    let head = client.get("/sub%20folder?a=b").head;
+    assert_eq!(head.status, 301);
+    assert_eq!(head.field("location"), Some("/sub%20folder/?a=b"));
+    client.get("/sub%20folder/").assert_text("sub");
+    let server = sharing(
+        folder.path(),
+        r#"{"share": "@/www$uri", "index": "own.txt"}"#,
+    );
+    let mut client = server.connect("main");
+    client.get("/sub%20folder/").assert_text("own");
+    client.get("/").assert_page(404);
+}
+
+#[test]
+fn what_is_not_there_is_a_404_and_other_methods_a_405() {
+    let folder = folder();
+    let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);
+    let mut client = server.connect("main");
+    client.get("/none").assert_page(404);
+    let response = client.post("/style.css", "a");
+    assert_eq!(response.head.status, 405);
+    assert_eq!(response.head.field("allow"), Some("GET, HEAD"));
+    for target in [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/a/..%2f../secret.txt",
+    ] {
+        client.get(target).assert_page(400);
+        client = server.connect("main");
+    }
+}
+
+#[test]
+fn several_shares_are_tried_in_order_and_then_the_fallback() {
+    let folder = folder();
+    let file = test_components::guest("hello");
+    let steps = r#"[{"action": {"share": ["@/www$uri", "@$uri"],
+        "fallback": {"share": "@/www/style.css", "types": "!text/css",
+            "fallback": {"pass": "applications/hello", "response_headers": {"X-By": "fallback"}}}}}]"#;
+    let server = Running::start(
+        &Daemon,
+        &format!(
+            r#"{{"listeners": {{"{{main}}": {{"pass": "routes"}}}}, "routes": {},
+                "applications": {{"hello": {}}}}}"#,
+            steps.replace('@', folder.path().to_str().unwrap()),
+            configuration::application(&file, "")
+        ),
+    );
+    let mut client = server.connect("main");
+    client.get("/style.css").assert_text("style");
+    client.get("/secret.txt").assert_text("secret");
+    let response = client.get("/none");
+    response.assert_text("Hello, world!\n");
+    assert_eq!(response.head.field("x-by"), Some("fallback"));
+    client
+        .post("/style.css", "a")
+        .assert_text("Hello, world!\n");
+}
+
+#[test]
+fn types_say_what_is_served() {
+    let folder = folder();
+    let server = sharing(
+        folder.path(),
+        r#"{"share": "@/www$uri", "types": ["text/*", "!text/css"]}"#,
+    );
+    let mut client = server.connect("main");
+    client.get("/index.html").assert_text("index");
+    client.get("/style.css").assert_page(403);
+    client.get("/data").assert_page(403);
+}
+
+#[test]
+fn links_are_followed_unless_they_must_not_be() {
+    let folder = folder();
+    symlink("../secret.txt", folder.path().join("www/link")).unwrap();
+    symlink("style.css", folder.path().join("www/inner")).unwrap();
+    let get = |action: &str, target: &str| {
+        let server = sharing(folder.path(), action);
+        server.connect("main").get(target)
+    };
+    get(r#"{"share": "@/www$uri"}"#, "/link").assert_text("secret");
+    let closed = r#"{"share": "@/www$uri", "follow_symlinks": false}"#;
+    get(closed, "/link").assert_page(403);
+    get(closed, "/style.css").assert_text("style");
+    let within = r#"{"share": "@/www$uri", "chroot": "@/www"}"#;
+    get(within, "/inner").assert_text("style");
+    get(within, "/link").assert_page(404);
+    // A variable never climbs.
+    get(r#"{"share": "@/www/$arg_file"}"#, "/?file=style.css").assert_text("style");
+    get(r#"{"share": "@/www/$arg_file"}"#, "/?file=../secret.txt").assert_page(403);
+}
+
+#[test]
+fn precompressed_siblings_are_an_option() {
+    let folder = folder();
+    fs::write(folder.path().join("www/style.css.gz"), "packed").unwrap();
+    let ask = "GET /style.css HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n";
+    for (option, text, coding) in [("false", "style", None), ("true", "packed", Some("gzip"))] {
+        let server = sharing(
+            folder.path(),
+            &format!(r#"{{"share": "@/www$uri", "precompressed": {option}}}"#),
+        );
+        let mut client = server.connect("main");
+        client.send(ask);
+        let response = client.response();
+        response.assert_text(text);
+        assert_eq!(response.head.field("content-encoding"), coding);
+        assert_eq!(response.head.field("content-type"), Some("text/css"));
+    }
+}
+
+#[test]
+fn a_large_file_comes_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..3_000_000u32).map(|byte| (byte % 251) as u8).collect();
+    fs::write(folder.path().join("large"), &content).unwrap();
+    let server = sharing(folder.path(), r#"{"share": "@$uri"}"#);
+    let response = server.connect("main").get("/large");
+    assert_eq!(response.head.status, 200);
+    assert!(response.body == content);
+}
