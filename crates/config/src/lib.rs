@@ -43,9 +43,9 @@ mod path;
 mod value;
 
 pub use check::{
-    Access, Action, ActionKind, Application, ApplicationType, Checked, Config, ConfigError, Folder,
-    Instances, Limits, ListenAddress, Listener, Pass, ResponseHeader, Return, Route, Settings,
-    Share, Warning, missing_certificate, uses_certificate,
+    Access, AccessLog, Action, ActionKind, Application, ApplicationType, Checked, Config,
+    ConfigError, Folder, Instances, Limits, ListenAddress, Listener, LogFormat, Pass,
+    ResponseHeader, Return, Route, Settings, Share, Warning, missing_certificate, uses_certificate,
 };
 pub use edit::{EditError, append, delete, put};
 pub use fuzz::fuzz_text;

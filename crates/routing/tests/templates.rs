@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use routing::{
-    Condition, Template, TemplateErrorKind, Variable, VariableKind, VariableSet, Variables,
-    response_header,
+    Condition, Expanded, Template, TemplateErrorKind, Variable, VariableKind, VariableSet,
+    Variables, response_header,
 };
 
 /// A request for `/path`, by GET, with some of everything.
@@ -273,4 +273,23 @@ fn a_message_names_the_variable_and_the_text() {
         let error = Template::parse(text, VariableSet::REQUEST).unwrap_err();
         assert_eq!(error.to_string(), wanted);
     }
+}
+
+#[test]
+fn what_came_out_of_a_variable_is_told_from_what_stands_there() {
+    let template = parse("/www/$host$arg_none/x").unwrap();
+    let mut pieces = Vec::new();
+    template.visit(&Sample, |piece| {
+        pieces.push(match piece {
+            Expanded::Literal(text) => (false, text.to_vec()),
+            Expanded::Value(value) => (true, value.to_vec()),
+        });
+    });
+    assert_eq!((pieces[0].0, &*pieces[0].1), (false, &b"/www/"[..]));
+    assert!(pieces[1].0);
+    assert_eq!(pieces.last().unwrap(), &(false, b"/x".to_vec()));
+    let whole: Vec<u8> = pieces.into_iter().flat_map(|(_, piece)| piece).collect();
+    assert_eq!(whole, *template.expand(&Sample));
+    assert!(template.mentions(VariableKind::Host));
+    assert!(!template.mentions(VariableKind::Status));
 }

@@ -1,7 +1,7 @@
 //! What a step does with a request.
 
 use bytes::Bytes;
-use http::header::{ALLOW, LOCATION, VARY};
+use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use routing::{Expanded, Rewrite, Template, Variables, encode_location};
 use static_files::{ExpandedPath, NotServed, Paths};
@@ -89,6 +89,11 @@ impl Return {
         }
         let mut response = Response::new(ResponseBody::page(Bytes::new()));
         *response.status_mut() = status;
+        if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            // hyper says so of a GET, and nothing of a HEAD.
+            let fields = response.headers_mut();
+            fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let location = match &self.location {
             None => None,
             Some(Location::Always(value)) => Some(value.clone()),

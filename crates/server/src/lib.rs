@@ -1,22 +1,28 @@
-//! Listens, speaks HTTP, and passes each request to the application its listener names.
+//! Listens, speaks HTTP, and has each request answered by an application, a file or a few words.
 //!
 //! ```text
 //!   Server::prepare ─▶ Plan (new sockets bound, nothing changed) ─▶ Server::commit
 //!                                                                      │ one snapshot swapped
 //!   listener ─accept─▶ connection task ─▶ opening (HTTP/1, HTTP/2, 505)▼
-//!                           │ hyper          request checks (RFC 9112) ─▶ Application::handle
-//!                           ▼                                                   │
-//!                      response ◀── engine::Body, or an error page ◀────────────┘
+//!                           │ hyper          request checks (RFC 9112) ─▶ Target
+//!                           │                     Application ◀────────────┤
+//!                           │                          │ ▲                 ▼
+//!                           │                          │ └──── pass ── Table: steps, actions
+//!                           ▼                          ▼                   │ return, share
+//!                      response ◀── engine::Body, a file, or a page ◀──────┘
 //! ```
 //!
 //! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
 //!   that socket.
 //! - TLS handshakes are made in the connection's own task, within [`Timeouts::header_read`].
-//! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`].
+//! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`], all bodies by
+//!   [`Settings`].
 //! - A body that its guest cut off ends in a cut-off message, on every version of HTTP.
+//! - What is asked of a request by a [`Table`], the log of routes or an [`AccessLog`] is found out for
+//!   those only: a request whose listener names an application is passed on as it is.
 //! - Where a configuration comes from, and what runs behind an application, is none of its
-//!   business. Routes, static files and proxying are not here yet. Which certificate is for
-//!   whom is decided by whoever made a listener's `rustls::ServerConfig`.
+//!   business; nor is which certificate is for whom, which is decided by whoever made a listener's
+//!   `rustls::ServerConfig`. Proxying is not here yet.
 //!
 //! Everything runs on the tokio runtime that [`Server::commit`] is called in.
 

@@ -160,6 +160,8 @@ impl Variables for Known<'_> {
                 let value = response_header(self.response?.headers, name)?;
                 Some(Cow::Borrowed(value))
             }
+            // Without one there is none, for an access log.
+            Variable::Host if self.request.host.is_empty() => None,
             Variable::Argument(_)
             | Variable::Cookie(_)
             | Variable::Header(_)

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use certificates::{Certificates, Store};
 use config::Config;
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
-use engine::{Access, Application, Component, Directory, Engine, Instances, Output, OutputFiles};
+use engine::{
+    Access, Application, Component, Directory, Engine, Instances, Output, OutputFile, OutputFiles,
+};
 use http::HeaderValue;
-use server::{Listen, Plan, Server, Settings, Target, Timeouts};
+use server::{AccessLog, Listen, LogFormat, Plan, Server, Settings, Target, Timeouts};
 use static_files::MimeTypes;
 
 use crate::components::Loader;
@@ -75,10 +77,18 @@ struct Inner {
 #[derive(Clone, Default)]
 struct State {
     settings: config::Settings,
+    access_log: Option<Noted>,
     listeners: Vec<config::Listener>,
     routes: Vec<config::Route>,
     applications: Applications,
     tls: Tls,
+}
+
+/// An access log, with the configuration that it was opened by.
+#[derive(Clone)]
+struct Noted {
+    config: config::AccessLog,
+    log: AccessLog,
 }
 
 type Applications = HashMap<String, Loaded>;
@@ -187,23 +197,55 @@ impl Runtime {
         config: &config::Application,
         lenient: bool,
     ) -> Result<Output, PrepareError> {
-        let Some(path) = path.map(Path::to_owned) else {
+        let Some(path) = path else {
             return Ok(Output::Log);
         };
-        let files = self.0.outputs.clone();
+        let file = self.file(path, config.path().join(member), lenient);
+        Ok(Output::File(file.await?))
+    }
+
+    /// A file that is appended to, which the configuration names at `place`.
+    async fn file(
+        &self,
+        path: &Path,
+        place: config::Path,
+        lenient: bool,
+    ) -> Result<OutputFile, PrepareError> {
+        let (path, files) = (path.to_owned(), self.0.outputs.clone());
         if lenient {
-            return Ok(Output::File(files.closed(&path)));
+            return Ok(files.closed(&path));
         }
         let opened = tokio::task::spawn_blocking(move || files.open(&path)).await;
         let detail = match opened {
-            Ok(Ok(file)) => return Ok(Output::File(file)),
+            Ok(Ok(file)) => return Ok(file),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => format!("opening failed: {panic}"),
         };
         Err(PrepareError {
-            path: Some(config.path().join(member)),
+            path: Some(place),
             detail,
         })
+    }
+
+    /// The access log of `config`: the one that there is, if it is the same.
+    async fn access_log(&self, config: &Config) -> Result<Option<Noted>, PrepareError> {
+        let Some(wanted) = &config.access_log else {
+            return Ok(None);
+        };
+        let current = self.current();
+        let kept = current.access_log.as_ref();
+        if let Some(kept) = kept.filter(|kept| kept.config == *wanted) {
+            return Ok(Some(kept.clone()));
+        }
+        let file = self.file(&wanted.path, wanted.at.clone(), self.is_lenient());
+        let format = match &wanted.format {
+            config::LogFormat::Text(template) => LogFormat::Text(template.clone()),
+            config::LogFormat::Json(members) => LogFormat::Json(members.clone()),
+        };
+        Ok(Some(Noted {
+            config: wanted.clone(),
+            log: AccessLog::new(file.await?, format, wanted.condition.clone()),
+        }))
     }
 
     /// Whether guests can have the folders of `config`.
@@ -357,6 +399,7 @@ impl Runtime {
     async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
         let mut state = State {
             settings: config.settings.clone(),
+            access_log: None,
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
             applications: Applications::new(),
@@ -367,6 +410,8 @@ impl Runtime {
             tracing::error!("the server does not go on as root: {error:#}");
             std::process::exit(1);
         }
+        state.access_log = self.access_log(config).await?;
+        plan.set_settings(state.settings());
         state.applications = self.applications(config).await?;
         {
             let target = state.targets();
@@ -381,7 +426,7 @@ impl Runtime {
 
     fn put_in_force(&self, Prepared { plan, state }: Prepared) {
         for error in self.0.outputs.open_rest() {
-            tracing::error!("{error}; what guests print there is lost until SIGUSR1");
+            tracing::error!("{error}; what is to go there is lost until SIGUSR1");
         }
         state.tls.update(&self.certificates());
         self.0.server.commit(plan);
@@ -419,7 +464,7 @@ impl State {
             max_body_size,
             discard_unsafe_fields,
             log_route,
-            access_log: None,
+            access_log: self.access_log.as_ref().map(|noted| noted.log.clone()),
         })
     }
 
@@ -502,6 +547,7 @@ impl control::Runtime for Runtime {
         }
         let state = State {
             settings: config.settings.clone(),
+            access_log: self.access_log(config).await?,
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
             applications: self.applications(config).await?,

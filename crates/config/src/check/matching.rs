@@ -108,7 +108,6 @@ fn set<'a>(
                 }
             })
         })?;
-        checker.kind(Some(name), value, PATTERNS)?;
         patterns::check(checker, what, value, |text| rule.push(text))?;
         rules.push(rule);
         Ok(())

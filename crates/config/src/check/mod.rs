@@ -6,15 +6,16 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`, but for `proxy`; `settings.http`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`, but for `proxy`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
 //! What later versions will know is refused by name: filled
-//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, any `access_log`, `forwarded` and `client_ip`,
+//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, `forwarded` and `client_ip`,
 //! and listeners on Unix sockets.
 
 mod access;
+mod access_log;
 mod action;
 mod application;
 mod error;
@@ -33,6 +34,7 @@ mod template;
 mod tls;
 
 pub use access::{Access, Folder};
+pub use access_log::{AccessLog, LogFormat};
 pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use application::{Application, ApplicationType};
 pub use error::{ConfigError, Warning};
@@ -61,6 +63,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The applications, in the order of the text. Their names differ.
     pub applications: Vec<Application>,
+    /// Where requests are noted, if anywhere.
+    pub access_log: Option<AccessLog>,
 }
 
 /// What [`Config::check`] found.
@@ -125,7 +129,10 @@ impl Config {
                 config.settings = settings::check(checker, value)?;
                 Ok(())
             }
-            "access_log" => Err(checker.unsupported(name)),
+            "access_log" => {
+                config.access_log = Some(access_log::check(checker, value)?);
+                Ok(())
+            }
             _ if schema::is_empty(value) => Ok(()),
             _ => Err(checker.unsupported(name)),
         })?;

@@ -16,8 +16,13 @@ pub(super) fn check<'a>(
 ) -> Result<(), ConfigError> {
     one_or_several(checker, value, |checker, value| {
         let text = value.as_str().ok_or_else(|| {
+            // Unit's words, which differ.
+            let wanted = match what {
+                "uri" | "query" | "arguments" => "a string",
+                _ => "strings",
+            };
             checker.error(format!(
-                "The \"match\" pattern for \"{what}\" must be a string."
+                "The \"match\" pattern for \"{what}\" must be {wanted}."
             ))
         })?;
         push(text).map_err(|error| refused(checker, what, &error))

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod access_log;
 mod broken_state;
 mod cache;
 mod certificates;

@@ -58,15 +58,19 @@ fn a_location_is_encoded_unless_it_is_a_uri_already() {
 
 #[test]
 fn a_head_gets_what_a_get_gets_without_the_page() {
-    let server = routed(r#"[{"action": {"return": 404}}]"#);
-    let mut client = server.connect("main");
-    client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n");
-    let response = client.response_to("HEAD");
-    assert_eq!(response.head.status, 404);
-    assert_eq!(
-        response.head.field("content-length"),
-        client.get("/").head.field("content-length")
+    let server = routed(
+        r#"[{"match": {"uri": "/200"}, "action": {"return": 200}}, {"action": {"return": 404}}]"#,
     );
+    let mut client = server.connect("main");
+    for (target, length) in [("/200", "0"), ("/404", "54")] {
+        client.send(format!("HEAD {target} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        let head = client.response_to("HEAD").head;
+        assert_eq!(head.field("content-length"), Some(length));
+        assert_eq!(
+            client.get(target).head.field("content-length"),
+            Some(length)
+        );
+    }
 }
 
 #[test]

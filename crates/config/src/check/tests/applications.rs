@@ -251,11 +251,6 @@ fn what_later_versions_will_know_is_refused_by_name() {
             "/settings/http/compression",
             "compression",
         ),
-        (
-            r#"{"access_log":"/var/log/access.log"}"#,
-            "/access_log",
-            "access_log",
-        ),
     ] {
         refused(check(text), path, &unsupported(name));
     }

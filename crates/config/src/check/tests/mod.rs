@@ -1,4 +1,5 @@
 mod access;
+mod access_log;
 mod applications;
 mod limits;
 mod listeners;

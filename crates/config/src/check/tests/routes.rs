@@ -169,7 +169,17 @@ fn patterns_are_checked_where_they_stand() {
     unmatched(
         r#""method":[1]"#,
         "/method/0",
-        "The \"match\" pattern for \"method\" must be a string.",
+        "The \"match\" pattern for \"method\" must be strings.",
+    );
+    unmatched(
+        r#""arguments":{"a":1}"#,
+        "/arguments/a",
+        "The \"match\" pattern for \"arguments\" must be a string.",
+    );
+    unmatched(
+        r#""headers":[{"a":{}}]"#,
+        "/headers/0/a",
+        "The \"match\" pattern for \"headers\" must be strings.",
     );
     unmatched(
         r#""scheme":"ftp""#,

@@ -1,0 +1,108 @@
+//! `access_log`: where requests are noted.
+
+use std::path::PathBuf;
+
+use routing::{Condition, Template};
+
+use super::error::ConfigError;
+use super::schema::{Checker, Kinds, Member};
+use super::template;
+use crate::{Path, Value};
+
+/// Where requests are noted, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The file that lines are appended to. The path is absolute.
+    pub path: PathBuf,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which requests are noted; all of them by default.
+    pub condition: Option<Condition>,
+    /// Where `path` stands in the configuration.
+    pub at: Path,
+}
+
+/// How a line of an access log looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// This, and a line feed.
+    Text(Template),
+    /// A JSON object with these members.
+    Json(Vec<(String, Template)>),
+}
+
+/// The Combined Log Format.
+const COMBINED: &str = "$remote_addr - - [$time_local] \"$request_line\" $status \
+                        $body_bytes_sent \"$header_referer\" \"$header_user_agent\"";
+
+const MEMBERS: &[Member] = &[
+    Member::optional("path", Kinds::STRING),
+    Member::optional("format", Kinds::STRING.or(Kinds::OBJECT)),
+    Member::optional("if", Kinds::STRING),
+];
+
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<AccessLog, ConfigError> {
+    let at: Path = ["access_log"].into_iter().collect();
+    let mut log = AccessLog {
+        path: PathBuf::new(),
+        format: LogFormat::Text(template::check(checker, "format", COMBINED)?),
+        condition: None,
+        at: at.clone(),
+    };
+    if let Some(path) = value.as_str() {
+        log.path = check_path(checker, "access_log", path)?;
+        return Ok(log);
+    }
+    log.at = at.join("path");
+    checker.members(value, &[MEMBERS], |checker, name, value| {
+        let text = value.as_str();
+        match name {
+            "path" => log.path = check_path(checker, name, text.unwrap_or_default())?,
+            "if" => {
+                log.condition = Some(template::condition(checker, text.unwrap_or_default())?);
+            }
+            // `format`
+            _ => log.format = check_format(checker, value)?,
+        }
+        Ok(())
+    })?;
+    if log.path.as_os_str().is_empty() {
+        return Err(checker.error("The \"path\" string must not be empty."));
+    }
+    Ok(log)
+}
+
+/// Unit takes a relative one from where it was started.
+fn check_path(checker: &Checker<'_>, name: &str, text: &str) -> Result<PathBuf, ConfigError> {
+    let wrong = if text.is_empty() {
+        return Err(checker.error(format!("The \"{name}\" string must not be empty.")));
+    } else if text.contains('\0') {
+        "must not contain null character"
+    } else if text.starts_with('/') {
+        return Ok(text.into());
+    } else {
+        "must be an absolute path"
+    };
+    Err(checker.error(format!("The \"{name}\" string {wrong}.")))
+}
+
+fn check_format<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<LogFormat, ConfigError> {
+    if let Some(text) = value.as_str() {
+        return Ok(LogFormat::Text(template::check(checker, "format", text)?));
+    }
+    let mut members = Vec::new();
+    checker.each(value, |checker, name, value| {
+        if name.is_empty() {
+            return Err(checker.error("In the access log format, the name must not be empty."));
+        }
+        let text = value.as_str().ok_or_else(|| {
+            checker.error("In the access log format, the value must be a string.")
+        })?;
+        members.push((name.to_owned(), template::check(checker, name, text)?));
+        Ok(())
+    })?;
+    Ok(LogFormat::Json(members))
+}
