@@ -350,3 +350,24 @@ fn what_rustls_has_none_of_is_refused_by_name() {
     );
     assert!(answer.contains("/tls/conf_commands"), "{answer}");
 }
+
+#[test]
+fn routes_tell_https_from_http() {
+    let pair = localhost();
+    let mut server = start("hello", ONE, &[("one", &pair)]);
+    let routes = r#"[
+        {"match": {"scheme": "https"}, "action": {"pass": "applications/hello"}},
+        {"action": {"return": 301, "location": "https://localhost$request_uri"}}
+    ]"#;
+    assert_eq!(server.put("/config/routes", routes).0, 200);
+    let secure = format!("/config/listeners/{}/pass", server.address("hello"));
+    assert_eq!(server.put(&secure, r#""routes""#).0, 200);
+    let plain = r#"{"pass": "routes"}"#;
+    assert_eq!(server.put("/config/listeners/{plain}", plain).0, 200);
+    let mut client = pair.connect(server.address("hello"), "localhost");
+    client.get("/a").assert_text("Hello, world!\n");
+    let response = server.connect("plain").get("/a?b");
+    assert_eq!(response.head.status, 301);
+    let location = response.head.field("location");
+    assert_eq!(location, Some("https://localhost/a?b"));
+}
