@@ -145,6 +145,12 @@ impl Store {
         Ok(synced.map_or_else(Written::NotSynced, |()| Written::Synced))
     }
 
+    /// Where it keeps them.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The folder and the files of all bundles: what another user needs to go on with them.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {

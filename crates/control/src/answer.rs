@@ -2,6 +2,7 @@
 //! status and a body.
 
 use bytes::Bytes;
+use certificates::{BundleError, NameError, WriteError};
 use config::{ConfigError, EditError, JsonError, Location, Object, Path, PathError, Value};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -18,6 +19,10 @@ pub(crate) enum Success {
     Changed { warnings: Vec<String> },
     /// A restart.
     Restarted,
+    /// A certificate that is kept, and what may come of that.
+    CertificateKept { warnings: Vec<String> },
+    /// A certificate that is gone.
+    CertificateDeleted,
 }
 
 /// A request that was not done. Nothing has changed.
@@ -29,8 +34,8 @@ pub(crate) enum Failure {
     NoStatus,
     #[error("invalid path: {0}")]
     Path(#[from] PathError),
-    #[error("only GET is understood here")]
-    InvalidMethod,
+    #[error("only {allowed} are understood here")]
+    InvalidMethod { allowed: &'static str },
     #[error("method not allowed")]
     NotAllowed { allowed: &'static str },
     #[error("invalid JSON: {0}")]
@@ -45,6 +50,24 @@ pub(crate) enum Failure {
     Store(#[from] StateError),
     #[error("cannot restart the application: {0}")]
     Restart(#[from] RestartError),
+    #[error("no such certificate")]
+    NoCertificate,
+    #[error("no such value of a certificate")]
+    NoFact,
+    #[error("{}", .0.map_or_else(|| "no name of a certificate".to_owned(), |error| error.to_string()))]
+    CertificateName(Option<NameError>),
+    #[error("no certificate: {0}")]
+    Certificate(BundleError),
+    #[error("there is a certificate of this name")]
+    CertificateExists,
+    #[error("there is no certificate to replace")]
+    NothingToReplace,
+    #[error("the certificate is in use")]
+    CertificateInUse,
+    #[error("cannot store the certificate: {0}")]
+    StoreCertificate(WriteError),
+    #[error("cannot delete the certificate: {0}")]
+    DeleteCertificate(WriteError),
     #[error("the body has more than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the body did not arrive in time")]
@@ -122,7 +145,7 @@ impl Failure {
             Self::NotFound => Wire::new(StatusCode::NOT_FOUND, "Value doesn't exist."),
             Self::NoStatus => Wire::new(StatusCode::NOT_FOUND, "Invalid path."),
             Self::Path(error) => Wire::new(BAD_REQUEST, "Invalid path.").detail(&sentence(error)),
-            Self::InvalidMethod => Wire::not_allowed("Invalid method.", "GET"),
+            Self::InvalidMethod { allowed } => Wire::not_allowed("Invalid method.", allowed),
             Self::NotAllowed { allowed } => Wire::not_allowed("Method isn't allowed.", allowed),
             Self::Json(error) => Wire::new(BAD_REQUEST, "Invalid JSON.")
                 .detail(&error.kind)
@@ -145,6 +168,30 @@ impl Failure {
             }
             Self::Restart(error) => {
                 Wire::new(INTERNAL, "Failed to restart app.").detail(&error.detail)
+            }
+            Self::NoCertificate => Wire::new(StatusCode::NOT_FOUND, "Certificate doesn't exist."),
+            Self::NoFact => Wire::new(StatusCode::NOT_FOUND, "Invalid path."),
+            Self::CertificateName(error) => Wire {
+                detail: error.as_ref().map(sentence),
+                ..Wire::new(BAD_REQUEST, "Invalid certificate name.")
+            },
+            Self::Certificate(error) => {
+                Wire::new(BAD_REQUEST, "Invalid certificate.").detail(&sentence(error))
+            }
+            Self::CertificateExists => Wire::new(BAD_REQUEST, "Certificate already exists.")
+                .detail("With the field \"If-Match: *\" it is replaced."),
+            Self::NothingToReplace => Wire::new(
+                StatusCode::PRECONDITION_FAILED,
+                "Certificate doesn't exist.",
+            ),
+            Self::CertificateInUse => {
+                Wire::new(BAD_REQUEST, "Certificate is used in the configuration.")
+            }
+            Self::StoreCertificate(error) => {
+                Wire::new(INTERNAL, "Failed to store certificate.").detail(&sentence(error))
+            }
+            Self::DeleteCertificate(error) => {
+                Wire::new(INTERNAL, "Failed to delete certificate.").detail(&sentence(error))
             }
             Self::TooLarge { limit } => {
                 Wire::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large.")
@@ -186,17 +233,22 @@ impl Success {
             object.set("success", title.into());
             object
         };
+        let with_warnings = |title, warnings: &[String]| {
+            let mut object = done(title);
+            if !warnings.is_empty() {
+                let warnings = warnings.iter().map(|warning| warning.as_str().into());
+                object.set("warnings", Value::Array(warnings.collect()));
+            }
+            object.into()
+        };
         match self {
             Self::Value(value) => text(value),
-            Self::Changed { warnings } => {
-                let mut object = done("Reconfiguration done.");
-                if !warnings.is_empty() {
-                    let warnings = warnings.iter().map(|warning| warning.as_str().into());
-                    object.set("warnings", Value::Array(warnings.collect()));
-                }
-                text(&object.into())
-            }
+            Self::Changed { warnings } => text(&with_warnings("Reconfiguration done.", warnings)),
             Self::Restarted => text(&done("Ok").into()),
+            Self::CertificateKept { warnings } => {
+                text(&with_warnings("Certificate chain uploaded.", warnings))
+            }
+            Self::CertificateDeleted => text(&done("Certificate deleted.").into()),
         }
     }
 }

@@ -37,7 +37,11 @@ impl<R: Runtime> Control<R> {
         match segments.as_slice() {
             [] if head.method == Method::GET => {
                 let config = Value::clone(&self.config());
-                let members = [("config", config), ("status", self.status().to_value())];
+                let members = [
+                    ("certificates", self.certificates()),
+                    ("config", config),
+                    ("status", self.status().to_value()),
+                ];
                 Ok(Success::Value(members.into_iter().collect()))
             }
             ["status", rest @ ..] if head.method == Method::GET => {
@@ -45,7 +49,11 @@ impl<R: Runtime> Control<R> {
                 let found = status.at(&rest.iter().copied().collect());
                 found.cloned().map(Success::Value).ok_or(Failure::NoStatus)
             }
-            [] | ["status", ..] => Err(Failure::InvalidMethod),
+            [] | ["status", ..] => Err(Failure::InvalidMethod { allowed: "GET" }),
+            ["certificates", rest @ ..] => {
+                self.certificates_request(&head.method, &head.headers, rest, body)
+                    .await
+            }
             ["config", rest @ ..] => {
                 self.config_request(&head.method, rest.iter().copied().collect(), body)
                     .await

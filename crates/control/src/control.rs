@@ -18,9 +18,9 @@ pub struct Control<R> {
 }
 
 #[derive(Debug)]
-struct Shared<R> {
-    runtime: R,
-    state: StateDir,
+pub(crate) struct Shared<R> {
+    pub(crate) runtime: R,
+    pub(crate) state: StateDir,
     limits: Limits,
     /// Locked for as long as a pointer takes to copy, never over a wait.
     current: RwLock<Arc<Value>>,
@@ -141,6 +141,14 @@ impl<R: Runtime> Control<R> {
         &self.shared.runtime
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared<R>> {
+        &self.shared
+    }
+
+    pub(crate) fn state(&self) -> &StateDir {
+        &self.shared.state
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.shared.limits
     }
@@ -166,7 +174,11 @@ impl<R: Runtime> Control<R> {
             .await
     }
 
-    async fn in_line(&self, job: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
+    /// Does the job when no other goes on.
+    pub(crate) async fn in_line(
+        &self,
+        job: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Outcome {
         let shared = Arc::clone(&self.shared);
         let counted = self.shared.changes.subscribe();
         let task = tokio::spawn(async move {
@@ -195,7 +207,7 @@ impl<R> Clone for Control<R> {
 }
 
 impl<R> Shared<R> {
-    fn current(&self) -> Arc<Value> {
+    pub(crate) fn current(&self) -> Arc<Value> {
         // A pointer is never half written, so a poisoned lock guards a good one.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -211,10 +223,16 @@ impl<R: Runtime> Shared<R> {
         edit: impl FnOnce(&Value) -> Result<Value, EditError> + Send + 'static,
     ) -> Outcome {
         let current = self.current();
+        let certificates = self.state.certificates().snapshot();
         let (tree, Checked { config, warnings }) = blocking(move || {
             let tree = edit(&current)?;
             let checked = Config::check(&tree)?;
-            Ok::<_, Failure>((tree, checked))
+            // One that is named already and was damaged at the start does not stand in the way of
+            // other changes.
+            let missing = config::missing_certificate(&tree, |name| {
+                certificates.get(name).is_some() || config::uses_certificate(&current, name)
+            });
+            missing.map_or(Ok((tree, checked)), |error| Err(Failure::Config(error)))
         })
         .await?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();

@@ -10,7 +10,8 @@
 //! - [`Control`] holds the configuration in force, takes one change at a time,
 //!   and never makes a reader wait for it.
 //! - [`Runtime`] is what is driven: whoever serves requests implements it.
-//! - [`StateDir`] keeps the configuration over a restart, whole at any crash.
+//! - [`StateDir`] keeps the configuration and the certificates over a restart,
+//!   whole at any crash.
 //! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
 //!
 //! This crate does not know how a request is served, and opens no listener of
@@ -18,7 +19,10 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /` | `config` and `status` |
+//! | `GET /` | `certificates`, `config` and `status` |
+//! | `GET /certificates` and any path below | what certificates say |
+//! | `PUT /certificates/NAME` | whether the bundle is kept; with `If-Match: *` in the place of another |
+//! | `DELETE /certificates/NAME` | whether it is gone: none that the configuration names is |
 //! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or what became of the change |
 //! | `GET /status` and any path below | counters |
 //! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded anew |
@@ -66,6 +70,7 @@
 mod answer;
 mod api;
 mod body;
+mod certificates;
 mod control;
 mod limits;
 mod runtime;
@@ -78,5 +83,5 @@ pub use control::{Control, RestoreError, Restored};
 pub use limits::Limits;
 pub use runtime::{PrepareError, RestartError, Runtime};
 pub use serve::Listen;
-pub use state::{LoadError, Saved, StateDir, StateError};
+pub use state::{CERTIFICATES, LoadError, Saved, StateDir, StateError};
 pub use status::{ApplicationStatus, Connections, Instances, Module, Processes, Status};

@@ -22,7 +22,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Does everything that can fail (loads components, binds sockets) and
     /// changes nothing yet. What the present configuration has already, an equal
-    /// application or a bound socket, is for the implementation to reuse.
+    /// application or a bound socket, is for the implementation to reuse. The
+    /// present configuration is prepared and committed once more when one of its
+    /// certificates has come or was replaced.
     ///
     /// The future runs in a task of its own that no client can cancel.
     fn prepare(

@@ -3,13 +3,15 @@
 //! A state directory has `conf.json`, Unit's name for it, a [`WholeFile`]:
 //! whenever the machine stops, it is the old or the new one, whole. A lock on
 //! `conf.json.lock` keeps a second process out; it ends with the process, so
-//! no lock is left over.
+//! no lock is left over. Certificates are in `certs`, see [`Store`].
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use certificates::{Store, StoreError};
 use config::{JsonError, Value};
 use thiserror::Error;
 use whole_file::{WholeFile, WriteError, Written};
@@ -17,6 +19,8 @@ use whole_file::{WholeFile, WriteError, Written};
 const CONFIGURATION: &str = "conf.json";
 const TEMPORARY: &str = "conf.json.tmp";
 const LOCK: &str = "conf.json.lock";
+/// The folder with certificates in a state directory. Unit's name for it, too.
+pub const CERTIFICATES: &str = "certs";
 
 /// Environments hold secrets.
 const FILE_MODE: u32 = 0o600;
@@ -28,18 +32,21 @@ const DIRECTORY_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub struct StateDir {
     directory: PathBuf,
+    certificates: Arc<Store>,
     /// Held for as long as this value lives.
     _lock: File,
 }
 
 impl StateDir {
     /// Opens a state directory, made with its parents (mode 0700) if it is
-    /// missing, locks it, and removes what a crash has left behind.
+    /// missing, locks it, and removes what a crash has left behind. What is no
+    /// certificate among the certificates is logged, and left out.
     ///
     /// # Errors
     ///
     /// [`StateError::InUse`] if another process has it; [`StateError::Io`] if it
-    /// cannot be made, locked or cleaned.
+    /// cannot be made, locked or cleaned; [`StateError::Certificates`] if their
+    /// folder cannot be made or read.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StateError> {
         let directory = directory.into();
         DirBuilder::new()
@@ -60,8 +67,13 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => return Err(StateError::InUse(directory)),
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &path)(source)),
         }
+        let (certificates, damaged) = Store::open(directory.join(CERTIFICATES))?;
+        for damaged in damaged {
+            tracing::error!("{damaged}");
+        }
         let state = Self {
             directory,
+            certificates: Arc::new(certificates),
             _lock: lock,
         };
         state.file().clean()?;
@@ -77,12 +89,20 @@ impl StateDir {
     /// The directory and the files in it that this process writes to, whether they are there yet
     /// or not: what another user needs to go on with them.
     #[must_use]
-    pub fn paths(&self) -> [PathBuf; 3] {
-        [
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = vec![
             self.directory.clone(),
             self.directory.join(LOCK),
             self.configuration(),
-        ]
+        ];
+        paths.extend(self.certificates.paths());
+        paths
+    }
+
+    /// The certificates, which change by the control API alone.
+    #[must_use]
+    pub fn certificates(&self) -> &Arc<Store> {
+        &self.certificates
     }
 
     /// The persisted configuration, unchecked; `None` if there is none.
@@ -163,6 +183,9 @@ pub enum StateError {
     /// Another process uses it.
     #[error("the state directory \"{}\" is in use by another process", .0.display())]
     InUse(PathBuf),
+    /// Certificates cannot be kept in it.
+    #[error("certificates cannot be kept: {0}")]
+    Certificates(StoreError),
     /// The system refused something.
     #[error("cannot {action} \"{}\": {source}", path.display())]
     Io {
@@ -173,6 +196,12 @@ pub enum StateError {
         /// Why it was not.
         source: io::Error,
     },
+}
+
+impl From<StoreError> for StateError {
+    fn from(error: StoreError) -> Self {
+        Self::Certificates(error)
+    }
 }
 
 impl From<WriteError> for StateError {
@@ -235,7 +264,7 @@ mod tests {
         assert!(matches!(state.save(&text).unwrap(), Saved::Synced));
         drop(state);
         assert_eq!(StateDir::open(&path).unwrap().load().unwrap(), Some(text));
-        assert_eq!(files(&path), [CONFIGURATION, LOCK]);
+        assert_eq!(files(&path), [CERTIFICATES, CONFIGURATION, LOCK]);
     }
 
     #[test]
@@ -281,7 +310,11 @@ mod tests {
             let state = StateDir::open(directory.path()).unwrap();
             let expected = if crash == Step::SyncFolder { new } else { old };
             assert_eq!(state.load().unwrap(), Some(expected), "{crash:?}");
-            assert_eq!(files(directory.path()), [CONFIGURATION, LOCK], "{crash:?}");
+            assert_eq!(
+                files(directory.path()),
+                [CERTIFICATES, CONFIGURATION, LOCK],
+                "{crash:?}"
+            );
         }
     }
 
@@ -291,7 +324,7 @@ mod tests {
         fs::write(directory.path().join(TEMPORARY), "{\"a\":").unwrap();
         let state = StateDir::open(directory.path()).unwrap();
         assert_eq!(state.load().unwrap(), None);
-        assert_eq!(files(directory.path()), [LOCK]);
+        assert_eq!(files(directory.path()), [CERTIFICATES, LOCK]);
     }
 
     #[test]

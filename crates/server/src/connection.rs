@@ -7,10 +7,12 @@ use bytes::BytesMut;
 use engine::{Application, RequestId};
 use http::header::SERVER;
 use http::request::Parts;
+use http::uri;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use routing::Scheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::access_log::Note;
 use crate::counters::Connected;
 use crate::http2::Progress;
-use crate::io::{ClientIo, Link};
+use crate::io::{ClientIo, Link, Socket};
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
@@ -26,7 +28,7 @@ use crate::response::ResponseBody;
 use crate::route::{Ends, Routed, Walk, notice};
 use crate::server::{Seen, Shared, Target};
 use crate::variables::{Facts, Kept};
-use crate::{http1, http2, page, request};
+use crate::{http1, http2, page, request, tls};
 
 /// Bytes of a request's header section, request line included. As much as Unit's default
 /// buffers take. At the edge: 431 in HTTP/1, a refused stream in HTTP/2. At most 100 fields are
@@ -42,9 +44,9 @@ const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
-    mut stream: TcpStream,
+    stream: TcpStream,
     listener: ListenerId,
-    ends: Ends,
+    mut ends: Ends,
     connected: Arc<Connected>,
     mut closing: Closing,
     server: Arc<Shared>,
@@ -52,33 +54,53 @@ pub(crate) async fn serve(
 ) {
     let timeouts = &server.timeouts();
 
-    let mut read_ahead = BytesMut::new();
+    let link = Link::default();
+    let socket = Socket::new(stream, timeouts.send, link.clone());
+    let tls = server.tls(listener);
+    if tls.is_some() {
+        ends.scheme = Scheme::Https;
+    }
     let closes = async {
         closing.wait().await;
         tokio::time::sleep(CLOSING_GRACE).await;
     };
     let opening = async {
-        tokio::time::timeout(timeouts.idle, stream.readable()).await??;
-        let opening = opening::read(&stream, &mut read_ahead);
-        tokio::time::timeout(timeouts.header_read, opening).await?
+        tokio::time::timeout(timeouts.idle, socket.tcp().readable()).await??;
+        let Some(tls) = tls else {
+            let mut read_ahead = BytesMut::new();
+            let opening = opening::read(socket.tcp(), &mut read_ahead);
+            let opening = tokio::time::timeout(timeouts.header_read, opening).await??;
+            let mut io = ClientIo::plain(socket);
+            io.put_back(read_ahead.freeze());
+            return Ok((io, opening));
+        };
+        // In a box, so that connections without TLS are none the larger for it.
+        Box::pin(tls::begin(socket, tls, timeouts)).await
     };
-    let opening = tokio::select! {
+    let opening: io::Result<_> = tokio::select! {
         biased;
         opening = opening => opening,
         () = closes => return,
     };
-    // A client that says nothing, or breaks off, is no event.
-    let Ok(opening) = opening else { return };
-    if opening == Opening::Closed {
-        return;
-    }
-    if opening == Opening::UnknownVersion {
-        let _ = tokio::time::timeout(timeouts.send, refuse_version(&mut stream)).await;
+    let (io, opening) = match opening {
+        Ok(begun) => begun,
+        Err(error) => {
+            // A client that breaks off, or that TLS cannot be spoken with, is no event.
+            tracing::debug!("a connection did not begin: {error}");
+            return;
+        }
+    };
+    let refusal = match opening {
+        Opening::Http1 | Opening::Http2 => None,
+        Opening::UnknownVersion => Some(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
+        Opening::WithoutTls => Some(page::tls_expected()),
+        Opening::Closed => return,
+    };
+    if let Some(page) = refusal {
+        let _ = tokio::time::timeout(timeouts.send, refuse(io, &page)).await;
         return;
     }
 
-    let link = Link::default();
-    let io = ClientIo::new(stream, read_ahead.freeze(), timeouts.send, link.clone());
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
@@ -98,13 +120,11 @@ pub(crate) async fn serve(
     }
 }
 
-async fn refuse_version(stream: &mut TcpStream) -> io::Result<()> {
-    stream
-        .write_all(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED).as_bytes())
-        .await?;
-    stream.shutdown().await?;
+async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {
+    io.write_all(page.as_bytes()).await?;
+    io.shutdown().await?;
     // To close with bytes unread resets the connection, which may take the answer along.
-    let mut unread = stream.take(MAX_UNREAD);
+    let mut unread = io.take(MAX_UNREAD);
     tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
     Ok(())
 }
@@ -132,7 +152,7 @@ impl Service {
         let mut facts = seen
             .needs_facts()
             .then(|| Facts::new(RequestId::next(), &parts, Instant::now()));
-        let checked = check(&mut parts, &body, &seen);
+        let checked = check(&mut parts, &body, self.ends.scheme, &seen);
         let mut note = match (seen.access_log.take(), facts.take()) {
             (Some(log), Some(its)) => {
                 Some(Box::new(Note::new(log, Kept::of(&parts, self.ends), its)))
@@ -234,8 +254,17 @@ async fn run(
 }
 
 /// Whether the request is one, and none too large. Afterwards its URI is absolute.
-fn check(parts: &mut Parts, body: &Incoming, seen: &Seen) -> Result<(), StatusCode> {
-    request::check(parts)?;
+fn check(
+    parts: &mut Parts,
+    body: &Incoming,
+    scheme: Scheme,
+    seen: &Seen,
+) -> Result<(), StatusCode> {
+    let scheme = match scheme {
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    };
+    request::check(parts, &scheme)?;
     if seen.discard_unsafe_fields {
         request::discard_unsafe_fields(&mut parts.headers);
     }

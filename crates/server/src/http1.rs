@@ -38,7 +38,7 @@ where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
-    loop {
+    let is_late = loop {
         // Without a timer of hyper's, which would be armed and disarmed for each request: what it
         // bounds is bounded in `drive`.
         let connection = Builder::new()
@@ -48,8 +48,8 @@ where
         let parts = match drive(connection, link, timeouts, closing).await {
             Driven::Ended(ended) => return ended,
             Driven::Late(parts) => {
-                time_out(parts.io.into_inner(), timeouts).await;
-                return Ok(());
+                io = parts.io.into_inner();
+                break true;
             }
             Driven::Idle(parts) => parts,
         };
@@ -64,19 +64,22 @@ where
         tokio::select! {
             biased;
             // Whatever is wrong with it, hyper will find.
-            _ = io.readable() => {}
-            () = closing.wait() => return Ok(()),
-            () = sleep(left) => {
-                time_out(io, timeouts).await;
-                return Ok(());
-            }
+            _ = poll_fn(|cx| io.poll_readable(cx)) => {}
+            () = closing.wait() => break false,
+            () = sleep(left) => break true,
         }
+    };
+    if is_late {
+        time_out(&mut io, timeouts).await;
+    } else {
+        io.close().await;
     }
+    Ok(())
 }
 
 /// Tells the client that it took too long, before the connection is closed. As in Unit, one that has
 /// been silent is told, too: it may take that for the answer to a request that crosses it.
-async fn time_out(mut io: ClientIo, timeouts: &Timeouts) {
+async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
     let answer = page::last_words(StatusCode::REQUEST_TIMEOUT);
     let told = async {
         io.write_all(answer.as_bytes()).await?;

@@ -2,14 +2,17 @@ use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
+
+use crate::tls;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const SMALL: usize = 1024;
@@ -50,6 +53,10 @@ impl Link {
         Open(self.clone())
     }
 
+    fn is_reset(&self) -> bool {
+        self.0.reset.load(Ordering::Relaxed)
+    }
+
     /// Requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
@@ -71,30 +78,41 @@ impl Drop for Open {
     }
 }
 
-/// A client's socket, with the bytes that were read to find out what it speaks, and a limit on
-/// how long a client may take nothing.
+/// What a client is heard and answered through, with the bytes that were read to find out what it
+/// speaks.
 pub(crate) struct ClientIo {
-    stream: TcpStream,
+    stream: Stream,
     read_ahead: Bytes,
-    send_timeout: Duration,
-    /// Armed while a write waits for the client.
-    stalled: Option<Pin<Box<Sleep>>>,
-    link: Link,
+}
+
+/// The socket is watched below TLS, where it takes bytes or does not.
+enum Stream {
+    Plain(Socket),
+    /// In a box, so that connections without TLS are none the larger for it.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 impl ClientIo {
-    pub(crate) fn new(
-        stream: TcpStream,
-        read_ahead: Bytes,
-        send_timeout: Duration,
-        link: Link,
-    ) -> Self {
+    pub(crate) fn plain(socket: Socket) -> Self {
         Self {
-            stream,
-            read_ahead,
-            send_timeout,
-            stalled: None,
-            link,
+            stream: Stream::Plain(socket),
+            read_ahead: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn tls(stream: TlsStream<Socket>) -> Self {
+        Self {
+            stream: Stream::Tls(Box::new(stream)),
+            read_ahead: Bytes::new(),
         }
     }
 
@@ -104,13 +122,125 @@ impl ClientIo {
         self.read_ahead = bytes;
     }
 
-    /// Waits until there is something to read, or the connection has ended. Cancel-safe.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        if self.read_ahead.is_empty() {
-            self.stream.readable().await
-        } else {
-            Ok(())
+    /// Waits until there is something to read, or the connection has ended.
+    ///
+    /// No `async` function: what it would keep meanwhile, each idle connection would have.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.read_ahead.is_empty() {
+            return Poll::Ready(Ok(()));
         }
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.stream.poll_read_ready(cx),
+            // What the socket has may be no content, and content may be read already.
+            Stream::Tls(stream) => {
+                let mut read = BytesMut::new();
+                ready!(tls::poll_read_some(stream, &mut read, cx))?;
+                self.read_ahead = read.freeze();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Ends the connection in order. With TLS the client is told, or it could not tell that from
+    /// somebody else's end (RFC 8446, section 6.1); without, the end of the socket says it all.
+    pub(crate) async fn close(&mut self) {
+        if let Stream::Tls(_) = self.stream {
+            // If it is gone already, all the better.
+            let _ = self.shutdown().await;
+        }
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read_ahead.is_empty() {
+            return match &mut self.stream {
+                Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+                Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            };
+        }
+        let length = self.read_ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.read_ahead[..length]);
+        self.read_ahead.advance(length);
+        if self.read_ahead.is_empty() {
+            self.read_ahead = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // TLS makes one record of several slices.
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.stream.socket().link.is_reset() {
+            // An orderly end would make the cut-off body look whole.
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// A client's socket, with a limit on how long a client may take nothing.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    send_timeout: Duration,
+    /// Armed while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
+    link: Link,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, send_timeout: Duration, link: Link) -> Self {
+        Self {
+            stream,
+            send_timeout,
+            stalled: None,
+            link,
+        }
+    }
+
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.stream
     }
 
     fn watch<T>(
@@ -139,26 +269,17 @@ impl ClientIo {
     }
 }
 
-impl AsyncRead for ClientIo {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.read_ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let length = self.read_ahead.len().min(buffer.remaining());
-        buffer.put_slice(&self.read_ahead[..length]);
-        self.read_ahead.advance(length);
-        if self.read_ahead.is_empty() {
-            self.read_ahead = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for ClientIo {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -197,17 +318,13 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.link.0.reset.load(Ordering::Relaxed) {
-            // An orderly end would make the cut-off body look whole.
-            return Poll::Ready(Ok(()));
-        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl Drop for ClientIo {
+impl Drop for Socket {
     fn drop(&mut self) {
-        if self.link.0.reset.load(Ordering::Relaxed) {
+        if self.link.is_reset() {
             // Closing a socket that does not linger resets the connection.
             if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
                 tracing::warn!("a connection cannot be reset: {error}");

@@ -14,13 +14,15 @@
 //!
 //! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
 //!   that socket.
+//! - TLS handshakes are made in the connection's own task, within [`Timeouts::header_read`].
 //! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`], all bodies by
 //!   [`Settings`].
 //! - A body that its guest cut off ends in a cut-off message, on every version of HTTP.
 //! - What is asked of a request by a [`Table`], the log of routes or an [`AccessLog`] is found out for
 //!   those only: a request whose listener names an application is passed on as it is.
 //! - Where a configuration comes from, and what runs behind an application, is none of its
-//!   business. TLS and proxying are not here yet.
+//!   business; nor is which certificate is for whom, which is decided by whoever made a listener's
+//!   `rustls::ServerConfig`. Proxying is not here yet.
 //!
 //! Everything runs on the tokio runtime that [`Server::commit`] is called in.
 
@@ -42,6 +44,7 @@ mod server;
 mod settings;
 mod table;
 mod timeouts;
+mod tls;
 mod variables;
 
 pub use access_log::{AccessLog, LogFormat};

@@ -17,6 +17,8 @@ pub(crate) enum Opening {
     Http2,
     /// A request line with a major version that is neither.
     UnknownVersion,
+    /// HTTP, where TLS is spoken.
+    WithoutTls,
     /// Nothing, not even a byte.
     Closed,
 }
@@ -31,9 +33,7 @@ pub(crate) async fn read(stream: &TcpStream, buffer: &mut BytesMut) -> io::Resul
         stream.readable().await?;
         buffer.reserve(MAX_LINE);
         match stream.try_read_buf(buffer) {
-            Ok(0) if buffer.is_empty() => return Ok(Opening::Closed),
-            // Hyper knows what to make of half a request.
-            Ok(0) => return Ok(Opening::Http1),
+            Ok(0) => return Ok(at_end(buffer)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if buffer.is_empty() {
@@ -49,8 +49,18 @@ pub(crate) async fn read(stream: &TcpStream, buffer: &mut BytesMut) -> io::Resul
     }
 }
 
+/// What a client spoke that says nothing more.
+pub(crate) fn at_end(bytes: &[u8]) -> Opening {
+    if bytes.is_empty() {
+        Opening::Closed
+    } else {
+        // Hyper knows what to make of half a request.
+        Opening::Http1
+    }
+}
+
 /// `None` as long as more bytes are needed.
-fn tell(bytes: &[u8]) -> Option<Opening> {
+pub(crate) fn tell(bytes: &[u8]) -> Option<Opening> {
     if bytes.starts_with(HTTP2_PREFACE) {
         return Some(Opening::Http2);
     }

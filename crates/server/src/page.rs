@@ -39,11 +39,23 @@ pub(crate) fn failure(failure: &engine::Failure) -> Response<ResponseBody> {
 
 /// The whole of a response that hyper has no part in, and behind which the connection is closed.
 pub(crate) fn last_words(status: StatusCode) -> String {
-    let page = Answer::page(status);
-    format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+    last(
         status.as_str(),
         status.canonical_reason().unwrap_or_default(),
+        status,
+    )
+}
+
+/// The same to HTTP where TLS is spoken. The text is Unit's.
+pub(crate) fn tls_expected() -> String {
+    let reason = "The plain HTTP request was sent to HTTPS port";
+    last("400", reason, StatusCode::BAD_REQUEST)
+}
+
+fn last(code: &str, reason: &str, status: StatusCode) -> String {
+    let page = Answer::page(status);
+    format!(
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
         page.len(),
         String::from_utf8_lossy(&page)
     )

@@ -11,14 +11,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 
-/// Checks the request's target and host, and makes its URI absolute: scheme `http`, the server
-/// name as authority (without port and trailing dot, in lower case, like Unit's), path and query
+/// Checks the request's target and host, and makes its URI absolute: the scheme that it came by,
+/// whatever it says itself, the server name as authority (without port and trailing dot, in lower case, like Unit's), path and query
 /// as they came.
 ///
 /// # Errors
 ///
 /// The status to refuse the request with.
-pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
+pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode> {
     if parts.method == Method::CONNECT {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
@@ -29,7 +29,7 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
     } = mem::take(&mut parts.uri).into_parts();
     let name = host(parts, authority.as_ref())?;
     let mut absolute = uri::Parts::default();
-    absolute.scheme = Some(Scheme::HTTP);
+    absolute.scheme = Some(scheme.clone());
     absolute.authority = Some(name);
     absolute.path_and_query = Some(path(&parts.method, path_and_query)?);
     parts.uri = Uri::from_parts(absolute).map_err(|_| StatusCode::BAD_REQUEST)?;
@@ -164,7 +164,7 @@ mod tests {
 
     fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<String, u16> {
         let mut parts = parts(version, target, hosts);
-        check(&mut parts).map_err(|status| status.as_u16())?;
+        check(&mut parts, &Scheme::HTTP).map_err(|status| status.as_u16())?;
         Ok(parts.uri.to_string())
     }
 
@@ -205,7 +205,7 @@ mod tests {
             "http://one.example:81/x",
             &["two.example"],
         );
-        check(&mut parts).unwrap();
+        check(&mut parts, &Scheme::HTTP).unwrap();
         assert_eq!(parts.uri, "http://one.example/x");
         assert_eq!(parts.headers[HOST], "one.example:81");
         assert_eq!(checked(Version::HTTP_2, "http://one/x", &["two"]), Err(400));
@@ -216,11 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_is_the_one_that_a_request_came_by() {
+        for target in ["/x", "http://a/x", "https://a/x"] {
+            let mut parts = parts(Version::HTTP_11, target, &["a"]);
+            check(&mut parts, &Scheme::HTTPS).unwrap();
+            assert_eq!(parts.uri, "https://a/x");
+        }
+    }
+
+    #[test]
     fn the_asterisk_is_for_options() {
         assert_eq!(checked(Version::HTTP_11, "*", &["a"]), Err(400));
         let mut parts = parts(Version::HTTP_11, "*", &["a"]);
         parts.method = Method::OPTIONS;
-        assert!(check(&mut parts).is_ok());
+        assert!(check(&mut parts, &Scheme::HTTP).is_ok());
         assert_eq!(parts.uri.path_and_query().unwrap(), "*");
     }
 
@@ -252,6 +261,9 @@ mod tests {
     fn connect_is_not_implemented() {
         let mut parts = parts(Version::HTTP_11, "a:443", &["a:443"]);
         parts.method = Method::CONNECT;
-        assert_eq!(check(&mut parts), Err(StatusCode::NOT_IMPLEMENTED));
+        assert_eq!(
+            check(&mut parts, &Scheme::HTTP),
+            Err(StatusCode::NOT_IMPLEMENTED)
+        );
     }
 }

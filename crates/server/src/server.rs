@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use engine::Application;
 use http::HeaderValue;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -35,6 +36,8 @@ pub struct Listen {
     pub backlog: u32,
     /// Who answers.
     pub target: Target,
+    /// What TLS is spoken with; `None` for plain HTTP. It is for connections that come from then on.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Who answers the requests of a listener.
@@ -69,6 +72,8 @@ struct Snapshot {
     /// Removed, with connections that still finish what they do.
     closing: Vec<Arc<Listener>>,
     targets: HashMap<ListenerId, Target>,
+    /// Of those that speak TLS.
+    tls: HashMap<ListenerId, Arc<ServerConfig>>,
 }
 
 /// What one request sees of a snapshot.
@@ -99,6 +104,7 @@ impl Snapshot {
             listeners: Vec::new(),
             closing: Vec::new(),
             targets: HashMap::new(),
+            tls: HashMap::new(),
         }
     }
 }
@@ -122,6 +128,10 @@ impl Shared {
     /// How long the client of a connection that begins now is waited for.
     pub(crate) fn timeouts(&self) -> Timeouts {
         self.snapshot.load().settings.timeouts.clone()
+    }
+
+    pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
+        self.snapshot.load().tls.get(&listener).cloned()
     }
 
     /// Room for one more connection, as soon as there is.
@@ -149,6 +159,7 @@ struct Planned {
     /// Where the listener is new.
     socket: Option<TcpListener>,
     target: Target,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Plan {
@@ -204,6 +215,7 @@ impl Server {
             address,
             backlog,
             target,
+            tls,
         } in listens
         {
             let kept = current
@@ -222,6 +234,7 @@ impl Server {
                 listener,
                 socket,
                 target,
+                tls,
             });
         }
         Ok(Plan {
@@ -242,9 +255,13 @@ impl Server {
             listener,
             socket,
             target,
+            tls,
         } in plan.listeners
         {
             next.targets.insert(listener.id, target);
+            if let Some(tls) = tls {
+                next.tls.insert(listener.id, tls);
+            }
             if let Some(socket) = socket {
                 accepting.push((Arc::clone(&listener), socket));
             }
@@ -266,6 +283,9 @@ impl Server {
         for listener in &next.closing {
             if let Some(target) = before.targets.get(&listener.id) {
                 next.targets.insert(listener.id, target.clone());
+            }
+            if let Some(tls) = before.tls.get(&listener.id) {
+                next.tls.insert(listener.id, Arc::clone(tls));
             }
         }
         self.0.snapshot.store(Arc::new(next));

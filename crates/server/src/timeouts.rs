@@ -3,8 +3,9 @@ use std::time::Duration;
 /// Every wait for a client, in one place. The defaults are those of Unit's `settings.http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a whole header section of HTTP/1, from its first bytes on. Default: 30 seconds. At the edge
-    /// the client gets 408, and the connection is closed.
+    /// For a whole header section of HTTP/1, from its first bytes on; and for a TLS
+    /// handshake before the first. Default: 30 seconds. At the edge
+    /// the client gets 408, unless it is at its handshake, and the connection is closed.
     ///
     /// An HTTP/2 connection is sent a ping when it has been silent for this long.
     pub header_read: Duration,

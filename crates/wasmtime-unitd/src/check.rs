@@ -10,7 +10,7 @@ use config::{Checked, Config};
 use engine::{Component, Engine};
 
 use crate::arguments::Check;
-use crate::folders;
+use crate::folders::{self, Guarded};
 
 /// Bytes of a configuration; as many as the control API takes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -41,10 +41,11 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
         eprintln!("{name}: warning: {warning}");
     }
     let engine = Engine::new(&engine::Options::default())?;
-    let own = [
-        absolute(&check.state.directory)?,
-        absolute(check.cache.of(&check.state))?,
-    ];
+    let state = absolute(&check.state.directory)?;
+    let guarded = Guarded {
+        secret: vec![state.join(control::CERTIFICATES)],
+        trusted: vec![state, absolute(check.cache.of(&check.state))?],
+    };
     let mut valid = true;
     for application in &config.applications {
         let memory = application.limits.memory;
@@ -55,7 +56,7 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
             eprintln!("{name}: {}: {error}", application.component_path());
             valid = false;
         }
-        if let Err(error) = folders::check(&application.access.filesystem, &own) {
+        if let Err(error) = folders::check(&application.access.filesystem, &guarded) {
             let path = application.folder_path(error.index);
             eprintln!("{name}: {path}: {error}");
             valid = false;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use control::{Control, Restored, StateDir};
@@ -128,6 +129,7 @@ async fn serve(
     let own = OwnFolders {
         state: Some(std::path::absolute(&arguments.state.directory)?),
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
+        certificates: Some(Arc::clone(state.certificates())),
     };
     let runtime = build(&arguments.running.engine(), identity, own, outputs)?;
     let control = Control::new(runtime, state);

@@ -6,6 +6,15 @@ use std::path::{Path, PathBuf};
 
 use config::Folder;
 
+/// The server's own folders, and all that is in them.
+#[derive(Debug, Default)]
+pub(crate) struct Guarded {
+    /// With its configuration and machine code: no guest may write there.
+    pub(crate) trusted: Vec<PathBuf>,
+    /// With private keys: no guest may look there.
+    pub(crate) secret: Vec<PathBuf>,
+}
+
 /// A folder that guests cannot have.
 #[derive(Debug)]
 pub(crate) struct FolderError {
@@ -19,7 +28,9 @@ pub(crate) struct FolderError {
 enum Why {
     Unusable(io::Error),
     /// With it a guest could write to this one.
-    Own(PathBuf),
+    Trusted(PathBuf),
+    /// With it a guest could read this one.
+    Secret(PathBuf),
 }
 
 impl std::fmt::Display for FolderError {
@@ -27,7 +38,12 @@ impl std::fmt::Display for FolderError {
         let path = self.path.display();
         match &self.why {
             Why::Unusable(error) => write!(f, "the folder {path} cannot be used: {error}"),
-            Why::Own(own) => write!(
+            Why::Secret(own) => write!(
+                f,
+                "with the folder {path} guests could read the private keys in {}",
+                own.display()
+            ),
+            Why::Trusted(own) => write!(
                 f,
                 "with the folder {path} guests could write to {}, which the server trusts; it can only \
                  be read_only",
@@ -37,11 +53,11 @@ impl std::fmt::Display for FolderError {
     }
 }
 
-/// Whether all of them are folders that this process may look into, and none lets guests write to those
-/// that the server itself keeps its configuration and machine code in, `own`.
-pub(crate) fn check(folders: &[Folder], own: &[PathBuf]) -> Result<(), FolderError> {
+/// Whether all of them are folders that this process may look into, and none lets guests into those that
+/// are guarded.
+pub(crate) fn check(folders: &[Folder], guarded: &Guarded) -> Result<(), FolderError> {
     for (index, folder) in folders.iter().enumerate() {
-        check_one(folder, own).map_err(|why| FolderError {
+        check_one(folder, guarded).map_err(|why| FolderError {
             index,
             path: folder.path.clone(),
             why,
@@ -50,19 +66,26 @@ pub(crate) fn check(folders: &[Folder], own: &[PathBuf]) -> Result<(), FolderErr
     Ok(())
 }
 
-fn check_one(folder: &Folder, own: &[PathBuf]) -> Result<(), Why> {
+fn check_one(folder: &Folder, guarded: &Guarded) -> Result<(), Why> {
     // The dot is what asks for a folder, and for the right to go into it. Nothing is opened,
     // so nothing can block as a pipe would.
     fs::metadata(folder.path.join(".")).map_err(Why::Unusable)?;
+    let path = resolved(&folder.path);
+    let reached = |own: &[PathBuf]| {
+        let mut own = own.iter();
+        own.find(|own| {
+            let own = resolved(own);
+            own.starts_with(&path) || path.starts_with(&own)
+        })
+        .cloned()
+    };
+    if let Some(secret) = reached(&guarded.secret) {
+        return Err(Why::Secret(secret));
+    }
     if folder.read_only {
         return Ok(());
     }
-    let path = resolved(&folder.path);
-    let reached = own.iter().find(|own| {
-        let own = resolved(own);
-        own.starts_with(&path) || path.starts_with(&own)
-    });
-    reached.map_or(Ok(()), |own| Err(Why::Own(own.clone())))
+    reached(&guarded.trusted).map_or(Ok(()), |own| Err(Why::Trusted(own)))
 }
 
 /// The path without symbolic links, as far as it is there.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use certificates::{Certificates, Store};
 use config::Config;
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
 use engine::{
@@ -15,9 +16,10 @@ use server::{AccessLog, Listen, LogFormat, Plan, Server, Settings, Target, Timeo
 use static_files::MimeTypes;
 
 use crate::components::Loader;
-use crate::folders;
+use crate::folders::{self, Guarded};
 use crate::privileges::Identity;
 use crate::routes;
+use crate::tls::Tls;
 
 /// The `server` field of responses.
 pub(crate) fn server_name(with_version: bool) -> HeaderValue {
@@ -35,23 +37,32 @@ const BACKLOG: u32 = 511;
 #[derive(Clone)]
 pub(crate) struct Runtime(Arc<Inner>);
 
-/// Where the server keeps what it trusts.
+/// Where the server keeps what it trusts, and what is secret.
 pub(crate) struct OwnFolders {
     pub(crate) state: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
+    /// With private keys, in the folder that the store is in.
+    pub(crate) certificates: Option<Arc<Store>>,
 }
 
 impl OwnFolders {
-    fn all(&self) -> impl Iterator<Item = PathBuf> {
-        self.state.iter().chain(&self.cache).cloned()
+    fn guarded(&self) -> Guarded {
+        let trusted = self.state.iter().chain(&self.cache).cloned();
+        let secret = self.certificates.iter();
+        Guarded {
+            trusted: trusted.collect(),
+            secret: secret.map(|store| store.folder().to_owned()).collect(),
+        }
     }
 }
 
 struct Inner {
     engine: Engine,
     loader: Arc<Loader>,
-    /// No guest may write there.
-    own_folders: Arc<[PathBuf]>,
+    /// What no guest may have.
+    guarded: Arc<Guarded>,
+    /// `None` where there is no configuration that could name one.
+    certificates: Option<Arc<Store>>,
     server: Server,
     outputs: OutputFiles,
     current: Mutex<Arc<State>>,
@@ -70,6 +81,7 @@ struct State {
     listeners: Vec<config::Listener>,
     routes: Vec<config::Route>,
     applications: Applications,
+    tls: Tls,
 }
 
 /// An access log, with the configuration that it was opened by.
@@ -111,7 +123,8 @@ impl Runtime {
         identity: Option<Identity>,
     ) -> Self {
         Self(Arc::new(Inner {
-            own_folders: own.all().collect(),
+            guarded: Arc::new(own.guarded()),
+            certificates: own.certificates,
             loader: Loader::new(engine.clone(), own.cache),
             engine,
             server,
@@ -238,8 +251,8 @@ impl Runtime {
     /// Whether guests can have the folders of `config`.
     async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
         let folders = config.access.filesystem.clone();
-        let own = Arc::clone(&self.0.own_folders);
-        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &own)).await;
+        let guarded = Arc::clone(&self.0.guarded);
+        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &guarded)).await;
         let (path, detail) = match checked {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),
@@ -326,7 +339,26 @@ impl Runtime {
         Ok(applications)
     }
 
-    /// Binds what is listened on. Leniently, an address that cannot be bound is left out.
+    fn certificates(&self) -> Arc<Certificates> {
+        let store = self.0.certificates.as_ref();
+        store.map_or_else(Arc::default, |store| store.snapshot())
+    }
+
+    /// The TLS of these listeners. A listener that could not be served before does not stand in the
+    /// way of other changes.
+    fn tls(&self, listeners: &[config::Listener]) -> Result<Tls, PrepareError> {
+        let current = self.current();
+        let is_known = |wanted: &config::Listener| {
+            let mut known = current.listeners.iter();
+            known.any(|known| known.address == wanted.address && known.tls == wanted.tls)
+        };
+        (current.tls).prepare(listeners, &self.certificates(), |listener| {
+            self.is_lenient() || is_known(listener)
+        })
+    }
+
+    /// Binds what is listened on, but for what has no TLS and asks for it. Leniently, an address that
+    /// cannot be bound is left out.
     async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
         let listeners = &state.listeners;
         let target = state.targets();
@@ -334,9 +366,11 @@ impl Runtime {
             address: listener.address.socket_addr(),
             backlog: listener.backlog.unwrap_or(BACKLOG),
             target: target(listener),
+            tls: state.tls.of(listener),
         };
         let settings = state.settings();
-        let mut listens: Vec<Listen> = listeners.iter().map(listen).collect();
+        let served = listeners.iter().filter(|it| state.tls.serves(it));
+        let mut listens: Vec<Listen> = served.map(listen).collect();
         loop {
             let error = match self
                 .0
@@ -369,6 +403,7 @@ impl Runtime {
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
             applications: Applications::new(),
+            tls: self.tls(&config.listeners)?,
         };
         let mut plan = self.plan(&state).await?;
         if let Err(error) = self.assume_identity() {
@@ -393,6 +428,7 @@ impl Runtime {
         for error in self.0.outputs.open_rest() {
             tracing::error!("{error}; what is to go there is lost until SIGUSR1");
         }
+        state.tls.update(&self.certificates());
         self.0.server.commit(plan);
         *self
             .0
@@ -515,6 +551,7 @@ impl control::Runtime for Runtime {
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
             applications: self.applications(config).await?,
+            tls: self.tls(&config.listeners)?,
         };
         let plan = self.plan(&state).await?;
         Ok(Prepared { plan, state })
@@ -568,6 +605,7 @@ impl control::Runtime for Runtime {
             application: Some(application),
         };
         state.applications.insert(name.to_owned(), loaded);
+        state.tls = (self.tls(&state.listeners)).map_err(|error| failed(error.detail))?;
         let plan = self.plan(&state).await;
         let plan = plan.map_err(|error| failed(error.detail))?;
         self.put_in_force(Prepared { plan, state });

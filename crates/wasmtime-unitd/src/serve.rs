@@ -30,6 +30,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             address: ListenAddress::from(serve.listen),
             pass: Pass::Application(NAME.to_owned()),
             backlog: None,
+            tls: None,
         }],
         applications: vec![application],
         ..Config::default()
@@ -44,6 +45,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             OwnFolders {
                 state: None,
                 cache: serve.cache.cachedir.clone(),
+                certificates: None,
             },
             outputs,
         )?;

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use certificates::TlsOptions;
+
 use super::error::ConfigError;
 use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member};
+use super::tls;
 use crate::{Path, Value};
 
 /// One member of `listeners`.
@@ -17,6 +20,9 @@ pub struct Listener {
     /// How many connections may wait to be accepted; the system may cap it.
     /// `None`, from no `backlog` or a negative one, is for the server to choose.
     pub backlog: Option<u32>,
+    /// What TLS is spoken with; `None` for plain HTTP. That the certificates are
+    /// there is for [`missing_certificate`](crate::missing_certificate) to find.
+    pub tls: Option<TlsOptions>,
 }
 
 impl Listener {
@@ -123,6 +129,7 @@ pub(super) fn check<'a>(
     checker.kind(Some(name), value, Kinds::OBJECT)?;
 
     let (mut passed, mut application, mut backlog) = (None, None, None);
+    let mut tls = None;
     checker.members(value, &[MEMBERS], |checker, name, value| {
         match name {
             "pass" => passed = Some(pass::check(checker, name, value)?),
@@ -131,6 +138,7 @@ pub(super) fn check<'a>(
                 let number = checker.number(name, value, -1, i32::MAX.into())?;
                 backlog = u32::try_from(number).ok();
             }
+            "tls" => tls = Some(tls::check(checker, value)?),
             _ => return Err(checker.unsupported(name)),
         }
         Ok(())
@@ -146,6 +154,7 @@ pub(super) fn check<'a>(
         address,
         pass,
         backlog,
+        tls,
     })
 }
 

@@ -6,12 +6,12 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `routes`, but for `proxy`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`, but for `proxy`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
 //! What later versions will know is refused by name: filled
-//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, `tls`, `forwarded` and `client_ip`,
+//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, `forwarded` and `client_ip`,
 //! and listeners on Unix sockets.
 
 mod access;
@@ -31,6 +31,7 @@ mod schema;
 mod settings;
 mod suggestion;
 mod template;
+mod tls;
 
 pub use access::{Access, Folder};
 pub use access_log::{AccessLog, LogFormat};
@@ -43,6 +44,7 @@ pub use listener::{ListenAddress, Listener};
 pub use pass::Pass;
 pub use route::Route;
 pub use settings::Settings;
+pub use tls::{missing_certificate, uses_certificate};
 
 use schema::{Checker, Kinds, Member};
 

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod certificates;
 mod changes;
 mod limits;
 mod requests;

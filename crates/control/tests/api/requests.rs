@@ -53,14 +53,14 @@ async fn a_server_starts_with_units_empty_configuration() {
 }
 
 #[tokio::test]
-async fn the_root_shows_configuration_and_status() {
+async fn the_root_shows_certificates_configuration_and_status() {
     let (_directory, server) = start();
     let answer = server.get("/").await;
     assert_eq!(answer.status, 200);
     assert!(
         answer
             .body
-            .starts_with("{\n\t\"config\": {\n\t\t\"listeners\": {},\n"),
+            .starts_with("{\n\t\"certificates\": {},\n\t\"config\": {\n\t\t\"listeners\": {},\n"),
         "{}",
         answer.body
     );
@@ -103,7 +103,7 @@ async fn unknown_paths_are_404_whatever_the_method() {
         "/x",
         "/configs",
         "/statuses",
-        "/certificates",
+        "/certificate",
         "/control",
         "/control/x/y",
     ] {

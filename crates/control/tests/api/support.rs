@@ -244,6 +244,12 @@ impl Server {
         read(stream).await
     }
 
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request).await.unwrap();
+        read(stream).await
+    }
+
     pub(crate) async fn get(&self, target: &str) -> Answer {
         self.send("GET", target, "").await
     }

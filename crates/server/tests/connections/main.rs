@@ -6,3 +6,4 @@ mod rest;
 mod streams;
 mod support;
 mod timeouts;
+mod tls;

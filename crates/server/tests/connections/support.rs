@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use engine::{Application, Component, Engine, Settings};
 use http::HeaderValue;
+use rustls::ServerConfig;
 use server::{Listen, Options, Server, Target, Timeouts};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -32,6 +33,23 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
+    start_on(guest, timeouts, connections, None).await
+}
+
+pub(crate) async fn start_with_tls(
+    guest: &str,
+    timeouts: Timeouts,
+    tls: Arc<ServerConfig>,
+) -> Running {
+    start_on(guest, timeouts, 64, Some(tls)).await
+}
+
+async fn start_on(
+    guest: &str,
+    timeouts: Timeouts,
+    connections: usize,
+    tls: Option<Arc<ServerConfig>>,
+) -> Running {
     let engine = Engine::new(&engine::Options {
         instances: 8,
         ..engine::Options::default()
@@ -52,6 +70,7 @@ pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -
         address: "127.0.0.1:0".parse().unwrap(),
         backlog: 16,
         target: Target::Application(application.clone()),
+        tls,
     };
     let settings = Arc::new(settings);
     let plan = server.prepare(vec![listen], settings).await.unwrap();

@@ -92,24 +92,34 @@ fn a_folder_that_is_not_there_refuses_the_change_and_is_named() {
 }
 
 #[test]
-fn no_guest_may_write_where_the_server_keeps_what_it_trusts() {
+fn no_guest_may_look_where_keys_are_nor_write_where_the_server_keeps_what_it_trusts() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     let state = server.directory().join("state");
     assert!(state.join("compiled").is_dir());
     let link = server.directory().join("link");
     symlink(&state, &link).unwrap();
+    let put = |server: &mut Running, path: &Path, members: &str| {
+        let path = path.display();
+        let folder = format!(r#"[{{"path": "{path}"{members}}}]"#);
+        server.put("/config", &files(&folder))
+    };
     let all = server.directory().to_owned();
     let cache = state.join("compiled");
-    for path in [all, state, cache, link] {
-        let path = path.display();
-        let (status, answer) = server.put("/config", &files(&format!(r#"["{path}"]"#)));
-        assert_eq!(status, 500, "{answer}");
-        assert!(answer.contains("which the server trusts"), "{answer}");
-        assert!(answer.contains("/access/filesystem/0"), "{answer}");
-        let reading = format!(r#"[{{"path": "{path}", "read_only": true}}]"#);
-        let (status, answer) = server.put("/config", &files(&reading));
-        assert_eq!(status, 200, "{answer}");
+    let certificates = state.join("certs");
+    assert!(certificates.is_dir());
+    for members in ["", r#", "read_only": true"#] {
+        for path in [&all, &state, &certificates, &link, &link.join("certs")] {
+            let (status, answer) = put(&mut server, path, members);
+            assert_eq!(status, 500, "{answer}");
+            assert!(answer.contains("the private keys in "), "{answer}");
+            assert!(answer.contains("/access/filesystem/0"), "{answer}");
+        }
     }
+    let (status, answer) = put(&mut server, &cache, "");
+    assert_eq!(status, 500, "{answer}");
+    assert!(answer.contains("which the server trusts"), "{answer}");
+    let (status, answer) = put(&mut server, &cache, r#", "read_only": true"#);
+    assert_eq!(status, 200, "{answer}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn what_is_put_is_given_back_and_kept_over_a_restart() {
         ("instances", r#"{"reuse":100,"concurrency":10}"#),
         (
             "access",
-            r#"{"filesystem":["/usr",{"path":"/tmp","as":"/data","read_only":true}],"outbound_http":["*"]}"#,
+            r#"{"filesystem":["/usr",{"path":"/usr/share","as":"/data","read_only":true}],"outbound_http":["*"]}"#,
         ),
     ] {
         let path = format!("/config/applications/hello/{member}");

@@ -254,7 +254,7 @@ fn what_later_versions_will_know_is_refused_by_name() {
     ] {
         refused(check(text), path, &unsupported(name));
     }
-    for name in ["tls", "forwarded", "client_ip"] {
+    for name in ["forwarded", "client_ip"] {
         refused(
             listener(
                 "*:80",

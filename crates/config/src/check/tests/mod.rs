@@ -5,6 +5,7 @@ mod limits;
 mod listeners;
 mod routes;
 mod settings;
+mod tls;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,158 @@
+//! A listener's `tls`.
+
+use std::time::Duration;
+
+use certificates::{SessionOptions, TicketKey, TicketKeyError, Tickets, TlsOptions};
+
+use super::error::ConfigError;
+use super::schema::{Checker, Kinds, Member, is_empty};
+use crate::{Object, Path, Value};
+
+const MEMBERS: &[Member] = &[
+    Member::required("certificate", Kinds::STRING.or(Kinds::ARRAY)),
+    Member::optional("conf_commands", Kinds::OBJECT),
+    Member::optional("session", Kinds::OBJECT),
+];
+
+const SESSION_MEMBERS: &[Member] = &[
+    Member::optional("cache_size", Kinds::INTEGER),
+    Member::optional("timeout", Kinds::INTEGER),
+    Member::optional("tickets", Kinds::STRING.or(Kinds::ARRAY).or(Kinds::BOOLEAN)),
+];
+
+/// Checks the object `tls`, but not whether its certificates are there.
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<TlsOptions, ConfigError> {
+    let mut options = TlsOptions::new([""; 0]);
+    checker.members(value, &[MEMBERS], |checker, name, value| {
+        match name {
+            "certificate" => options.certificates = check_certificates(checker, value)?,
+            "session" => options.session = check_session(checker, value)?,
+            _ if is_empty(value) => {}
+            _ => {
+                return Err(checker.error(format!(
+                    "The \"{name}\" are for OpenSSL; the TLS of this server is rustls, which has \
+                     none of them."
+                )));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(options)
+}
+
+fn check_certificates<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Vec<String>, ConfigError> {
+    if let Some(name) = value.as_str() {
+        return Ok(vec![name.to_owned()]);
+    }
+    if is_empty(value) {
+        return Err(checker.error("The \"certificate\" array must contain at least one element."));
+    }
+    let mut names = Vec::new();
+    checker.elements(value, |checker, value| {
+        let name = value.as_str().ok_or_else(|| {
+            checker.error("The \"certificate\" array must contain only string values.")
+        })?;
+        names.push(name.to_owned());
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+fn check_session<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<SessionOptions, ConfigError> {
+    let mut options = SessionOptions::default();
+    checker.members(value, &[SESSION_MEMBERS], |checker, name, value| {
+        match name {
+            "cache_size" => {
+                let size = checker.number(name, value, 0, i64::MAX)?;
+                options.cache_size = usize::try_from(size).unwrap_or(usize::MAX);
+            }
+            "timeout" => {
+                let seconds = checker.number(name, value, i64::MIN, i64::MAX)?;
+                let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0);
+                options.timeout = seconds.map(Duration::from_secs).ok_or_else(|| {
+                    checker.error("The \"timeout\" number must be greater than zero.")
+                })?;
+            }
+            _ => options.tickets = check_tickets(checker, value)?,
+        }
+        Ok(())
+    })?;
+    Ok(options)
+}
+
+fn check_tickets<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Tickets, ConfigError> {
+    let mut keys = Vec::new();
+    match value {
+        Value::Bool(false) => return Ok(Tickets::Off),
+        Value::Bool(true) => return Ok(Tickets::On),
+        Value::Array(_) => checker.elements(value, |checker, value| {
+            keys.push(check_key(checker, value)?);
+            Ok(())
+        })?,
+        _ => keys.push(check_key(checker, value)?),
+    }
+    Ok(Tickets::Keys(keys))
+}
+
+/// Unit repeats the key in its messages. It is a secret, and messages are logged.
+fn check_key(checker: &Checker<'_>, value: &Value) -> Result<TicketKey, ConfigError> {
+    let text = value
+        .as_str()
+        .ok_or_else(|| checker.error("The \"key\" array must contain only string values."))?;
+    TicketKey::parse(text).map_err(|error| match error {
+        TicketKeyError::Base64 => checker.error("Invalid Base64 format for the ticket key."),
+        TicketKeyError::Length(length) => checker.error(format!(
+            "Invalid length {length} of the ticket key.  Must be 48 or 80 bytes."
+        )),
+    })
+}
+
+/// Whether a listener of this tree names the certificate.
+#[must_use]
+pub fn uses_certificate(root: &Value, name: &str) -> bool {
+    named_certificates(root).any(|(_, named)| named == name)
+}
+
+/// The error for the first certificate that a listener of this tree names and `is_there` does not
+/// know. [`Config::check`](crate::Config::check) cannot know: what is there is kept apart from the
+/// configuration.
+pub fn missing_certificate(root: &Value, is_there: impl Fn(&str) -> bool) -> Option<ConfigError> {
+    let (path, name) = named_certificates(root).find(|(_, name)| !is_there(name))?;
+    Some(ConfigError {
+        detail: format!("Certificate \"{name}\" is not found."),
+        path,
+        suggestion: None,
+    })
+}
+
+/// The certificates that listeners name, and where.
+fn named_certificates(root: &Value) -> impl Iterator<Item = (Path, &str)> {
+    let listeners = root.child("listeners").and_then(Value::as_object);
+    let listeners = listeners.into_iter().flat_map(Object::iter);
+    listeners.flat_map(|(listener, value)| {
+        let path: Path = ["listeners", listener, "tls", "certificate"]
+            .into_iter()
+            .collect();
+        let named = value.child("tls").and_then(|tls| tls.child("certificate"));
+        let elements = named.and_then(Value::as_array).unwrap_or_default();
+        let single = named
+            .and_then(Value::as_str)
+            .map(|name| (path.clone(), name));
+        let several = elements
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, value)| {
+                Some((path.clone().join(&index.to_string()), value.as_str()?))
+            });
+        single.into_iter().chain(several)
+    })
+}

@@ -1,0 +1,201 @@
+//! `/certificates`: bundles that come, are told of, and go.
+
+use std::sync::Arc;
+
+use certificates::{Bundle, Certificate, Name, PutError, RemoveError, Written};
+use config::{Checked, Config, Object, Value};
+use http::header::IF_MATCH;
+use http::{HeaderMap, Method};
+
+use crate::answer::{Failure, Outcome, Success};
+use crate::control::{Shared, blocking};
+use crate::{Control, Runtime};
+
+/// The methods that a certificate has.
+const METHODS: &str = "GET, PUT, DELETE";
+
+impl<R: Runtime> Control<R> {
+    /// All certificates, as `GET /certificates` tells of them.
+    pub(crate) fn certificates(&self) -> Value {
+        let certificates = self.state().certificates().snapshot();
+        let members = certificates.iter();
+        members
+            .map(|(name, bundle)| (name, bundle_value(bundle)))
+            .collect()
+    }
+
+    /// Answers a request for `/certificates` or anything below.
+    pub(crate) async fn certificates_request(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        segments: &[&str],
+        body: Vec<u8>,
+    ) -> Outcome {
+        // In Unit's order: a name that is none is told before a method that is none.
+        match segments {
+            [] if method == Method::GET => Ok(Success::Value(self.certificates())),
+            [name, path @ ..] if method == Method::GET => {
+                let certificates = self.state().certificates().snapshot();
+                let bundle = certificates.get(name).ok_or(Failure::NoCertificate)?;
+                let found = bundle_value(bundle)
+                    .at(&path.iter().copied().collect())
+                    .cloned();
+                found.map(Success::Value).ok_or(Failure::NoFact)
+            }
+            [name] if method == Method::PUT => {
+                let replaces = headers.get(IF_MATCH).is_some_and(|value| value == "*");
+                self.put_certificate((*name).to_owned(), body, replaces)
+                    .await
+            }
+            [name] if method == Method::DELETE => self.delete_certificate((*name).to_owned()).await,
+            [_] => Err(Failure::InvalidMethod { allowed: METHODS }),
+            [] | [_, ..] => Err(Failure::CertificateName(None)),
+        }
+    }
+
+    async fn put_certificate(&self, name: String, text: Vec<u8>, replaces: bool) -> Outcome {
+        let shared = Arc::clone(self.shared());
+        self.in_line(async move { shared.put_certificate(name, text, replaces).await })
+            .await
+    }
+
+    async fn delete_certificate(&self, name: String) -> Outcome {
+        let shared = Arc::clone(self.shared());
+        self.in_line(async move { shared.delete_certificate(name).await })
+            .await
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    async fn put_certificate(
+        self: Arc<Self>,
+        name: String,
+        text: Vec<u8>,
+        replaces: bool,
+    ) -> Outcome {
+        let certificates = Arc::clone(self.state.certificates());
+        if replaces && certificates.snapshot().get(&name).is_none() {
+            return Err(Failure::NothingToReplace);
+        }
+        let (name, written) = blocking(move || {
+            let written = if replaces {
+                certificates.replace(&name, &text)
+            } else {
+                certificates.put(&name, &text)
+            };
+            (name, written)
+        })
+        .await;
+        let mut warnings = Vec::new();
+        if let Written::NotSynced(error) = written? {
+            warnings.push(format!(
+                "the certificate may not survive a loss of power: {error}"
+            ));
+        }
+        tracing::info!(certificate = name.as_str(), "is kept");
+        if config::uses_certificate(&self.current(), &name)
+            && let Err(error) = self.apply_again().await
+        {
+            tracing::error!(certificate = name.as_str(), "is not served yet: {error}");
+            warnings.push(format!("the certificate is not served yet: {error}"));
+        }
+        Ok(Success::CertificateKept { warnings })
+    }
+
+    /// Puts the present configuration in force once more, with the certificates as they are now.
+    async fn apply_again(&self) -> Result<(), Failure> {
+        let Checked { config, .. } = Config::check(&self.current())?;
+        let prepared = self.runtime.prepare(&config).await?;
+        self.runtime.commit(prepared);
+        Ok(())
+    }
+
+    async fn delete_certificate(self: Arc<Self>, name: String) -> Outcome {
+        if config::uses_certificate(&self.current(), &name) {
+            return Err(Failure::CertificateInUse);
+        }
+        let certificates = Arc::clone(self.state.certificates());
+        let (name, removed) = blocking(move || {
+            let removed = certificates.remove(&name);
+            (name, removed)
+        })
+        .await;
+        if let Written::NotSynced(error) = removed? {
+            tracing::warn!(
+                certificate = name.as_str(),
+                "may be back after a loss of power: {error}"
+            );
+        }
+        tracing::info!(certificate = name.as_str(), "is deleted");
+        Ok(Success::CertificateDeleted)
+    }
+}
+
+impl From<PutError> for Failure {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Name(error) => Self::CertificateName(Some(error)),
+            PutError::Exists => Self::CertificateExists,
+            PutError::Bundle(error) => Self::Certificate(error),
+            PutError::Io(error) => Self::StoreCertificate(error),
+        }
+    }
+}
+
+impl From<RemoveError> for Failure {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Missing => Self::NoCertificate,
+            RemoveError::Io(error) => Self::DeleteCertificate(error),
+        }
+    }
+}
+
+/// What is told of a bundle, in Unit's form.
+fn bundle_value(bundle: &Bundle) -> Value {
+    let chain = bundle.chain().iter().map(certificate_value);
+    [
+        ("key", bundle.key().to_string().into()),
+        ("chain", Value::Array(chain.collect())),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn certificate_value(certificate: &Certificate) -> Value {
+    let validity = [
+        ("since", certificate.validity.since.to_string().into()),
+        ("until", certificate.validity.until.to_string().into()),
+    ];
+    [
+        ("subject", name_value(&certificate.subject)),
+        ("issuer", name_value(&certificate.issuer)),
+        ("validity", validity.into_iter().collect()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn name_value(name: &Name) -> Value {
+    let text = |value: &Option<String>| value.as_deref().map(Value::from);
+    let alt_names = name.alt_names.as_ref().map(|names| {
+        let names = names.iter().map(|name| name.as_str().into());
+        Value::Array(names.collect())
+    });
+    let mut object = Object::default();
+    for (member, value) in [
+        ("common_name", text(&name.common_name)),
+        ("alt_names", alt_names),
+        ("country", text(&name.country)),
+        ("state_or_province", text(&name.state_or_province)),
+        ("locality", text(&name.locality)),
+        ("organization", text(&name.organization)),
+        ("department", text(&name.department)),
+    ] {
+        if let Some(value) = value {
+            object.set(member, value);
+        }
+    }
+    object.into()
+}

@@ -1,0 +1,100 @@
+//! The TLS of the listeners, kept for as long as their options stay the same: connections, sessions
+//! and tickets outlive a change of anything else, of the certificates, too.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use certificates::{Certificates, ServerTls, TlsOptions};
+use config::Listener;
+use control::PrepareError;
+use rustls::ServerConfig;
+
+/// By the addresses of the listeners that have TLS, and can be served.
+#[derive(Clone, Default)]
+pub(crate) struct Tls(HashMap<SocketAddr, ServerTls>);
+
+impl Tls {
+    /// The same for these listeners, which are served with these certificates. Nothing changes
+    /// before [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// When a listener cannot be served, and `is_lenient` does not have it left out, with an error in
+    /// the log.
+    pub(crate) fn prepare(
+        &self,
+        listeners: &[Listener],
+        certificates: &Certificates,
+        is_lenient: impl Fn(&Listener) -> bool,
+    ) -> Result<Self, PrepareError> {
+        let mut prepared = HashMap::new();
+        for listener in listeners {
+            let Some(options) = &listener.tls else {
+                continue;
+            };
+            let address = listener.address.socket_addr();
+            match self.kept_or_new(address, options, certificates) {
+                Ok(tls) => {
+                    prepared.insert(address, tls);
+                }
+                Err(detail) if is_lenient(listener) => {
+                    let name = listener.address.name();
+                    tracing::error!("{name} is not listened on: {detail}");
+                }
+                Err(detail) => {
+                    let path = listener.path().join("tls").join("certificate");
+                    return Err(PrepareError {
+                        path: Some(path),
+                        detail,
+                    });
+                }
+            }
+        }
+        Ok(Self(prepared))
+    }
+
+    fn kept_or_new(
+        &self,
+        address: SocketAddr,
+        options: &TlsOptions,
+        certificates: &Certificates,
+    ) -> Result<ServerTls, String> {
+        let kept = self.0.get(&address);
+        if let Some(kept) = kept.filter(|kept| kept.options() == options) {
+            return Ok(kept.clone());
+        }
+        let tls = ServerTls::new(options.clone(), certificates);
+        let tls = tls.map_err(|error| error.to_string())?;
+        for warning in tls.warnings() {
+            tracing::warn!("{address}: {warning}");
+        }
+        Ok(tls)
+    }
+
+    /// Presents these certificates from now on, on all listeners.
+    pub(crate) fn update(&self, certificates: &Certificates) {
+        for (address, tls) in &self.0 {
+            let before = tls.warnings();
+            if let Err(error) = tls.update(certificates) {
+                tracing::error!("{address} goes on with the certificates that it has: {error}");
+            }
+            for warning in tls.warnings() {
+                if !before.contains(&warning) {
+                    tracing::warn!("{address}: {warning}");
+                }
+            }
+        }
+    }
+
+    /// What a listener's connections are accepted with.
+    pub(crate) fn of(&self, listener: &Listener) -> Option<Arc<ServerConfig>> {
+        let tls = self.0.get(&listener.address.socket_addr())?;
+        Some(Arc::clone(tls.config()))
+    }
+
+    /// Whether a listener has all that it asks for.
+    pub(crate) fn serves(&self, listener: &Listener) -> bool {
+        listener.tls.is_none() || self.0.contains_key(&listener.address.socket_addr())
+    }
+}
