@@ -51,7 +51,7 @@ impl Upstream {
     /// from 0 to [`MAX_WEIGHT`]; Unit's default is 1.
     ///
     /// A server of weight 0 is never asked. Where there is no other, or none at all, no request
-    /// finds a server. Weights are kept to some
+    /// finds a server ([`ProxyError::NoServer`](crate::ProxyError::NoServer)). Weights are kept to some
     /// nine digits of their sum; a weight above 0 that is less than that still counts as the least
     /// that there is.
     ///
