@@ -5,6 +5,7 @@
 
 mod cut_offs;
 mod framing;
+mod front;
 mod hop_by_hop;
 mod keep_alive;
 mod mutated;

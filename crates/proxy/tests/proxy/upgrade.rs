@@ -1,20 +1,15 @@
 //! WebSockets, from a client through hyper's server and the proxy to a server on a socket.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Either, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use proxy::{Proxy, ProxyError, ResponseBody, Timeouts, TunnelError};
+use http_body_util::BodyExt as _;
+use proxy::{Timeouts, TunnelError};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::front::front;
 use crate::support::{
     Fake, HELLO, SHORT, empty, read_head, read_rest, read_to, request, send, within, write,
 };
@@ -23,51 +18,6 @@ const ASKS: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upg
                     Upgrade: websocket\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const SWITCHES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
                         Upgrade: websocket\r\nSec-WebSocket-Accept: b\r\n\r\n";
-
-/// hyper's server in front of a proxy, as the daemon has it, and what became of tunnels.
-async fn front(proxy: Proxy) -> (SocketAddr, mpsc::Receiver<Result<(u64, u64), TunnelError>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, ended) = mpsc::channel(4);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (proxy, sender) = (proxy.clone(), sender.clone());
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (proxy, sender) = (proxy.clone(), sender.clone());
-                async move { Ok::<_, ProxyError>(answer(&proxy, request, sender).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            tokio::spawn(async move {
-                let _ = connection.await;
-            });
-        }
-    });
-    (address, ended)
-}
-
-async fn answer(
-    proxy: &Proxy,
-    request: Request<Incoming>,
-    ended: mpsc::Sender<Result<(u64, u64), TunnelError>>,
-) -> Response<Either<ResponseBody, Full<Bytes>>> {
-    match proxy.send(request).await {
-        Ok(mut response) => {
-            if let Some(tunnel) = proxy::tunnel(&mut response) {
-                assert!(proxy::tunnel(&mut response).is_none());
-                tokio::spawn(async move {
-                    let _ = ended.send(tunnel.run().await).await;
-                });
-            }
-            response.map(Either::Left)
-        }
-        Err(error) => Response::builder()
-            .status(error.status())
-            .body(Either::Right(Full::default()))
-            .unwrap(),
-    }
-}
 
 /// A server that switches, and hands the connection on.
 async fn switching(also: &'static str) -> (Fake, mpsc::Receiver<(String, TcpStream)>) {
