@@ -210,6 +210,28 @@ async fn a_server_that_answers_early_and_leaves_is_heard() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_takes_no_more_is_heard_to_the_end() {
+    const LENGTH: usize = 100_000;
+    let fake = Fake::start(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        let head = format!("HTTP/1.1 413 A\r\ncontent-length: {LENGTH}\r\n\r\n");
+        write(&mut stream, &head).await;
+        write(&mut stream, &"a".repeat(LENGTH)).await;
+        // What is unread makes this a reset.
+    })
+    .await;
+    let (writer, body) = pieces();
+    for _ in 0..1_000 {
+        writer.write(PIECE);
+    }
+    let response = post(&fake.proxy(), &[], body).await.unwrap();
+    assert_eq!(response.status(), 413);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(text(response).await.unwrap().len(), LENGTH);
+    until(|| writer.is_dropped()).await;
+}
+
 const PIECE: &str = match std::str::from_utf8(&[b'a'; 8192]) {
     Ok(piece) => piece,
     Err(_) => "",
