@@ -44,8 +44,8 @@ mod value;
 
 pub use check::{
     Access, Action, ActionKind, Application, ApplicationType, Checked, Config, ConfigError, Folder,
-    Instances, Limits, ListenAddress, Listener, Pass, ResponseHeader, Return, Route, Share,
-    Warning,
+    Instances, Limits, ListenAddress, Listener, Pass, ResponseHeader, Return, Route, ServerAddress,
+    Share, Upstream, UpstreamServer, Warning, Weight,
 };
 pub use edit::{EditError, append, delete, put};
 pub use fuzz::fuzz_text;

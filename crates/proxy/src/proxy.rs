@@ -23,10 +23,13 @@ use crate::{BoxError, ProxyError, ResponseBody, Server, Timeouts, Tunnel, Upstre
 /// Servers that do not know it say nothing (RFC 9110, section 10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
-/// Sends requests on to the servers of one upstream. A clone is the same proxy.
+/// Sends requests on to the servers of one upstream. A clone is the same proxy, and costs next to nothing.
 #[derive(Clone, Debug)]
-pub struct Proxy {
-    upstream: Arc<Upstream>,
+pub struct Proxy(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    upstream: Upstream,
     pool: Pool,
     timeouts: Timeouts,
 }
@@ -34,11 +37,11 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy that keeps its connections in `pool`. It needs no runtime, and connects to nothing.
     pub fn new(upstream: Upstream, pool: Pool, timeouts: Timeouts) -> Self {
-        Self {
-            upstream: Arc::new(upstream),
+        Self(Arc::new(Inner {
+            upstream,
             pool,
             timeouts,
-        }
+        }))
     }
 
     /// Sends a request to the server whose turn it is, and waits for the head of its response. It has
@@ -61,7 +64,7 @@ impl Proxy {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Some(server) = self.upstream.choose() else {
+        let Some(server) = self.0.upstream.choose() else {
             let error = ProxyError::NoServer;
             error.log(None);
             return Err(error);
@@ -103,7 +106,7 @@ impl Proxy {
         };
         let interest = Interest::new(Exchange::new(Source::new(body, announced)));
         let job = Job {
-            proxy: self,
+            proxy: &self.0,
             server,
             asked,
             client: asked.upgrade.then_some(client),
@@ -114,7 +117,7 @@ impl Proxy {
 
 /// One request.
 struct Job<'a> {
-    proxy: &'a Proxy,
+    proxy: &'a Inner,
     server: &'a Server,
     asked: Asked,
     client: Option<OnUpgrade>,

@@ -57,6 +57,11 @@ impl ResponseBody {
         body
     }
 
+    /// As [`tunnel`](crate::tunnel()) does, for who has the body by itself.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
     /// Many readers do not ask again when the last piece says that it is.
     fn note_end(&mut self) {
         if self.is_end_stream() {

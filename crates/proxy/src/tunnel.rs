@@ -44,7 +44,7 @@ pub enum TunnelError {
 /// `None` for all other responses, and the second time. A response whose tunnel nobody takes closes the
 /// server's connection when it is dropped.
 pub fn tunnel(response: &mut Response<ResponseBody>) -> Option<Tunnel> {
-    response.body_mut().tunnel.take()
+    response.body_mut().take_tunnel()
 }
 
 impl Tunnel {

@@ -23,7 +23,7 @@ pub const MAX_WEIGHT: f64 = 1_000_000.0;
 /// There is none, as in Unit: a server that does not answer has its turn like all others, and the
 /// request that it had the turn for ends in an error. No server is tried in the place of another, and none
 /// is left out for its failures.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Upstream {
     turns: Mutex<Vec<Turn>>,
 }

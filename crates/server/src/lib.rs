@@ -1,4 +1,5 @@
-//! Listens, speaks HTTP, and passes each request to the application its listener names.
+//! Listens, speaks HTTP, and passes each request to who is to answer it: an application, a file, another
+//! server.
 //!
 //! ```text
 //!   Server::prepare ─▶ Plan (new sockets bound, nothing changed) ─▶ Server::commit
@@ -9,12 +10,16 @@
 //!                      response ◀── engine::Body, or an error page ◀────────────┘
 //! ```
 //!
+//! Where routes or upstreams are named, a walk through a [`Table`] stands before the application, and
+//! may end elsewhere.
+//!
 //! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
 //!   that socket.
 //! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`].
-//! - A body that its guest cut off ends in a cut-off message, on every version of HTTP.
+//! - A body that its guest, or another server, cut off ends in a cut-off message, on every version of HTTP.
+//! - A connection that has become a WebSocket to another server is waited for like a request.
 //! - Where a configuration comes from, and what runs behind an application, is none of its
-//!   business. TLS, routes, static files and proxying are not here yet.
+//!   business. TLS is not here yet.
 //!
 //! Everything runs on the tokio runtime that [`Server::commit`] is called in.
 
@@ -36,6 +41,7 @@ mod server;
 mod settings;
 mod table;
 mod timeouts;
+mod upstream;
 mod variables;
 
 pub use access_log::{AccessLog, LogFormat};

@@ -17,6 +17,7 @@ mod routes;
 mod runtime;
 mod serve;
 mod shutdown;
+mod upstreams;
 
 use std::process::ExitCode;
 

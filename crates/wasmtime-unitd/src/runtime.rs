@@ -15,6 +15,7 @@ use crate::components::Loader;
 use crate::folders;
 use crate::privileges::Identity;
 use crate::routes;
+use crate::upstreams::Upstreams;
 
 /// The `server` field of responses.
 pub(crate) fn server_name() -> HeaderValue {
@@ -60,6 +61,7 @@ struct Inner {
 struct State {
     listeners: Vec<config::Listener>,
     routes: Vec<config::Route>,
+    upstreams: Upstreams,
     applications: Applications,
 }
 
@@ -318,6 +320,7 @@ impl Runtime {
         let mut state = State {
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
+            upstreams: self.current().upstreams.next(&config.upstreams),
             applications: Applications::new(),
         };
         let mut plan = self.plan(&state).await?;
@@ -355,8 +358,17 @@ impl State {
     fn targets(&self) -> impl Fn(&config::Listener) -> Target {
         let application = |name: &str| self.applications.get(name)?.application.clone();
         let names = self.applications.keys().cloned();
-        let table = routes::table(&self.routes, &Arc::default(), application, names);
-        move |listener| routes::target(&listener.pass, &self.routes, &table, application)
+        let table = routes::table(
+            &self.routes,
+            &Arc::default(),
+            &self.upstreams,
+            application,
+            names,
+        );
+        move |listener| {
+            let upstreams = &self.upstreams;
+            routes::target(&listener.pass, &self.routes, upstreams, &table, application)
+        }
     }
 }
 
@@ -424,6 +436,7 @@ impl control::Runtime for Runtime {
         let state = State {
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
+            upstreams: self.current().upstreams.next(&config.upstreams),
             applications: self.applications(config).await?,
         };
         let plan = self.plan(&state).await?;

@@ -6,16 +6,16 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`; `routes`, but for `proxy`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`; `routes`; `upstreams`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation` |
 //!
-//! What later versions will know is refused by name: filled `upstreams` and
-//! `settings`, `proxy`, any `access_log`, `tls`, `forwarded` and `client_ip`,
+//! What later versions will know is refused by name: filled `settings`, any `access_log`, `tls`, `forwarded` and `client_ip`,
 //! and listeners on Unix sockets.
 
 mod access;
 mod action;
+mod address;
 mod application;
 mod error;
 mod instances;
@@ -29,6 +29,7 @@ mod route;
 mod schema;
 mod suggestion;
 mod template;
+mod upstream;
 
 pub use access::{Access, Folder};
 pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
@@ -39,6 +40,7 @@ pub use limits::Limits;
 pub use listener::{ListenAddress, Listener};
 pub use pass::Pass;
 pub use route::Route;
+pub use upstream::{ServerAddress, Upstream, UpstreamServer, Weight};
 
 use schema::{Checker, Kinds, Member};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The arrays of steps, in the order of the text. Their names differ.
     pub routes: Vec<Route>,
+    /// The servers to proxy to, in the order of the text. Their names differ.
+    pub upstreams: Vec<Upstream>,
     /// The applications, in the order of the text. Their names differ.
     pub applications: Vec<Application>,
 }
@@ -115,6 +119,12 @@ impl Config {
                 config.routes = route::check(checker, value)?;
                 Ok(())
             }
+            "upstreams" => checker.each(value, |checker, name, value| {
+                config
+                    .upstreams
+                    .push(upstream::check(checker, name, value)?);
+                Ok(())
+            }),
             "access_log" => Err(checker.unsupported(name)),
             _ if schema::is_empty(value) => Ok(()),
             _ => Err(checker.unsupported(name)),

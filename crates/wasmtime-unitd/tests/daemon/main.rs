@@ -12,6 +12,7 @@ mod http;
 mod http1_strictness;
 mod options;
 mod output;
+mod proxy;
 mod reconfiguration;
 mod returns;
 mod routes;

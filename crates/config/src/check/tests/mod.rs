@@ -3,6 +3,7 @@ mod applications;
 mod limits;
 mod listeners;
 mod routes;
+mod upstreams;
 
 use std::path::PathBuf;
 
@@ -91,7 +92,7 @@ fn the_walkthrough_is_accepted_as_it_stands() {
 fn empty_configurations_are_configurations() {
     for text in [
         "{}",
-        r#"{"listeners":{},"routes":{},"applications":{},"settings":{}}"#,
+        r#"{"listeners":{},"routes":{},"upstreams":{},"applications":{},"settings":{}}"#,
     ] {
         assert_eq!(check(text).unwrap().config, Config::default());
     }
