@@ -45,7 +45,8 @@ mod value;
 pub use check::{
     Access, AccessLog, Action, ActionKind, Application, ApplicationType, Checked, Config,
     ConfigError, Folder, Instances, Limits, ListenAddress, Listener, LogFormat, Pass,
-    ResponseHeader, Return, Route, Settings, Share, Warning, missing_certificate, uses_certificate,
+    ResponseHeader, Return, Route, ServerAddress, Settings, Share, Upstream, UpstreamServer,
+    Warning, Weight, missing_certificate, uses_certificate,
 };
 pub use edit::{EditError, append, delete, put};
 pub use fuzz::fuzz_text;

@@ -25,8 +25,9 @@ use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
-use crate::route::{Ends, Routed, Walk, notice};
+use crate::route::{Ends, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
+use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
 
@@ -112,7 +113,14 @@ pub(crate) async fn serve(
     let ended = if opening == Opening::Http2 {
         http2::serve(io, respond, &link, timeouts, &mut closing).await
     } else {
-        http1::serve(io, respond, &link, timeouts, &mut closing).await
+        let ended = http1::serve(io, respond, &link, timeouts, &mut closing).await;
+        if let Some(switched) = link.take_switched()
+            && ended.is_ok()
+        {
+            // Here, where the connection has its place, and is waited for when the listener closes.
+            Box::pin(switched.run()).await;
+        }
+        ended
     };
     if let Err(error) = ended {
         // Syntax errors, timeouts and clients that left are no events for the server's log.
@@ -173,7 +181,10 @@ impl Service {
         }
         let body = response.body_mut();
         body.note = note;
-        body.in_request = Some(in_request);
+        match body.tunnel() {
+            None => body.in_request = Some(in_request),
+            Some(tunnel) => self.link.switch(Switched { tunnel, in_request }),
+        }
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
@@ -211,10 +222,16 @@ impl Service {
                     Routed::Here(response) => response,
                     Routed::To(passed) => {
                         let mut parts = parts;
-                        let (application, rest) = passed.part();
+                        let (to, rest) = passed.part();
                         rest.retarget(&mut parts);
                         let request = Request::from_parts(parts, body);
-                        let mut response = run(&application, facts.id, request, is_alone).await;
+                        let mut response = match to {
+                            To::Application(application) => {
+                                run(&application, facts.id, request, is_alone).await
+                            }
+                            // Apart, so that other requests take no room for it.
+                            To::Upstream(proxy) => Box::pin(forward(&proxy, request)).await,
+                        };
                         rest.set_headers(facts, &mut response);
                         response
                     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::{Builder, Connection, Parts};
+use hyper::server::conn::http1::{Builder, Parts, UpgradeableConnection};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
@@ -26,7 +26,8 @@ const BUFFER: usize = 128 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, or until it has been switched to another protocol, for which
+/// [`Link::take_switched`] has what goes on.
 pub(crate) async fn serve<S>(
     mut io: ClientIo,
     mut service: S,
@@ -44,7 +45,8 @@ where
         let connection = Builder::new()
             .max_header_size(MAX_HEADER_SECTION)
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(io), service);
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
         let parts = match drive(connection, link, timeouts, closing).await {
             Driven::Ended(ended) => return ended,
             Driven::Late(parts) => {
@@ -100,7 +102,7 @@ enum Driven<S> {
 /// Drives a connection until it ends, its first header section takes too long, or it has been without
 /// a request for `rest`, twice that at most.
 async fn drive<S>(
-    mut connection: Connection<TokioIo<ClientIo>, S>,
+    mut connection: UpgradeableConnection<TokioIo<ClientIo>, S>,
     link: &Link,
     timeouts: &Timeouts,
     closing: &mut Closing,
@@ -148,10 +150,16 @@ where
         }
     })
     .await;
-    match over {
-        Over::Ended(ended) => Driven::Ended(ended),
-        Over::Late => Driven::Late(connection.into_parts()),
-        Over::Idle => Driven::Idle(connection.into_parts()),
+    let is_late = match over {
+        Over::Ended(ended) => return Driven::Ended(ended),
+        Over::Late => true,
+        Over::Idle => false,
+    };
+    match connection.into_parts() {
+        Some(parts) if is_late => Driven::Late(parts),
+        Some(parts) => Driven::Idle(parts),
+        // It has been switched, with which it has ended for hyper.
+        None => Driven::Ended(Ok(())),
     }
 }
 

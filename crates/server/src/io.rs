@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,14 +14,16 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls;
 
+use crate::upstream::Switched;
+
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const SMALL: usize = 1024;
 
 /// What a connection's socket and its messages know of each other.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Link(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     reset: AtomicBool,
     /// A write waits for the client.
@@ -29,6 +31,8 @@ struct State {
     requests: AtomicU64,
     /// Requests in progress, and their bodies.
     open: AtomicU64,
+    /// What the connection becomes when hyper is done with it.
+    switched: Mutex<Option<Switched>>,
 }
 
 impl Link {
@@ -62,14 +66,30 @@ impl Link {
         self.0.requests.load(Ordering::Relaxed)
     }
 
-    /// Whether all that has begun is over.
+    /// Whether all that has begun is over, and the connection waits for a request.
     pub(crate) fn is_idle(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed) == 0 && !self.0.is_stalled.load(Ordering::Relaxed)
+        self.0.open.load(Ordering::Relaxed) == 0
+            && !self.0.is_stalled.load(Ordering::Relaxed)
+            && self.switched().is_none()
+    }
+
+    /// Has the connection be something else behind the response to come.
+    pub(crate) fn switch(&self, to: Switched) {
+        *self.switched() = Some(to);
+    }
+
+    /// What the connection has become, for who has it then.
+    pub(crate) fn take_switched(&self) -> Option<Switched> {
+        self.switched().take()
+    }
+
+    fn switched(&self) -> MutexGuard<'_, Option<Switched>> {
+        // Nothing is left half done under this lock.
+        (self.0.switched.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Something in progress on a connection.
-#[derive(Debug)]
 pub(crate) struct Open(Link);
 
 impl Drop for Open {

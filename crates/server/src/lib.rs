@@ -1,4 +1,5 @@
-//! Listens, speaks HTTP, and has each request answered by an application, a file or a few words.
+//! Listens, speaks HTTP, and passes each request to who is to answer it: an application, a file, a few
+//! words, another server.
 //!
 //! ```text
 //!   Server::prepare ─▶ Plan (new sockets bound, nothing changed) ─▶ Server::commit
@@ -12,17 +13,21 @@
 //!                      response ◀── engine::Body, a file, or a page ◀──────┘
 //! ```
 //!
+//! Where routes or upstreams are named, a walk through a [`Table`] stands before the application, and
+//! may end elsewhere.
+//!
 //! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
 //!   that socket.
 //! - TLS handshakes are made in the connection's own task, within [`Timeouts::header_read`].
 //! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`], all bodies by
 //!   [`Settings`].
-//! - A body that its guest cut off ends in a cut-off message, on every version of HTTP.
+//! - A body that its guest, or another server, cut off ends in a cut-off message, on every version of HTTP.
 //! - What is asked of a request by a [`Table`], the log of routes or an [`AccessLog`] is found out for
 //!   those only: a request whose listener names an application is passed on as it is.
 //! - Where a configuration comes from, and what runs behind an application, is none of its
 //!   business; nor is which certificate is for whom, which is decided by whoever made a listener's
-//!   `rustls::ServerConfig`. Proxying is not here yet.
+//!   `rustls::ServerConfig`.
+//! - A connection that has become a WebSocket to another server is waited for like a request.
 //!
 //! Everything runs on the tokio runtime that [`Server::commit`] is called in.
 
@@ -45,6 +50,7 @@ mod settings;
 mod table;
 mod timeouts;
 mod tls;
+mod upstream;
 mod variables;
 
 pub use access_log::{AccessLog, LogFormat};

@@ -8,6 +8,7 @@ use crate::access_log::Note;
 use crate::counters::InRequest;
 use crate::http2::{PIECE, Progress};
 use crate::io::{Link, Open};
+use crate::upstream::Proxied;
 
 /// The body of a response, whoever wrote it.
 pub(crate) struct ResponseBody {
@@ -29,6 +30,8 @@ enum Content {
     Page(Option<Bytes>),
     Guest(engine::Body),
     File(static_files::Body),
+    /// Apart, so that all others are no larger for it.
+    Proxied(Box<Proxied>),
 }
 
 /// Why a body ends before its end.
@@ -38,6 +41,8 @@ pub(crate) enum BodyError {
     Guest(#[from] engine::CutOff),
     #[error(transparent)]
     File(#[from] static_files::BodyError),
+    #[error(transparent)]
+    Proxied(#[from] proxy::ProxyError),
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
@@ -53,6 +58,18 @@ impl ResponseBody {
 
     pub(crate) fn file(body: static_files::Body) -> Self {
         Self::of(Content::File(body))
+    }
+
+    pub(crate) fn proxied(body: Proxied) -> Self {
+        Self::of(Content::Proxied(Box::new(body)))
+    }
+
+    /// The tunnel that goes on behind a response of 101.
+    pub(crate) fn tunnel(&mut self) -> Option<proxy::Tunnel> {
+        match &mut self.content {
+            Content::Proxied(body) => body.tunnel(),
+            Content::Page(_) | Content::Guest(_) | Content::File(_) => None,
+        }
     }
 
     fn of(content: Content) -> Self {
@@ -72,6 +89,7 @@ impl ResponseBody {
             Content::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Guest(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Content::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Content::Proxied(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
         }
     }
 
@@ -120,7 +138,9 @@ impl Body for ResponseBody {
             Poll::Ready(Some(Err(BodyError::File(error)))) => {
                 tracing::warn!("a response is cut off: {error}");
             }
-            Poll::Ready(Some(Err(BodyError::Guest(_))) | None) | Poll::Pending => {}
+            // Those have told the log themselves.
+            Poll::Ready(Some(Err(BodyError::Guest(_) | BodyError::Proxied(_))) | None)
+            | Poll::Pending => {}
         }
         frame
     }
@@ -130,6 +150,7 @@ impl Body for ResponseBody {
             Content::Page(text) => text.is_none(),
             Content::Guest(body) => body.is_end_stream(),
             Content::File(body) => body.is_end_stream(),
+            Content::Proxied(body) => body.is_end_stream(),
         };
         is_end && self.rest.is_empty()
     }
@@ -140,6 +161,7 @@ impl Body for ResponseBody {
             Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Content::Guest(body) => body.size_hint(),
             Content::File(body) => body.size_hint(),
+            Content::Proxied(body) => body.size_hint(),
         }
     }
 }

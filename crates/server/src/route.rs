@@ -8,6 +8,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Response, StatusCode};
+use proxy::Proxy;
 use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
 
 use crate::action::{self, Action, ActionKind, Share};
@@ -51,15 +52,21 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &HeaderMap) -> Cow<'a, str> {
 
 /// What a request comes to.
 pub(crate) enum Routed<'a> {
-    /// An application answers.
+    /// Somebody else answers.
     To(Passed<'a>),
     /// It has its answer.
     Here(Response<ResponseBody>),
 }
 
-/// A request that an application is to answer.
+/// Who answers a request.
+pub(crate) enum To {
+    Application(Application),
+    Upstream(Proxy),
+}
+
+/// A request that somebody else is to answer.
 pub(crate) struct Passed<'a> {
-    application: Application,
+    to: To,
     rest: Rest<'a>,
 }
 
@@ -72,21 +79,21 @@ pub(crate) struct Rest<'a> {
 }
 
 impl<'a> Passed<'a> {
-    /// The application, and what is left to do around it.
-    pub(crate) fn part(self) -> (Application, Rest<'a>) {
-        (self.application, self.rest)
+    /// Who answers, and what is left to do around that.
+    pub(crate) fn part(self) -> (To, Rest<'a>) {
+        (self.to, self.rest)
     }
 }
 
 impl Rest<'_> {
-    /// Gives the request the target that the application is to see.
+    /// Gives the request the target that who answers is to see.
     pub(crate) fn retarget(&self, parts: &mut Parts) {
         if let Some(target) = &self.target {
             request::retarget(parts, target.clone());
         }
     }
 
-    /// Sets the fields of the application's response.
+    /// Sets the fields of the response.
     pub(crate) fn set_headers(&self, facts: &Facts, response: &mut Response<ResponseBody>) {
         let Some(Action {
             response_headers, ..
@@ -154,8 +161,8 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             end => end,
         };
         match end {
-            End::Application(application) => Routed::To(Passed {
-                application,
+            End::To(to) => Routed::To(Passed {
+                to,
                 rest: self.rest(),
             }),
             End::Respond(mut response) => {
@@ -170,7 +177,10 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         let mut place = self.place(pass);
         loop {
             let steps = match place {
-                Place::Application(Some(application)) => return End::Application(application),
+                Place::Application(Some(application)) => {
+                    return End::To(To::Application(application));
+                }
+                Place::Upstream(proxy) => return End::To(To::Upstream(proxy)),
                 Place::Application(None) => return respond(StatusCode::SERVICE_UNAVAILABLE),
                 Place::Nowhere => return respond(StatusCode::NOT_FOUND),
                 Place::Steps(steps) => steps,
@@ -259,6 +269,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     fn place(&self, pass: &Pass) -> Place<'t> {
         match pass {
             Pass::Application(application) => Place::Application(application.clone()),
+            Pass::Upstream(proxy) => Place::Upstream(proxy.clone()),
             Pass::Steps(index) => self
                 .table
                 .steps(*index)
@@ -268,6 +279,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 let named = template.expand(&self.known(&request)).into_owned();
                 match self.table.find(&named) {
                     Some(Pass::Application(application)) => Place::Application(application),
+                    Some(Pass::Upstream(proxy)) => Place::Upstream(proxy),
                     Some(Pass::Steps(index)) => {
                         self.table.steps(index).map_or(Place::Nowhere, Place::Steps)
                     }
@@ -362,7 +374,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     reason = "there is one for a request, and a box would be one more allocation for that"
 )]
 enum End<'a> {
-    Application(Application),
+    To(To),
     Respond(Response<ResponseBody>),
     /// The files of this share are to be asked.
     Share(&'a Share),
@@ -370,6 +382,7 @@ enum End<'a> {
 
 enum Place<'a> {
     Application(Option<Application>),
+    Upstream(Proxy),
     Steps(&'a Steps),
     Nowhere,
 }

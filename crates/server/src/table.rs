@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::Application;
+use proxy::Proxy;
 use routing::{Destination, Template};
 
 use crate::action::Action;
@@ -17,6 +18,7 @@ struct Inner {
     /// Where a route of this name is among them; that without one is `None`.
     by_name: HashMap<Option<String>, usize>,
     applications: HashMap<String, Option<Application>>,
+    upstreams: HashMap<String, Proxy>,
 }
 
 /// An array of steps.
@@ -32,6 +34,8 @@ pub struct Steps {
 pub enum Pass {
     /// An application; `None` is one that is not served for now, for which the answer is 503.
     Application(Option<Application>),
+    /// Other servers.
+    Upstream(Proxy),
     /// The steps at this index of the [`Table`]; 404 where there are none.
     Steps(usize),
     /// What the template names once it is expanded, for each request anew; 404 where that is
@@ -40,11 +44,13 @@ pub enum Pass {
 }
 
 impl Table {
-    /// The table with these routes and these applications, some of which may not be served for now.
+    /// The table with these routes, these applications, some of which may not be served for now, and
+    /// these upstreams.
     #[must_use]
     pub fn new(
         routes: Vec<Steps>,
         applications: impl IntoIterator<Item = (String, Option<Application>)>,
+        upstreams: impl IntoIterator<Item = (String, Proxy)>,
     ) -> Self {
         let indices = routes.iter().enumerate();
         Self(Arc::new(Inner {
@@ -53,6 +59,7 @@ impl Table {
                 .collect(),
             routes,
             applications: applications.into_iter().collect(),
+            upstreams: upstreams.into_iter().collect(),
         }))
     }
 
@@ -68,9 +75,8 @@ impl Table {
                 Some(Pass::Application(application.clone()))
             }
             Destination::Routes(name) => self.0.by_name.get(&name).copied().map(Pass::Steps),
-            Destination::Application { .. } | Destination::Upstream(_) | Destination::Nothing => {
-                None
-            }
+            Destination::Upstream(name) => self.0.upstreams.get(&name).cloned().map(Pass::Upstream),
+            Destination::Application { .. } | Destination::Nothing => None,
         }
     }
 }

@@ -18,6 +18,7 @@ mod runtime;
 mod serve;
 mod shutdown;
 mod tls;
+mod upstreams;
 
 use std::process::ExitCode;
 

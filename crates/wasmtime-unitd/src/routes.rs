@@ -6,16 +6,21 @@ use engine::Application;
 use server::{Action, ActionKind, Pass, ResponseHeader, Return, Share, Steps, Table, Target};
 use static_files::MimeTypes;
 
-/// The table of `routes`, and of all applications, those included that are not served for now.
+use crate::upstreams::Upstreams;
+
+/// The table of `routes`, of `upstreams`, and of all applications, those included that are not served for
+/// now.
 pub(crate) fn table(
     routes: &[config::Route],
     mime_types: &Arc<MimeTypes>,
+    upstreams: &Upstreams,
     application: impl Fn(&str) -> Option<Application>,
     names: impl Iterator<Item = String>,
 ) -> Table {
     let context = Context {
         routes,
         mime_types,
+        upstreams,
         application: &application,
     };
     let steps = routes.iter().map(|route| Steps {
@@ -29,13 +34,14 @@ pub(crate) fn table(
         let served = application(&name);
         (name, served)
     });
-    Table::new(steps.collect(), applications)
+    Table::new(steps.collect(), applications, upstreams.all())
 }
 
 /// Who answers behind a `pass`. An application by itself needs no table.
 pub(crate) fn target(
     pass: &config::Pass,
     routes: &[config::Route],
+    upstreams: &Upstreams,
     table: &Table,
     application: impl Fn(&str) -> Option<Application>,
 ) -> Target {
@@ -46,6 +52,10 @@ pub(crate) fn target(
         config::Pass::Routes(name) => {
             Target::Table(table.clone(), Pass::Steps(index(routes, name.as_deref())))
         }
+        // With the table, so that targets are checked as they are before routes.
+        config::Pass::Upstream(name) => upstreams.get(name).map_or(Target::Unavailable, |proxy| {
+            Target::Table(table.clone(), Pass::Upstream(proxy))
+        }),
         config::Pass::Variable(template) => {
             Target::Table(table.clone(), Pass::Variable(template.clone()))
         }
@@ -56,6 +66,7 @@ pub(crate) fn target(
 struct Context<'a> {
     routes: &'a [config::Route],
     mime_types: &'a Arc<MimeTypes>,
+    upstreams: &'a Upstreams,
     application: &'a dyn Fn(&str) -> Option<Application>,
 }
 
@@ -69,6 +80,9 @@ impl Context<'_> {
                     ActionKind::Return(Return::new(answer.status, answer.location.clone()))
                 }
                 config::ActionKind::Share(share) => ActionKind::Share(self.share(share)),
+                config::ActionKind::Proxy(address) => {
+                    ActionKind::Pass(Pass::Upstream(self.upstreams.single(address)))
+                }
             },
             rewrite: action.rewrite.clone(),
             response_headers: headers
@@ -84,6 +98,11 @@ impl Context<'_> {
         match pass {
             config::Pass::Application(name) => Pass::Application((self.application)(name)),
             config::Pass::Routes(name) => Pass::Steps(index(self.routes, name.as_deref())),
+            config::Pass::Upstream(name) => {
+                let proxy = self.upstreams.get(name);
+                // The configuration has been checked: it is there.
+                proxy.map_or(Pass::Application(None), Pass::Upstream)
+            }
             config::Pass::Variable(template) => Pass::Variable(template.clone()),
         }
     }

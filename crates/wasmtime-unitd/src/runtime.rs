@@ -20,6 +20,7 @@ use crate::folders::{self, Guarded};
 use crate::privileges::Identity;
 use crate::routes;
 use crate::tls::Tls;
+use crate::upstreams::Upstreams;
 
 /// The `server` field of responses.
 pub(crate) fn server_name(with_version: bool) -> HeaderValue {
@@ -80,6 +81,7 @@ struct State {
     access_log: Option<Noted>,
     listeners: Vec<config::Listener>,
     routes: Vec<config::Route>,
+    upstreams: Upstreams,
     applications: Applications,
     tls: Tls,
 }
@@ -402,6 +404,7 @@ impl Runtime {
             access_log: None,
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
+            upstreams: self.current().upstreams.next(&config.upstreams),
             applications: Applications::new(),
             tls: self.tls(&config.listeners)?,
         };
@@ -479,8 +482,17 @@ impl State {
     fn targets(&self) -> impl Fn(&config::Listener) -> Target {
         let application = |name: &str| self.applications.get(name)?.application.clone();
         let names = self.applications.keys().cloned();
-        let table = routes::table(&self.routes, &self.mime_types(), application, names);
-        move |listener| routes::target(&listener.pass, &self.routes, &table, application)
+        let table = routes::table(
+            &self.routes,
+            &self.mime_types(),
+            &self.upstreams,
+            application,
+            names,
+        );
+        move |listener| {
+            let upstreams = &self.upstreams;
+            routes::target(&listener.pass, &self.routes, upstreams, &table, application)
+        }
     }
 }
 
@@ -550,6 +562,7 @@ impl control::Runtime for Runtime {
             access_log: self.access_log(config).await?,
             listeners: config.listeners.clone(),
             routes: config.routes.clone(),
+            upstreams: self.current().upstreams.next(&config.upstreams),
             applications: self.applications(config).await?,
             tls: self.tls(&config.listeners)?,
         };

@@ -6,6 +6,7 @@ use routing::{Patterns, Rewrite, Template};
 use super::error::ConfigError;
 use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member, shortened};
+use super::upstream::{self, ServerAddress};
 use super::{patterns, template};
 use crate::Value;
 
@@ -30,6 +31,8 @@ pub enum ActionKind {
     Return(Return),
     /// The answer is a file.
     Share(Share),
+    /// The answer is that of the server which listens here.
+    Proxy(ServerAddress),
 }
 
 /// One member of `response_headers`.
@@ -156,10 +159,12 @@ pub(super) fn check<'a>(
                 rewrite = Some(template::rewrite(checker, text)?);
             }
             ("response_headers", _) => response_headers = check_headers(checker, value)?,
-            ("proxy", _) => return Err(checker.unsupported(name)),
+            ("proxy", kind) => *kind = ActionKind::Proxy(upstream::check_proxy(checker, value)?),
             (_, ActionKind::Pass(to)) => *to = pass::check(checker, name, value)?,
             (_, ActionKind::Return(answer)) => check_return(checker, name, value, answer)?,
             (_, ActionKind::Share(share)) => check_share(checker, name, value, share)?,
+            // It has no member but `proxy`.
+            (_, ActionKind::Proxy(_)) => {}
         }
         Ok(())
     })?;

@@ -1,9 +1,10 @@
 //! Listeners: where to listen, and where requests go.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use certificates::TlsOptions;
 
+use super::address;
 use super::error::ConfigError;
 use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member};
@@ -55,25 +56,9 @@ impl ListenAddress {
     /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once("]:")?;
-                (IpAddr::V6(host.parse::<Ipv6Addr>().ok()?), port)
-            }
-            None => {
-                let (host, port) = text.split_once(':')?;
-                let host = match host {
-                    "*" => Ipv4Addr::UNSPECIFIED,
-                    _ => host.parse().ok()?,
-                };
-                (IpAddr::V4(host), port)
-            }
-        };
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|&port: &u16| digits && port > 0)?;
         Some(Self {
             name: text.to_owned(),
-            socket: SocketAddr::new(host, port),
+            socket: address::inet(text)?,
         })
     }
 

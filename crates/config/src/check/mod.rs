@@ -6,17 +6,18 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`, but for `proxy`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
-//! What later versions will know is refused by name: filled
-//! `upstreams`, `settings.telemetry` and `settings.http.compression`, `proxy`, `forwarded` and `client_ip`,
+//! What later versions will know is refused by name: filled `settings.telemetry` and
+//! `settings.http.compression`, `forwarded` and `client_ip`,
 //! and listeners on Unix sockets.
 
 mod access;
 mod access_log;
 mod action;
+mod address;
 mod application;
 mod error;
 mod instances;
@@ -32,6 +33,7 @@ mod settings;
 mod suggestion;
 mod template;
 mod tls;
+mod upstream;
 
 pub use access::{Access, Folder};
 pub use access_log::{AccessLog, LogFormat};
@@ -45,6 +47,7 @@ pub use pass::Pass;
 pub use route::Route;
 pub use settings::Settings;
 pub use tls::{missing_certificate, uses_certificate};
+pub use upstream::{ServerAddress, Upstream, UpstreamServer, Weight};
 
 use schema::{Checker, Kinds, Member};
 
@@ -61,6 +64,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The arrays of steps, in the order of the text. Their names differ.
     pub routes: Vec<Route>,
+    /// The servers to proxy to, in the order of the text. Their names differ.
+    pub upstreams: Vec<Upstream>,
     /// The applications, in the order of the text. Their names differ.
     pub applications: Vec<Application>,
     /// Where requests are noted, if anywhere.
@@ -133,6 +138,12 @@ impl Config {
                 config.access_log = Some(access_log::check(checker, value)?);
                 Ok(())
             }
+            "upstreams" => checker.each(value, |checker, name, value| {
+                config
+                    .upstreams
+                    .push(upstream::check(checker, name, value)?);
+                Ok(())
+            }),
             _ if schema::is_empty(value) => Ok(()),
             _ => Err(checker.unsupported(name)),
         })?;

@@ -14,6 +14,8 @@ pub enum Pass {
     Application(String),
     /// To the steps of this name, which exist; those of the array that is all of `routes` have none.
     Routes(Option<String>),
+    /// To the upstream of this name, which exists.
+    Upstream(String),
     /// To what this says for each request, which may be nothing that exists.
     Variable(Template),
 }
@@ -49,9 +51,7 @@ fn destination(checker: &Checker<'_>, pass: &str, text: &[u8]) -> Result<Pass, C
             Ok(Pass::Routes(None))
         }
         Destination::Routes(Some(name)) if named("routes", &name) => Ok(Pass::Routes(Some(name))),
-        Destination::Upstream(name) if named("upstreams", &name) => Err(checker.error(format!(
-            "Request \"pass\" to \"{pass}\" is not supported by this version."
-        ))),
+        Destination::Upstream(name) if named("upstreams", &name) => Ok(Pass::Upstream(name)),
         _ => Err(checker.error(format!(
             "Request \"pass\" points to invalid location \"{pass}\"."
         ))),

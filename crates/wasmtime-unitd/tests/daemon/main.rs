@@ -15,6 +15,7 @@ mod http1_strictness;
 mod options;
 mod output;
 mod peer;
+mod proxy;
 mod reconfiguration;
 mod returns;
 mod routes;

@@ -245,11 +245,15 @@ fn what_later_versions_will_know_is_refused_by_name() {
     let unsupported =
         |name: &str| format!("The \"{name}\" option is not supported by this version.");
     for (text, path, name) in [
-        (r#"{"upstreams":{"u":{}}}"#, "/upstreams", "upstreams"),
         (
             r#"{"settings":{"http":{"compression":{"types":"*"}}}}"#,
             "/settings/http/compression",
             "compression",
+        ),
+        (
+            r#"{"settings":{"telemetry":{"batch_size":1}}}"#,
+            "/settings/telemetry",
+            "telemetry",
         ),
     ] {
         refused(check(text), path, &unsupported(name));
@@ -269,10 +273,5 @@ fn what_later_versions_will_know_is_refused_by_name() {
         "/listeners/unix:~1run~1a",
         "The listener address \"unix:/run/a\" is a Unix domain socket, which is not supported by \
          this version.",
-    );
-    refused(
-        check(r#"{"listeners":{"*:80":{"pass":"upstreams/u"}},"upstreams":{"u":{}}}"#),
-        "/listeners/*:80/pass",
-        "Request \"pass\" to \"upstreams/u\" is not supported by this version.",
     );
 }

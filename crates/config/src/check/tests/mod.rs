@@ -6,6 +6,7 @@ mod listeners;
 mod routes;
 mod settings;
 mod tls;
+mod upstreams;
 
 use std::path::PathBuf;
 
@@ -94,7 +95,7 @@ fn the_walkthrough_is_accepted_as_it_stands() {
 fn empty_configurations_are_configurations() {
     for text in [
         "{}",
-        r#"{"listeners":{},"routes":{},"applications":{},"settings":{}}"#,
+        r#"{"listeners":{},"routes":{},"upstreams":{},"applications":{},"settings":{}}"#,
     ] {
         assert_eq!(check(text).unwrap().config, Config::default());
     }

@@ -79,11 +79,6 @@ fn an_action_is_of_one_kind() {
         "/routes/main/0/action",
         "Unknown parameter \"index\".",
     );
-    refused(
-        action(r#""proxy":"http://127.0.0.1:80""#),
-        "/routes/main/0/action/proxy",
-        "The \"proxy\" option is not supported by this version.",
-    );
     let error = action(r#""share":"/www","follow_symlink":true"#).unwrap_err();
     assert_eq!(error.suggestion, Some("follow_symlinks"));
 }

@@ -1,0 +1,36 @@
+//! Addresses of sockets, as Unit reads them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Bytes of a Unix socket's path that the kernel takes, without a NUL at its end.
+const MAX_PATH: usize = 107;
+
+/// `127.0.0.1:80`, `*:80` or `[::1]:80`. The port is a decimal number from 1 to 65535; a name is no
+/// address, and neither is an IPv6 address without brackets.
+pub(super) fn inet(text: &str) -> Option<SocketAddr> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once("]:")?;
+            (IpAddr::V6(host.parse::<Ipv6Addr>().ok()?), port)
+        }
+        None => {
+            let (host, port) = text.split_once(':')?;
+            let host = match host {
+                "*" => Ipv4Addr::UNSPECIFIED,
+                _ => host.parse().ok()?,
+            };
+            (IpAddr::V4(host), port)
+        }
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|&port: &u16| digits && port > 0)?;
+    Some(SocketAddr::new(host, port))
+}
+
+/// What is behind `unix:`: a path, or a name behind an `@`. As in Unit, it has two bytes at least. A
+/// path with a NUL would be cut off there.
+pub(super) fn unix(text: &str) -> Option<&str> {
+    let path = text.strip_prefix("unix:")?;
+    let is_whole = path.starts_with('@') || !path.contains('\0');
+    ((2..=MAX_PATH).contains(&path.len()) && is_whole).then_some(path)
+}

@@ -1,0 +1,186 @@
+use std::error::Error as StdError;
+use std::io;
+
+use http::StatusCode;
+use nix::errno::Errno;
+use tracing::Level;
+
+use crate::Server;
+
+/// An error of somebody else's making.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Why there is no response, or why its body has no end. The text is for the log: it names servers, and
+/// is not for clients.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    // The client is at fault.
+    /// The method is `CONNECT`.
+    #[error("the method CONNECT is not forwarded")]
+    Method,
+    /// The request's fields do not agree on how long its body is.
+    #[error("the request's body is of no certain length: {0}")]
+    RequestFraming(&'static str),
+    /// The request's body is shorter or longer than its `content-length`. Nothing of it, or a
+    /// cut-off part, has been sent.
+    #[error("the request's body is not of the announced {announced} bytes")]
+    RequestBodySize {
+        /// What `content-length` said.
+        announced: u64,
+    },
+    /// Reading the request's body failed. A cut-off part may have been sent.
+    #[error("the request's body failed: {0}")]
+    RequestBody(BoxError),
+
+    // There is no connection.
+    /// No server has a weight above zero.
+    #[error("the upstream has no server with a weight")]
+    NoServer,
+    /// The connection was refused, or there is no way to the server.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// This machine has no socket, port or memory left for one more connection.
+    #[error("cannot open a connection: {0}")]
+    Resources(io::Error),
+    /// There was no connection within [`Timeouts::connect`](crate::Timeouts::connect).
+    #[error("connecting takes too long")]
+    ConnectTimeout,
+
+    // There was a connection.
+    /// The server took nothing for [`Timeouts::send`](crate::Timeouts::send).
+    #[error("the server does not take the request in time")]
+    SendTimeout,
+    /// There was no response within [`Timeouts::response`](crate::Timeouts::response).
+    #[error("the response does not come in time")]
+    ResponseTimeout,
+    /// The server closed the connection before its response.
+    #[error("the server closed the connection without a response")]
+    Terminated,
+    /// A response's header section is above 64 KiB or 100 fields.
+    #[error("the response's header section is too large")]
+    ResponseHeaderTooLarge,
+    /// What the server sends is not HTTP, or is not certain to be read by all in the same way.
+    #[error("the server violates the protocol: {0}")]
+    Protocol(String),
+
+    // There was a response.
+    /// The response's body ended before its end.
+    #[error("the response's body is cut off")]
+    ResponseIncomplete,
+    /// A piece of the response's body did not come within [`Timeouts::read`](crate::Timeouts::read).
+    #[error("the response's body does not go on in time")]
+    BodyTimeout,
+}
+
+impl ProxyError {
+    /// The status to answer with where there is no response yet.
+    ///
+    /// With a request's body that is at fault, whoever made the body may know better.
+    pub fn status(&self) -> StatusCode {
+        self.wire().0
+    }
+
+    /// What is told to the client, and how loud to the log.
+    ///
+    /// Unit answers 502 and 504 as here; it has no 503, but 502 for what is one here.
+    fn wire(&self) -> (StatusCode, Level) {
+        match self {
+            Self::Method => (StatusCode::NOT_IMPLEMENTED, Level::DEBUG),
+            Self::RequestFraming(_) | Self::RequestBodySize { .. } | Self::RequestBody(_) => {
+                (StatusCode::BAD_REQUEST, Level::DEBUG)
+            }
+            Self::NoServer
+            | Self::Connect(_)
+            | Self::Terminated
+            | Self::ResponseHeaderTooLarge
+            | Self::Protocol(_)
+            | Self::ResponseIncomplete => (StatusCode::BAD_GATEWAY, Level::ERROR),
+            Self::Resources(_) => (StatusCode::SERVICE_UNAVAILABLE, Level::ERROR),
+            Self::ConnectTimeout
+            | Self::SendTimeout
+            | Self::ResponseTimeout
+            | Self::BodyTimeout => (StatusCode::GATEWAY_TIMEOUT, Level::ERROR),
+        }
+    }
+
+    /// Writes it to the log. The server is one that was asked, if it came to that.
+    pub(crate) fn log(&self, server: Option<&Server>) {
+        let server = server
+            .map(|server| format!(" {server}"))
+            .unwrap_or_default();
+        if self.wire().1 == Level::ERROR {
+            tracing::error!("proxying to an upstream server{server} failed: {self}");
+        } else {
+            tracing::debug!("proxying to an upstream server{server} failed: {self}");
+        }
+    }
+
+    /// What it means that connecting failed.
+    pub(crate) fn of_connecting(error: io::Error) -> Self {
+        // What this machine runs out of: descriptors, buffers, memory and local ports.
+        const OURS: [Errno; 5] = [
+            Errno::EMFILE,
+            Errno::ENFILE,
+            Errno::ENOBUFS,
+            Errno::ENOMEM,
+            Errno::EADDRNOTAVAIL,
+        ];
+        let number = error.raw_os_error();
+        let is_ours = number.is_some_and(|number| OURS.contains(&Errno::from_raw(number)));
+        if is_ours {
+            Self::Resources(error)
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            Self::ConnectTimeout
+        } else {
+            Self::Connect(error)
+        }
+    }
+
+    /// What it means that there is no response.
+    pub(crate) fn of_sending(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            return Self::ResponseHeaderTooLarge;
+        }
+        if error.is_parse() {
+            return Self::Protocol(error.to_string());
+        }
+        if is_timeout(error) {
+            return Self::SendTimeout;
+        }
+        Self::Terminated
+    }
+
+    /// What it means that a response's body does not end well.
+    pub(crate) fn of_receiving(error: &hyper::Error) -> Self {
+        for cause in chain(error) {
+            if let Some(io) = cause.downcast_ref::<io::Error>()
+                && matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            {
+                // What hyper makes of chunks that are none.
+                return Self::Protocol(io.to_string());
+            }
+        }
+        if is_timeout(error) {
+            return Self::SendTimeout;
+        }
+        Self::ResponseIncomplete
+    }
+}
+
+/// Whether it is our socket's own time-out, which is that of writes.
+fn is_timeout(error: &hyper::Error) -> bool {
+    chain(error).any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
+    })
+}
+
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

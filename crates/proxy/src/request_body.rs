@@ -1,0 +1,40 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::exchange::Exchange;
+use crate::source::CutOff;
+
+/// What a connection has of a request's body.
+#[derive(Debug)]
+pub(crate) struct RequestBody(Arc<Exchange>);
+
+impl RequestBody {
+    pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
+        Self(exchange)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        self.0.poll_source(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.left().0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (_, left) = self.0.left();
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,251 @@
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Sleep, sleep, timeout};
+
+use crate::server::Address;
+use crate::{ProxyError, Server};
+
+/// How long a server that takes no more is still listened to: it may have answered why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Between two attempts to connect to a Unix socket whose queue is full.
+const FULL_QUEUE: Duration = Duration::from_millis(10);
+
+/// A connection's socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: Stream,
+    has_received: Arc<AtomicBool>,
+}
+
+/// What can be told of a socket that hyper has, which keeps it from being closed no longer than hyper
+/// does.
+#[derive(Debug)]
+pub(crate) struct View {
+    socket: Weak<Socket>,
+    /// Bytes have come since it was last used.
+    has_received: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! either {
+    ($stream:expr, $it:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($it) => $call,
+            Stream::Unix($it) => $call,
+        }
+    };
+}
+
+impl Socket {
+    pub(crate) async fn connect(server: &Server, within: Duration) -> Result<Self, ProxyError> {
+        let connected = timeout(within, Stream::connect(server.address())).await;
+        let stream = connected
+            .map_err(|_| ProxyError::ConnectTimeout)?
+            .map_err(ProxyError::of_connecting)?;
+        Ok(Self {
+            stream,
+            has_received: Arc::default(),
+        })
+    }
+}
+
+impl View {
+    /// Whether there is nothing to read: no byte that nobody has asked for, and no end. hyper finds
+    /// out, too, when it comes to it, which may be behind the next request.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let Some(socket) = self.socket.upgrade() else {
+            return false;
+        };
+        let socket = either!(&socket.stream, it => SockRef::from(it));
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// From here on a byte is one of the next response.
+    pub(crate) fn begin(&self) {
+        self.has_received.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn has_received(&self) -> bool {
+        self.has_received.load(Ordering::Acquire)
+    }
+}
+
+impl Stream {
+    async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                // Small requests are not to wait for the acknowledgement of what went before.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::warn!("a connection to {address} is without TCP_NODELAY: {error}");
+                }
+                Ok(Self::Tcp(stream))
+            }
+            Address::Unix(path) => loop {
+                match UnixStream::connect(path).await {
+                    // It does not wait for a place in the queue if it may not block.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        sleep(FULL_QUEUE).await;
+                    }
+                    connected => return Ok(Self::Unix(connected?)),
+                }
+            },
+        }
+    }
+}
+
+/// What hyper has of a socket, which is closed with it.
+#[derive(Debug)]
+pub(crate) struct SocketIo {
+    socket: Arc<Socket>,
+    send_timeout: Duration,
+    /// Armed while a write waits for the server.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Why it takes no more, which is told when its last words have had their time.
+    broken: Option<(io::Error, Pin<Box<Sleep>>)>,
+}
+
+impl SocketIo {
+    pub(crate) fn new(socket: Socket, send_timeout: Duration) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            send_timeout,
+            stalled: None,
+            broken: None,
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        View {
+            socket: Arc::downgrade(&self.socket),
+            has_received: Arc::clone(&self.socket.has_received),
+        }
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(&Stream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some((error, pause)) = &mut self.broken {
+            ready!(pause.as_mut().poll(cx));
+            return Poll::Ready(Err(error.kind().into()));
+        }
+        let written = loop {
+            let stream = &self.socket.stream;
+            let is_ready = either!(stream, it => it.poll_write_ready(cx))?;
+            if is_ready.is_pending() {
+                return self.stall(cx);
+            }
+            match attempt(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => break written,
+            }
+        };
+        self.stalled = None;
+        match written {
+            Err(error) if is_end(&error) => {
+                let mut pause = Box::pin(sleep(LAST_WORDS));
+                let _ = pause.as_mut().poll(cx);
+                self.broken = Some((error, pause));
+                Poll::Pending
+            }
+            written => Poll::Ready(written),
+        }
+    }
+
+    fn stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let send_timeout = self.send_timeout;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(send_timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
+impl AsyncRead for SocketIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.socket.stream;
+        loop {
+            ready!(either!(stream, it => it.poll_read_ready(cx)))?;
+            match either!(stream, it => it.try_read_buf(buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(length) => {
+                    if length > 0 {
+                        self.socket.has_received.store(true, Ordering::Release);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SocketIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |stream| either!(stream, it => it.try_write(bytes)))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(
+            cx,
+            |stream| either!(stream, it => it.try_write_vectored(pieces)),
+        )
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = either!(&self.socket.stream, it => SockRef::from(it));
+        match socket.shutdown(Shutdown::Write) {
+            // The server was first.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            ended => Poll::Ready(ended),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Requests that are sent on to other servers, and what comes of them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use proxy::{Proxy, ProxyError};
+
+use crate::counters::InRequest;
+use crate::page;
+use crate::request_body::RequestBody;
+use crate::response::ResponseBody;
+
+/// Has another server answer.
+pub(crate) async fn forward(
+    proxy: &Proxy,
+    request: Request<RequestBody>,
+) -> Response<ResponseBody> {
+    match proxy.send(request).await {
+        Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body))),
+        Err(error) if error.status().is_client_error() => page::refused(error.status()),
+        Err(error) => page::error(error.status()),
+    }
+}
+
+/// The body of another server's response.
+pub(crate) struct Proxied {
+    body: proxy::ResponseBody,
+    /// Why it is cut off, which is not told yet.
+    failure: Option<ProxyError>,
+}
+
+impl Proxied {
+    fn new(body: proxy::ResponseBody) -> Self {
+        Self {
+            body,
+            failure: None,
+        }
+    }
+
+    /// What the request has become, if it was switched to another protocol.
+    pub(crate) fn tunnel(&mut self) -> Option<proxy::Tunnel> {
+        self.body.take_tunnel()
+    }
+}
+
+impl Body for Proxied {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(failure))) => {
+                // hyper drops what it has not flushed when a body fails, the head included. It
+                // flushes when there is nothing more to be had for the moment, so that comes first.
+                self.failure = Some(failure);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => frame,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failure.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What the last request of a connection has left of it: bytes both ways.
+pub(crate) struct Switched {
+    pub(crate) tunnel: proxy::Tunnel,
+    /// The request goes on for as long.
+    pub(crate) in_request: InRequest,
+}
+
+impl Switched {
+    /// Carries bytes until both sides have ended. Dropped, it ends both.
+    pub(crate) async fn run(self) {
+        let Self {
+            tunnel,
+            in_request: _in_request,
+        } = self;
+        match tunnel.run().await {
+            Ok((up, down)) => {
+                tracing::debug!("a tunnel ended: {up} bytes to the server, {down} to the client");
+            }
+            // Who of the two has left is not for the server's log.
+            Err(error) => tracing::debug!("a tunnel ended: {error}"),
+        }
+    }
+}
