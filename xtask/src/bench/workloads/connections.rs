@@ -16,7 +16,7 @@ use super::{Findings, ours, reached};
 const CONNECTIONS: u64 = 10_000;
 
 /// How long all connections are idle before they count.
-const IDLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Ten thousand connections that have had one request each.
 pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
