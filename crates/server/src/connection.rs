@@ -40,6 +40,10 @@ pub const MAX_HEADER_SECTION: usize = 32 * 1024;
 /// listener closes: its bytes may be on their way.
 const CLOSING_GRACE: Duration = Duration::from_millis(250);
 
+/// Connections from which on responses are written in a row: with fewer, waiting for others costs more
+/// than it saves.
+const ROW: u64 = 4;
+
 /// Bytes that are still read of a client that has its final answer.
 const MAX_UNREAD: u64 = 64 * 1024;
 
@@ -200,7 +204,7 @@ impl Service {
         facts: Option<&Facts>,
     ) -> Response<ResponseBody> {
         // In HTTP/2 the connection's own task collects what is to be written.
-        let is_alone = parts.version < Version::HTTP_2;
+        let in_row = parts.version < Version::HTTP_2 && self.server.counters.open() >= ROW;
         let body = RequestBody::new(body, seen.body_read_timeout, seen.max_body_size, &self.link);
         let fault = body.fault();
         if let Some(facts) = facts.filter(|_| seen.log_route) {
@@ -210,7 +214,7 @@ impl Service {
         let response = match (&seen.target, facts) {
             (Some(Target::Application(application)), facts) => {
                 let id = facts.map_or_else(RequestId::next, |facts| facts.id);
-                run(application, id, Request::from_parts(parts, body), is_alone).await
+                run(application, id, Request::from_parts(parts, body), in_row).await
             }
             (Some(Target::Table(table, pass)), Some(facts)) => {
                 let walk = Walk::new(table, &parts, facts, self.ends, seen.log_route);
@@ -227,7 +231,7 @@ impl Service {
                         let request = Request::from_parts(parts, body);
                         let mut response = match to {
                             To::Application(application) => {
-                                run(&application, facts.id, request, is_alone).await
+                                run(&application, facts.id, request, in_row).await
                             }
                             // Apart, so that other requests take no room for it.
                             To::Upstream(proxy) => Box::pin(forward(&proxy, request)).await,
@@ -255,13 +259,13 @@ async fn run(
     application: &Application,
     id: RequestId,
     request: Request<RequestBody>,
-    is_alone: bool,
+    in_row: bool,
 ) -> Response<ResponseBody> {
     let response = match application.handle(id, request).await {
         Ok(response) => response.map(ResponseBody::guest),
         Err(failure) => page::failure(&failure),
     };
-    if is_alone && application.turns_are_short() {
+    if in_row && application.turns_are_short() {
         // Those first whose requests are here already: responses then go out in a row.
         // A write that finds its client asleep costs as much as a small guest, most of it
         // for waking the client up; that is done once for all that it waits for.

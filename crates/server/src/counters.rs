@@ -38,6 +38,12 @@ impl Counters {
         }
     }
 
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> u64 {
+        let closed = self.closed.load(Relaxed);
+        self.accepted.load(Relaxed).saturating_sub(closed)
+    }
+
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
@@ -105,6 +111,7 @@ mod tests {
                 ..Default::default()
             }
         );
+        assert_eq!(counters.open(), 1);
         let first = connection.request();
         let second = connection.request();
         drop(first);
@@ -119,6 +126,7 @@ mod tests {
         drop(second);
         assert_eq!(counters.connections().idle, 1);
         drop(connection);
+        assert_eq!(counters.open(), 0);
         assert_eq!(
             counters.connections(),
             Connections {
