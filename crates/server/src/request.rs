@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 
 /// Checks the request's target and host, and makes its URI absolute: the scheme that it came by,
-/// whatever it says itself, the server name as authority (without port and trailing dot, in lower case, like Unit's), path and query
-/// as they came.
+/// whatever it says itself, the server name as authority (without port and trailing dot, in lower
+/// case, like Unit's), path and query as they came.
 ///
 /// # Errors
 ///
