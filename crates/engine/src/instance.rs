@@ -1,4 +1,5 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,18 +21,41 @@ use crate::{Failure, RequestId, proxy, service};
 /// What a guest set as its response.
 pub(crate) type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
-/// Where a guest's response is put, for whoever polls the guest.
+/// Where a guest's response is put, for whoever polls the guest, or waits for it.
 #[derive(Clone, Default)]
-pub(crate) struct HeadSlot(Arc<Mutex<Option<Head>>>);
+pub(crate) struct HeadSlot(Arc<Mutex<Slot>>);
+
+#[derive(Default)]
+struct Slot {
+    head: Option<Head>,
+    waiting: Option<Waker>,
+}
 
 impl HeadSlot {
     pub(crate) fn set(&self, head: Head) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+        let mut slot = self.lock();
+        slot.head = Some(head);
+        let waiting = slot.waiting.take();
+        drop(slot);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
     }
 
     /// The response, if one was set since this was last asked.
     pub(crate) fn take(&self) -> Option<Head> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().head.take()
+    }
+
+    /// Has the task woken when the response is set, if another one polls the guest. To be called before
+    /// [`take`](Self::take).
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        self.lock().waiting = Some(cx.waker().clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        // Nothing is left half done under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

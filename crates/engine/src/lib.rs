@@ -17,6 +17,7 @@
 //!   but for applications whose [`Instances`] say otherwise.
 //! - A guest runs inside the future that serves its request: whoever drops that future, or the
 //!   response's [`Body`], cancels the instance. There is no task, queue or lock between the two, but
+//!   where a guest computes for long, which then goes on in a task of [`Options::background`], and
 //!   where several requests share an instance, which none of them may cancel.
 //! - Bodies stream both ways. What the host holds of a response is bounded by
 //!   [`OUTGOING_BUFFER`] bytes.
@@ -46,6 +47,7 @@ mod lent;
 mod limits;
 mod log;
 mod machine;
+mod moved;
 mod outgoing;
 mod proxy;
 mod request;

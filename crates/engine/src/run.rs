@@ -2,7 +2,7 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http_body::Body;
 use crate::application::{Active, Inner};
 use crate::instance::{Head, HeadSlot, Instance};
 use crate::lent::Lender;
+use crate::moved::{self, Moved};
 use crate::request::RequestBodyError;
 use crate::shared::Ticket;
 use crate::stopwatch::Stopwatch;
@@ -29,15 +30,20 @@ pub(crate) struct Run {
 
 enum Work {
     /// An instance of the request's own.
-    Own(Pin<Box<dyn Future<Output = Over> + Send>>),
+    Own(OwnWork),
+    /// The same, where it has computed for long.
+    Moved(Moved),
     /// One that other requests use at the same time.
     Shared(Ticket),
     /// The guest has ended by itself.
     Over(Instance),
 }
 
+/// An instance's work on its request.
+pub(crate) type OwnWork = Pin<Box<dyn Future<Output = Over> + Send>>;
+
 /// An instance after its request.
-type Over = (Instance, Result<(), Failure>);
+pub(crate) type Over = (Instance, Result<(), Failure>);
 
 /// A request in progress: what it counts against, and what it is called in the log.
 pub(crate) struct InProgress {
@@ -98,6 +104,7 @@ impl Run {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let work = match &mut self.work {
             Work::Own(work) => work,
+            Work::Moved(_) => return self.poll_moved(cx),
             Work::Shared(ticket) => return ticket.poll(cx),
             Work::Over(_) => return Poll::Ready(Ok(())),
         };
@@ -110,9 +117,44 @@ impl Run {
                 self.work = Work::Over(instance);
                 Poll::Ready(outcome)
             }
+            Ok(Poll::Pending) if moved::is_due(&self.stopwatch) => self.make_way(cx),
             Ok(Poll::Pending) => Poll::Pending,
             Err(failure) => Poll::Ready(Err(failure)),
         }
+    }
+
+    /// Moves the guest to where it is in nobody's way, if there is such a place.
+    fn make_way(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let application = self.request.active.shared();
+        let Some(background) = application.inner().engine.background() else {
+            return Poll::Pending;
+        };
+        let background = background.clone();
+        let gone = Work::Own(Box::pin(std::future::pending()));
+        match std::mem::replace(&mut self.work, gone) {
+            Work::Own(work) => {
+                let moved = Moved::to(&background, work, application, self.stopwatch);
+                self.work = Work::Moved(moved);
+                self.stopwatch = Stopwatch::default();
+                self.poll_moved(cx)
+            }
+            other => {
+                self.work = other;
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_moved(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let Work::Moved(moved) = &mut self.work else {
+            return Poll::Pending;
+        };
+        self.head.wait(cx);
+        let over = ready!(moved.poll(cx));
+        Poll::Ready(over.and_then(|(instance, outcome)| {
+            self.work = Work::Over(instance);
+            outcome
+        }))
     }
 
     /// Lets the host go on, for a moment, with what a guest that has ended left to it: a file that it
@@ -170,7 +212,7 @@ impl Run {
     /// Says in the log that nobody waits for the guest any more.
     pub(crate) fn log_cancelled(&self, why: &str) {
         let what = match self.work {
-            Work::Own(_) | Work::Over(_) => "the instance is cancelled",
+            Work::Own(_) | Work::Moved(_) | Work::Over(_) => "the instance is cancelled",
             Work::Shared(_) => "the request is given up, and its instance goes on with others",
         };
         let InProgress { active, id, .. } = &self.request;

@@ -3,6 +3,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Linker;
 use wasmtime::{
@@ -49,6 +50,9 @@ pub struct Options {
     /// Memory of all instances together, in bytes. Default: three quarters of the machine's (or
     /// the cgroup's, where that is less), 4 GiB where that cannot be told.
     pub memory: u64,
+    /// Where guests go on that compute for long, so that they do not take turns with others on the
+    /// thread that serves them: a runtime with threads of its own. Default: nowhere else.
+    pub background: Option<Handle>,
 }
 
 impl Options {
@@ -59,6 +63,7 @@ impl Options {
         Self {
             instances: instances as u32,
             memory,
+            background: None,
         }
     }
 }
@@ -84,6 +89,7 @@ struct Inner {
     instances: Gate,
     idle: Idle,
     pooled: bool,
+    background: Option<Handle>,
 }
 
 /// One of Wasmtime's own engines, and what its guests may import.
@@ -128,6 +134,7 @@ impl Engine {
             instances: Gate::new(total),
             idle: Idle::default(),
             pooled,
+            background: options.background.clone(),
         })))
     }
 
@@ -167,6 +174,10 @@ impl Engine {
     /// Whether one more instance could be made at once.
     pub(crate) fn has_room(&self) -> bool {
         self.0.instances.has_room() || !self.0.idle.is_empty()
+    }
+
+    pub(crate) fn background(&self) -> Option<&Handle> {
+        self.0.background.as_ref()
     }
 
     /// The right to have one more instance, as soon as there may be one; `None` when that takes too

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::io;
+use std::net;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access_log::Note;
 use crate::counters::Connected;
-use crate::http2::Progress;
+use crate::http2::{Progress, Tasks};
 use crate::io::{ClientIo, Link, Socket};
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
@@ -40,16 +41,12 @@ pub const MAX_HEADER_SECTION: usize = 32 * 1024;
 /// listener closes: its bytes may be on their way.
 const CLOSING_GRACE: Duration = Duration::from_millis(250);
 
-/// Connections from which on responses are written in a row: with fewer, waiting for others costs more
-/// than it saves.
-const ROW: u64 = 4;
-
 /// Bytes that are still read of a client that has its final answer.
 const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
-    stream: TcpStream,
+    stream: net::TcpStream,
     listener: ListenerId,
     mut ends: Ends,
     connected: Arc<Connected>,
@@ -59,6 +56,14 @@ pub(crate) async fn serve(
 ) {
     let timeouts = &server.timeouts();
 
+    // Here, so that its events come to this thread.
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!("a connection is given up: {error}");
+            return;
+        }
+    };
     let link = Link::default();
     let socket = Socket::new(stream, timeouts.send, link.clone());
     let tls = server.tls(listener);
@@ -106,6 +111,10 @@ pub(crate) async fn serve(
         return;
     }
 
+    let tasks = Tasks {
+        workers: Arc::clone(&server.workers),
+        home: connected.worker(),
+    };
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
@@ -115,7 +124,7 @@ pub(crate) async fn serve(
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
-        http2::serve(io, respond, &link, timeouts, &mut closing).await
+        http2::serve(io, respond, &link, timeouts, &mut closing, tasks).await
     } else {
         let ended = http1::serve(io, respond, &link, timeouts, &mut closing).await;
         if let Some(switched) = link.take_switched()
@@ -203,8 +212,6 @@ impl Service {
         seen: Seen,
         facts: Option<&Facts>,
     ) -> Response<ResponseBody> {
-        // In HTTP/2 the connection's own task collects what is to be written.
-        let in_row = parts.version < Version::HTTP_2 && self.server.counters.open() >= ROW;
         let body = RequestBody::new(body, seen.body_read_timeout, seen.max_body_size, &self.link);
         let fault = body.fault();
         if let Some(facts) = facts.filter(|_| seen.log_route) {
@@ -214,7 +221,7 @@ impl Service {
         let response = match (&seen.target, facts) {
             (Some(Target::Application(application)), facts) => {
                 let id = facts.map_or_else(RequestId::next, |facts| facts.id);
-                run(application, id, Request::from_parts(parts, body), in_row).await
+                run(application, id, Request::from_parts(parts, body)).await
             }
             (Some(Target::Table(table, pass)), Some(facts)) => {
                 let walk = Walk::new(table, &parts, facts, self.ends, seen.log_route);
@@ -231,7 +238,7 @@ impl Service {
                         let request = Request::from_parts(parts, body);
                         let mut response = match to {
                             To::Application(application) => {
-                                run(&application, facts.id, request, in_row).await
+                                run(&application, facts.id, request).await
                             }
                             // Apart, so that other requests take no room for it.
                             To::Upstream(proxy) => Box::pin(forward(&proxy, request)).await,
@@ -259,19 +266,11 @@ async fn run(
     application: &Application,
     id: RequestId,
     request: Request<RequestBody>,
-    in_row: bool,
 ) -> Response<ResponseBody> {
-    let response = match application.handle(id, request).await {
+    match application.handle(id, request).await {
         Ok(response) => response.map(ResponseBody::guest),
         Err(failure) => page::failure(&failure),
-    };
-    if in_row && application.turns_are_short() {
-        // Those first whose requests are here already: responses then go out in a row.
-        // A write that finds its client asleep costs as much as a small guest, most of it
-        // for waking the client up; that is done once for all that it waits for.
-        tokio::task::yield_now().await;
     }
-    response
 }
 
 /// Whether the request is one, and none too large. Afterwards its URI is absolute.

@@ -14,21 +14,55 @@ pub struct Connections {
     pub closed: u64,
 }
 
-/// What a server counts.
+/// What happens on one worker, counted apart from the others: a counter that several cores write to
+/// would cost each request more than all else that is done for it here.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+#[repr(align(128))]
+struct Counts {
     accepted: AtomicU64,
     closed: AtomicU64,
     active: AtomicU64,
     requests: AtomicU64,
+    /// Streams of HTTP/2 that it runs.
+    streams: AtomicU64,
 }
 
-impl Counters {
-    pub(crate) fn connections(&self) -> Connections {
-        // Read one after the other while connections come and go: never less than zero.
+impl Counts {
+    /// Connections that are open.
+    fn open(&self) -> u64 {
         let closed = self.closed.load(Relaxed);
-        let active = self.active.load(Relaxed);
-        let accepted = self.accepted.load(Relaxed);
+        self.accepted.load(Relaxed).saturating_sub(closed)
+    }
+
+    /// What is in progress, roughly.
+    fn load(&self) -> u64 {
+        (self.active.load(Relaxed)).saturating_add(self.streams.load(Relaxed))
+    }
+}
+
+/// What a server counts, for each of its workers.
+#[derive(Debug)]
+pub(crate) struct Counters(Box<[Counts]>);
+
+/// A worker, by its place among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerId(pub(crate) usize);
+
+impl Counters {
+    /// # Panics
+    ///
+    /// Later, when there is no worker.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Counts::default()).collect())
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        let sum =
+            |of: fn(&Counts) -> &AtomicU64| self.0.iter().map(|it| of(it).load(Relaxed)).sum();
+        // Read one after the other while connections come and go: never less than zero.
+        let closed: u64 = sum(|it| &it.closed);
+        let active: u64 = sum(|it| &it.active);
+        let accepted: u64 = sum(|it| &it.accepted);
         let idle = accepted.saturating_sub(closed).saturating_sub(active);
         Connections {
             accepted,
@@ -38,22 +72,49 @@ impl Counters {
         }
     }
 
-    /// Connections that are open.
-    pub(crate) fn open(&self) -> u64 {
-        let closed = self.closed.load(Relaxed);
-        self.accepted.load(Relaxed).saturating_sub(closed)
-    }
-
     pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
+        self.0.iter().map(|it| it.requests.load(Relaxed)).sum()
     }
 
-    /// Counts a connection until the returned value is dropped.
-    pub(crate) fn connect(self: &Arc<Self>) -> Connected {
-        self.accepted.fetch_add(1, Relaxed);
+    /// Which of the first `limit` workers has the fewest connections. The first of several.
+    pub(crate) fn least_connected(&self, limit: usize) -> WorkerId {
+        self.least(limit, Counts::open)
+    }
+
+    /// Who is to run a stream of a connection of this worker's: itself, unless another has clearly less
+    /// to do, since what is handed over costs both of them.
+    pub(crate) fn least_busy(&self, home: WorkerId) -> WorkerId {
+        let other = self.least(self.0.len(), Counts::load);
+        let load = |worker: WorkerId| self.0[worker.0].load();
+        if load(home) > load(other).saturating_add(1) {
+            other
+        } else {
+            home
+        }
+    }
+
+    fn least(&self, limit: usize, of: impl Fn(&Counts) -> u64) -> WorkerId {
+        let first = self.0.iter().take(limit.max(1)).enumerate();
+        let least = first.min_by_key(|(_, counts)| of(counts));
+        WorkerId(least.map_or(0, |(place, _)| place))
+    }
+
+    /// Counts a connection of this worker's until the returned value is dropped.
+    pub(crate) fn connect(self: &Arc<Self>, worker: WorkerId) -> Connected {
+        self.0[worker.0].accepted.fetch_add(1, Relaxed);
         Connected {
             counters: Arc::clone(self),
+            worker,
             requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a stream that this worker runs until the returned value is dropped.
+    pub(crate) fn stream(self: &Arc<Self>, worker: WorkerId) -> Stream {
+        self.0[worker.0].streams.fetch_add(1, Relaxed);
+        Stream {
+            counters: Arc::clone(self),
+            worker,
         }
     }
 }
@@ -62,24 +123,35 @@ impl Counters {
 #[derive(Debug)]
 pub(crate) struct Connected {
     counters: Arc<Counters>,
+    worker: WorkerId,
     /// In progress on this connection: more than one with HTTP/2.
     requests: AtomicU64,
 }
 
 impl Connected {
+    /// Whose it is.
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
     /// Counts a request until the returned value is dropped.
     pub(crate) fn request(self: &Arc<Self>) -> InRequest {
-        self.counters.requests.fetch_add(1, Relaxed);
+        let counts = self.counts();
+        counts.requests.fetch_add(1, Relaxed);
         if self.requests.fetch_add(1, Relaxed) == 0 {
-            self.counters.active.fetch_add(1, Relaxed);
+            counts.active.fetch_add(1, Relaxed);
         }
         InRequest(Arc::clone(self))
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counters.0[self.worker.0]
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.counters.closed.fetch_add(1, Relaxed);
+        self.counts().closed.fetch_add(1, Relaxed);
     }
 }
 
@@ -90,8 +162,21 @@ pub(crate) struct InRequest(Arc<Connected>);
 impl Drop for InRequest {
     fn drop(&mut self) {
         if self.0.requests.fetch_sub(1, Relaxed) == 1 {
-            self.0.counters.active.fetch_sub(1, Relaxed);
+            self.0.counts().active.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// A stream of HTTP/2 in progress.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    counters: Arc<Counters>,
+    worker: WorkerId,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.counters.0[self.worker.0].streams.fetch_sub(1, Relaxed);
     }
 }
 
@@ -101,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_connection_is_active_while_any_of_its_requests_is() {
-        let counters = Arc::new(Counters::default());
-        let connection = Arc::new(counters.connect());
+        let counters = Arc::new(Counters::new(1));
+        let connection = Arc::new(counters.connect(WorkerId(0)));
         assert_eq!(
             counters.connections(),
             Connections {
@@ -111,7 +196,6 @@ mod tests {
                 ..Default::default()
             }
         );
-        assert_eq!(counters.open(), 1);
         let first = connection.request();
         let second = connection.request();
         drop(first);
@@ -126,7 +210,6 @@ mod tests {
         drop(second);
         assert_eq!(counters.connections().idle, 1);
         drop(connection);
-        assert_eq!(counters.open(), 0);
         assert_eq!(
             counters.connections(),
             Connections {
@@ -136,5 +219,38 @@ mod tests {
             }
         );
         assert_eq!(counters.requests(), 2);
+    }
+
+    #[test]
+    fn connections_go_to_whoever_has_fewest_within_the_limit() {
+        let counters = Arc::new(Counters::new(3));
+        let place = || counters.least_connected(3);
+        let first = counters.connect(place());
+        let second = counters.connect(place());
+        let third = counters.connect(place());
+        let workers = [&first, &second, &third].map(Connected::worker);
+        assert_eq!(workers, [WorkerId(0), WorkerId(1), WorkerId(2)]);
+        drop(second);
+        assert_eq!(place(), WorkerId(1));
+        assert_eq!(counters.least_connected(1), WorkerId(0));
+        // There is always one.
+        assert_eq!(counters.least_connected(0), WorkerId(0));
+        let of_all = counters.connections();
+        assert_eq!((of_all.accepted, of_all.closed, of_all.idle), (3, 1, 2));
+    }
+
+    #[test]
+    fn a_stream_stays_at_home_unless_another_has_clearly_less_to_do() {
+        let counters = Arc::new(Counters::new(2));
+        let home = WorkerId(1);
+        let connection = Arc::new(counters.connect(home));
+        let request = connection.request();
+        assert_eq!(counters.least_busy(home), home);
+        let stream = counters.stream(home);
+        assert_eq!(counters.least_busy(home), WorkerId(0));
+        let other = counters.stream(WorkerId(0));
+        assert_eq!(counters.least_busy(home), home);
+        drop((stream, other, request));
+        assert_eq!(counters.least_busy(WorkerId(0)), WorkerId(0));
     }
 }

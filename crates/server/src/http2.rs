@@ -17,9 +17,11 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
+use crate::counters::WorkerId;
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
 use crate::response::ResponseBody;
+use crate::workers::Workers;
 
 /// Requests in progress on one connection.
 const MAX_STREAMS: u32 = 128;
@@ -41,6 +43,7 @@ pub(crate) async fn serve<S>(
     link: &Link,
     timeouts: &Timeouts,
     closing: &mut Closing,
+    tasks: Tasks,
 ) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
@@ -49,6 +52,7 @@ where
 {
     let streams = Streams {
         timeout: timeouts.send,
+        tasks,
     };
     let connection = Builder::new(streams)
         .timer(TokioTimer::new())
@@ -88,10 +92,19 @@ async fn idle(link: &Link, limit: Duration) {
     }
 }
 
+/// Where the streams of a connection run.
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    pub(crate) workers: Arc<Workers>,
+    /// Whose the connection is.
+    pub(crate) home: WorkerId,
+}
+
 /// Gives each stream its task.
 #[derive(Clone)]
 struct Streams {
     timeout: Duration,
+    tasks: Tasks,
 }
 
 impl<F> Executor<F> for Streams
@@ -101,7 +114,8 @@ where
     fn execute(&self, stream: F) {
         let timeout = self.timeout;
         let progress = Progress::default();
-        tokio::spawn(PROGRESS.scope(progress.clone(), async move {
+        let Tasks { workers, home } = &self.tasks;
+        let stream = PROGRESS.scope(progress.clone(), async move {
             let mut stream = pin!(stream);
             let mut watch = Watch::default();
             poll_fn(|cx| {
@@ -112,7 +126,8 @@ where
             })
             .await;
             // What is dropped before its end is reset.
-        }));
+        });
+        workers.spawn_stream(*home, stream);
     }
 }
 

@@ -29,7 +29,8 @@
 //!   `rustls::ServerConfig`.
 //! - A connection that has become a WebSocket to another server is waited for like a request.
 //!
-//! Everything runs on the tokio runtime that [`Server::commit`] is called in.
+//! Connections are accepted on the tokio runtime that [`Server::commit`] is called in, and served on that
+//! of [`Options::runtimes`] that has the fewest. There they stay; streams of HTTP/2 may go to others.
 
 mod access_log;
 mod action;
@@ -52,6 +53,7 @@ mod timeouts;
 mod tls;
 mod upstream;
 mod variables;
+mod workers;
 
 pub use access_log::{AccessLog, LogFormat};
 pub use action::{Action, ActionKind, ResponseHeader, Return, Share};

@@ -1,13 +1,13 @@
-use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use routing::{Endpoint, Scheme};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::connection;
@@ -51,8 +51,8 @@ impl Listener {
         id: ListenerId,
         address: SocketAddr,
         backlog: u32,
-    ) -> Result<(Arc<Self>, TcpListener), BindError> {
-        let bound = bind(address, backlog).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    ) -> Result<(Arc<Self>, ListeningSocket), BindError> {
+        let bound = ListeningSocket::bind(address, backlog);
         let (local, socket) = bound.map_err(|source| BindError { address, source })?;
         let listener = Self {
             id,
@@ -90,13 +90,13 @@ impl Listener {
     }
 
     /// Accepts until the listener is closed.
-    pub(crate) async fn accept(self: Arc<Self>, socket: TcpListener, server: Arc<Shared>) {
+    pub(crate) async fn accept(self: Arc<Self>, socket: ListeningSocket, server: Arc<Shared>) {
         self.accept_all(&socket, &server).await;
         drop(socket);
         self.released.send_replace(true);
     }
 
-    async fn accept_all(self: &Arc<Self>, socket: &TcpListener, server: &Arc<Shared>) {
+    async fn accept_all(self: &Arc<Self>, socket: &ListeningSocket, server: &Arc<Shared>) {
         let mut closing = Closing(self.closing.subscribe());
         loop {
             let next = async {
@@ -118,24 +118,17 @@ impl Listener {
                 }
             }
         }
-        // Connections that the kernel has taken already would be reset with the socket. Tokio's
-        // budget for one poll would pretend that there are no more.
-        tokio::task::unconstrained(poll_fn(|cx| {
-            for _ in 0..=self.backlog {
-                let Some(place) = server.free_place() else {
-                    break;
-                };
-                match socket.poll_accept(cx) {
-                    Poll::Ready(Ok((stream, peer))) => {
-                        self.spawn(stream, peer, Some(place), server);
-                    }
-                    Poll::Ready(Err(error)) if is_about_one_connection(&error) => {}
-                    Poll::Ready(Err(_)) | Poll::Pending => break,
-                }
+        // Connections that the kernel has taken already would be reset with the socket.
+        for _ in 0..=self.backlog {
+            let Some(place) = server.free_place() else {
+                break;
+            };
+            match socket.try_accept() {
+                Ok((stream, peer)) => self.spawn(stream, peer, Some(place), server),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(_) => break,
             }
-            Poll::Ready(())
-        }))
-        .await;
+        }
     }
 
     fn spawn(
@@ -153,7 +146,9 @@ impl Listener {
             );
         }
         // Counted before the task is first polled, so that draining cannot overlook it.
-        let connected = Arc::new(server.counters.connect());
+        let workers = Arc::clone(&server.workers);
+        let connected = Arc::new(workers.place(server.most_workers()));
+        let worker = connected.worker();
         let closing = Closing(self.closing.subscribe());
         let server = Arc::clone(server);
         let ends = Ends {
@@ -163,7 +158,7 @@ impl Listener {
         };
         let connection =
             connection::serve(stream, self.id, ends, connected, closing, server, place);
-        tokio::spawn(connection);
+        workers.spawn(worker, connection);
     }
 
     /// Which address a connection came to.
@@ -195,23 +190,53 @@ impl Closing {
     }
 }
 
-fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    // A restarted server takes its address back while old connections are in TIME_WAIT. On Linux
-    // this does not let two servers listen on one address.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // As in Unit: `*` and `[::]` are two listeners.
-        socket.set_only_v6(true)?;
+/// A socket that listens. Its connections belong to no runtime yet.
+pub(crate) struct ListeningSocket(AsyncFd<Socket>);
+
+impl ListeningSocket {
+    /// Binds the address, and says what it has become.
+    fn bind(address: SocketAddr, backlog: u32) -> io::Result<(SocketAddr, Self)> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_nonblocking(true)?;
+        // A restarted server takes its address back while old connections are in TIME_WAIT. On Linux
+        // this does not let two servers listen on one address.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // As in Unit: `*` and `[::]` are two listeners.
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let local = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok((
+            local,
+            Self(AsyncFd::register_with_interest(socket, Interest::READABLE)?),
+        ))
     }
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
+
+    /// Waits for the next connection. Cancel-safe.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.0.async_io(Interest::READABLE, accept).await
+    }
+
+    /// The next connection that is there already.
+    fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        accept(self.0.get_ref())
+    }
+}
+
+fn accept(socket: &Socket) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (stream, peer) = acceptfrom_with(socket, flags)?;
+    let peer = peer
+        .map(SocketAddr::try_from)
+        .transpose()?
+        .ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((stream.into(), peer))
 }
 
 /// Errors of a connection that ended before it was accepted (accept(2)).

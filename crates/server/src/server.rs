@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,21 +9,25 @@ use arc_swap::ArcSwap;
 use engine::Application;
 use http::HeaderValue;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::access_log::AccessLog;
-use crate::counters::{Connections, Counters};
-use crate::listener::{BindError, Listener, ListenerId};
+use crate::counters::Connections;
+use crate::listener::{BindError, Listener, ListenerId, ListeningSocket};
 use crate::settings::Settings;
 use crate::table::{Pass, Table};
 use crate::timeouts::Timeouts;
+use crate::workers::Workers;
 
 /// What a [`Server`] is made with.
 #[derive(Clone)]
 pub struct Options {
     /// Connections that are open at a time; further ones wait to be accepted.
     pub connections: usize,
+    /// Where connections are served: best a runtime of one thread for each core, the one that
+    /// [`Server::commit`] is called in first. With none, all are served in that.
+    pub runtimes: Vec<Handle>,
     /// What holds until the first plan is committed.
     pub settings: Settings,
 }
@@ -59,7 +64,7 @@ pub struct Server(Arc<Shared>);
 
 /// What all connections share.
 pub(crate) struct Shared {
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) workers: Arc<Workers>,
     places: Arc<Semaphore>,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
@@ -130,6 +135,12 @@ impl Shared {
         self.snapshot.load().settings.timeouts.clone()
     }
 
+    /// Workers that connections are given to which begin now.
+    pub(crate) fn most_workers(&self) -> usize {
+        let most = self.snapshot.load().settings.workers;
+        most.map_or(usize::MAX, NonZeroUsize::get)
+    }
+
     pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
         self.snapshot.load().tls.get(&listener).cloned()
     }
@@ -157,7 +168,7 @@ pub struct Plan {
 struct Planned {
     listener: Arc<Listener>,
     /// Where the listener is new.
-    socket: Option<TcpListener>,
+    socket: Option<ListeningSocket>,
     target: Target,
     tls: Option<Arc<ServerConfig>>,
 }
@@ -181,7 +192,7 @@ impl Server {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self(Arc::new(Shared {
-            counters: Arc::default(),
+            workers: Arc::new(Workers::new(options.runtimes)),
             places: Arc::new(Semaphore::new(
                 options.connections.min(Semaphore::MAX_PERMITS),
             )),
@@ -312,13 +323,13 @@ impl Server {
     /// The connections so far.
     #[must_use]
     pub fn connections(&self) -> Connections {
-        self.0.counters.connections()
+        self.0.workers.counters().connections()
     }
 
     /// Requests so far, those in progress included.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.0.counters.requests()
+        self.0.workers.counters().requests()
     }
 
     /// Stops listening, lets requests in progress finish, closes what is idle, and waits until

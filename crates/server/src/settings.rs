@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use http::HeaderValue;
 
 use crate::Timeouts;
@@ -21,6 +23,9 @@ pub struct Settings {
     pub log_route: bool,
     /// Where requests are noted, if anywhere.
     pub access_log: Option<AccessLog>,
+    /// How many of the server's [runtimes](crate::Options::runtimes) new connections are given to; all
+    /// of them by default, and where there are not so many.
+    pub workers: Option<NonZeroUsize>,
 }
 
 impl Settings {
@@ -34,6 +39,7 @@ impl Settings {
             discard_unsafe_fields: true,
             log_route: false,
             access_log: None,
+            workers: None,
         }
     }
 }

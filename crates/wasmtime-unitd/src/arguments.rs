@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use config::{Path, Value};
 use tracing::Level;
 
 use crate::control_socket::ControlAddress;
+use crate::workers::Workers;
 
 /// Serves WebAssembly HTTP components, with NGINX Unit's control API and configuration.
 ///
@@ -100,6 +102,9 @@ const MOST_INSTANCES: i64 = 100_000;
 /// Less would not do for the instances of most programs.
 const LEAST_MEMORY: u64 = 16 << 20;
 
+/// More would be a slip of the hand: more than cores gain nothing.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve one component, without a configuration.
@@ -168,9 +173,19 @@ pub(crate) struct Running {
     /// of the machine's or the control group's].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(LEAST_MEMORY..))]
     pub(crate) max_memory: Option<u64>,
+
+    /// Threads that serve connections; each connection stays on one [default: one for each core that
+    /// the process may use].
+    #[arg(long, value_name = "NUMBER", value_parser = threads)]
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 impl Running {
+    /// Starts the threads that everything runs on.
+    pub(crate) fn workers(&self) -> anyhow::Result<Workers> {
+        Workers::start(self.threads)
+    }
+
     /// What the engine is made with.
     pub(crate) fn engine(&self) -> engine::Options {
         let mut options = self
@@ -248,6 +263,13 @@ fn octal(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
         _ => Err("not an octal mode between 0 and 777".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= MOST_THREADS => Ok(threads),
+        _ => Err(format!("not a number from 1 to {MOST_THREADS}")),
     }
 }
 
@@ -336,6 +358,20 @@ mod tests {
         assert!(parse(&["serve", "c.wasm", "--user", "nobody"]).is_err());
         assert!(parse(&["--pid", "p", "check", "-"]).is_err());
         assert!(parse(&["serve", "c.wasm", "--log", "l"]).is_ok());
+    }
+
+    #[test]
+    fn there_is_a_thread_at_least_and_no_absurd_number() {
+        for (number, fits) in [
+            ("0", false),
+            ("1", true),
+            ("1024", true),
+            ("1025", false),
+            ("-1", false),
+        ] {
+            let parsed = parse(&["serve", "c.wasm", &format!("--threads={number}")]);
+            assert_eq!(parsed.is_ok(), fits, "{number}");
+        }
     }
 
     #[test]

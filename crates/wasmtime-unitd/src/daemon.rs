@@ -14,12 +14,13 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Running};
 use crate::control_socket::{Access, ControlAddress, ControlSocket};
 use crate::log::Log;
 use crate::privileges::{Identity, find_group, find_user};
 use crate::runtime::{OwnFolders, Runtime, server_name};
 use crate::shutdown::StopSignals;
+use crate::workers::Workers;
 
 /// Permissions of the control socket where no others are asked for.
 const CONTROL_MODE: u32 = 0o600;
@@ -53,7 +54,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(identity) = &identity {
         hand_over(identity, &state, &log)?;
     }
-    runtime()?.block_on(serve(arguments, &log, identity, state, socket, pid))
+    let workers = arguments.running.workers()?;
+    workers.run(serve(
+        arguments, &workers, &log, identity, state, socket, pid,
+    ))
 }
 
 /// Refuses what would have no effect.
@@ -69,15 +73,6 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The tokio runtime that everything runs on.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("worker")
-        .build()
-        .context("cannot start the worker threads")
 }
 
 /// As many connections as the system allows this process open files, but for some that it needs
@@ -102,14 +97,19 @@ fn connections() -> usize {
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
 /// serves.
 pub(crate) fn build(
-    engine: &engine::Options,
+    running: &Running,
+    workers: &Workers,
     identity: Option<Identity>,
     own: OwnFolders,
     outputs: OutputFiles,
 ) -> Result<Runtime> {
-    let engine = Engine::new(engine)?;
+    let engine = Engine::new(&engine::Options {
+        background: workers.background(),
+        ..running.engine()
+    })?;
     let server = Server::new(server::Options {
         connections: connections(),
+        runtimes: workers.handles(),
         settings: Settings::new(server_name(true)),
     });
     Ok(Runtime::new(engine, own, server, outputs, identity))
@@ -117,6 +117,7 @@ pub(crate) fn build(
 
 async fn serve(
     arguments: &Arguments,
+    workers: &Workers,
     log: &Log,
     identity: Option<Identity>,
     state: StateDir,
@@ -131,7 +132,7 @@ async fn serve(
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
         certificates: Some(Arc::clone(state.certificates())),
     };
-    let runtime = build(&arguments.running.engine(), identity, own, outputs)?;
+    let runtime = build(&arguments.running, workers, identity, own, outputs)?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.

@@ -19,6 +19,7 @@ mod serve;
 mod shutdown;
 mod tls;
 mod upstreams;
+mod workers;
 
 use std::process::ExitCode;
 

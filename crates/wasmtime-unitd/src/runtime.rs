@@ -468,6 +468,7 @@ impl State {
             discard_unsafe_fields,
             log_route,
             access_log: self.access_log.as_ref().map(|noted| noted.log.clone()),
+            workers: None,
         })
     }
 

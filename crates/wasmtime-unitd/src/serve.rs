@@ -35,12 +35,14 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         applications: vec![application],
         ..Config::default()
     };
-    daemon::runtime()?.block_on(async {
+    let workers = serve.running.workers()?;
+    workers.run(async {
         let mut stop = StopSignals::listen()?;
         let outputs = OutputFiles::default();
         daemon::reopen_on_signal(&log, &outputs)?;
         let runtime = daemon::build(
-            &serve.running.engine(),
+            &serve.running,
+            &workers,
             None,
             OwnFolders {
                 state: None,

@@ -1,0 +1,62 @@
+//! Guests that compute for long go on elsewhere, so that others on their thread need not take turns with
+//! them.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::Failure;
+use crate::application::Application;
+use crate::run::{Over, OwnWork, compute};
+use crate::stopwatch::Stopwatch;
+
+/// How long a guest has computed when it is moved: long enough that to hand it over, and each of its
+/// wake-ups from then on, is little beside.
+const AFTER: Duration = Duration::from_millis(5);
+
+/// Whether a guest that has just yielded is one to be moved.
+pub(crate) fn is_due(stopwatch: &Stopwatch) -> bool {
+    stopwatch.is_long() && stopwatch.computed() >= AFTER
+}
+
+/// A guest that goes on in a task of its own. Dropping this cancels it, after its turn at the latest.
+pub(crate) struct Moved(JoinHandle<Result<Over, Failure>>);
+
+impl Moved {
+    /// Lets the guest go on in `runtime`, with what it has computed so far.
+    pub(crate) fn to(
+        runtime: &Handle,
+        mut work: OwnWork,
+        application: Application,
+        mut stopwatch: Stopwatch,
+    ) -> Self {
+        Self(runtime.spawn(async move {
+            let limit = application.settings().limits.execution_timeout;
+            let over = poll_fn(|cx| {
+                let poll = || work.as_mut().poll(cx);
+                match compute(application.inner(), &mut stopwatch, limit, poll) {
+                    Ok(polled) => polled.map(Ok),
+                    Err(failure) => Poll::Ready(Err(failure)),
+                }
+            });
+            over.await
+        }))
+    }
+
+    /// Waits for its end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Over, Failure>> {
+        let joined = ready!(Pin::new(&mut self.0).poll(cx));
+        // Panics are caught inside; what is left is a runtime that ends.
+        Poll::Ready(joined.unwrap_or_else(|error| Err(Failure::Panic(error.to_string()))))
+    }
+}
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
