@@ -204,7 +204,7 @@ impl Shared {
             let reason = "it switches protocols without being asked";
             return Err(Error::Protocol(reason.to_owned()));
         }
-        fields::strip_hop_by_hop(&mut head.headers);
+        fields::prepare_response(&mut head.headers);
         head.extensions = Extensions::new();
         let body = ResponseBody::new(incoming, timeouts.to_next_bytes(), interest);
         Ok(Response::from_parts(head, body))

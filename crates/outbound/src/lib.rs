@@ -70,6 +70,7 @@ mod timeouts;
 mod tls;
 
 pub use client::{Client, Options};
-pub use error::{BoxError, Error};
+pub use error::Error;
+pub use message::BoxError;
 pub use response_body::ResponseBody;
 pub use timeouts::Timeouts;
