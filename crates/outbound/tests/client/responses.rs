@@ -3,7 +3,7 @@
 use outbound::Error;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Upstream, get, read_head, read_rest, text};
+use crate::support::{Called as _, Upstream, get, read_head, read_rest, text};
 
 #[tokio::test]
 async fn garbage_violates_the_protocol() {
