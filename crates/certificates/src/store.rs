@@ -171,15 +171,23 @@ fn make_private(folder: &Path) -> Result<(), StoreError> {
         .mode(FOLDER_MODE)
         .create(folder)
         .map_err(io_error("make", folder))?;
-    let metadata = folder
-        .symlink_metadata()
-        .map_err(io_error("open", folder))?;
-    // Through a link, it would be another folder whose mode is changed.
-    if !metadata.is_dir() {
-        return Err(StoreError::NoFolder(folder.to_owned()));
-    }
+    // Through a link, it would be another folder whose mode is changed; so it is opened once, and
+    // nobody can put one in its place meanwhile.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(folder);
+    let opened = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(StoreError::NoFolder(folder.to_owned()));
+        }
+        opened => opened.map_err(io_error("open", folder))?,
+    };
+    let metadata = opened.metadata().map_err(io_error("open", folder))?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(folder, Permissions::from_mode(FOLDER_MODE))
+        opened
+            .set_permissions(Permissions::from_mode(FOLDER_MODE))
             .map_err(io_error("make private", folder))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use http_body::Body;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use message::Framing;
 use outbound_policy::{Destination, Policy};
 use rustls::RootCertStore;
 use tokio::sync::Semaphore;
@@ -187,9 +188,9 @@ impl Shared {
         }
 
         let mut request = Request::from_parts(head, body);
-        let mut connected = capture_connection(&mut request);
-        let connected = async move {
-            connected.wait_for_connection_metadata().await;
+        let mut connection = capture_connection(&mut request);
+        let connected = async {
+            connection.wait_for_connection_metadata().await;
         };
         let sending = self.pool.request(request);
         let response = responded(sending, connected, timeouts, interest.exchange()).await;
@@ -204,7 +205,17 @@ impl Shared {
             let reason = "it switches protocols without being asked";
             return Err(Error::Protocol(reason.to_owned()));
         }
-        fields::strip_hop_by_hop(&mut head.headers);
+        let framing = Framing::of(&head.headers);
+        let framing = framing.map_err(|error| Error::Protocol(error.to_string()))?;
+        // RFC 9110, section 8.6, and RFC 9112, section 6.1. Who announces a body here may send one,
+        // which would be taken for the next response.
+        if head.status == StatusCode::NO_CONTENT
+            && framing.announces_content()
+            && let Some(connection) = &*connection.connection_metadata()
+        {
+            connection.poison();
+        }
+        fields::prepare_response(&mut head.headers);
         head.extensions = Extensions::new();
         let body = ResponseBody::new(incoming, timeouts.to_next_bytes(), interest);
         Ok(Response::from_parts(head, body))

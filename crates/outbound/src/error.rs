@@ -1,10 +1,8 @@
 use std::error::Error as StdError;
 use std::io;
 
+use message::{BoxError, ReceivedBodyError, SentBodyError, malformed};
 use outbound_policy::DestinationError;
-
-/// An error of somebody else's making.
-pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What became of a request, or of its response's body.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +128,32 @@ impl From<Fault> for Error {
     }
 }
 
+impl From<SentBodyError> for Error {
+    fn from(error: SentBodyError) -> Self {
+        match error {
+            SentBodyError::Size { announced } => Self::RequestBodySize { announced },
+            SentBodyError::Failed(error) => Self::RequestBody(error),
+        }
+    }
+}
+
+impl From<ReceivedBodyError> for Error {
+    fn from(error: ReceivedBodyError) -> Self {
+        let error = match error {
+            ReceivedBodyError::Late => return Self::BetweenBytesTimeout,
+            ReceivedBodyError::Failed(error) => error,
+        };
+        let is_tls = |io: &io::Error| {
+            let inner = io.get_ref();
+            inner.is_some_and(|inner| inner.downcast_ref::<rustls::Error>().is_some())
+        };
+        match malformed(&error) {
+            Some(io) if !is_tls(io) => Self::Protocol(io.to_string()),
+            _ => Self::ResponseIncomplete,
+        }
+    }
+}
+
 impl Error {
     /// What it means that there is no response.
     pub(crate) fn of_sending(error: &hyper_util::client::legacy::Error) -> Self {
@@ -175,25 +199,6 @@ impl Error {
         } else {
             Self::Protocol(last)
         }
-    }
-
-    /// What it means that a response's body does not end well.
-    pub(crate) fn of_receiving(error: &hyper::Error) -> Self {
-        for cause in chain(error) {
-            let malformed = cause.downcast_ref::<io::Error>().is_some_and(|io| {
-                // What hyper makes of chunks that are not.
-                matches!(
-                    io.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-                ) && io
-                    .get_ref()
-                    .is_none_or(|inner| !inner.is::<rustls::Error>())
-            });
-            if malformed {
-                return Self::Protocol(cause.to_string());
-            }
-        }
-        Self::ResponseIncomplete
     }
 
     fn of_tls(error: &rustls::Error) -> Self {

@@ -28,6 +28,9 @@
 //! - It sends no `CONNECT` and no `upgrade`, and takes no answer of 101.
 //! - It does not make a whole message of a part: a body that fails, or that is not as long as its
 //!   `content-length`, ends in a connection (HTTP/1) or a stream (HTTP/2) that is cut off.
+//! - It takes no response whose length is not certain: with both `content-length` and
+//!   `transfer-encoding`, or with a coding other than just `chunked`. A connection on which a response
+//!   of 204 announces a body is not used again.
 //! - It does not repeat a request of which anything was sent. One that a pooled connection did not
 //!   take, since the server has closed it, goes to another connection.
 //!
@@ -70,6 +73,7 @@ mod timeouts;
 mod tls;
 
 pub use client::{Client, Options};
-pub use error::{BoxError, Error};
+pub use error::Error;
+pub use message::BoxError;
 pub use response_body::ResponseBody;
 pub use timeouts::Timeouts;

@@ -2,13 +2,11 @@ use std::error::Error as StdError;
 use std::io;
 
 use http::StatusCode;
+use message::{BoxError, FramingError, ReceivedBodyError, SentBodyError, malformed};
 use nix::errno::Errno;
 use tracing::Level;
 
 use crate::Server;
-
-/// An error of somebody else's making.
-pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why there is no response, or why its body has no end. The text is for the log: it names servers, and
 /// is not for clients.
@@ -20,7 +18,7 @@ pub enum ProxyError {
     Method,
     /// The request's fields do not agree on how long its body is.
     #[error("the request's body is of no certain length: {0}")]
-    RequestFraming(&'static str),
+    RequestFraming(FramingError),
     /// The request's body is shorter or longer than its `content-length`. Nothing of it, or a
     /// cut-off part, has been sent.
     #[error("the request's body is not of the announced {announced} bytes")]
@@ -151,22 +149,32 @@ impl ProxyError {
     }
 
     /// What it means that a response's body does not end well.
-    pub(crate) fn of_receiving(error: &hyper::Error) -> Self {
-        for cause in chain(error) {
-            if let Some(io) = cause.downcast_ref::<io::Error>()
-                && matches!(
-                    io.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-                )
-            {
-                // What hyper makes of chunks that are none.
-                return Self::Protocol(io.to_string());
-            }
+    fn of_receiving(error: &hyper::Error) -> Self {
+        if let Some(reason) = malformed(error) {
+            return Self::Protocol(reason.to_string());
         }
         if is_timeout(error) {
             return Self::SendTimeout;
         }
         Self::ResponseIncomplete
+    }
+}
+
+impl From<SentBodyError> for ProxyError {
+    fn from(error: SentBodyError) -> Self {
+        match error {
+            SentBodyError::Size { announced } => Self::RequestBodySize { announced },
+            SentBodyError::Failed(error) => Self::RequestBody(error),
+        }
+    }
+}
+
+impl From<ReceivedBodyError> for ProxyError {
+    fn from(error: ReceivedBodyError) -> Self {
+        match error {
+            ReceivedBodyError::Late => Self::BodyTimeout,
+            ReceivedBodyError::Failed(error) => Self::of_receiving(&error),
+        }
     }
 }
 

@@ -1,13 +1,14 @@
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Body as _, Frame, SizeHint};
+use message::{CutOff, SentBody};
 use tokio::sync::Notify;
 
-use crate::ProxyError;
-use crate::source::{CutOff, Source};
+use crate::{ProxyError, fields};
 
 /// What the two messages of one request know of each other. The request's body stays here and not
 /// with a connection, so that it can go to another one while nothing of it has been read.
@@ -20,7 +21,7 @@ pub(crate) struct Exchange {
 
 #[derive(Debug)]
 struct State {
-    source: Source,
+    body: SentBody,
     /// Why the request's body was cut off, until somebody is told.
     failure: Option<ProxyError>,
     is_cancelled: bool,
@@ -31,11 +32,11 @@ struct State {
 }
 
 impl Exchange {
-    pub(crate) fn new(source: Source) -> Arc<Self> {
+    pub(crate) fn new(body: SentBody) -> Arc<Self> {
         Arc::new(Self {
-            is_sent: AtomicBool::new(source.is_over()),
+            is_sent: AtomicBool::new(body.is_end_stream()),
             state: Mutex::new(State {
-                source,
+                body,
                 failure: None,
                 is_cancelled: false,
                 is_held: false,
@@ -46,7 +47,7 @@ impl Exchange {
     }
 
     /// The next piece of the request's body.
-    pub(crate) fn poll_source(
+    pub(crate) fn poll_body(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
@@ -56,25 +57,24 @@ impl Exchange {
             none => *none = Some(cx.waker().clone()),
         }
         if state.is_cancelled {
-            state.source.discard();
+            state.body.discard();
             return Poll::Ready(Some(Err(CutOff)));
         }
         if state.is_held {
             return Poll::Pending;
         }
-        let polled = state.source.poll(cx);
-        match polled {
+        match Pin::new(&mut state.body).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => {
-                state.failure = Some(error);
-                state.source.discard();
+                state.failure = Some(error.into());
                 Poll::Ready(Some(Err(CutOff)))
             }
             Poll::Ready(frame) => {
-                if state.source.is_over() {
+                if state.body.is_end_stream() {
                     self.is_sent.store(true, Ordering::Release);
                     self.sent.notify_one();
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(|_| CutOff)))
+                let frame = frame.and_then(Result::ok).map(fields::prepare_trailers);
+                Poll::Ready(frame.map(Ok))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -94,13 +94,13 @@ impl Exchange {
 
     /// Whether all of the request's body is still to be read, if there is any.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.state().source.is_begun()
+        self.state().body.reads() == 0
     }
 
     /// What is left of the body, by which its framing is decided.
-    pub(crate) fn left(&self) -> (bool, Option<u64>) {
+    pub(crate) fn left(&self) -> (bool, SizeHint) {
         let state = self.state();
-        (state.source.is_over(), state.source.left())
+        (state.body.is_end_stream(), state.body.size_hint())
     }
 
     /// Nothing is sent of the body until [`Exchange::release`].

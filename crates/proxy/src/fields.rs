@@ -1,19 +1,18 @@
 //! What of a message's fields is forwarded, and in which way its length is told anew.
 
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SERVER, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, SERVER, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
+use http_body::Frame;
+use message::{Framing, forwarded, has_token};
 
 use crate::ProxyError;
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 const WEBSOCKET: &str = "websocket";
 
@@ -47,20 +46,14 @@ impl Length {
         exact: Option<u64>,
         is_none: bool,
     ) -> Result<Self, ProxyError> {
-        let announced = content_length(fields).map_err(ProxyError::RequestFraming)?;
-        if is_chunked(fields).map_err(ProxyError::RequestFraming)? {
-            if announced.is_some() {
-                // RFC 9112, section 6.1: an attempt at smuggling.
-                let reason = "there are both content-length and transfer-encoding";
-                return Err(ProxyError::RequestFraming(reason));
-            }
-            return Ok(Self::Unknown);
-        }
-        Ok(match announced.or(exact.filter(|_| !is_none)) {
-            Some(length) => Self::Exactly(length),
-            None if is_none => Self::None,
-            None => Self::Unknown,
-        })
+        Ok(
+            match Framing::of(fields).map_err(ProxyError::RequestFraming)? {
+                Framing::Chunked => Self::Unknown,
+                Framing::Length(length) => Self::Exactly(length),
+                Framing::None if is_none => Self::None,
+                Framing::None => exact.map_or(Self::Unknown, Self::Exactly),
+            },
+        )
     }
 }
 
@@ -124,27 +117,21 @@ pub(crate) fn prepare_response(
     status: StatusCode,
     asked: Asked,
 ) -> Result<bool, ProxyError> {
-    let violated = |reason: &str| ProxyError::Protocol(reason.to_owned());
-    let length = content_length(fields).map_err(violated)?;
-    let is_chunked = is_chunked(fields).map_err(violated)?;
-    if is_chunked && length.is_some() {
-        // So does Unit.
-        return Err(violated(
-            "there are both content-length and transfer-encoding",
-        ));
-    }
+    // As in Unit, no response has both a length and chunks.
+    let framing = Framing::of(fields).map_err(|error| ProxyError::Protocol(error.to_string()))?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !(asked.upgrade && is_websocket(fields)) {
-        return Err(violated("it switches protocols without being asked"));
+        let reason = "it switches protocols without being asked";
+        return Err(ProxyError::Protocol(reason.to_owned()));
     }
     // RFC 9110, section 8.6, and RFC 9112, section 6.1. Who announces a body here may send one, which
     // would be taken for the next response.
     let is_empty = switches || status == StatusCode::NO_CONTENT;
-    let announces = is_chunked || length.is_some_and(|length| length > 0);
-    let is_kept = !(is_empty && announces);
-    let length = length.filter(|_| !is_empty);
+    let is_kept = !(is_empty && framing.announces_content());
     let mut prepared = forwarded(fields, |name| *name != SERVER && *name != CONTENT_LENGTH);
-    if let Some(length) = length {
+    if let Framing::Length(length) = framing
+        && !is_empty
+    {
         prepared.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     if switches {
@@ -155,10 +142,13 @@ pub(crate) fn prepare_response(
     Ok(is_kept)
 }
 
-/// Leaves of a body's trailers what may be there: nothing on which the message's framing, routing or
-/// handling depends (RFC 9110, section 6.5.1).
-pub(crate) fn prepare_trailers(fields: &mut HeaderMap) {
-    *fields = forwarded(fields, |name| {
+/// Leaves of a piece, if it is a body's trailers, what may be there: nothing on which the message's
+/// framing, routing or handling depends (RFC 9110, section 6.5.1).
+pub(crate) fn prepare_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    let Some(fields) = frame.trailers_ref() else {
+        return frame;
+    };
+    Frame::trailers(forwarded(fields, |name| {
         ![
             CONTENT_LENGTH,
             CONTENT_ENCODING,
@@ -174,52 +164,7 @@ pub(crate) fn prepare_trailers(fields: &mut HeaderMap) {
             SERVER,
         ]
         .contains(name)
-    });
-}
-
-/// The fields that are not one connection's (RFC 9110, section 7.6.1, and what it has grown from), and
-/// that are wanted, in their order.
-fn forwarded(fields: &HeaderMap, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let named = named_in_connection(fields);
-    let mut forwarded = HeaderMap::with_capacity(fields.len() + 2);
-    for (name, value) in fields {
-        // To name `host` is no reason to be without: the next server would serve another.
-        let is_named = *name != HOST && named.contains(name);
-        if !is_hop_by_hop(name) && !is_named && is_wanted(name) {
-            forwarded.append(name, value.clone());
-        }
-    }
-    forwarded
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ]
-    .contains(name)
-}
-
-fn named_in_connection(fields: &HeaderMap) -> Vec<HeaderName> {
-    let is_usual = |token: &&[u8]| {
-        ["close", "keep-alive", "upgrade", ""]
-            .iter()
-            .any(|usual| token.eq_ignore_ascii_case(usual.as_bytes()))
-    };
-    fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(tokens)
-        .filter(|token| !is_usual(token))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .collect()
+    }))
 }
 
 /// RFC 9110, section 7.8: an HTTP/1.0 request cannot ask. Other protocols are not asked for:
@@ -241,49 +186,4 @@ fn is_websocket(fields: &HeaderMap) -> bool {
 
 fn expects_continue(fields: &HeaderMap) -> bool {
     has_token(fields, &EXPECT, "100-continue")
-}
-
-fn has_token(fields: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    fields
-        .get_all(name)
-        .iter()
-        .flat_map(tokens)
-        .any(|it| it.eq_ignore_ascii_case(token.as_bytes()))
-}
-
-/// Whether the body comes in chunks, and in no other coding: nobody here could undo one, and
-/// `te` has not asked for any.
-fn is_chunked(fields: &HeaderMap) -> Result<bool, &'static str> {
-    let mut values = fields.get_all(TRANSFER_ENCODING).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(false),
-        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err("transfer-encoding is not just chunked"),
-    }
-}
-
-/// One number, if any. It may be there several times (RFC 9110, section 8.6), but is passed on once.
-fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
-    let mut length = None;
-    for text in fields.get_all(CONTENT_LENGTH).iter().flat_map(tokens) {
-        let number = number(text).ok_or("content-length is not a number")?;
-        if length.is_some_and(|length| length != number) {
-            return Err("there are several values of content-length");
-        }
-        length = Some(number);
-    }
-    Ok(length)
-}
-
-fn number(text: &[u8]) -> Option<u64> {
-    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let text = str::from_utf8(text).ok().filter(|_| is_number)?;
-    text.parse().ok()
-}
-
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
 }

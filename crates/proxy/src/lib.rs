@@ -114,12 +114,12 @@ mod request_body;
 mod response_body;
 mod server;
 mod socket;
-mod source;
 mod timeouts;
 mod tunnel;
 mod upstream;
 
-pub use error::{BoxError, ProxyError};
+pub use error::ProxyError;
+pub use message::{BoxError, FramingError};
 pub use pool::{Pool, PoolOptions};
 pub use proxy::Proxy;
 pub use response_body::ResponseBody;

@@ -7,8 +7,10 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{Extensions, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
+use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use message::SentBody;
 use tokio::time::sleep;
 
 use crate::exchange::{Exchange, Interest};
@@ -16,7 +18,6 @@ use crate::fields::{self, Asked, Length};
 use crate::pool::{Connection, Pool};
 use crate::request_body::RequestBody;
 use crate::response_body::Kept;
-use crate::source::Source;
 use crate::{BoxError, ProxyError, ResponseBody, Server, Timeouts, Tunnel, Upstream};
 
 /// How long a server is waited for to say that it wants a body, as `expect: 100-continue` has it.
@@ -100,11 +101,13 @@ impl Proxy {
         // The client's version is that of another connection, as are its extensions.
         head.version = Version::HTTP_11;
         head.extensions = Extensions::new();
-        let announced = match length {
-            Length::Exactly(length) => Some(length),
-            Length::None | Length::Unknown => None,
+        let body = match length {
+            // There is nothing to be read, whatever the body has.
+            Length::Exactly(0) => SentBody::new(Empty::new(), Some(0)),
+            Length::Exactly(length) => SentBody::new(body, Some(length)),
+            Length::None | Length::Unknown => SentBody::new(body, None),
         };
-        let interest = Interest::new(Exchange::new(Source::new(body, announced)));
+        let interest = Interest::new(Exchange::new(body));
         let job = Job {
             proxy: &self.0,
             server,

@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use message::CutOff;
 
 use crate::exchange::Exchange;
-use crate::source::CutOff;
 
 /// What a connection has of a request's body.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        self.0.poll_source(cx)
+        self.0.poll_body(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -34,7 +34,6 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (_, left) = self.0.left();
-        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.0.left().1
     }
 }

@@ -1,12 +1,11 @@
-use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use message::ReceivedBody;
 
 use crate::exchange::Interest;
 use crate::pool::{Connection, Pool};
@@ -19,11 +18,7 @@ use crate::{ProxyError, Server, Tunnel, fields};
 /// connection is closed. Read to its end, it gives the connection back to its pool.
 #[derive(Debug)]
 pub struct ResponseBody {
-    /// `None` once it has ended.
-    incoming: Option<Incoming>,
-    timeout: Duration,
-    /// Armed while a piece is awaited.
-    waiting: Option<Pin<Box<Sleep>>>,
+    received: ReceivedBody,
     interest: Interest,
     server: Server,
     /// What is kept when all went well.
@@ -45,9 +40,7 @@ impl ResponseBody {
         kept: Option<Kept>,
     ) -> Self {
         let mut body = Self {
-            incoming: Some(incoming),
-            timeout,
-            waiting: None,
+            received: ReceivedBody::new(incoming, timeout),
             interest,
             server,
             kept,
@@ -70,7 +63,7 @@ impl ResponseBody {
     }
 
     fn end(&mut self) {
-        self.incoming = None;
+        self.received.end();
         self.interest.satisfy();
         let Some(Kept { connection, pool }) = self.kept.take() else {
             return;
@@ -82,7 +75,6 @@ impl ResponseBody {
     }
 
     fn fail(&mut self, error: ProxyError) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        self.incoming = None;
         self.kept = None;
         let error = self.interest.exchange().explain(error);
         error.log(Some(&self.server));
@@ -98,51 +90,28 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        let Some(incoming) = &mut self.incoming else {
+        if self.received.is_over() {
             return Poll::Ready(None);
-        };
-        match Pin::new(incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                self.waiting = None;
-                match frame {
-                    Some(Ok(frame)) => {
-                        self.note_end();
-                        Poll::Ready(Some(Ok(match frame.into_trailers() {
-                            Ok(mut trailers) => {
-                                fields::prepare_trailers(&mut trailers);
-                                Frame::trailers(trailers)
-                            }
-                            Err(frame) => frame,
-                        })))
-                    }
-                    Some(Err(error)) => self.fail(ProxyError::of_receiving(&error)),
-                    None => {
-                        self.end();
-                        Poll::Ready(None)
-                    }
-                }
+        }
+        match ready!(Pin::new(&mut self.received).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                self.note_end();
+                Poll::Ready(Some(Ok(fields::prepare_trailers(frame))))
             }
-            Poll::Pending => {
-                let timeout = self.timeout;
-                let waiting = self
-                    .waiting
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                match waiting.as_mut().poll(cx) {
-                    Poll::Ready(()) => self.fail(ProxyError::BodyTimeout),
-                    Poll::Pending => Poll::Pending,
-                }
+            Some(Err(error)) => self.fail(error.into()),
+            None => {
+                self.end();
+                Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.received.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.received.size_hint()
     }
 }
 

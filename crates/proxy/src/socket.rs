@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use message::Patience;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -116,9 +117,8 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) struct SocketIo {
     socket: Arc<Socket>,
-    send_timeout: Duration,
-    /// Armed while a write waits for the server.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// With a write that waits for the server.
+    patience: Patience,
     /// Why it takes no more, which is told when its last words have had their time.
     broken: Option<(io::Error, Pin<Box<Sleep>>)>,
 }
@@ -127,8 +127,7 @@ impl SocketIo {
     pub(crate) fn new(socket: Socket, send_timeout: Duration) -> Self {
         Self {
             socket: Arc::new(socket),
-            send_timeout,
-            stalled: None,
+            patience: Patience::new(send_timeout),
             broken: None,
         }
     }
@@ -153,14 +152,15 @@ impl SocketIo {
             let stream = &self.socket.stream;
             let is_ready = either!(stream, it => it.poll_write_ready(cx))?;
             if is_ready.is_pending() {
-                return self.stall(cx);
+                ready!(self.patience.poll_over(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             match attempt(stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => break written,
             }
         };
-        self.stalled = None;
+        self.patience.rest();
         match written {
             Err(error) if is_end(&error) => {
                 let mut pause = Box::pin(sleep(LAST_WORDS));
@@ -170,15 +170,6 @@ impl SocketIo {
             }
             written => Poll::Ready(written),
         }
-    }
-
-    fn stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let send_timeout = self.send_timeout;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(send_timeout)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -6,14 +6,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use message::Patience;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use crate::tls;
-
 use crate::upstream::Switched;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
@@ -243,9 +242,8 @@ impl AsyncWrite for ClientIo {
 /// A client's socket, with a limit on how long a client may take nothing.
 pub(crate) struct Socket {
     stream: TcpStream,
-    send_timeout: Duration,
-    /// Armed while a write waits for the client.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// With a write that waits for the client.
+    patience: Patience,
     link: Link,
 }
 
@@ -253,8 +251,7 @@ impl Socket {
     pub(crate) fn new(stream: TcpStream, send_timeout: Duration, link: Link) -> Self {
         Self {
             stream,
-            send_timeout,
-            stalled: None,
+            patience: Patience::new(send_timeout),
             link,
         }
     }
@@ -269,23 +266,17 @@ impl Socket {
         write: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if write.is_ready() {
-            if self.stalled.take().is_some() {
+            if self.patience.rest() {
                 self.link.0.is_stalled.store(false, Ordering::Relaxed);
             }
             return write;
         }
         self.link.0.is_stalled.store(true, Ordering::Relaxed);
-        let timeout = self.send_timeout;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        if stalled.as_mut().poll(cx).is_ready() {
-            // What the kernel still has for it is not to be kept for such a client, and without a
-            // length it would take that for a whole body.
-            self.link.reset();
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        Poll::Pending
+        ready!(self.patience.poll_over(cx));
+        // What the kernel still has for it is not to be kept for such a client, and without a
+        // length it would take that for a whole body.
+        self.link.reset();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

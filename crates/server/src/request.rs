@@ -7,6 +7,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use message::{Framing, FramingError};
 
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
@@ -22,6 +23,14 @@ pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode
     if parts.method == Method::CONNECT {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
+    // hyper undoes the chunks below another coding, and h2 holds a body against the first length.
+    Framing::of(&parts.headers).map_err(|error| match error {
+        // RFC 9112, section 6.1, and Unit's answer.
+        FramingError::Coding => StatusCode::NOT_IMPLEMENTED,
+        FramingError::NotANumber | FramingError::Several | FramingError::Both => {
+            StatusCode::BAD_REQUEST
+        }
+    })?;
     let uri::Parts {
         authority,
         path_and_query,
@@ -255,6 +264,25 @@ mod tests {
             left,
             [("host", "a"), ("x-a", "2"), ("x-a", "5"), ("b", "3")]
         );
+    }
+
+    #[test]
+    fn a_request_of_no_certain_length_is_refused() {
+        let checked = |fields: &[(&'static str, &'static str)]| {
+            let mut parts = parts(Version::HTTP_11, "/", &["a"]);
+            for (name, value) in fields {
+                parts.headers.append(*name, HeaderValue::from_static(value));
+            }
+            check(&mut parts, &Scheme::HTTP).map_err(|status| status.as_u16())
+        };
+        assert_eq!(checked(&[("transfer-encoding", "Chunked")]), Ok(()));
+        assert_eq!(checked(&[("content-length", "5")]), Ok(()));
+        for coding in ["gzip, chunked", "chunked, chunked", "identity, chunked"] {
+            let answer = checked(&[("transfer-encoding", coding)]);
+            assert_eq!(answer, Err(501), "{coding}");
+        }
+        let several = [("content-length", "5"), ("content-length", "6")];
+        assert_eq!(checked(&several), Err(400));
     }
 
     #[test]

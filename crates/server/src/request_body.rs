@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use engine::RequestBodyError;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use message::{Patience, malformed};
 
 use crate::io::{Link, Open};
 
@@ -35,11 +35,9 @@ pub(crate) struct RequestBody {
     incoming: Incoming,
     /// `None` where there is no body that could be at fault.
     fault: Option<BodyFault>,
-    timeout: Duration,
+    patience: Patience,
     /// Bytes that may still come.
     left: u64,
-    /// Armed while a piece is awaited.
-    waiting: Option<Pin<Box<Sleep>>>,
     _open: Option<Open>,
 }
 
@@ -50,9 +48,8 @@ impl RequestBody {
         Self {
             incoming,
             fault,
-            timeout,
+            patience: Patience::new(timeout),
             left: max_size,
-            waiting: None,
             _open: has_content.then(|| link.open()),
         }
     }
@@ -81,7 +78,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.waiting = None;
+                self.patience.rest();
                 let length = match &frame {
                     Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
                     Some(Err(_)) | None => 0,
@@ -93,14 +90,8 @@ impl Body for RequestBody {
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| self.fail(kind(&error)))))
             }
             Poll::Pending => {
-                let timeout = self.timeout;
-                let waiting = self
-                    .waiting
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                match waiting.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(self.fail(RequestBodyError::Timeout)))),
-                    Poll::Pending => Poll::Pending,
-                }
+                ready!(self.patience.poll_over(cx));
+                Poll::Ready(Some(Err(self.fail(RequestBodyError::Timeout))))
             }
         }
     }
@@ -115,16 +106,7 @@ impl Body for RequestBody {
 }
 
 fn kind(error: &hyper::Error) -> RequestBodyError {
-    let malformed = error.is_parse()
-        || std::error::Error::source(error)
-            .and_then(|source| source.downcast_ref::<std::io::Error>())
-            .is_some_and(|io| {
-                matches!(
-                    io.kind(),
-                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput
-                )
-            });
-    if malformed {
+    if error.is_parse() || malformed(error).is_some() {
         RequestBodyError::Malformed
     } else {
         RequestBodyError::Disconnected

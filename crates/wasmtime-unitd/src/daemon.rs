@@ -1,6 +1,8 @@
 //! The server as a service: configured through its control socket.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use control::{Control, Restored, StateDir};
 use engine::{Engine, OutputFiles};
+use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Server, Settings};
 use tokio::net::{TcpListener, UnixListener};
@@ -248,7 +251,15 @@ struct PidFile(PathBuf);
 
 impl PidFile {
     fn write(path: &Path) -> Result<Self> {
-        fs::write(path, format!("{}\n", std::process::id()))
+        // The folder may be the server's user's, and whoever has broken into that might have put a
+        // link there, which root is not to follow.
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(path)
+            .and_then(|mut file| writeln!(file, "{}", std::process::id()))
             .with_context(|| format!("cannot write the process id to {}", path.display()))?;
         Ok(Self(path.to_owned()))
     }

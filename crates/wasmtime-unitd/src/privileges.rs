@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, initgroups, setgid, setuid};
 
 /// A user and group to become.
 pub(crate) struct Identity {
@@ -31,17 +31,12 @@ impl Identity {
             return Ok(None);
         };
         let user = User::from_name(name)?.with_context(|| format!("there is no user {name:?}"))?;
-        let group = match group {
-            Some(name) => find_group(name)?,
-            None => user.gid,
-        };
-        if !geteuid().is_root() && user.uid != geteuid() {
-            bail!("only root can serve as another user; start as root, or leave out --user");
-        }
+        let group = group.map(find_group).transpose()?;
+        require_right((geteuid(), getegid()), user.uid, group)?;
         Ok(Some(Self {
             name: CString::new(name)?,
             user: user.uid,
-            group,
+            group: group.unwrap_or(user.gid),
         }))
     }
 
@@ -82,6 +77,21 @@ impl Identity {
     }
 }
 
+/// Whether a process of this user and group may become another user, and another group if one is
+/// asked for.
+fn require_right((own_user, own_group): (Uid, Gid), user: Uid, group: Option<Gid>) -> Result<()> {
+    if own_user.is_root() {
+        return Ok(());
+    }
+    if user != own_user {
+        bail!("only root can serve as another user; start as root, or leave out --user");
+    }
+    if group.is_some_and(|group| group != own_group) {
+        bail!("only root can serve as another group; start as root, or leave out --group");
+    }
+    Ok(())
+}
+
 pub(crate) fn find_user(name: &str) -> Result<Uid> {
     let user = User::from_name(name)?.with_context(|| format!("there is no user {name:?}"))?;
     Ok(user.uid)
@@ -90,4 +100,24 @@ pub(crate) fn find_user(name: &str) -> Result<Uid> {
 pub(crate) fn find_group(name: &str) -> Result<Gid> {
     let group = Group::from_name(name)?.with_context(|| format!("there is no group {name:?}"))?;
     Ok(group.gid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_becomes_another_user_or_group() {
+        let is_allowed = |own: u32, user: u32, group: Option<u32>| {
+            let own = (Uid::from_raw(own), Gid::from_raw(own));
+            require_right(own, Uid::from_raw(user), group.map(Gid::from_raw)).is_ok()
+        };
+        assert!(is_allowed(0, 7, Some(8)));
+        assert!(is_allowed(7, 7, None));
+        assert!(is_allowed(7, 7, Some(7)));
+        assert!(!is_allowed(7, 8, None));
+        assert!(!is_allowed(7, 0, None));
+        assert!(!is_allowed(7, 7, Some(8)));
+        assert!(!is_allowed(7, 7, Some(0)));
+    }
 }

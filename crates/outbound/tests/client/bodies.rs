@@ -4,47 +4,11 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use outbound::{Client, Error, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
 
 use crate::support::{
-    Pieces, Upstream, full, get, pieces, post, read_head, read_rest, text, until, within, written,
+    Called as _, Pieces, Upstream, full, get, pieces, post, read_head, read_rest, text, until,
+    within, written,
 };
-
-/// A server that answers no request, and tells what it was sent until the connection ended.
-async fn listening() -> (Upstream, mpsc::Receiver<String>) {
-    let (sender, received) = mpsc::channel(4);
-    let upstream = Upstream::start(move |mut stream, _| {
-        let sender = sender.clone();
-        async move {
-            let head = read_head(&mut stream).await.unwrap_or_default();
-            let rest = read_rest(&mut stream).await;
-            sender.send(head + &rest).await.unwrap();
-        }
-    })
-    .await;
-    (upstream, received)
-}
-
-/// A server that answers when it has read these bytes behind the head, and tells what it read.
-async fn answers_after(end: &'static str) -> (Upstream, mpsc::Receiver<String>) {
-    let (sender, received) = mpsc::channel(4);
-    let upstream = Upstream::start(move |mut stream, _| {
-        let sender = sender.clone();
-        async move {
-            let mut all = read_head(&mut stream).await.unwrap().into_bytes();
-            let start = all.len();
-            while !all[start..].ends_with(end.as_bytes()) {
-                all.push(stream.read_u8().await.unwrap());
-            }
-            let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-            stream.write_all(reply).await.unwrap();
-            sender.send(String::from_utf8(all).unwrap()).await.unwrap();
-            read_rest(&mut stream).await;
-        }
-    })
-    .await;
-    (upstream, received)
-}
 
 fn body_of(message: &str) -> &str {
     message.split_once("\r\n\r\n").unwrap().1
@@ -52,12 +16,12 @@ fn body_of(message: &str) -> &str {
 
 #[tokio::test]
 async fn a_body_of_unknown_length_is_sent_in_chunks() {
-    let (upstream, mut received) = answers_after("0\r\n\r\n").await;
+    let (upstream, mut received) = Upstream::answers_after("0\r\n\r\n").await;
     let body = written(&["hello", "", "world"]);
     let response = post(&upstream.client(), &upstream.uri(), &[], body)
         .await
         .unwrap();
-    assert_eq!(text(response).await.unwrap(), "ok");
+    assert_eq!(text(response).await.unwrap(), "hello");
     let message = received.recv().await.unwrap();
     assert!(
         message.contains("transfer-encoding: chunked\r\n"),
@@ -72,7 +36,7 @@ async fn an_announced_body_is_sent_as_announced() {
         written(&["hello", "world"]),
         written(&["", "helloworld", ""]),
     ] {
-        let (upstream, mut received) = answers_after("helloworld").await;
+        let (upstream, mut received) = Upstream::answers_after("helloworld").await;
         let length = [("content-length", "10")];
         post(&upstream.client(), &upstream.uri(), &length, body)
             .await
@@ -81,7 +45,7 @@ async fn an_announced_body_is_sent_as_announced() {
         assert!(message.contains("content-length: 10\r\n"), "{message}");
         assert!(!message.contains("transfer-encoding"), "{message}");
     }
-    let (upstream, mut received) = answers_after("hello").await;
+    let (upstream, mut received) = Upstream::answers_after("hello").await;
     post(&upstream.client(), &upstream.uri(), &[], full("hello"))
         .await
         .unwrap();
@@ -106,7 +70,7 @@ async fn a_body_is_never_made_whole_when_its_length_is_wrong() {
         ("0", written(&["hello"]), 0),
         ("18446744073709551615", written(&["hello"]), u64::MAX),
     ] {
-        let (upstream, mut received) = listening().await;
+        let (upstream, mut received) = Upstream::listens().await;
         let fields = [("content-length", length)];
         let error = post(&upstream.client(), &upstream.uri(), &fields, body)
             .await
@@ -125,7 +89,7 @@ async fn a_body_is_never_made_whole_when_its_length_is_wrong() {
         }
     }
     // The same when the body itself knew its length.
-    let (upstream, mut received) = listening().await;
+    let (upstream, mut received) = Upstream::listens().await;
     let fields = [("content-length", "10")];
     let sent = post(&upstream.client(), &upstream.uri(), &fields, full("hello")).await;
     assert!(matches!(
@@ -137,7 +101,7 @@ async fn a_body_is_never_made_whole_when_its_length_is_wrong() {
 
 #[tokio::test]
 async fn a_body_that_fails_cuts_the_connection() {
-    let (upstream, mut received) = listening().await;
+    let (upstream, mut received) = Upstream::listens().await;
     let (writer, body) = pieces();
     writer.write("hello");
     let client = upstream.client();
@@ -147,7 +111,7 @@ async fn a_body_that_fails_cuts_the_connection() {
     writer.fail();
     let error = sending.await.unwrap().unwrap_err();
     assert!(
-        matches!(&error, Error::RequestBody(inner) if inner.to_string() == "the guest trapped"),
+        matches!(&error, Error::RequestBody(inner) if inner.to_string() == "the writer left"),
         "{error}"
     );
     let message = within(received.recv()).await.unwrap();
@@ -167,7 +131,7 @@ async fn a_get_has_a_body_if_one_is_written() {
             .unwrap();
     }
     for method in ["GET", "HEAD"] {
-        let (upstream, mut received) = answers_after("0\r\n\r\n").await;
+        let (upstream, mut received) = Upstream::answers_after("0\r\n\r\n").await;
         send(
             &upstream.client(),
             method,
@@ -180,7 +144,7 @@ async fn a_get_has_a_body_if_one_is_written() {
             "5\r\nhello\r\n0\r\n\r\n"
         );
 
-        let (upstream, mut received) = answers_after("").await;
+        let (upstream, mut received) = Upstream::answers_after("").await;
         send(&upstream.client(), method, &upstream.uri(), written(&[""])).await;
         let message = received.recv().await.unwrap();
         assert!(!message.contains("transfer-encoding"), "{message}");

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::support::{
-    LONG, Upstream, client, get, policy, read_head, read_rest, request, text, until, within,
+    Called as _, LONG, Upstream, client, get, policy, read_head, read_rest, request, text, until,
+    within,
 };
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";

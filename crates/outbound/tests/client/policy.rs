@@ -5,7 +5,7 @@ use http_body_util::Empty;
 use outbound::{Client, Error, Timeouts};
 use outbound_policy::{DestinationError, Policy};
 
-use crate::support::{Upstream, client, get, policy, request, text, within};
+use crate::support::{Called as _, Upstream, client, get, policy, request, text, within};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 

@@ -3,7 +3,7 @@
 use outbound::Error;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Upstream, get, read_head, read_rest, text};
+use crate::support::{Called as _, Upstream, get, read_head, read_rest, text};
 
 #[tokio::test]
 async fn garbage_violates_the_protocol() {
@@ -84,4 +84,50 @@ async fn what_follows_a_response_is_not_the_next_one() {
         assert_eq!(text(response).await.unwrap(), "hello");
     }
     assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_response_of_no_certain_length_violates_the_protocol() {
+    for fields in [
+        "content-length: 5\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 5",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "transfer-encoding: gzip",
+        "transfer-encoding: identity",
+    ] {
+        let reply = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let upstream = Upstream::replies_once(reply).await;
+        let error = get(&upstream.client(), &upstream.uri()).await.unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{fields}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_may_not_be_there_is_not_the_next_response() {
+    for first in [
+        "HTTP/1.1 204 No Content\r\ncontent-length: 43\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n",
+    ] {
+        let upstream = Upstream::start(move |mut stream, number| async move {
+            read_head(&mut stream).await;
+            let hello = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+            let reply = if number == 0 { first } else { hello };
+            let _ = stream.write_all(reply.as_bytes()).await;
+            if number == 0 {
+                // The announced body comes when the next request is there.
+                read_head(&mut stream).await;
+                let forged = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nevil!";
+                let _ = stream.write_all(forged.as_bytes()).await;
+            }
+            read_rest(&mut stream).await;
+        })
+        .await;
+        let client = upstream.client();
+        get(&client, &upstream.uri()).await.unwrap();
+        let response = get(&client, &upstream.uri()).await.unwrap();
+        assert_eq!(text(response).await.unwrap(), "hello", "{first}");
+        assert_eq!(upstream.connections(), 2);
+    }
 }

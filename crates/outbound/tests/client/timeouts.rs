@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    LONG, SHORT, Upstream, get, pieces, policy, read_head, read_rest, request, text, within,
+    Called as _, LONG, SHORT, Upstream, get, pieces, policy, read_head, read_rest, request, text,
+    within,
 };
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";

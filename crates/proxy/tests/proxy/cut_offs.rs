@@ -7,7 +7,7 @@ use proxy::ProxyError;
 use socket2::SockRef;
 
 use crate::support::{
-    Fake, HELLO, get, pieces, post, read_head, read_rest, text, until, within, write,
+    Fake, HELLO, Proxied as _, get, pieces, post, read_head, read_rest, text, until, within, write,
 };
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn an_upload_that_fails_is_cut_off_at_the_server() {
         writer.fail();
         let error = sending.await.unwrap().unwrap_err();
         assert!(
-            matches!(&error, ProxyError::RequestBody(inner) if inner.to_string() == "the client left"),
+            matches!(&error, ProxyError::RequestBody(inner) if inner.to_string() == "the writer left"),
             "{error}"
         );
         assert_eq!(error.status(), 400);

@@ -5,8 +5,8 @@ use http_body_util::BodyExt as _;
 use proxy::ProxyError;
 
 use crate::support::{
-    Fake, empty, exchange, fields, full, get, outcome, pieces, post, read_head, read_rest, request,
-    send, text, until, within, write, written,
+    Fake, Proxied as _, empty, exchange, fields, full, get, outcome, pieces, post, read_head,
+    read_rest, request, send, text, until, within, write, written,
 };
 
 fn body_of(message: &str) -> &str {

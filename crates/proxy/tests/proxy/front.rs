@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::support::{Fake, HELLO, read_head, read_rest, read_to, within, write};
+use crate::support::{Fake, HELLO, Proxied as _, read_head, read_rest, read_to, within, write};
 
 /// hyper's server in front of a proxy, as the daemon has it, and what became of tunnels.
 pub(crate) async fn front(

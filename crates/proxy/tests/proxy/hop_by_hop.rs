@@ -2,7 +2,7 @@
 
 use http::Version;
 
-use crate::support::{Fake, HELLO, empty, exchange, fields, request, send};
+use crate::support::{Fake, HELLO, Proxied as _, empty, exchange, fields, request, send};
 
 #[tokio::test]
 async fn what_belongs_to_the_clients_connection_stays_there() {

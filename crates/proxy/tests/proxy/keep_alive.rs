@@ -10,8 +10,8 @@ use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    Fake, HELLO, empty, full, get, post, read_head, read_rest, read_to, request, send, text, until,
-    within, write, written,
+    Fake, HELLO, Proxied as _, empty, full, get, post, read_head, read_rest, read_to, request,
+    send, text, until, within, write, written,
 };
 
 fn keeping(fake: &Fake, options: PoolOptions) -> (Proxy, Pool) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use proxy::Timeouts;
 
-use crate::support::{Fake, get, within};
+use crate::support::{Fake, Proxied as _, get, within};
 
 const WHOLE: &[&str] = &[
     "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",

@@ -3,7 +3,7 @@
 use proxy::{Pool, Proxy, ProxyError, Server, Timeouts, Upstream};
 use tokio::net::TcpListener;
 
-use crate::support::{Fake, HELLO, get, text};
+use crate::support::{Fake, HELLO, Proxied as _, get, text};
 
 fn balanced(servers: Vec<(Server, f64)>) -> Proxy {
     let upstream = Upstream::new(servers).unwrap();

@@ -7,8 +7,8 @@ use proxy::{Pool, Proxy, ProxyError, Server, Timeouts, Upstream};
 use tokio::net::UnixListener;
 
 use crate::support::{
-    Fake, HELLO, SHORT, empty, get, pieces, post, read_head, read_rest, read_to, request, send,
-    text, until, within, write,
+    Fake, HELLO, Proxied as _, SHORT, empty, get, pieces, post, read_head, read_rest, read_to,
+    request, send, text, until, within, write,
 };
 
 #[tokio::test]

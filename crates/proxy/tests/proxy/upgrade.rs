@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::front::front;
 use crate::support::{
-    Fake, HELLO, SHORT, empty, read_head, read_rest, read_to, request, send, within, write,
+    Fake, HELLO, Proxied as _, SHORT, empty, read_head, read_rest, read_to, request, send, within,
+    write,
 };
 
 const ASKS: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
@@ -271,6 +271,17 @@ fn the_process_id_is_in_its_file_as_long_as_the_process_is() {
     assert_eq!(text, format!("{}\n", server.pid()));
     assert_eq!(server.stop().code(), Some(0));
     assert!(!file.exists());
+}
+
+#[test]
+fn the_process_id_does_not_go_through_a_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("file"), directory.path().join("pid"));
+    fs::write(&file, "precious").unwrap();
+    symlink(&file, &link).unwrap();
+    let mut command = Daemon.command(directory.path());
+    Ended::of(command.arg("--pid").arg(&link)).assert_refused("process id");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
 
 #[test]

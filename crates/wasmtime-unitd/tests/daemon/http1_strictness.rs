@@ -130,6 +130,18 @@ fn a_transfer_coding_ends_in_chunked() {
 }
 
 #[test]
+fn a_coding_below_the_chunks_is_not_implemented() {
+    let server = server();
+    for coding in ["gzip, chunked", "chunked, chunked"] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: {coding}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
+        assert_eq!(status(&server, request.as_bytes()), Some(501), "{coding}");
+    }
+    server.connect("count").get("/").assert_text("0\n");
+}
+
+#[test]
 fn a_chunk_has_a_size_in_hexadecimal_and_an_end() {
     let server = server();
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";

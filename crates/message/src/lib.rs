@@ -1,0 +1,34 @@
+//! HTTP messages on their way from one connection to another: which of their fields go along, where
+//! they end, and bodies that never look whole when they are not.
+//!
+//! ```text
+//! fields ──forwarded──▶ those that are not one connection's
+//!    └─────Framing::of──▶ length, chunks, or nothing
+//!             │FramingError
+//! a body ──SentBody──▶ connection ──▶ ReceivedBody ──▶ reader
+//!             │SentBodyError              │ReceivedBodyError
+//! ```
+//!
+//! What is sent and what is received is held to the same rules by whoever sends requests: for
+//! clients (`proxy`) and for guests (`outbound`). This crate opens no connection and knows neither.
+//!
+//! - [`forwarded`] leaves out what belongs to one connection.
+//! - [`Framing`] is what the fields say of a message's length, if they say one thing.
+//! - [`SentBody`] is a body on its way to a server, held to what was announced.
+//! - [`ReceivedBody`] is a body as a server sends it, with a limit on the wait for each piece.
+//! - [`Patience`] is such a limit by itself.
+
+mod fields;
+mod framing;
+mod patience;
+mod received_body;
+mod sent_body;
+
+pub use fields::{forwarded, has_token};
+pub use framing::{Framing, FramingError, content_length};
+pub use patience::Patience;
+pub use received_body::{ReceivedBody, ReceivedBodyError, malformed};
+pub use sent_body::{CutOff, SentBody, SentBodyError};
+
+/// An error of somebody else's making.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

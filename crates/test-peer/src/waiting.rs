@@ -1,0 +1,30 @@
+use std::future::Future;
+use std::time::Duration;
+
+/// Far above what anything takes here that is to happen at all.
+pub const LONG: Duration = Duration::from_secs(20);
+/// What a test waits for.
+pub const SHORT: Duration = Duration::from_millis(200);
+
+/// What comes of it, in far more time than it takes.
+///
+/// # Panics
+///
+/// When it does not end.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, future).await.unwrap()
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+///
+/// When it never is.
+pub async fn until(mut so: impl FnMut() -> bool) {
+    within(async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
