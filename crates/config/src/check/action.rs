@@ -280,8 +280,12 @@ fn check_header(
         return Err(checker.error("The response header name must not be empty."));
     }
     let shown = shortened(name);
-    let field = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| checker.error(format!("The response header name \"{shown}\" is invalid.")))?;
+    let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        checker.error(format!(
+            "The response header name \"{shown}\" contains characters that are not allowed in a \
+                 header field name."
+        ))
+    })?;
     // Both say where the body ends, which is not for a configuration to say.
     if field == http::header::CONTENT_LENGTH || field == http::header::TRANSFER_ENCODING {
         return Err(checker.error(format!(
