@@ -1,5 +1,7 @@
 //! What a step does with a request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -172,8 +174,7 @@ pub(crate) fn set_headers(
                 Some(variables) => template.expand(variables),
                 None => template.constant()?.into(),
             };
-            // What a client says may have no place in a field; then there is none.
-            HeaderValue::from_bytes(&value).ok()
+            Some(field(value))
         };
         headers.iter().map(value).collect()
     };
@@ -195,3 +196,19 @@ impl Action {
         values.any(|value| value.constant().is_none())
     }
 }
+/// What is set in a field. A client may have brought what has no place there; each such character
+/// becomes a space (RFC 9110, section 5.5), since to leave out the field would let whoever writes a
+/// link take a policy away.
+fn field(value: Cow<'_, [u8]>) -> HeaderValue {
+    HeaderValue::from_bytes(&value).unwrap_or_else(|_| {
+        let mut value = value.into_owned();
+        for byte in &mut value {
+            if byte.is_ascii_control() && *byte != b'\t' {
+                *byte = b' ';
+            }
+        }
+        // Nothing is left that could be refused.
+        HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static(""))
+    })
+}
+

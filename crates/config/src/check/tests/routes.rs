@@ -292,6 +292,16 @@ fn response_headers_are_fields_that_do_not_frame_the_body() {
         &format!("{path}/a"),
         "The response header \"a\" is there twice: case makes no difference.",
     );
+    let many = |count| {
+        let members: Vec<_> = (0..count).map(|at| format!(r#""a{at}":"1""#)).collect();
+        headers(&members.join(","))
+    };
+    assert!(many(1024).is_ok());
+    refused(
+        many(1025),
+        path,
+        "The \"response_headers\" object must have at most 1024 members, but not 1025.",
+    );
 }
 
 #[test]
