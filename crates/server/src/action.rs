@@ -114,7 +114,9 @@ fn location_field(location: &[u8]) -> Option<HeaderValue> {
 }
 
 impl Share {
-    pub(crate) fn paths<V: Variables>(&self, variables: &V) -> Paths {
+    /// The files to try. `None` where variables make nothing of `chroot`: without one, nothing would be
+    /// confined.
+    pub(crate) fn paths<V: Variables>(&self, variables: &V) -> Option<Paths> {
         let expanded = |template: &Template| {
             let mut path = ExpandedPath::new();
             template.visit(variables, |piece| {
@@ -126,10 +128,18 @@ impl Share {
             });
             path
         };
-        Paths {
-            share: self.paths.iter().map(expanded).collect(),
-            chroot: self.chroot.as_ref().map(expanded).unwrap_or_default(),
+        let chroot = self.chroot.as_ref().map(expanded);
+        if chroot
+            .as_ref()
+            .is_some_and(|chroot| chroot.as_bytes().is_empty())
+        {
+            tracing::error!("a \"share\" is refused: variables make nothing of its \"chroot\"");
+            return None;
         }
+        Some(Paths {
+            share: self.paths.iter().map(expanded).collect(),
+            chroot: chroot.unwrap_or_default(),
+        })
     }
 }
 
@@ -186,16 +196,6 @@ pub(crate) fn set_headers(
     }
 }
 
-impl Action {
-    /// Whether what is set in its responses depends on the request or the response.
-    pub(crate) fn has_variable_headers(&self) -> bool {
-        let mut values = self
-            .response_headers
-            .iter()
-            .filter_map(|it| it.value.as_ref());
-        values.any(|value| value.constant().is_none())
-    }
-}
 /// What is set in a field. A client may have brought what has no place there; each such character
 /// becomes a space (RFC 9110, section 5.5), since to leave out the field would let whoever writes a
 /// link take a policy away.
@@ -212,3 +212,13 @@ fn field(value: Cow<'_, [u8]>) -> HeaderValue {
     })
 }
 
+impl Action {
+    /// Whether what is set in its responses depends on the request or the response.
+    pub(crate) fn has_variable_headers(&self) -> bool {
+        let mut values = self
+            .response_headers
+            .iter()
+            .filter_map(|it| it.value.as_ref());
+        values.any(|value| value.constant().is_none())
+    }
+}

@@ -10,6 +10,7 @@ use http::uri::{InvalidUri, PathAndQuery, Uri};
 use http::{HeaderMap, Response, StatusCode};
 use proxy::Proxy;
 use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
+use static_files::NotServed;
 
 use crate::action::{self, Action, ActionKind, Share};
 use crate::page;
@@ -213,7 +214,10 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     query: std::str::from_utf8(self.target.query()).unwrap_or_default(),
                     now: SystemTime::now(),
                 };
-                share.files.serve(&files, &paths).await
+                match paths {
+                    Some(paths) => share.files.serve(&files, &paths).await,
+                    None => Err(NotServed::Forbidden),
+                }
             };
             let reason = match served {
                 Ok(response) => return End::Respond(response.map(ResponseBody::file)),
@@ -246,7 +250,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             target: self.rewritten()?,
             action,
             kept: is_kept.then(|| Kept::of(self.parts, self.ends)),
-        }
+        })
     }
 
     /// The request's new target, if it was rewritten. Encoded, it may be too long for one.
