@@ -88,6 +88,35 @@ fn the_format_and_the_condition_are_the_configurations() {
 }
 
 #[test]
+fn fields_that_the_server_adds_have_values() {
+    let server = logging(
+        r#"{"path": "@/access.log", "format":
+            "$response_header_content_length $response_header_connection"}"#,
+    );
+    for (request, line) in [
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "54 -"),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: x, Close\r\n\r\n",
+            "54 close",
+        ),
+        ("GET / HTTP/1.0\r\nconnection: close\r\n\r\n", "54 -"),
+        (
+            "GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+            "54 keep-alive",
+        ),
+    ] {
+        let mut client = server.connect("main");
+        client.send(request);
+        client.response().assert_page(404);
+        within(LONG, "the line is there", || {
+            let text = fs::read_to_string(file(&server)).ok()?;
+            (text.lines().last() == Some(line)).then_some(())
+        });
+        fs::write(file(&server), "").unwrap();
+    }
+}
+
+#[test]
 fn a_line_may_be_an_object_of_json() {
     let server = logging(
         r#"{"path": "@/access.log", "format": {"agent": "$header_user_agent", "status": "$status", "none": "$arg_x"}}"#,
