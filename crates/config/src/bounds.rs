@@ -49,6 +49,9 @@ pub const FOLDERS: usize = 64;
 /// Elements of `access.outbound_http`. All are looked at for each outgoing request.
 pub const GRANTS: usize = 256;
 
+/// Members of `response_headers`. A `HeaderMap` panics when it is asked to hold more than some 24,000.
+pub const RESPONSE_HEADERS: usize = 1024;
+
 /// A whole number from `least` to `most`, both included. It prints as what it takes.
 ///
 /// ```

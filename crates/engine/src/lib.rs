@@ -66,7 +66,7 @@ pub use directory::{Access, Directory};
 pub use failure::{Answer, Failure};
 pub use guest::OUTGOING_BUFFER;
 pub use limits::Limits;
-pub use log::{Output, OutputError, OutputFile, OutputFiles};
+pub use log::{Output, OutputError, OutputFile, OutputFiles, is_active};
 pub use request::RequestBodyError;
 pub use request_id::RequestId;
 pub use runtime::{Engine, EngineError, Options};

@@ -35,7 +35,7 @@ pub(crate) struct Argument<'a> {
 impl<'a> Argument<'a> {
     /// Whether this is its name once it is decoded.
     pub(crate) fn is(&self, name: &[u8]) -> bool {
-        *percent::decode_query(self.name) == *name
+        percent::query_bytes(self.name).eq(name.iter().copied())
     }
 
     pub(crate) fn value(&self) -> Cow<'a, [u8]> {

@@ -1,6 +1,7 @@
 //! Percent-encoding, read and written.
 
 use std::borrow::Cow;
+use std::iter;
 
 /// Decodes what a configuration says. `None` where a `%` has no two hexadecimal digits behind it.
 pub(crate) fn decode(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
@@ -27,21 +28,30 @@ pub(crate) fn decode_query(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = text.iter().position(|byte| matches!(byte, b'%' | b'+')) else {
         return Cow::Borrowed(text);
     };
-    let (plain, mut rest) = text.split_at(first);
+    let (plain, rest) = text.split_at(first);
     let mut decoded = Vec::with_capacity(text.len());
     decoded.extend_from_slice(plain);
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        decoded.push(match (byte, escape(tail)) {
-            (b'%', Some((byte, tail))) => {
-                rest = tail;
-                byte
-            }
-            (b'+', _) => b' ',
-            _ => byte,
-        });
-    }
+    decoded.extend(query_bytes(rest));
     Cow::Owned(decoded)
+}
+
+/// The same without memory, byte by byte: for whoever only compares, with each of many, as routes do.
+pub(crate) fn query_bytes(mut rest: &[u8]) -> impl Iterator<Item = u8> {
+    iter::from_fn(move || {
+        let (&byte, tail) = rest.split_first()?;
+        rest = tail;
+        Some(match byte {
+            b'%' => match escape(tail) {
+                Some((byte, tail)) => {
+                    rest = tail;
+                    byte
+                }
+                None => b'%',
+            },
+            b'+' => b' ',
+            _ => byte,
+        })
+    })
 }
 
 /// Appends `byte`, encoded.

@@ -35,8 +35,9 @@ struct Inner {
 /// How a line looks.
 #[derive(Clone, Debug)]
 pub enum LogFormat {
-    /// As the template says, and a line feed. In values, control characters, quotation marks and
-    /// backslashes are escaped (`\x0A`); what has no value is `-`.
+    /// As the template says, and a line feed. In values, what a terminal or a reader of the log
+    /// [would act on](engine::is_active), quotation marks, backslashes, and what is not UTF-8 are escaped
+    /// (`\x0A`); what has no value is `-`.
     Text(Template),
     /// A JSON object with these members, whose values are strings.
     Json(Vec<(String, Template)>),
@@ -215,19 +216,31 @@ struct Escaped<'a>(&'a Known<'a>);
 impl Variables for Escaped<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, [u8]>> {
         let value = self.0.value(variable)?;
-        let is_plain = |byte: &u8| !byte.is_ascii_control() && !matches!(byte, b'"' | b'\\');
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         if value.iter().all(is_plain) {
             return Some(value);
         }
         let mut escaped = Vec::with_capacity(value.len() + 16);
-        for byte in value.iter() {
-            if is_plain(byte) {
-                escaped.push(*byte);
-            } else {
-                escaped.extend_from_slice(format!("\\x{byte:02X}").as_bytes());
+        for chunk in value.utf8_chunks() {
+            for char in chunk.valid().chars() {
+                let mut bytes = [0; 4];
+                let bytes = char.encode_utf8(&mut bytes).as_bytes();
+                if engine::is_active(char) || matches!(char, '"' | '\\') {
+                    escape(bytes, &mut escaped);
+                } else {
+                    escaped.extend_from_slice(bytes);
+                }
             }
+            escape(chunk.invalid(), &mut escaped);
         }
         Some(Cow::Owned(escaped))
+    }
+}
+
+/// Bytes as `\xFF`.
+fn escape(bytes: &[u8], escaped: &mut Vec<u8>) {
+    for byte in bytes {
+        escaped.extend_from_slice(format!("\\x{byte:02X}").as_bytes());
     }
 }
 
@@ -255,7 +268,7 @@ fn string(text: &str, line: &mut Vec<u8>) {
             '\n' => line.extend_from_slice(b"\\n"),
             '\r' => line.extend_from_slice(b"\\r"),
             '\t' => line.extend_from_slice(b"\\t"),
-            char if char.is_control() => {
+            char if engine::is_active(char) => {
                 line.extend_from_slice(format!("\\u{:04X}", char as u32).as_bytes());
             }
             char => line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),

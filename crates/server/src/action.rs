@@ -1,5 +1,7 @@
 //! What a step does with a request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -112,7 +114,9 @@ fn location_field(location: &[u8]) -> Option<HeaderValue> {
 }
 
 impl Share {
-    pub(crate) fn paths<V: Variables>(&self, variables: &V) -> Paths {
+    /// The files to try. `None` where variables make nothing of `chroot`: without one, nothing would be
+    /// confined.
+    pub(crate) fn paths<V: Variables>(&self, variables: &V) -> Option<Paths> {
         let expanded = |template: &Template| {
             let mut path = ExpandedPath::new();
             template.visit(variables, |piece| {
@@ -124,10 +128,18 @@ impl Share {
             });
             path
         };
-        Paths {
-            share: self.paths.iter().map(expanded).collect(),
-            chroot: self.chroot.as_ref().map(expanded).unwrap_or_default(),
+        let chroot = self.chroot.as_ref().map(expanded);
+        if chroot
+            .as_ref()
+            .is_some_and(|chroot| chroot.as_bytes().is_empty())
+        {
+            tracing::error!("a \"share\" is refused: variables make nothing of its \"chroot\"");
+            return None;
         }
+        Some(Paths {
+            share: self.paths.iter().map(expanded).collect(),
+            chroot: chroot.unwrap_or_default(),
+        })
     }
 }
 
@@ -172,8 +184,7 @@ pub(crate) fn set_headers(
                 Some(variables) => template.expand(variables),
                 None => template.constant()?.into(),
             };
-            // What a client says may have no place in a field; then there is none.
-            HeaderValue::from_bytes(&value).ok()
+            Some(field(value))
         };
         headers.iter().map(value).collect()
     };
@@ -183,6 +194,22 @@ pub(crate) fn set_headers(
             None => _ = response.headers_mut().remove(&header.name),
         }
     }
+}
+
+/// What is set in a field. A client may have brought what has no place there; each such character
+/// becomes a space (RFC 9110, section 5.5), since to leave out the field would let whoever writes a
+/// link take a policy away.
+fn field(value: Cow<'_, [u8]>) -> HeaderValue {
+    HeaderValue::from_bytes(&value).unwrap_or_else(|_| {
+        let mut value = value.into_owned();
+        for byte in &mut value {
+            if byte.is_ascii_control() && *byte != b'\t' {
+                *byte = b' ';
+            }
+        }
+        // Nothing is left that could be refused.
+        HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static(""))
+    })
 }
 
 impl Action {

@@ -1,18 +1,21 @@
 //! The pages that a client gets where no application answers.
 
 use engine::Answer;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::response::ResponseBody;
 
 /// The response with the error page for `status`.
 pub(crate) fn error(status: StatusCode) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::page(Answer::page(status)));
+    let page = Answer::page(status);
+    let length = HeaderValue::from(page.len());
+    let mut response = Response::new(ResponseBody::page(page));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    // hyper would add it, but behind the access log, which tells of it.
+    fields.insert(CONTENT_LENGTH, length);
     response
 }
 

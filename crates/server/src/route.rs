@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use engine::Application;
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::{PathAndQuery, Uri};
+use http::uri::{InvalidUri, PathAndQuery, Uri};
 use http::{HeaderMap, Response, StatusCode};
 use proxy::Proxy;
 use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
+use static_files::NotServed;
 
 use crate::action::{self, Action, ActionKind, Share};
 use crate::page;
@@ -161,10 +162,14 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             end => end,
         };
         match end {
-            End::To(to) => Routed::To(Passed {
-                to,
-                rest: self.rest(),
-            }),
+            End::To(to) => match self.rest() {
+                Ok(rest) => Routed::To(Passed { to, rest }),
+                // Nobody may get to see the target from before instead.
+                Err(error) => {
+                    tracing::warn!(request = %self.facts.id, "a rewrite fails: {error}");
+                    Routed::Here(page::error(StatusCode::INTERNAL_SERVER_ERROR))
+                }
+            },
             End::Respond(mut response) => {
                 self.set_headers(&mut response);
                 Routed::Here(response)
@@ -209,7 +214,10 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     query: std::str::from_utf8(self.target.query()).unwrap_or_default(),
                     now: SystemTime::now(),
                 };
-                share.files.serve(&files, &paths).await
+                match paths {
+                    Some(paths) => share.files.serve(&files, &paths).await,
+                    None => Err(NotServed::Forbidden),
+                }
             };
             let reason = match served {
                 Ok(response) => return End::Respond(response.map(ResponseBody::file)),
@@ -235,27 +243,27 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         }
     }
 
-    fn rest(&self) -> Rest<'t> {
+    fn rest(&self) -> Result<Rest<'t>, InvalidUri> {
         let action = self.action.filter(|it| !it.response_headers.is_empty());
         let is_kept = action.is_some_and(Action::has_variable_headers);
-        Rest {
-            target: self.rewritten(),
+        Ok(Rest {
+            target: self.rewritten()?,
             action,
             kept: is_kept.then(|| Kept::of(self.parts, self.ends)),
-        }
+        })
     }
 
-    /// The request's new target, if it was rewritten.
-    fn rewritten(&self) -> Option<PathAndQuery> {
+    /// The request's new target, if it was rewritten. Encoded, it may be too long for one.
+    fn rewritten(&self) -> Result<Option<PathAndQuery>, InvalidUri> {
         if !self.target.is_rewritten() {
-            return None;
+            return Ok(None);
         }
         let mut sent = self.target.to_send();
         if sent.first() != Some(&b'/') {
             // Unit sends it without, which is no target.
             sent.to_mut().insert(0, b'/');
         }
-        PathAndQuery::try_from(&*sent).ok()
+        PathAndQuery::try_from(&*sent).map(Some)
     }
 
     /// Sets the fields of a response that is made here.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use engine::RequestId;
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
@@ -133,6 +134,24 @@ pub(crate) struct Responded<'a> {
     pub(crate) sent: u64,
 }
 
+impl Known<'_> {
+    /// The `connection` that hyper adds where the response has none, as the client asked for it.
+    fn connection(&self) -> Option<&'static [u8]> {
+        let mut fields = self.request.headers.get_all(CONNECTION).iter();
+        let mut asks = |option: &str| {
+            fields.any(|field| {
+                let mut options = field.as_bytes().split(|byte| *byte == b',');
+                options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+            })
+        };
+        match self.facts.version {
+            Version::HTTP_11 if asks("close") => Some(b"close"),
+            Version::HTTP_10 if asks("keep-alive") => Some(b"keep-alive"),
+            _ => None,
+        }
+    }
+}
+
 impl Variables for Known<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, [u8]>> {
         let text = |text: String| Some(Cow::Owned(text.into_bytes()));
@@ -157,8 +176,12 @@ impl Variables for Known<'_> {
             Variable::Status => text(self.response?.status.as_str().to_owned()),
             Variable::BodyBytesSent => text(self.response?.sent.to_string()),
             Variable::ResponseHeader(name) => {
-                let value = response_header(self.response?.headers, name)?;
-                Some(Cow::Borrowed(value))
+                let value = response_header(self.response?.headers, name);
+                let value = value.or_else(|| match &**name {
+                    "connection" => self.connection(),
+                    _ => None,
+                });
+                value.map(Cow::Borrowed)
             }
             // Without one there is none, for an access log.
             Variable::Host if self.request.host.is_empty() => None,

@@ -23,9 +23,12 @@ impl Validators {
     /// of its coding in addition, since it is another representation.
     pub(crate) fn entity_tag(&self) -> String {
         let Self { modified, size, .. } = self;
+        // Before 1970 it is negative.
+        let sign = if *modified < 0 { "-" } else { "" };
+        let modified = modified.unsigned_abs();
         match self.coding {
-            None => format!("\"{modified:x}-{size:x}\""),
-            Some(coding) => format!("\"{modified:x}-{size:x}-{}\"", coding.name()),
+            None => format!("\"{sign}{modified:x}-{size:x}\""),
+            Some(coding) => format!("\"{sign}{modified:x}-{size:x}-{}\"", coding.name()),
         }
     }
 
@@ -83,7 +86,7 @@ mod tests {
     #[test]
     fn the_entity_tag_is_unit_s() {
         assert_eq!(of(0x5d66_459d).entity_tag(), "\"5d66459d-d\"");
-        assert_eq!(of(-1).entity_tag(), "\"ffffffffffffffff-d\"");
+        assert_eq!(of(-0x15180).entity_tag(), "\"-15180-d\"");
         let coded = Validators {
             coding: Some(Coding::Gzip),
             ..of(16)

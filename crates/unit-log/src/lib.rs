@@ -81,9 +81,9 @@ where
 
 /// An event is one line, whatever its text was made of: a name in a component may have line feeds.
 fn write_escaped(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
-    for piece in text.split_inclusive(|c: char| c.is_control() && c != '\t') {
+    for piece in text.split_inclusive(is_escaped) {
         match piece.char_indices().next_back() {
-            Some((end, c)) if c.is_control() && c != '\t' => {
+            Some((end, c)) if is_escaped(c) => {
                 writer.write_str(&piece[..end])?;
                 write!(writer, "{}", c.escape_default())?;
             }
@@ -91,6 +91,13 @@ fn write_escaped(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Whether a character would do something, other than to show: controls, those that reorder what a
+/// reader sees of the line, and separators of lines.
+fn is_escaped(c: char) -> bool {
+    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (c.is_control() && c != '\t') || reorders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// The fields of an event, sorted for reading.
@@ -130,5 +137,16 @@ mod tests {
         let mut line = String::new();
         write_escaped(&mut Writer::new(&mut line), "a\nb\u{1b}[0m\tc\r\n").unwrap();
         assert_eq!(line, "a\\nb\\u{1b}[0m\tc\\r\\n");
+    }
+
+    #[test]
+    fn no_character_reorders_an_event() {
+        let mut line = String::new();
+        write_escaped(
+            &mut Writer::new(&mut line),
+            "é\u{202e}b\u{2066}c\u{2028}\u{9b}",
+        )
+        .unwrap();
+        assert_eq!(line, r"é\u{202e}b\u{2066}c\u{2028}\u{9b}");
     }
 }

@@ -53,6 +53,9 @@ pub(super) fn check<'a>(
         at: at.clone(),
     };
     if let Some(path) = value.as_str() {
+        if path.is_empty() {
+            return Err(checker.error("The \"access_log\" value must not be empty."));
+        }
         log.path = check_path(checker, "access_log", path)?;
         return Ok(log);
     }
@@ -70,7 +73,9 @@ pub(super) fn check<'a>(
         Ok(())
     })?;
     if log.path.as_os_str().is_empty() {
-        return Err(checker.error("The \"path\" string must not be empty."));
+        return checker.at("path", |checker| {
+            Err(checker.error("The \"path\" string must not be empty."))
+        });
     }
     Ok(log)
 }

@@ -8,7 +8,8 @@ use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member, shortened};
 use super::upstream::{self, ServerAddress};
 use super::{patterns, template};
-use crate::Value;
+use crate::bounds::RESPONSE_HEADERS;
+use crate::{Object, Value};
 
 /// What a step does with the requests that match it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,7 +257,14 @@ fn check_headers<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Vec<ResponseHeader>, ConfigError> {
-    let mut headers: Vec<ResponseHeader> = Vec::new();
+    let count = value.as_object().map_or(0, Object::len);
+    if count > RESPONSE_HEADERS {
+        return Err(checker.error(format!(
+            "The \"response_headers\" object must have at most {RESPONSE_HEADERS} members, but not \
+             {count}."
+        )));
+    }
+    let mut headers: Vec<ResponseHeader> = Vec::with_capacity(count);
     checker.each(value, |checker, name, value| {
         let header = check_header(checker, name, value)?;
         if headers.iter().any(|other| other.name == header.name) {
@@ -280,8 +288,12 @@ fn check_header(
         return Err(checker.error("The response header name must not be empty."));
     }
     let shown = shortened(name);
-    let field = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| checker.error(format!("The response header name \"{shown}\" is invalid.")))?;
+    let field = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        checker.error(format!(
+            "The response header name \"{shown}\" contains characters that are not allowed in a \
+                 header field name."
+        ))
+    })?;
     // Both say where the body ends, which is not for a configuration to say.
     if field == http::header::CONTENT_LENGTH || field == http::header::TRANSFER_ENCODING {
         return Err(checker.error(format!(

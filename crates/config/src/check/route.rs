@@ -19,7 +19,7 @@ pub struct Route {
 
 const STEP: &[Member] = &[
     Member::optional("match", Kinds::OBJECT),
-    Member::required("action", Kinds::OBJECT),
+    Member::optional("action", Kinds::OBJECT),
 ];
 
 pub(super) fn check<'a>(
@@ -68,8 +68,11 @@ fn step<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(Match, Actio
         }
         Ok(())
     })?;
-    // It is a member that is required.
-    let action =
-        action.ok_or_else(|| checker.error("Required parameter \"action\" is missing."))?;
+    // Not before the others, so that a near miss gets its suggestion.
+    let Some(action) = action else {
+        return checker.at("action", |checker| {
+            Err(checker.error("Required parameter \"action\" is missing."))
+        });
+    };
     Ok((tests, action))
 }

@@ -48,6 +48,9 @@ fn check_certificates<'a>(
     value: &'a Value,
 ) -> Result<Vec<String>, ConfigError> {
     if let Some(name) = value.as_str() {
+        if name.is_empty() {
+            return Err(checker.error("The \"certificate\" value must not be empty."));
+        }
         return Ok(vec![name.to_owned()]);
     }
     if is_empty(value) {

@@ -91,12 +91,14 @@ pub(super) fn check<'a>(
             Ok(())
         })
     })?;
-    let servers = servers.ok_or_else(|| {
-        let name = shortened(name);
-        checker.error(format!(
-            "The \"{name}\" upstream must contain \"servers\" object value."
-        ))
-    })?;
+    let Some(servers) = servers else {
+        return checker.at("servers", |checker| {
+            let name = shortened(name);
+            Err(checker.error(format!(
+                "The \"{name}\" upstream must contain \"servers\" object value."
+            )))
+        });
+    };
     Ok(Upstream {
         name: name.to_owned(),
         servers,

@@ -123,7 +123,8 @@ fn printable(line: &[u8]) -> String {
 
 /// Whether a terminal or a reader of the log would do something at this character, other than to
 /// show it.
-pub(crate) fn is_active(c: char) -> bool {
+#[must_use]
+pub fn is_active(c: char) -> bool {
     // The bidirectional controls reorder what a reader sees of the rest of the line.
     let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')

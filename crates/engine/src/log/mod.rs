@@ -15,7 +15,7 @@ mod losses;
 mod rate;
 
 pub use file::{OutputError, OutputFile, OutputFiles};
-pub(crate) use lines::is_active;
+pub use lines::is_active;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

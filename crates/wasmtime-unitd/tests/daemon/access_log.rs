@@ -88,6 +88,51 @@ fn the_format_and_the_condition_are_the_configurations() {
 }
 
 #[test]
+fn no_client_writes_what_a_terminal_acts_on() {
+    let server =
+        logging(r#"{"path": "@/access.log", "format": "$arg_a \"$header_user_agent\" é"}"#);
+    let mut client = server.connect("main");
+    let agent = "é\u{9b}31m\u{202e}\u{2028}";
+    client.send(format!(
+        "GET /?a=%C3%A9%9B%C2%85 HTTP/1.1\r\nhost: a\r\nuser-agent: {agent}\r\n\r\n"
+    ));
+    client.response().assert_page(404);
+    assert_eq!(
+        lines(&file(&server), 1),
+        [r#"é\x9B\xC2\x85 "é\xC2\x9B31m\xE2\x80\xAE\xE2\x80\xA8" é"#]
+    );
+}
+
+#[test]
+fn fields_that_the_server_adds_have_values() {
+    let server = logging(
+        r#"{"path": "@/access.log", "format":
+            "$response_header_content_length $response_header_connection"}"#,
+    );
+    for (request, line) in [
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "54 -"),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: x, Close\r\n\r\n",
+            "54 close",
+        ),
+        ("GET / HTTP/1.0\r\nconnection: close\r\n\r\n", "54 -"),
+        (
+            "GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+            "54 keep-alive",
+        ),
+    ] {
+        let mut client = server.connect("main");
+        client.send(request);
+        client.response().assert_page(404);
+        within(LONG, "the line is there", || {
+            let text = fs::read_to_string(file(&server)).ok()?;
+            (text.lines().last() == Some(line)).then_some(())
+        });
+        fs::write(file(&server), "").unwrap();
+    }
+}
+
+#[test]
 fn a_line_may_be_an_object_of_json() {
     let server = logging(
         r#"{"path": "@/access.log", "format": {"agent": "$header_user_agent", "status": "$status", "none": "$arg_x"}}"#,

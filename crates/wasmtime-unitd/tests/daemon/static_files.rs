@@ -156,6 +156,8 @@ fn links_are_followed_unless_they_must_not_be() {
     let within = r#"{"share": "@/www$uri", "chroot": "@/www"}"#;
     get(within, "/inner").assert_text("style");
     get(within, "/link").assert_page(404);
+    let named = r#"{"share": "@/www$uri", "chroot": "$header_x_root"}"#;
+    get(named, "/style.css").assert_page(403);
     // A variable never climbs.
     get(r#"{"share": "@/www/$arg_file"}"#, "/?file=style.css").assert_text("style");
     get(r#"{"share": "@/www/$arg_file"}"#, "/?file=../secret.txt").assert_page(403);

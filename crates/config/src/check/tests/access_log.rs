@@ -58,13 +58,13 @@ fn a_format_is_a_text_or_an_object_of_texts() {
 fn a_log_has_an_absolute_path() {
     refused(
         log("{}"),
-        "/access_log",
+        "/access_log/path",
         "The \"path\" string must not be empty.",
     );
     refused(
         log(r#""""#),
         "/access_log",
-        "The \"access_log\" string must not be empty.",
+        "The \"access_log\" value must not be empty.",
     );
     refused(
         log(r#"{"path":"access.log"}"#),

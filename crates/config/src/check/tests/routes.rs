@@ -58,6 +58,8 @@ fn routes_are_an_array_or_an_object_of_arrays() {
         "/routes/0/action",
         "Required parameter \"action\" is missing.",
     );
+    let error = check(r#"{"routes":[{"actio":{"return":200}}]}"#).unwrap_err();
+    assert_eq!(error.suggestion, Some("action"));
 }
 
 #[test]
@@ -277,7 +279,8 @@ fn response_headers_are_fields_that_do_not_frame_the_body() {
     refused(
         headers(r#""A b":"1""#),
         &format!("{path}/A b"),
-        "The response header name \"A b\" is invalid.",
+        "The response header name \"A b\" contains characters that are not allowed in a header field \
+         name.",
     );
     refused(
         headers(r#""A":"1\n2""#),
@@ -288,6 +291,16 @@ fn response_headers_are_fields_that_do_not_frame_the_body() {
         headers(r#""A":"1","a":"2""#),
         &format!("{path}/a"),
         "The response header \"a\" is there twice: case makes no difference.",
+    );
+    let many = |count| {
+        let members: Vec<_> = (0..count).map(|at| format!(r#""a{at}":"1""#)).collect();
+        headers(&members.join(","))
+    };
+    assert!(many(1024).is_ok());
+    refused(
+        many(1025),
+        path,
+        "The \"response_headers\" object must have at most 1024 members, but not 1025.",
     );
 }
 

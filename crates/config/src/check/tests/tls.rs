@@ -66,6 +66,11 @@ fn what_is_no_tls_is_refused_with_its_place() {
             &*format!("The \"certificate\" value {kinds}"),
         ),
         (
+            r#"{"certificate":""}"#,
+            "/certificate",
+            "The \"certificate\" value must not be empty.",
+        ),
+        (
             r#"{"certificate":[]}"#,
             "/certificate",
             "The \"certificate\" array must contain at least one element.",

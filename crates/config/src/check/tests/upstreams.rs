@@ -154,7 +154,7 @@ fn what_an_upstream_is_made_of_is_checked_with_its_path() {
     );
     refused(
         check(r#"{"upstreams":{"u":{}}}"#),
-        "/upstreams/u",
+        "/upstreams/u/servers",
         "The \"u\" upstream must contain \"servers\" object value.",
     );
     refused(
