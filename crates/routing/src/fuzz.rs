@@ -159,7 +159,13 @@ fn look_at_rules(said: &str, request: &Request<'_>) {
                     "a message repeats all of it"
                 );
             }
-            pushed.ok().map(|()| rule.matches(request))
+            pushed.ok()?;
+            let tests = Match::new([Test::Property(rule)]);
+            let matches = tests.matches(request, request);
+            let route = Route::new([(tests, ())]);
+            let is_selected = route.select(request, request).is_some();
+            assert_eq!(is_selected, matches, "{text:?} {property:?}");
+            Some(matches)
         };
         // A second `!` is a character.
         if !said.starts_with('!') {

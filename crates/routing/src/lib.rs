@@ -141,6 +141,7 @@ mod arguments;
 mod condition;
 mod destination;
 mod fuzz;
+mod guard;
 mod location;
 mod matcher;
 mod pattern;

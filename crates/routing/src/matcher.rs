@@ -1,5 +1,5 @@
 use crate::variable::Variables;
-use crate::{AddressPatterns, Condition, FieldRule, PropertyRule, Request, Scheme};
+use crate::{AddressPatterns, Condition, FieldRule, Property, PropertyRule, Request, Scheme};
 
 /// A `match` of a step: all of its tests have to be passed. Without tests every request matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,5 +51,23 @@ impl Match {
             Test::Source(patterns) => patterns.matches(request.source),
             Test::Destination(patterns) => patterns.matches(request.destination),
         })
+    }
+
+    /// What the host of each request that matches begins with.
+    pub(crate) fn host(&self) -> &[u8] {
+        self.beginning(Property::Host)
+    }
+
+    /// What its path begins with.
+    pub(crate) fn uri(&self) -> &[u8] {
+        self.beginning(Property::Uri)
+    }
+
+    fn beginning(&self, property: Property) -> &[u8] {
+        let beginnings = self.tests.iter().filter_map(|test| match test {
+            Test::Property(rule) => rule.beginning(property),
+            _ => None,
+        });
+        beginnings.max_by_key(|it| it.len()).unwrap_or_default()
     }
 }

@@ -1,3 +1,4 @@
+use crate::guard::{Guard, Guarded};
 use crate::variable::Variables;
 use crate::{Match, Request};
 
@@ -9,14 +10,16 @@ pub const MAX_ACTIONS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route<A> {
     steps: Vec<(Match, A)>,
+    /// One for each step.
+    guards: Box<[Guard]>,
 }
 
 impl<A> Route<A> {
     /// These steps, in this order.
     pub fn new(steps: impl IntoIterator<Item = (Match, A)>) -> Self {
-        Self {
-            steps: steps.into_iter().collect(),
-        }
+        let steps: Vec<_> = steps.into_iter().collect();
+        let guards = steps.iter().map(|(tests, _)| Guard::of(tests)).collect();
+        Self { steps, guards }
     }
 
     /// The first step that the request matches: its index, and its action. `None` is a 404.
@@ -25,9 +28,12 @@ impl<A> Route<A> {
         request: &Request<'_>,
         variables: &V,
     ) -> Option<(usize, &A)> {
-        let mut steps = self.steps.iter().enumerate();
-        let found = steps.find(|(_, (tests, _))| tests.matches(request, variables));
-        found.map(|(index, (_, action))| (index, action))
+        let guarded = Guarded::of(request);
+        let mut steps = self.guards.iter().zip(&self.steps).enumerate();
+        let found = steps.find(|(_, (guard, (tests, _)))| {
+            guard.admits(&guarded) && tests.matches(request, variables)
+        });
+        found.map(|(index, (_, (_, action)))| (index, action))
     }
 
     /// All steps, in order.
@@ -38,6 +44,6 @@ impl<A> Route<A> {
 
 impl<A> Default for Route<A> {
     fn default() -> Self {
-        Self { steps: Vec::new() }
+        Self::new([])
     }
 }

@@ -92,6 +92,11 @@ impl PropertyRule {
         self.patterns.push(text)
     }
 
+    /// What each value that matches begins with, if this is about that property.
+    pub(crate) fn beginning(&self, property: Property) -> Option<&[u8]> {
+        (self.property == property).then(|| self.patterns.beginning())
+    }
+
     pub(crate) fn matches(&self, request: &Request<'_>) -> bool {
         match self.property {
             Property::Host => self.patterns.matches(request.host.as_bytes()),

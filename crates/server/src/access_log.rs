@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::OutputFile;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use routing::{Condition, Template, Variable, VariableKind, Variables};
 use tokio::runtime::Handle;
 
@@ -99,7 +99,7 @@ impl LogFormat {
 pub(crate) struct Note {
     log: AccessLog,
     request: Kept,
-    pub(crate) facts: Facts,
+    facts: Facts,
     response: Option<(StatusCode, HeaderMap)>,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
@@ -117,7 +117,7 @@ impl Note {
     }
 
     /// Has the response's head noted as well.
-    pub(crate) fn respond(&mut self, status: StatusCode, headers: &HeaderMap) {
+    fn respond(&mut self, status: StatusCode, headers: &HeaderMap) {
         let headers = if self.log.0.notes_response_fields {
             headers.clone()
         } else {
@@ -138,6 +138,37 @@ impl Drop for Note {
         let log = &self.log;
         self.request
             .ask(&self.facts, response, |known| log.note(known));
+    }
+}
+
+/// What is known of a request while it is answered, as far as somebody asks.
+pub(crate) enum Told {
+    /// Nobody does.
+    Nothing,
+    /// Who routes it may.
+    Asked(Facts),
+    /// It is noted as well.
+    Noted(Box<Note>),
+}
+
+impl Told {
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Nothing => None,
+            Self::Asked(facts) => Some(facts),
+            Self::Noted(note) => Some(&note.facts),
+        }
+    }
+
+    /// What is to be noted of the request once this response to it is over.
+    pub(crate) fn note<B>(self, response: &Response<B>) -> Option<Box<Note>> {
+        match self {
+            Self::Nothing | Self::Asked(_) => None,
+            Self::Noted(mut note) => {
+                note.respond(response.status(), response.headers());
+                Some(note)
+            }
+        }
     }
 }
 

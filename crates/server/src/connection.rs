@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::access_log::Note;
+use crate::access_log::{Note, Told};
 use crate::counters::Connected;
 use crate::http2::{Progress, Tasks};
 use crate::io::{ClientIo, Link, Socket};
@@ -26,8 +26,9 @@ use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
-use crate::route::{Ends, Routed, To, Walk, notice};
+use crate::route::{Ends, Passed, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
+use crate::settings::Settings;
 use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
@@ -166,32 +167,20 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let in_request = self.connected.request();
         let open = self.link.begin();
+        let seen = self.server.see(self.listener);
         let version = request.version();
-        let mut seen = self.server.see(self.listener);
-        let name = seen.name.clone();
         let (mut parts, body) = request.into_parts();
-        let mut facts = seen
-            .needs_facts()
-            .then(|| Facts::new(RequestId::next(), &parts, Instant::now()));
-        let checked = check(&mut parts, &body, self.ends.scheme, &seen);
-        let mut note = match (seen.access_log.take(), facts.take()) {
-            (Some(log), Some(its)) => {
-                Some(Box::new(Note::new(log, Kept::of(&parts, self.ends), its)))
-            }
-            (_, its) => {
-                facts = its;
-                None
-            }
-        };
-        let known = note.as_ref().map(|note| &note.facts).or(facts.as_ref());
+        let checked = check(&mut parts, &body, &seen.settings);
+        let told = self.told(&parts, &seen);
         let mut response = match checked {
-            Ok(()) => self.answer(parts, body, seen, known).await,
+            Ok(()) => self.answer(parts, body, &seen, told.facts()).await,
             Err(status) => page::refused(status),
         };
-        response.headers_mut().entry(SERVER).or_insert(name);
-        if let Some(note) = &mut note {
-            note.respond(response.status(), response.headers());
-        }
+        let headers = response.headers_mut();
+        headers
+            .entry(SERVER)
+            .or_insert_with(|| seen.settings.name.clone());
+        let note = told.note(&response);
         let body = response.body_mut();
         body.note = note;
         match body.tunnel() {
@@ -205,59 +194,94 @@ impl Service {
         Ok(response)
     }
 
+    /// What somebody may ask about a request.
+    fn told(&self, parts: &Parts, seen: &Seen) -> Told {
+        if !seen.needs_facts() {
+            return Told::Nothing;
+        }
+        let facts = Facts::new(RequestId::next(), parts, Instant::now());
+        match &seen.settings.access_log {
+            None => Told::Asked(facts),
+            Some(log) => {
+                let kept = Kept::of(parts, self.ends);
+                Told::Noted(Box::new(Note::new(log.clone(), kept, facts)))
+            }
+        }
+    }
+
     async fn answer(
         &self,
         parts: Parts,
         body: Incoming,
-        seen: Seen,
+        seen: &Seen,
         facts: Option<&Facts>,
     ) -> Response<ResponseBody> {
-        let body = RequestBody::new(body, seen.body_read_timeout, seen.max_body_size, &self.link);
-        let fault = body.fault();
-        if let Some(facts) = facts.filter(|_| seen.log_route) {
+        let logs = seen.settings.log_route;
+        if let Some(facts) = facts.filter(|_| logs) {
             let line = facts.request_line(parts.method.as_str());
             notice!(facts, "http request line \"{line}\"");
         }
-        let response = match (&seen.target, facts) {
-            (Some(Target::Application(application)), facts) => {
-                let id = facts.map_or_else(RequestId::next, |facts| facts.id);
-                run(application, id, Request::from_parts(parts, body)).await
+        let passed = match (&seen.target, facts) {
+            (Some(Target::Application(application)), _) => {
+                Passed::to(To::Application(application.clone()))
             }
             (Some(Target::Table(table, pass)), Some(facts)) => {
-                let walk = Walk::new(table, &parts, facts, self.ends, seen.log_route);
-                let routed = match walk {
+                let routed = match Walk::new(table, &parts, facts, self.ends, logs) {
                     Ok(walk) => walk.go(pass).await,
                     Err(status) => return page::refused(status),
                 };
                 match routed {
-                    Routed::Here(response) => response,
-                    Routed::To(passed) => {
-                        let mut parts = parts;
-                        let (to, rest) = passed.part();
-                        rest.retarget(&mut parts);
-                        let request = Request::from_parts(parts, body);
-                        let mut response = match to {
-                            To::Application(application) => {
-                                run(&application, facts.id, request).await
-                            }
-                            // Apart, so that other requests take no room for it.
-                            To::Upstream(proxy) => Box::pin(forward(&proxy, request)).await,
-                        };
-                        rest.set_headers(facts, &mut response);
-                        response
-                    }
+                    Routed::Here(response) => return response,
+                    Routed::To(passed) => passed,
                 }
             }
             // With a table there are facts.
             (Some(Target::Unavailable | Target::Table(..)), _) => {
-                page::error(StatusCode::SERVICE_UNAVAILABLE)
+                return page::error(StatusCode::SERVICE_UNAVAILABLE);
             }
-            (None, _) => page::refused(StatusCode::SERVICE_UNAVAILABLE),
+            (None, _) => return page::refused(StatusCode::SERVICE_UNAVAILABLE),
         };
-        match fault.and_then(|fault| fault.status()) {
-            Some(status) => page::refused(status),
-            None => response,
+        let sent = self.pass(passed, parts, body, &seen.settings, facts).await;
+        sent.unwrap_or_else(page::refused)
+    }
+
+    /// Has somebody else answer.
+    ///
+    /// # Errors
+    ///
+    /// The status to refuse the request with, where its host or its body is at fault.
+    async fn pass(
+        &self,
+        passed: Passed<'_>,
+        mut parts: Parts,
+        body: Incoming,
+        settings: &Settings,
+        facts: Option<&Facts>,
+    ) -> Result<Response<ResponseBody>, StatusCode> {
+        let scheme = match self.ends.scheme {
+            Scheme::Http => uri::Scheme::HTTP,
+            Scheme::Https => uri::Scheme::HTTPS,
+        };
+        let (to, rest) = passed.part();
+        request::make_absolute(&mut parts, scheme)?;
+        rest.retarget(&mut parts);
+        let (timeout, limit) = (settings.timeouts.body_read, settings.max_body_size);
+        let body = RequestBody::new(body, timeout, limit, &self.link);
+        let fault = body.fault();
+        let request = Request::from_parts(parts, body);
+        let mut response = match to {
+            To::Application(application) => {
+                let id = facts.map_or_else(RequestId::next, |facts| facts.id);
+                run(&application, id, request).await
+            }
+            // Apart, so that other requests take no room for it.
+            To::Upstream(proxy) => Box::pin(forward(&proxy, request)).await,
+        };
+        if let Some(status) = fault.and_then(|fault| fault.status()) {
+            return Err(status);
         }
+        rest.set_headers(facts, &mut response);
+        Ok(response)
     }
 }
 
@@ -273,22 +297,13 @@ async fn run(
     }
 }
 
-/// Whether the request is one, and none too large. Afterwards its URI is absolute.
-fn check(
-    parts: &mut Parts,
-    body: &Incoming,
-    scheme: Scheme,
-    seen: &Seen,
-) -> Result<(), StatusCode> {
-    let scheme = match scheme {
-        Scheme::Http => uri::Scheme::HTTP,
-        Scheme::Https => uri::Scheme::HTTPS,
-    };
-    request::check(parts, &scheme)?;
-    if seen.discard_unsafe_fields {
+/// Whether the request is one, and none too large.
+fn check(parts: &mut Parts, body: &Incoming, settings: &Settings) -> Result<(), StatusCode> {
+    request::check(parts)?;
+    if settings.discard_unsafe_fields {
         request::discard_unsafe_fields(&mut parts.headers);
     }
-    if body.size_hint().lower() > seen.max_body_size {
+    if body.size_hint().lower() > settings.max_body_size {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::tls;
 use crate::upstream::Switched;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
-const SMALL: usize = 1024;
+const SMALL: usize = 2048;
 
 /// What a connection's socket and its messages know of each other.
 #[derive(Clone, Default)]
@@ -306,7 +306,9 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let total = slices.iter().map(|slice| slice.len()).sum();
-        let write = if total <= SMALL {
+        let write = if let [slice] = slices {
+            Pin::new(&mut self.stream).poll_write(cx, slice)
+        } else if total <= SMALL {
             let mut whole = [0; SMALL];
             let mut rest = &mut whole[..];
             for slice in slices {

@@ -5,21 +5,20 @@ use std::mem;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use message::{Framing, FramingError};
 
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 
-/// Checks the request's target and host, and makes its URI absolute: the scheme that it came by,
-/// whatever it says itself, the server name as authority (without port and trailing dot, in lower
-/// case, like Unit's), path and query as they came.
+/// Checks the request's method, target and host. Its `host` field names the host that it is for
+/// afterwards.
 ///
 /// # Errors
 ///
 /// The status to refuse the request with.
-pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode> {
+pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
     if parts.method == Method::CONNECT {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
@@ -31,21 +30,45 @@ pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode
             StatusCode::BAD_REQUEST
         }
     })?;
-    let uri::Parts {
-        authority,
-        path_and_query,
-        ..
-    } = mem::take(&mut parts.uri).into_parts();
-    let name = host(parts, authority.as_ref())?;
-    let mut absolute = uri::Parts::default();
-    absolute.scheme = Some(scheme.clone());
-    absolute.authority = Some(name);
-    absolute.path_and_query = Some(path(&parts.method, path_and_query)?);
-    parts.uri = Uri::from_parts(absolute).map_err(|_| StatusCode::BAD_REQUEST)?;
+    check_host(parts)?;
+    check_path(&parts.method, &parts.uri)
+}
+
+/// Makes the URI of a request that has been checked absolute: the scheme that it came by, whatever it
+/// says itself, the server name as authority (without port and trailing dot, in lower case, like
+/// Unit's), path and query as they came.
+///
+/// # Errors
+///
+/// The status to refuse the request with, where its host has no place in a URI.
+pub(crate) fn make_absolute(parts: &mut Parts, scheme: Scheme) -> Result<(), StatusCode> {
+    let name = server_name(&parts.headers);
+    let name = if name.is_empty() {
+        DEFAULT_SERVER_NAME
+    } else {
+        &*name
+    };
+    let authority = Authority::try_from(name).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let mut uri = mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(scheme);
+    uri.authority = Some(authority);
+    parts.uri = Uri::from_parts(uri).map_err(|_| StatusCode::BAD_REQUEST)?;
     Ok(())
 }
 
-/// Gives a request that has been checked another path and query.
+/// The host that a request was sent to, as Unit has it: without a port and a dot at the end, in lower
+/// case, and empty where there is none, or one that is refused.
+pub(crate) fn server_name(headers: &HeaderMap) -> Cow<'_, str> {
+    let field = headers.get(HOST).and_then(|field| field.to_str().ok());
+    let name = field.and_then(name).unwrap_or_default();
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Gives a request whose URI is absolute another path and query.
 pub(crate) fn retarget(parts: &mut Parts, target: PathAndQuery) {
     let mut uri = mem::take(&mut parts.uri).into_parts();
     uri.path_and_query = Some(target);
@@ -75,8 +98,7 @@ pub(crate) fn discard_unsafe_fields(headers: &mut HeaderMap) {
     }
 }
 
-/// The name of the host that the request is for. Its `host` field names the same one afterwards.
-fn host(parts: &mut Parts, authority: Option<&Authority>) -> Result<Authority, StatusCode> {
+fn check_host(parts: &mut Parts) -> Result<(), StatusCode> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -89,8 +111,8 @@ fn host(parts: &mut Parts, authority: Option<&Authority>) -> Result<Authority, S
         None if parts.version == Version::HTTP_11 => return Err(StatusCode::BAD_REQUEST),
         None => None,
     };
-    let Some(authority) = authority.map(Authority::as_str) else {
-        return server_name(field.unwrap_or_default());
+    let Some(authority) = parts.uri.authority().map(Authority::as_str) else {
+        return check_name(field.unwrap_or_default());
     };
     // RFC 9112, section 3.2.2: what an absolute target says counts, not the field. In HTTP/2 the
     // two must agree (RFC 9113, section 8.3.1).
@@ -98,34 +120,25 @@ fn host(parts: &mut Parts, authority: Option<&Authority>) -> Result<Authority, S
     if parts.version == Version::HTTP_2 && !agrees {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let name = server_name(authority)?;
+    check_name(authority)?;
     let value = HeaderValue::from_str(authority).map_err(|_| StatusCode::BAD_REQUEST)?;
     // Replaces the value where the field stands.
     parts.headers.insert(HOST, value);
-    Ok(name)
+    Ok(())
 }
 
 /// The target's path and query: `*` only for `OPTIONS` (RFC 9112, section 3.2.4).
-fn path(method: &Method, path: Option<PathAndQuery>) -> Result<PathAndQuery, StatusCode> {
-    let path = path.ok_or(StatusCode::BAD_REQUEST)?;
+fn check_path(method: &Method, uri: &Uri) -> Result<(), StatusCode> {
+    let path = uri.path_and_query().ok_or(StatusCode::BAD_REQUEST)?;
     let allowed = match path.path() {
         "*" => *method == Method::OPTIONS,
         path => path.starts_with('/'),
     };
-    allowed.then_some(path).ok_or(StatusCode::BAD_REQUEST)
+    allowed.then_some(()).ok_or(StatusCode::BAD_REQUEST)
 }
 
-/// The server name in a `host` field.
-fn server_name(host: &str) -> Result<Authority, StatusCode> {
-    let name = name(host).ok_or(StatusCode::BAD_REQUEST)?;
-    let name = if name.is_empty() {
-        Cow::Borrowed(DEFAULT_SERVER_NAME)
-    } else if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    };
-    Authority::try_from(&*name).map_err(|_| StatusCode::BAD_REQUEST)
+fn check_name(host: &str) -> Result<(), StatusCode> {
+    name(host).map(drop).ok_or(StatusCode::BAD_REQUEST)
 }
 
 /// The name in a `host` field (`uri-host [ ":" port ]`, RFC 9110, section 7.2).
@@ -156,7 +169,11 @@ fn name(host: &str) -> Option<&str> {
 /// Unreserved characters and sub-delims (RFC 3986, section 3.2.2), without percent-encoding, which
 /// no name in use needs.
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    matches!(
+        byte,
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'
+            | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+    )
 }
 
 #[cfg(test)]
@@ -173,7 +190,8 @@ mod tests {
 
     fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<String, u16> {
         let mut parts = parts(version, target, hosts);
-        check(&mut parts, &Scheme::HTTP).map_err(|status| status.as_u16())?;
+        check(&mut parts).map_err(|status| status.as_u16())?;
+        make_absolute(&mut parts, Scheme::HTTP).map_err(|status| status.as_u16())?;
         Ok(parts.uri.to_string())
     }
 
@@ -214,7 +232,8 @@ mod tests {
             "http://one.example:81/x",
             &["two.example"],
         );
-        check(&mut parts, &Scheme::HTTP).unwrap();
+        check(&mut parts).unwrap();
+        make_absolute(&mut parts, Scheme::HTTP).unwrap();
         assert_eq!(parts.uri, "http://one.example/x");
         assert_eq!(parts.headers[HOST], "one.example:81");
         assert_eq!(checked(Version::HTTP_2, "http://one/x", &["two"]), Err(400));
@@ -228,7 +247,8 @@ mod tests {
     fn the_scheme_is_the_one_that_a_request_came_by() {
         for target in ["/x", "http://a/x", "https://a/x"] {
             let mut parts = parts(Version::HTTP_11, target, &["a"]);
-            check(&mut parts, &Scheme::HTTPS).unwrap();
+            check(&mut parts).unwrap();
+            make_absolute(&mut parts, Scheme::HTTPS).unwrap();
             assert_eq!(parts.uri, "https://a/x");
         }
     }
@@ -238,7 +258,7 @@ mod tests {
         assert_eq!(checked(Version::HTTP_11, "*", &["a"]), Err(400));
         let mut parts = parts(Version::HTTP_11, "*", &["a"]);
         parts.method = Method::OPTIONS;
-        assert!(check(&mut parts, &Scheme::HTTP).is_ok());
+        assert!(check(&mut parts).is_ok());
         assert_eq!(parts.uri.path_and_query().unwrap(), "*");
     }
 
@@ -289,9 +309,6 @@ mod tests {
     fn connect_is_not_implemented() {
         let mut parts = parts(Version::HTTP_11, "a:443", &["a:443"]);
         parts.method = Method::CONNECT;
-        assert_eq!(
-            check(&mut parts, &Scheme::HTTP),
-            Err(StatusCode::NOT_IMPLEMENTED)
-        );
+        assert_eq!(check(&mut parts), Err(StatusCode::NOT_IMPLEMENTED));
     }
 }

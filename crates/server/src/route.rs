@@ -4,17 +4,16 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use engine::Application;
-use http::header::HOST;
 use http::request::Parts;
-use http::uri::{InvalidUri, PathAndQuery, Uri};
-use http::{HeaderMap, Response, StatusCode};
+use http::uri::{InvalidUri, PathAndQuery};
+use http::{Response, StatusCode};
 use proxy::Proxy;
 use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
 use static_files::NotServed;
 
 use crate::action::{self, Action, ActionKind, Share};
 use crate::page;
-use crate::request::{self, DEFAULT_SERVER_NAME};
+use crate::request;
 use crate::response::ResponseBody;
 use crate::table::{Pass, Steps, Table};
 use crate::variables::{Facts, Kept, Known};
@@ -33,22 +32,6 @@ pub(crate) struct Ends {
     pub(crate) scheme: Scheme,
     pub(crate) source: Endpoint,
     pub(crate) destination: Endpoint,
-}
-
-/// The host that a request was sent to, as Unit has it: without a port, and empty where there is
-/// none, for which `uri` has the name that applications are told.
-pub(crate) fn host<'a>(uri: &'a Uri, headers: &HeaderMap) -> Cow<'a, str> {
-    let host = uri.host().unwrap_or_default();
-    if host != DEFAULT_SERVER_NAME {
-        return host.into();
-    }
-    let field = headers.get(HOST).map_or(&b""[..], |field| field.as_bytes());
-    let start = field.get(..host.len()).unwrap_or_default();
-    if start.eq_ignore_ascii_case(host.as_bytes()) {
-        host.into()
-    } else {
-        "".into()
-    }
 }
 
 /// What a request comes to.
@@ -80,6 +63,18 @@ pub(crate) struct Rest<'a> {
 }
 
 impl<'a> Passed<'a> {
+    /// A request with which nothing else is done.
+    pub(crate) fn to(to: To) -> Self {
+        Self {
+            to,
+            rest: Rest {
+                target: None,
+                action: None,
+                kept: None,
+            },
+        }
+    }
+
     /// Who answers, and what is left to do around that.
     pub(crate) fn part(self) -> (To, Rest<'a>) {
         (self.to, self.rest)
@@ -95,18 +90,18 @@ impl Rest<'_> {
     }
 
     /// Sets the fields of the response.
-    pub(crate) fn set_headers(&self, facts: &Facts, response: &mut Response<ResponseBody>) {
+    pub(crate) fn set_headers(&self, facts: Option<&Facts>, response: &mut Response<ResponseBody>) {
         let Some(Action {
             response_headers, ..
         }) = self.action
         else {
             return;
         };
-        match &self.kept {
-            None => action::set_headers(response_headers, response, None),
-            Some(kept) => kept.ask(facts, None, |known| {
+        match (&self.kept, facts) {
+            (Some(kept), Some(facts)) => kept.ask(facts, None, |known| {
                 action::set_headers(response_headers, response, Some(known));
             }),
+            _ => action::set_headers(response_headers, response, None),
         }
     }
 }
@@ -146,7 +141,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             parts,
             facts,
             ends,
-            host: host(&parts.uri, &parts.headers),
+            host: request::server_name(&parts.headers),
             target,
             action: None,
             taken: 0,

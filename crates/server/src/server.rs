@@ -3,16 +3,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use engine::Application;
-use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::access_log::AccessLog;
 use crate::counters::Connections;
 use crate::listener::{BindError, Listener, ListenerId, ListeningSocket};
 use crate::settings::Settings;
@@ -85,12 +82,7 @@ struct Snapshot {
 pub(crate) struct Seen {
     /// Who answers; `None` where the listener is gone.
     pub(crate) target: Option<Target>,
-    pub(crate) name: HeaderValue,
-    pub(crate) body_read_timeout: Duration,
-    pub(crate) max_body_size: u64,
-    pub(crate) discard_unsafe_fields: bool,
-    pub(crate) log_route: bool,
-    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) settings: Arc<Settings>,
 }
 
 impl Seen {
@@ -98,7 +90,7 @@ impl Seen {
     /// tell.
     pub(crate) fn needs_facts(&self) -> bool {
         let is_routed = matches!(self.target, Some(Target::Table(..)));
-        is_routed || self.log_route || self.access_log.is_some()
+        is_routed || self.settings.log_route || self.settings.access_log.is_some()
     }
 }
 
@@ -118,15 +110,9 @@ impl Shared {
     /// What a request of this listener is served by, from its beginning to its end.
     pub(crate) fn see(&self, listener: ListenerId) -> Seen {
         let snapshot = self.snapshot.load();
-        let settings = &snapshot.settings;
         Seen {
             target: snapshot.targets.get(&listener).cloned(),
-            name: settings.name.clone(),
-            body_read_timeout: settings.timeouts.body_read,
-            max_body_size: settings.max_body_size,
-            discard_unsafe_fields: settings.discard_unsafe_fields,
-            log_route: settings.log_route,
-            access_log: settings.access_log.clone(),
+            settings: Arc::clone(&snapshot.settings),
         }
     }
 

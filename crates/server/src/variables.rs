@@ -12,7 +12,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use jiff::Zoned;
 use routing::{Request, Target, Variable, Variables, response_header};
 
-use crate::route::{Ends, host};
+use crate::request::server_name;
+use crate::route::Ends;
 
 /// What of a request no other type has.
 pub(crate) struct Facts {
@@ -74,7 +75,6 @@ impl Facts {
 /// What is kept of a request, for what is asked about it when it is in other hands.
 pub(crate) struct Kept {
     method: Method,
-    uri: Uri,
     headers: HeaderMap,
     ends: Ends,
 }
@@ -83,7 +83,6 @@ impl Kept {
     pub(crate) fn of(parts: &Parts, ends: Ends) -> Self {
         Self {
             method: parts.method.clone(),
-            uri: parts.uri.clone(),
             headers: parts.headers.clone(),
             ends,
         }
@@ -106,7 +105,7 @@ impl Kept {
             request: &Request {
                 scheme: self.ends.scheme,
                 method: self.method.as_str(),
-                host: &host(&self.uri, &self.headers),
+                host: &server_name(&self.headers),
                 target: &target,
                 headers: &self.headers,
                 source: self.ends.source,

@@ -90,7 +90,7 @@ impl Server {
     /// # Errors
     ///
     /// When it refuses the configuration.
-    pub(super) fn configure(&self, path: &str, configuration: &str) -> Result<()> {
+    pub(crate) fn configure(&self, path: &str, configuration: &str) -> Result<()> {
         self.control("PUT", path, configuration).map(drop)
     }
 

@@ -1,6 +1,7 @@
 //! NGINX Unit with its own module for components, and with ours, where there is a tree of it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -58,7 +59,36 @@ pub(super) fn servers(
 }
 
 fn start(unit: &Unit, cores: &str, module: &Path, application: &str) -> Result<Server> {
-    let server = Server::start(&unit.unitd, cores, |command, _, folder| {
+    let server = unitd(unit, cores, Some(module))?;
+    server.configure(
+        "/config/",
+        &format!(
+            r#"{{
+            "listeners": {{"{}": {{"pass": "applications/a"}}}},
+            "applications": {{"a": {application}}}
+        }}"#,
+            server.address
+        ),
+    )?;
+    server.ready(&[])
+}
+
+/// A daemon with this configuration, once it answers, if there is a tree of Unit.
+pub(super) fn configured(
+    built: &Built,
+    cores: &str,
+    configuration: impl FnOnce(SocketAddr) -> String,
+) -> Result<Option<Server>> {
+    let Some(unit) = &built.unit else {
+        return Ok(None);
+    };
+    let server = unitd(unit, cores, None)?;
+    server.configure("/config/", &configuration(server.address))?;
+    server.ready(&[]).map(Some)
+}
+
+fn unitd(unit: &Unit, cores: &str, module: Option<&Path>) -> Result<Server> {
+    Server::start(&unit.unitd, cores, |command, _, folder| {
         let path = |name: &str| folder.join(name).into_os_string();
         command.args(["--no-daemon", "--control"]);
         command.arg(format!("unix:{}", folder.join("control.sock").display()));
@@ -75,17 +105,8 @@ fn start(unit: &Unit, cores: &str, module: &Path, application: &str) -> Result<S
             // unitd says what is missing.
             let _ = fs::create_dir(folder.join(name));
         }
-        let _ = fs::copy(module, folder.join("modules/measured.unit.so"));
-    })?;
-    server.configure(
-        "/config/",
-        &format!(
-            r#"{{
-            "listeners": {{"{}": {{"pass": "applications/a"}}}},
-            "applications": {{"a": {application}}}
-        }}"#,
-            server.address
-        ),
-    )?;
-    server.ready(&[])
+        if let Some(module) = module {
+            let _ = fs::copy(module, folder.join("modules/measured.unit.so"));
+        }
+    })
 }

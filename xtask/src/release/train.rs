@@ -35,7 +35,19 @@ const LESSONS: [Lesson; 5] = [
     Lesson::large("download", "/?4194304", 0),
 ];
 
+/// What is answered without a guest.
+const ROUTED: [Lesson; 2] = [Lesson::routed("/"), Lesson::routed("/index.html")];
+
 impl Lesson {
+    const fn routed(target: &'static str) -> Self {
+        Self {
+            guest: "",
+            target,
+            body: 0,
+            is_large: false,
+        }
+    }
+
     const fn small(guest: &'static str, body: usize) -> Self {
         Self {
             guest,
@@ -78,8 +90,37 @@ pub(super) fn daemon(program: &Path, guests: &[PathBuf]) -> Result<()> {
                 command.args(["serve", "--listen", &address.to_string()]);
                 command.arg(&guest);
             };
-            teach(program, lesson, start).with_context(|| guest.display().to_string())?;
+            let server = Server::start(program, &cores()?, start)?;
+            teach(server, lesson).with_context(|| guest.display().to_string())?;
         }
+    }
+    routed(program)
+}
+
+/// Runs the counting daemon with routes.
+fn routed(program: &Path) -> Result<()> {
+    let files = tempfile::tempdir()?;
+    std::fs::write(files.path().join("index.html"), [b'x'; 1024])?;
+    let share = format!("{}$uri", files.path().display());
+    for lesson in &ROUTED {
+        println!("xtask: training: routes, {}", lesson.target);
+        let start = |command: &mut Command, _: SocketAddr, folder: &Path| {
+            command.arg("--control");
+            command.arg(format!("unix:{}", folder.join("control.sock").display()));
+            command.arg("--statedir").arg(folder.join("state"));
+        };
+        let server = Server::start(program, &cores()?, start)?;
+        let configuration = format!(
+            r#"{{"listeners": {{"{}": {{"pass": "routes"}}}}, "routes": [
+                {{"match": {{"host": "*.example.com"}}, "action": {{"return": 404}}}},
+                {{"match": {{"uri": ["/api/*", "!*.php"]}}, "action": {{"return": 404}}}},
+                {{"match": {{"uri": "/"}}, "action": {{"return": 200}}}},
+                {{"action": {{"share": {share:?}}}}}
+            ]}}"#,
+            server.address
+        );
+        server.configure("/config/", &configuration)?;
+        teach(server, lesson).context("routes")?;
     }
     Ok(())
 }
@@ -93,19 +134,19 @@ pub(super) fn baseline(program: &Path, guests: &Path) -> Result<()> {
         let start = |command: &mut Command, address: SocketAddr, _: &Path| {
             command.arg(address.to_string()).args(guest);
         };
-        teach(program, &LESSONS[0], start).context("the baseline")?;
+        let server = Server::start(program, &cores()?, start)?;
+        teach(server, &LESSONS[0]).context("the baseline")?;
     }
     Ok(())
 }
 
-/// Has clients ask a server, on all cores.
-fn teach(
-    program: &Path,
-    lesson: &Lesson,
-    start: impl FnOnce(&mut Command, SocketAddr, &Path),
-) -> Result<()> {
-    let cores = format!("0-{}", thread::available_parallelism()?.get() - 1);
-    let server = Server::start(program, &cores, start)?;
+/// All of them, as `taskset` takes them.
+fn cores() -> Result<String> {
+    Ok(format!("0-{}", thread::available_parallelism()?.get() - 1))
+}
+
+/// Has clients ask a server.
+fn teach(server: Server, lesson: &Lesson) -> Result<()> {
     // The guest of large downloads makes an empty one without a length.
     let server = server.ready(&[])?;
     let end = Instant::now() + LENGTH;

@@ -118,6 +118,19 @@ impl Patterns {
         Ok(())
     }
 
+    /// What all values that match begin with, to the letter.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        let mut beginnings = self.positive.iter().map(Pattern::beginning);
+        let first = beginnings.next().unwrap_or_default();
+        beginnings.fold(first, |first, next| {
+            let same = first
+                .iter()
+                .zip(next)
+                .take_while(|(one, other)| one == other);
+            &first[..same.count()]
+        })
+    }
+
     /// Whether a value matches.
     pub fn matches(&self, value: &[u8]) -> bool {
         let one_of = |list: &[Pattern]| list.iter().any(|pattern| pattern.matches(value));

@@ -49,6 +49,18 @@ impl Pattern {
         })
     }
 
+    /// What all values that match begin with, to the letter.
+    pub(super) fn beginning(&self) -> &[u8] {
+        match &self.matcher {
+            Matcher::Exact {
+                text,
+                ignore_case: false,
+            } => text,
+            Matcher::Wildcard(wildcard) => wildcard.beginning(),
+            Matcher::Exact { .. } | Matcher::Regex(_) => b"",
+        }
+    }
+
     pub(super) fn matches(&self, value: &[u8]) -> bool {
         match &self.matcher {
             Matcher::Exact {

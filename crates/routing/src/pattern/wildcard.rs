@@ -22,6 +22,11 @@ impl Wildcard {
         }
     }
 
+    /// What all values that match begin with, to the letter.
+    pub(super) fn beginning(&self) -> &[u8] {
+        if self.ignore_case { b"" } else { &self.begin }
+    }
+
     pub(super) fn matches(&self, value: &[u8]) -> bool {
         // The end is looked for behind the beginning: `/bla*bla` does not match `/bla`.
         let Some((begin, rest)) = value.split_at_checked(self.begin.len()) else {

@@ -37,6 +37,61 @@ fn without_a_step_that_matches_there_is_none() {
     assert_eq!(select(&Route::default(), &put), None);
 }
 
+/// What is asked first of a step is nothing but a part of its match.
+#[test]
+fn a_step_is_selected_when_its_match_matches_and_only_then() {
+    const URIS: [&[&str]; 16] = [
+        &[],
+        &["/"],
+        &["/*"],
+        &["*"],
+        &[""],
+        &["/a"],
+        &["/a*"],
+        &["*.php"],
+        &["/long/way/to/a", "/long/way/to/b"],
+        &["/long/way/to/*", "!/long/way/to/b"],
+        &["/long/way/*/a"],
+        &["/long/way/to/a", "/short"],
+        &["!/a"],
+        &["~^/long", "/long/way/to/b"],
+        &["%2Flong/way%2Fto/%61"],
+        &["/LONG/WAY/TO/A"],
+    ];
+    const HOSTS: [&[&str]; 6] = [
+        &[],
+        &["Example.COM"],
+        &["*.example.com"],
+        &["example.*"],
+        &["example.com", "example.org"],
+        &["!example.com"],
+    ];
+    const PATHS: [&str; 8] = [
+        "/",
+        "/a",
+        "/a.php",
+        "/short",
+        "/long/way/to/a",
+        "/long/way/to/b",
+        "/long/way/to",
+        "/long/way/to/ab",
+    ];
+    for (uri, host) in URIS.iter().flat_map(|uri| HOSTS.map(|host| (uri, host))) {
+        let tests = Match::new([property(Property::Host, host), property(Property::Uri, uri)]);
+        let route = Route::new([(tests.clone(), "it")]);
+        for path in PATHS {
+            for host in ["", "example.com", "www.example.com", "example.org"] {
+                let sample = Sample {
+                    host,
+                    ..Sample::get(path)
+                };
+                let is_selected = select(&route, &sample).is_some();
+                assert_eq!(is_selected, sample.matches(&tests), "{uri:?} {host} {path}");
+            }
+        }
+    }
+}
+
 #[test]
 fn all_tests_of_a_match_have_to_be_passed() {
     let tests = |uri: &str| {

@@ -4,9 +4,11 @@ mod applications;
 mod bodies;
 mod connections;
 mod requests;
+mod routed;
 mod spinning;
 mod start;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -38,7 +40,7 @@ pub(super) struct Findings {
 type Run = fn(&Built, Options) -> Result<Findings>;
 
 /// All workloads, each with its line of help.
-pub(super) const ALL: [(&str, &str, Run); 12] = [
+pub(super) const ALL: [(&str, &str, Run); 15] = [
     (
         "hello",
         "an answer of 14 bytes; against hyper alone and others",
@@ -50,6 +52,17 @@ pub(super) const ALL: [(&str, &str, Run); 12] = [
         "echo",
         "1 KiB of JSON, posted and sent back",
         requests::echo,
+    ),
+    (
+        "return",
+        "a `return` of 200; against hyper alone and unitd",
+        routed::answer,
+    ),
+    ("static", "a file of 1 KiB; against unitd", routed::file),
+    (
+        "routes",
+        "the last of 1,000 steps, and one step",
+        routed::steps,
     ),
     (
         "python",
@@ -114,6 +127,21 @@ fn ours_on(
         command.args(flags).arg(guest);
     });
     start?.ready(fields)
+}
+
+/// A daemon with this configuration, once it answers.
+fn configured(
+    daemon: &Path,
+    cores: &str,
+    configuration: impl FnOnce(SocketAddr) -> String,
+) -> Result<Server> {
+    let server = Server::start(daemon, cores, |command, _, folder| {
+        command.arg("--control");
+        command.arg(format!("unix:{}", folder.join("control.sock").display()));
+        command.arg("--statedir").arg(folder.join("state"));
+    })?;
+    server.configure("/config/", &configuration(server.address))?;
+    server.ready(&[])
 }
 
 impl Built {

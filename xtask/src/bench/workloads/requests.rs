@@ -12,7 +12,7 @@ use super::super::{Built, Options, machine, paced, unit};
 use super::{Findings, OURS, REST, REST_CORE, SERVER, THEIRS, WARM_UP, ours, ours_on, theirs};
 use crate::toolchains;
 
-const HYPER: &str = "hyper, without WebAssembly";
+pub(super) const HYPER: &str = "hyper, without WebAssembly";
 const BARE: &str = "hyper and Wasmtime, and nothing else";
 const REUSED: &str = "wasmtime serve, one instance for all";
 
@@ -20,11 +20,11 @@ const REUSED: &str = "wasmtime serve, one instance for all";
 const CONNECTIONS: u32 = 32;
 
 /// What is asked of each server.
-struct Asked<'a> {
-    name: &'a str,
-    title: &'a str,
-    fields: &'a [String],
-    body: u32,
+pub(super) struct Asked<'a> {
+    pub(super) name: &'a str,
+    pub(super) title: &'a str,
+    pub(super) fields: &'a [String],
+    pub(super) body: u32,
 }
 
 /// A small answer.
@@ -243,7 +243,7 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<Findings> {
     })
 }
 
-fn baseline(built: &Built, cores: &str, guest: Option<&Path>) -> Result<Server> {
+pub(super) fn baseline(built: &Built, cores: &str, guest: Option<&Path>) -> Result<Server> {
     let start = Server::start(&built.baseline, cores, |command, address, _| {
         command.arg(address.to_string()).args(guest);
     });
@@ -251,7 +251,11 @@ fn baseline(built: &Built, cores: &str, guest: Option<&Path>) -> Result<Server> 
 }
 
 /// Asks each server in turn, round after round.
-fn compare(asked: &Asked<'_>, servers: &[(&str, Server)], options: Options) -> Result<Report> {
+pub(super) fn compare(
+    asked: &Asked<'_>,
+    servers: &[(&str, Server)],
+    options: Options,
+) -> Result<Report> {
     let mut report = Report::new(asked.title, "requests/s");
     let ask = |name: &str, server: &Server, seconds| {
         let load = Load {
