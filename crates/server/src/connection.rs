@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use engine::{Application, RequestId};
 use http::header::SERVER;
 use http::request::Parts;
-use http::uri;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -164,11 +163,10 @@ impl Service {
         let mut facts = seen
             .needs_facts()
             .then(|| Facts::new(RequestId::next(), &parts, Instant::now()));
-        let checked = check(&mut parts, &body, self.ends.scheme, &seen);
+        let mut ends = self.ends;
+        let checked = check(&mut parts, &body, &mut ends, &seen);
         let mut note = match (seen.access_log.take(), facts.take()) {
-            (Some(log), Some(its)) => {
-                Some(Box::new(Note::new(log, Kept::of(&parts, self.ends), its)))
-            }
+            (Some(log), Some(its)) => Some(Box::new(Note::new(log, Kept::of(&parts, ends), its))),
             (_, its) => {
                 facts = its;
                 None
@@ -176,7 +174,7 @@ impl Service {
         };
         let known = note.as_ref().map(|note| &note.facts).or(facts.as_ref());
         let mut response = match checked {
-            Ok(()) => self.answer(parts, body, seen, known).await,
+            Ok(()) => self.answer(parts, body, ends, seen, known).await,
             Err(status) => page::refused(status),
         };
         response.headers_mut().entry(SERVER).or_insert(name);
@@ -200,6 +198,7 @@ impl Service {
         &self,
         parts: Parts,
         body: Incoming,
+        ends: Ends,
         seen: Seen,
         facts: Option<&Facts>,
     ) -> Response<ResponseBody> {
@@ -217,7 +216,7 @@ impl Service {
                 run(application, id, Request::from_parts(parts, body), in_row).await
             }
             (Some(Target::Table(table, pass)), Some(facts)) => {
-                let walk = Walk::new(table, &parts, facts, self.ends, seen.log_route);
+                let walk = Walk::new(table, &parts, facts, ends, seen.log_route);
                 let routed = match walk {
                     Ok(walk) => walk.go(pass).await,
                     Err(status) => return page::refused(status),
@@ -274,20 +273,24 @@ async fn run(
     response
 }
 
-/// Whether the request is one, and none too large. Afterwards its URI is absolute.
+/// Whether the request is one, and none too large. Afterwards its URI is absolute, and its ends are
+/// those that a proxy has named, if it is believed.
 fn check(
     parts: &mut Parts,
     body: &Incoming,
-    scheme: Scheme,
+    ends: &mut Ends,
     seen: &Seen,
 ) -> Result<(), StatusCode> {
-    let scheme = match scheme {
-        Scheme::Http => uri::Scheme::HTTP,
-        Scheme::Https => uri::Scheme::HTTPS,
-    };
-    request::check(parts, &scheme)?;
+    request::check(parts, ends.scheme)?;
     if seen.discard_unsafe_fields {
         request::discard_unsafe_fields(&mut parts.headers);
+    }
+    for forwarded in seen.forwarded.iter().flat_map(|all| all.iter()) {
+        let scheme = ends.scheme;
+        (ends.source, ends.scheme) = forwarded.apply(ends.source, scheme, &parts.headers);
+        if ends.scheme != scheme {
+            request::set_scheme(parts, ends.scheme);
+        }
     }
     if body.size_hint().lower() > seen.max_body_size {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);

@@ -5,8 +5,9 @@ use std::mem;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
+use http::uri::{self, Authority, PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use routing::Scheme;
 
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
@@ -18,7 +19,7 @@ pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 /// # Errors
 ///
 /// The status to refuse the request with.
-pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode> {
+pub(crate) fn check(parts: &mut Parts, scheme: Scheme) -> Result<(), StatusCode> {
     if parts.method == Method::CONNECT {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
@@ -29,7 +30,7 @@ pub(crate) fn check(parts: &mut Parts, scheme: &Scheme) -> Result<(), StatusCode
     } = mem::take(&mut parts.uri).into_parts();
     let name = host(parts, authority.as_ref())?;
     let mut absolute = uri::Parts::default();
-    absolute.scheme = Some(scheme.clone());
+    absolute.scheme = Some(uri_scheme(scheme));
     absolute.authority = Some(name);
     absolute.path_and_query = Some(path(&parts.method, path_and_query)?);
     parts.uri = Uri::from_parts(absolute).map_err(|_| StatusCode::BAD_REQUEST)?;
@@ -42,6 +43,21 @@ pub(crate) fn retarget(parts: &mut Parts, target: PathAndQuery) {
     uri.path_and_query = Some(target);
     // It has a scheme and an authority, and a path is all that this takes beside.
     parts.uri = Uri::from_parts(uri).unwrap_or_default();
+}
+
+/// Gives a request that has been checked another scheme.
+pub(crate) fn set_scheme(parts: &mut Parts, scheme: Scheme) {
+    let mut uri = mem::take(&mut parts.uri).into_parts();
+    uri.scheme = Some(uri_scheme(scheme));
+    // It has an authority and a path, which is all that a scheme takes beside.
+    parts.uri = Uri::from_parts(uri).unwrap_or_default();
+}
+
+fn uri_scheme(scheme: Scheme) -> uri::Scheme {
+    match scheme {
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    }
 }
 
 /// Drops the fields whose names have anything but letters, digits and hyphens: between a server that
@@ -164,7 +180,7 @@ mod tests {
 
     fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<String, u16> {
         let mut parts = parts(version, target, hosts);
-        check(&mut parts, &Scheme::HTTP).map_err(|status| status.as_u16())?;
+        check(&mut parts, Scheme::Http).map_err(|status| status.as_u16())?;
         Ok(parts.uri.to_string())
     }
 
@@ -205,7 +221,7 @@ mod tests {
             "http://one.example:81/x",
             &["two.example"],
         );
-        check(&mut parts, &Scheme::HTTP).unwrap();
+        check(&mut parts, Scheme::Http).unwrap();
         assert_eq!(parts.uri, "http://one.example/x");
         assert_eq!(parts.headers[HOST], "one.example:81");
         assert_eq!(checked(Version::HTTP_2, "http://one/x", &["two"]), Err(400));
@@ -219,7 +235,7 @@ mod tests {
     fn the_scheme_is_the_one_that_a_request_came_by() {
         for target in ["/x", "http://a/x", "https://a/x"] {
             let mut parts = parts(Version::HTTP_11, target, &["a"]);
-            check(&mut parts, &Scheme::HTTPS).unwrap();
+            check(&mut parts, Scheme::Https).unwrap();
             assert_eq!(parts.uri, "https://a/x");
         }
     }
@@ -229,7 +245,7 @@ mod tests {
         assert_eq!(checked(Version::HTTP_11, "*", &["a"]), Err(400));
         let mut parts = parts(Version::HTTP_11, "*", &["a"]);
         parts.method = Method::OPTIONS;
-        assert!(check(&mut parts, &Scheme::HTTP).is_ok());
+        assert!(check(&mut parts, Scheme::Http).is_ok());
         assert_eq!(parts.uri.path_and_query().unwrap(), "*");
     }
 
@@ -262,7 +278,7 @@ mod tests {
         let mut parts = parts(Version::HTTP_11, "a:443", &["a:443"]);
         parts.method = Method::CONNECT;
         assert_eq!(
-            check(&mut parts, &Scheme::HTTP),
+            check(&mut parts, Scheme::Http),
             Err(StatusCode::NOT_IMPLEMENTED)
         );
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use engine::Application;
 use http::HeaderValue;
+use routing::Forwarded;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,6 +39,8 @@ pub struct Listen {
     pub target: Target,
     /// What TLS is spoken with; `None` for plain HTTP. It is for connections that come from then on.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Which proxies are believed about their clients; each about what came of the ones before.
+    pub forwarded: Vec<Forwarded>,
 }
 
 /// Who answers the requests of a listener.
@@ -71,15 +74,23 @@ struct Snapshot {
     listeners: Vec<Arc<Listener>>,
     /// Removed, with connections that still finish what they do.
     closing: Vec<Arc<Listener>>,
-    targets: HashMap<ListenerId, Target>,
-    /// Of those that speak TLS.
-    tls: HashMap<ListenerId, Arc<ServerConfig>>,
+    behind: HashMap<ListenerId, Behind>,
+}
+
+/// What is behind a listener.
+#[derive(Clone)]
+struct Behind {
+    target: Target,
+    tls: Option<Arc<ServerConfig>>,
+    /// `None` where no proxy is believed.
+    forwarded: Option<Arc<[Forwarded]>>,
 }
 
 /// What one request sees of a snapshot.
 pub(crate) struct Seen {
     /// Who answers; `None` where the listener is gone.
     pub(crate) target: Option<Target>,
+    pub(crate) forwarded: Option<Arc<[Forwarded]>>,
     pub(crate) name: HeaderValue,
     pub(crate) body_read_timeout: Duration,
     pub(crate) max_body_size: u64,
@@ -103,8 +114,7 @@ impl Snapshot {
             settings,
             listeners: Vec::new(),
             closing: Vec::new(),
-            targets: HashMap::new(),
-            tls: HashMap::new(),
+            behind: HashMap::new(),
         }
     }
 }
@@ -114,8 +124,10 @@ impl Shared {
     pub(crate) fn see(&self, listener: ListenerId) -> Seen {
         let snapshot = self.snapshot.load();
         let settings = &snapshot.settings;
+        let behind = snapshot.behind.get(&listener);
         Seen {
-            target: snapshot.targets.get(&listener).cloned(),
+            target: behind.map(|it| it.target.clone()),
+            forwarded: behind.and_then(|it| it.forwarded.clone()),
             name: settings.name.clone(),
             body_read_timeout: settings.timeouts.body_read,
             max_body_size: settings.max_body_size,
@@ -131,7 +143,7 @@ impl Shared {
     }
 
     pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
-        self.snapshot.load().tls.get(&listener).cloned()
+        self.snapshot.load().behind.get(&listener)?.tls.clone()
     }
 
     /// Room for one more connection, as soon as there is.
@@ -158,8 +170,7 @@ struct Planned {
     listener: Arc<Listener>,
     /// Where the listener is new.
     socket: Option<TcpListener>,
-    target: Target,
-    tls: Option<Arc<ServerConfig>>,
+    behind: Behind,
 }
 
 impl Plan {
@@ -171,7 +182,7 @@ impl Plan {
     /// Chooses anew who answers behind each address, as it was asked for.
     pub fn retarget(&mut self, target: impl Fn(SocketAddr) -> Target) {
         for planned in &mut self.listeners {
-            planned.target = target(planned.listener.address);
+            planned.behind.target = target(planned.listener.address);
         }
     }
 }
@@ -216,6 +227,7 @@ impl Server {
             backlog,
             target,
             tls,
+            forwarded,
         } in listens
         {
             let kept = current
@@ -233,8 +245,11 @@ impl Server {
             plan.push(Planned {
                 listener,
                 socket,
-                target,
-                tls,
+                behind: Behind {
+                    target,
+                    tls,
+                    forwarded: (!forwarded.is_empty()).then(|| forwarded.into()),
+                },
             });
         }
         Ok(Plan {
@@ -254,14 +269,10 @@ impl Server {
         for Planned {
             listener,
             socket,
-            target,
-            tls,
+            behind,
         } in plan.listeners
         {
-            next.targets.insert(listener.id, target);
-            if let Some(tls) = tls {
-                next.tls.insert(listener.id, tls);
-            }
+            next.behind.insert(listener.id, behind);
             if let Some(socket) = socket {
                 accepting.push((Arc::clone(&listener), socket));
             }
@@ -281,11 +292,8 @@ impl Server {
             .filter(|listener| listener.is_in_use());
         next.closing = closing.chain(&gone).cloned().collect();
         for listener in &next.closing {
-            if let Some(target) = before.targets.get(&listener.id) {
-                next.targets.insert(listener.id, target.clone());
-            }
-            if let Some(tls) = before.tls.get(&listener.id) {
-                next.tls.insert(listener.id, Arc::clone(tls));
+            if let Some(behind) = before.behind.get(&listener.id) {
+                next.behind.insert(listener.id, behind.clone());
             }
         }
         self.0.snapshot.store(Arc::new(next));

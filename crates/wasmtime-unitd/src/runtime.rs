@@ -369,6 +369,7 @@ impl Runtime {
             backlog: listener.backlog.unwrap_or(BACKLOG),
             target: target(listener),
             tls: state.tls.of(listener),
+            forwarded: listener.forwarded.clone(),
         };
         let settings = state.settings();
         let served = listeners.iter().filter(|it| state.tls.serves(it));

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use certificates::TlsOptions;
+use routing::Forwarded;
 
 use super::address;
 use super::error::ConfigError;
+use super::forwarded;
 use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member};
 use super::tls;
@@ -24,6 +26,9 @@ pub struct Listener {
     /// What TLS is spoken with; `None` for plain HTTP. That the certificates are
     /// there is for [`missing_certificate`](crate::missing_certificate) to find.
     pub tls: Option<TlsOptions>,
+    /// Which proxies are believed about their clients: `forwarded`, then `client_ip` about what came
+    /// of that.
+    pub forwarded: Vec<Forwarded>,
 }
 
 impl Listener {
@@ -114,7 +119,7 @@ pub(super) fn check<'a>(
     checker.kind(Some(name), value, Kinds::OBJECT)?;
 
     let (mut passed, mut application, mut backlog) = (None, None, None);
-    let mut tls = None;
+    let (mut tls, mut forwarded, mut client_ip) = (None, None, None);
     checker.members(value, &[MEMBERS], |checker, name, value| {
         match name {
             "pass" => passed = Some(pass::check(checker, name, value)?),
@@ -123,8 +128,10 @@ pub(super) fn check<'a>(
                 let number = checker.number(name, value, -1, i32::MAX.into())?;
                 backlog = u32::try_from(number).ok();
             }
-            "tls" => tls = Some(tls::check(checker, value)?),
-            _ => return Err(checker.unsupported(name)),
+            "forwarded" => forwarded = Some(forwarded::check(checker, value)?),
+            "client_ip" => client_ip = Some(forwarded::check_client_ip(checker, value)?),
+            // `tls`
+            _ => tls = Some(tls::check(checker, value)?),
         }
         Ok(())
     })?;
@@ -140,6 +147,7 @@ pub(super) fn check<'a>(
         pass,
         backlog,
         tls,
+        forwarded: forwarded.into_iter().chain(client_ip).collect(),
     })
 }
 

@@ -71,6 +71,7 @@ async fn start_on(
         backlog: 16,
         target: Target::Application(application.clone()),
         tls,
+        forwarded: Vec::new(),
     };
     let settings = Arc::new(settings);
     let plan = server.prepare(vec![listen], settings).await.unwrap();

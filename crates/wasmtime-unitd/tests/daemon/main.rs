@@ -10,6 +10,7 @@ mod components;
 mod control;
 mod flags;
 mod folders;
+mod forwarded;
 mod http;
 mod http1_strictness;
 mod options;
