@@ -445,6 +445,8 @@ impl Runtime {
 impl State {
     fn settings(&self) -> Arc<Settings> {
         let config::Settings {
+            // Nothing of it can be had while there is one runtime for all.
+            listen_threads: _,
             header_read_timeout,
             body_read_timeout,
             send_timeout,
