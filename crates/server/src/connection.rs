@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use routing::Scheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access_log::Note;
@@ -26,6 +25,7 @@ use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
 use crate::route::{Ends, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
+use crate::socket::Stream;
 use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
@@ -48,7 +48,7 @@ const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     listener: ListenerId,
     mut ends: Ends,
     connected: Arc<Connected>,
@@ -69,10 +69,10 @@ pub(crate) async fn serve(
         tokio::time::sleep(CLOSING_GRACE).await;
     };
     let opening = async {
-        tokio::time::timeout(timeouts.idle, socket.tcp().readable()).await??;
+        tokio::time::timeout(timeouts.idle, socket.stream().readable()).await??;
         let Some(tls) = tls else {
             let mut read_ahead = BytesMut::new();
-            let opening = opening::read(socket.tcp(), &mut read_ahead);
+            let opening = opening::read(socket.stream(), &mut read_ahead);
             let opening = tokio::time::timeout(timeouts.header_read, opening).await??;
             let mut io = ClientIo::plain(socket);
             io.put_back(read_ahead.freeze());

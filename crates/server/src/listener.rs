@@ -1,18 +1,16 @@
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use routing::{Endpoint, Scheme};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::connection;
 use crate::route::Ends;
 use crate::server::Shared;
+use crate::socket::{Listening, Stream};
+use crate::{Address, connection};
 
 /// How long accepting pauses when the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -21,9 +19,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
     /// As it was asked for.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// As it is: the same, unless port 0 was asked for.
-    pub(crate) local: SocketAddr,
+    pub(crate) local: Address,
     /// Connections that the kernel keeps for it, at most.
     backlog: u32,
     /// True from the moment that nothing more is accepted: connections finish what they do.
@@ -41,19 +39,23 @@ pub(crate) struct ListenerId(pub(crate) u64);
 #[error("cannot listen on {address}: {source}")]
 pub struct BindError {
     /// The address that was asked for.
-    pub address: SocketAddr,
-    source: io::Error,
+    pub address: Address,
+    source: socket_file::BindError,
 }
 
 impl Listener {
     /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
     pub(crate) fn bind(
         id: ListenerId,
-        address: SocketAddr,
+        address: Address,
         backlog: u32,
-    ) -> Result<(Arc<Self>, TcpListener), BindError> {
-        let bound = bind(address, backlog).and_then(|socket| Ok((socket.local_addr()?, socket)));
-        let (local, socket) = bound.map_err(|source| BindError { address, source })?;
+    ) -> Result<(Arc<Self>, Listening), BindError> {
+        let bound = Listening::bind(&address, backlog)
+            .and_then(|socket| Ok((socket.local(&address)?, socket)));
+        let (local, socket) = match bound {
+            Ok(bound) => bound,
+            Err(source) => return Err(BindError { address, source }),
+        };
         let listener = Self {
             id,
             address,
@@ -90,13 +92,13 @@ impl Listener {
     }
 
     /// Accepts until the listener is closed.
-    pub(crate) async fn accept(self: Arc<Self>, socket: TcpListener, server: Arc<Shared>) {
+    pub(crate) async fn accept(self: Arc<Self>, socket: Listening, server: Arc<Shared>) {
         self.accept_all(&socket, &server).await;
         drop(socket);
         self.released.send_replace(true);
     }
 
-    async fn accept_all(self: &Arc<Self>, socket: &TcpListener, server: &Arc<Shared>) {
+    async fn accept_all(self: &Arc<Self>, socket: &Listening, server: &Arc<Shared>) {
         let mut closing = Closing(self.closing.subscribe());
         loop {
             let next = async {
@@ -110,13 +112,16 @@ impl Listener {
                 next = next => next,
             };
             match accepted {
-                Ok((stream, peer)) => self.spawn(stream, peer, place, server),
+                Ok((stream, source)) => self.spawn(stream, source, place, server),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("accepting on {} pauses: {error}", self.local);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+        if let Err(error) = socket.hide() {
+            tracing::warn!("the file of {} stays: {error}", self.local);
         }
         // Connections that the kernel has taken already would be reset with the socket. Tokio's
         // budget for one poll would pretend that there are no more.
@@ -126,8 +131,8 @@ impl Listener {
                     break;
                 };
                 match socket.poll_accept(cx) {
-                    Poll::Ready(Ok((stream, peer))) => {
-                        self.spawn(stream, peer, Some(place), server);
+                    Poll::Ready(Ok((stream, source))) => {
+                        self.spawn(stream, source, Some(place), server);
                     }
                     Poll::Ready(Err(error)) if is_about_one_connection(&error) => {}
                     Poll::Ready(Err(_)) | Poll::Pending => break,
@@ -140,13 +145,12 @@ impl Listener {
 
     fn spawn(
         self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Stream,
+        source: Endpoint,
         place: Option<OwnedSemaphorePermit>,
         server: &Arc<Shared>,
     ) {
-        // Responses are written whole, so waiting for more to send only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay() {
             tracing::warn!(
                 "TCP_NODELAY cannot be set for a connection to {}: {error}",
                 self.local
@@ -158,8 +162,8 @@ impl Listener {
         let server = Arc::clone(server);
         let ends = Ends {
             scheme: Scheme::Http,
-            source: Endpoint::Ip(peer),
-            destination: Endpoint::Ip(self.destination(&stream)),
+            source,
+            destination: self.destination(&stream),
         };
         let connection =
             connection::serve(stream, self.id, ends, connected, closing, server, place);
@@ -167,12 +171,14 @@ impl Listener {
     }
 
     /// Which address a connection came to.
-    fn destination(&self, stream: &TcpStream) -> SocketAddr {
-        if self.local.ip().is_unspecified() {
-            // The client has left already, where the system does not know.
-            stream.local_addr().unwrap_or(self.local)
-        } else {
-            self.local
+    fn destination(&self, stream: &Stream) -> Endpoint {
+        match self.local {
+            Address::Tcp(local) if local.ip().is_unspecified() => {
+                // The client has left already, where the system does not know.
+                stream.destination().unwrap_or(Endpoint::Ip(local))
+            }
+            Address::Tcp(local) => Endpoint::Ip(local),
+            Address::Unix(_) | Address::Abstract(_) => Endpoint::Unix,
         }
     }
 }
@@ -193,25 +199,6 @@ impl Closing {
         // The listener may be gone altogether, which is closing enough.
         let _ = self.0.wait_for(|closing| *closing).await;
     }
-}
-
-fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    // A restarted server takes its address back while old connections are in TIME_WAIT. On Linux
-    // this does not let two servers listen on one address.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // As in Unit: `*` and `[::]` are two listeners.
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
 }
 
 /// Errors of a connection that ended before it was accepted (accept(2)).

@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,13 +8,14 @@ use engine::Application;
 use http::HeaderValue;
 use routing::Forwarded;
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::Address;
 use crate::access_log::AccessLog;
 use crate::counters::{Connections, Counters};
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
+use crate::socket::Listening;
 use crate::table::{Pass, Table};
 use crate::timeouts::Timeouts;
 
@@ -31,8 +31,10 @@ pub struct Options {
 /// A listener to be.
 #[derive(Clone)]
 pub struct Listen {
-    /// Where. Port 0 lets the system choose, anew with every [`Server::prepare`].
-    pub address: SocketAddr,
+    /// Where. Port 0 lets the system choose, anew with every [`Server::prepare`]. A Unix socket's file
+    /// is made, for everybody who gets to it, and goes with the listener; what is there is replaced if it
+    /// is a socket that nobody listens on.
+    pub address: Address,
     /// How many connections the kernel may keep waiting; it has a limit of its own, too.
     pub backlog: u32,
     /// Who answers.
@@ -169,7 +171,7 @@ pub struct Plan {
 struct Planned {
     listener: Arc<Listener>,
     /// Where the listener is new.
-    socket: Option<TcpListener>,
+    socket: Option<Listening>,
     behind: Behind,
 }
 
@@ -180,9 +182,9 @@ impl Plan {
     }
 
     /// Chooses anew who answers behind each address, as it was asked for.
-    pub fn retarget(&mut self, target: impl Fn(SocketAddr) -> Target) {
+    pub fn retarget(&mut self, target: impl Fn(&Address) -> Target) {
         for planned in &mut self.listeners {
-            planned.behind.target = target(planned.listener.address);
+            planned.behind.target = target(&planned.listener.address);
         }
     }
 }
@@ -235,7 +237,7 @@ impl Server {
                 .iter()
                 .find(|listener| listener.address == address);
             let (listener, socket) = match kept {
-                Some(listener) if address.port() != 0 => (Arc::clone(listener), None),
+                Some(listener) if !address.is_any() => (Arc::clone(listener), None),
                 _ => {
                     let id = ListenerId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
                     let (listener, socket) = Listener::bind(id, address, backlog)?;
@@ -307,13 +309,13 @@ impl Server {
 
     /// The addresses that are listened on, with the ports that the system chose.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<Address> {
         self.0
             .snapshot
             .load()
             .listeners
             .iter()
-            .map(|listener| listener.local)
+            .map(|listener| listener.local.clone())
             .collect()
     }
 

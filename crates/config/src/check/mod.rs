@@ -11,7 +11,7 @@
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
 //! What later versions will know is refused by name: filled `settings.telemetry` and
-//! `settings.http.compression`, and listeners on Unix sockets.
+//! `settings.http.compression`.
 
 mod access;
 mod access_log;
@@ -164,10 +164,9 @@ impl Config {
     /// The listener on the same socket as `address`.
     #[must_use]
     pub fn listener(&self, address: &ListenAddress) -> Option<&Listener> {
-        let socket = address.socket_addr();
         self.listeners
             .iter()
-            .find(|listener| listener.address.socket_addr() == socket)
+            .find(|listener| listener.address.socket() == address.socket())
     }
 }
 

@@ -25,3 +25,4 @@ mod signals;
 mod static_files;
 mod support;
 mod tls;
+mod unix_sockets;

@@ -258,10 +258,4 @@ fn what_later_versions_will_know_is_refused_by_name() {
     ] {
         refused(check(text), path, &unsupported(name));
     }
-    refused(
-        check(r#"{"listeners":{"unix:/run/a":{}}}"#),
-        "/listeners/unix:~1run~1a",
-        "The listener address \"unix:/run/a\" is a Unix domain socket, which is not supported by \
-         this version.",
-    );
 }
