@@ -24,7 +24,7 @@
 //!     "applications": { "hello": { "type": "wasm", "module": "/srv/hello.wasm", } }
 //! }"#)?;
 //! let checked = config::Config::check(&tree)?;
-//! assert_eq!(checked.config.listeners[0].address.socket_addr().port(), 8080);
+//! assert_eq!(checked.config.listeners[0].address.name(), "127.0.0.1:8080");
 //!
 //! // An edit makes a new tree; the old one is as it was.
 //! let path = config::Path::parse("/listeners/127.0.0.1:8080/pass")?;

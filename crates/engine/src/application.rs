@@ -149,13 +149,6 @@ impl Application {
         inner.gate.has_room() && has_instance()
     }
 
-    /// Whether the turns of guests, of this and other applications, have been short lately, so that
-    /// whoever lets the others on a thread go first does not wait for long.
-    #[must_use]
-    pub fn turns_are_short(&self) -> bool {
-        !self.0.engine.ticker().is_vigilant()
-    }
-
     /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(&self, slot: OwnedSemaphorePermit) -> Active {
         self.0.active.fetch_add(1, Ordering::Relaxed);

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -10,6 +11,50 @@ pub enum Endpoint {
     Ip(SocketAddr),
     /// A Unix domain socket, whichever.
     Unix,
+}
+
+impl Endpoint {
+    /// The address without its port, as Unit writes it.
+    pub(crate) fn address(&self) -> Cow<'static, str> {
+        match self {
+            Self::Ip(socket) => match socket.ip() {
+                IpAddr::V4(address) => address.to_string().into(),
+                IpAddr::V6(address) => v6_text(address).into(),
+            },
+            Self::Unix => "unix:".into(),
+        }
+    }
+}
+
+/// Unlike RFC 5952, it has `::` for a single zero, too, and shows an IPv4 address behind zeros alone.
+fn v6_text(address: Ipv6Addr) -> String {
+    let groups = address.segments();
+    // The first of the longest runs of zeros.
+    let (mut start, mut length, mut at) = (0, 0, 0);
+    for run in groups.chunk_by(|a, b| (*a == 0) == (*b == 0)) {
+        if run[0] == 0 && run.len() > length {
+            (start, length) = (at, run.len());
+        }
+        at += run.len();
+    }
+    let hexadecimal = |groups: &[u16]| {
+        let texts: Vec<_> = groups.iter().map(|group| format!("{group:x}")).collect();
+        texts.join(":")
+    };
+    if length == 0 {
+        return hexadecimal(&groups);
+    }
+    let [.., high, low] = address.octets();
+    let v4 = Ipv4Addr::from_bits((u32::from(groups[6]) << 16) | u32::from(groups[7]));
+    match (start, length) {
+        (0, 5) if groups[5] == 0xffff => format!("::ffff:{v4}"),
+        (0, 6) => format!("::{v4}"),
+        (0, 7) if high != 0 && low != 1 => format!("::{v4}"),
+        _ => {
+            let (before, after) = (&groups[..start], &groups[start + length..]);
+            format!("{}::{}", hexadecimal(before), hexadecimal(after))
+        }
+    }
 }
 
 /// One pattern or an array of them, for a source or a destination.
@@ -239,7 +284,7 @@ fn ports(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 /// Digits only; Rust's own parser takes a sign.
-fn number(text: &str) -> Option<u16> {
+pub(crate) fn number(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }

@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    AddressPatterns, Condition, Endpoint, FieldKind, FieldRule, Match, Patterns, Property,
-    PropertyRule, Request, Rewrite, Route, Scheme, Target, Template, Test, VariableSet,
+    AddressPatterns, Condition, Endpoint, FieldKind, FieldRule, Forwarded, Match, Patterns,
+    Property, PropertyRule, Request, Rewrite, Route, Scheme, Target, Template, Test, VariableSet,
     encode_location,
 };
 
@@ -26,6 +26,7 @@ pub fn fuzz_routing(data: &[u8]) {
 
     look_at_location(raw);
     look_at_addresses(said);
+    look_at_forwarded(raw);
     let Ok(target) = Target::parse(raw) else {
         return;
     };
@@ -48,6 +49,32 @@ pub fn fuzz_routing(data: &[u8]) {
     };
     look_at_rules(said, &request);
     look_at_templates(said, &request);
+}
+
+/// Who is believed alone names the client by its last word, however far it is followed.
+fn look_at_forwarded(value: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(value) else {
+        return;
+    };
+    let name = HeaderName::from_static("a");
+    let mut headers = HeaderMap::new();
+    headers.append(&name, value.clone());
+    headers.append(&name, value);
+    let mut source = AddressPatterns::new();
+    // It is a pattern.
+    _ = source.push("unix");
+    let [once, recursive] = [false, true].map(|recursive| Forwarded {
+        source: source.clone(),
+        client_ip: Some(name.clone()),
+        protocol: Some(name.clone()),
+        recursive,
+    });
+    let told = once.apply(Endpoint::Unix, Scheme::Http, &headers);
+    let followed = recursive.apply(Endpoint::Unix, Scheme::Http, &headers);
+    assert_eq!(told, followed, "a client was believed");
+    let unasked = Endpoint::Ip(([127, 0, 0, 1], 80).into());
+    let told = once.apply(unasked, Scheme::Https, &headers);
+    assert_eq!(told, (unasked, Scheme::Https), "a stranger was believed");
 }
 
 /// A target is normal, and what is sent on for it means the same.

@@ -85,6 +85,39 @@
 //! addresses are written in four decimal numbers without leading zeros, where Unit takes more, down to
 //! `/8` for `255.0.0.0/8`. An IPv6 address may end in an IPv4 address, which Unit does not take.
 //!
+//! # Clients behind proxies
+//!
+//! [`Forwarded`] takes the word of a proxy whose own address matches its `source`, and of nobody else:
+//!
+//! | field | value | says |
+//! | --- | --- | --- |
+//! | `client_ip` | addresses, each with a port perhaps, between spaces and commas; of several fields the last is read first, and each from the right | the client's address: the first that is read; if it is recursive, the first that does not match `source`, or else the last |
+//! | `protocol` | `http`, `https` or `on`, in either case; of several fields the first counts | the scheme |
+//!
+//! Empty fields are passed over. Where there is no address, the reading ends with the one before, which
+//! is the proxy's own at first; that is so for `unix:` and whatever else is none, for brackets without
+//! a port, for all zeros and for 255.255.255.255. Another scheme is none. An address without a port has
+//! port 0. Addresses are as strict as in patterns.
+//!
+//! ```
+//! use http::{HeaderMap, HeaderName, HeaderValue};
+//! use routing::{AddressPatterns, Endpoint, Forwarded, Scheme};
+//!
+//! let mut source = AddressPatterns::new();
+//! source.push("192.0.2.0/24")?;
+//! source.push("198.51.100.0/24")?;
+//! let name = HeaderName::from_static("x-forwarded-for");
+//! let forwarded = Forwarded { source, client_ip: Some(name.clone()), protocol: None, recursive: true };
+//! let mut headers = HeaderMap::new();
+//! headers.append(&name, HeaderValue::from_static("192.0.2.18"));
+//! headers.append(&name, HeaderValue::from_static("203.0.113.195, 198.51.100.178"));
+//!
+//! let proxy = Endpoint::Ip("192.0.2.1:40000".parse()?);
+//! let (client, _) = forwarded.apply(proxy, Scheme::Http, &headers);
+//! assert_eq!(client, Endpoint::Ip("203.0.113.195:0".parse()?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Variables
 //!
 //! `$name` or `${name}`, where a name is as many letters and underscores as there are: `$arg_a1` is
@@ -140,6 +173,7 @@ mod address;
 mod arguments;
 mod condition;
 mod destination;
+mod forwarded;
 mod fuzz;
 mod guard;
 mod location;
@@ -157,6 +191,7 @@ mod variable;
 pub use address::{AddressPatternError, AddressPatternErrorKind, AddressPatterns, Endpoint};
 pub use condition::Condition;
 pub use destination::Destination;
+pub use forwarded::Forwarded;
 pub use fuzz::fuzz_routing;
 pub use location::encode_location;
 pub use matcher::{Match, Test};

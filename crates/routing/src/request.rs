@@ -68,9 +68,9 @@ impl Variables for Request<'_> {
             }
             Variable::Host => Some(Cow::Borrowed(self.host.as_bytes())),
             Variable::Method => Some(Cow::Borrowed(self.method.as_bytes())),
-            Variable::RemoteAddr => Some(match self.source {
-                Endpoint::Ip(socket) => Cow::Owned(socket.ip().to_string().into_bytes()),
-                Endpoint::Unix => Cow::Borrowed(b"unix:"),
+            Variable::RemoteAddr => Some(match self.source.address() {
+                Cow::Borrowed(address) => Cow::Borrowed(address.as_bytes()),
+                Cow::Owned(address) => Cow::Owned(address.into_bytes()),
             }),
             Variable::RequestUri => Some(Cow::Borrowed(self.target.raw())),
             Variable::Uri => Some(Cow::Borrowed(self.target.path())),

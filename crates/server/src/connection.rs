@@ -1,6 +1,5 @@
 use std::convert::Infallible;
 use std::io;
-use std::net;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use routing::Scheme;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access_log::{Note, Told};
@@ -29,6 +27,7 @@ use crate::response::ResponseBody;
 use crate::route::{Ends, Passed, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
 use crate::settings::Settings;
+use crate::socket::Accepted;
 use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
@@ -47,7 +46,7 @@ const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
-    stream: net::TcpStream,
+    stream: Accepted,
     listener: ListenerId,
     mut ends: Ends,
     connected: Arc<Connected>,
@@ -58,7 +57,7 @@ pub(crate) async fn serve(
     let timeouts = &server.timeouts();
 
     // Here, so that its events come to this thread.
-    let stream = match TcpStream::from_std(stream) {
+    let stream = match stream.watched() {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!("a connection is given up: {error}");
@@ -76,10 +75,10 @@ pub(crate) async fn serve(
         tokio::time::sleep(CLOSING_GRACE).await;
     };
     let opening = async {
-        tokio::time::timeout(timeouts.idle, socket.tcp().readable()).await??;
+        tokio::time::timeout(timeouts.idle, socket.stream().readable()).await??;
         let Some(tls) = tls else {
             let mut read_ahead = BytesMut::new();
-            let opening = opening::read(socket.tcp(), &mut read_ahead);
+            let opening = opening::read(socket.stream(), &mut read_ahead);
             let opening = tokio::time::timeout(timeouts.header_read, opening).await??;
             let mut io = ClientIo::plain(socket);
             io.put_back(read_ahead.freeze());
@@ -170,10 +169,11 @@ impl Service {
         let seen = self.server.see(self.listener);
         let version = request.version();
         let (mut parts, body) = request.into_parts();
-        let checked = check(&mut parts, &body, &seen.settings);
-        let told = self.told(&parts, &seen);
+        let mut ends = self.ends;
+        let checked = check(&mut parts, &body, &mut ends, &seen);
+        let told = told(&parts, ends, &seen);
         let mut response = match checked {
-            Ok(()) => self.answer(parts, body, &seen, told.facts()).await,
+            Ok(()) => self.answer(parts, body, ends, &seen, told.facts()).await,
             Err(status) => page::refused(status),
         };
         let headers = response.headers_mut();
@@ -194,25 +194,11 @@ impl Service {
         Ok(response)
     }
 
-    /// What somebody may ask about a request.
-    fn told(&self, parts: &Parts, seen: &Seen) -> Told {
-        if !seen.needs_facts() {
-            return Told::Nothing;
-        }
-        let facts = Facts::new(RequestId::next(), parts, Instant::now());
-        match &seen.settings.access_log {
-            None => Told::Asked(facts),
-            Some(log) => {
-                let kept = Kept::of(parts, self.ends);
-                Told::Noted(Box::new(Note::new(log.clone(), kept, facts)))
-            }
-        }
-    }
-
     async fn answer(
         &self,
         parts: Parts,
         body: Incoming,
+        ends: Ends,
         seen: &Seen,
         facts: Option<&Facts>,
     ) -> Response<ResponseBody> {
@@ -226,7 +212,7 @@ impl Service {
                 Passed::to(To::Application(application.clone()))
             }
             (Some(Target::Table(table, pass)), Some(facts)) => {
-                let routed = match Walk::new(table, &parts, facts, self.ends, logs) {
+                let routed = match Walk::new(table, &parts, facts, ends, logs) {
                     Ok(walk) => walk.go(pass).await,
                     Err(status) => return page::refused(status),
                 };
@@ -241,7 +227,9 @@ impl Service {
             }
             (None, _) => return page::refused(StatusCode::SERVICE_UNAVAILABLE),
         };
-        let sent = self.pass(passed, parts, body, &seen.settings, facts).await;
+        let sent = self
+            .pass(passed, parts, body, ends.scheme, &seen.settings, facts)
+            .await;
         sent.unwrap_or_else(page::refused)
     }
 
@@ -255,10 +243,11 @@ impl Service {
         passed: Passed<'_>,
         mut parts: Parts,
         body: Incoming,
+        scheme: Scheme,
         settings: &Settings,
         facts: Option<&Facts>,
     ) -> Result<Response<ResponseBody>, StatusCode> {
-        let scheme = match self.ends.scheme {
+        let scheme = match scheme {
             Scheme::Http => uri::Scheme::HTTP,
             Scheme::Https => uri::Scheme::HTTPS,
         };
@@ -285,6 +274,21 @@ impl Service {
     }
 }
 
+/// What somebody may ask about a request.
+fn told(parts: &Parts, ends: Ends, seen: &Seen) -> Told {
+    if !seen.needs_facts() {
+        return Told::Nothing;
+    }
+    let facts = Facts::new(RequestId::next(), parts, Instant::now());
+    match &seen.settings.access_log {
+        None => Told::Asked(facts),
+        Some(log) => {
+            let kept = Kept::of(parts, ends);
+            Told::Noted(Box::new(Note::new(log.clone(), kept, facts)))
+        }
+    }
+}
+
 /// Has an application answer.
 async fn run(
     application: &Application,
@@ -297,13 +301,22 @@ async fn run(
     }
 }
 
-/// Whether the request is one, and none too large.
-fn check(parts: &mut Parts, body: &Incoming, settings: &Settings) -> Result<(), StatusCode> {
+/// Whether the request is one, and none too large. Afterwards its ends are those that a proxy has
+/// named, if it is believed.
+fn check(
+    parts: &mut Parts,
+    body: &Incoming,
+    ends: &mut Ends,
+    seen: &Seen,
+) -> Result<(), StatusCode> {
     request::check(parts)?;
-    if settings.discard_unsafe_fields {
+    if seen.settings.discard_unsafe_fields {
         request::discard_unsafe_fields(&mut parts.headers);
     }
-    if body.size_hint().lower() > settings.max_body_size {
+    for forwarded in seen.forwarded.iter().flat_map(|all| all.iter()) {
+        (ends.source, ends.scheme) = forwarded.apply(ends.source, ends.scheme, &parts.headers);
+    }
+    if body.size_hint().lower() > seen.settings.max_body_size {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     Ok(())

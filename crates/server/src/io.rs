@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use message::Patience;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::tls;
 use crate::upstream::Switched;
+use crate::{socket, tls};
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const SMALL: usize = 2048;
@@ -241,23 +239,31 @@ impl AsyncWrite for ClientIo {
 
 /// A client's socket, with a limit on how long a client may take nothing.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: socket::Stream,
+    /// The first byte, if it has been looked at.
+    first: Option<u8>,
     /// With a write that waits for the client.
     patience: Patience,
     link: Link,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, send_timeout: Duration, link: Link) -> Self {
+    pub(crate) fn new(stream: socket::Stream, send_timeout: Duration, link: Link) -> Self {
         Self {
             stream,
+            first: None,
             patience: Patience::new(send_timeout),
             link,
         }
     }
 
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &socket::Stream {
         &self.stream
+    }
+
+    /// Puts back the first byte.
+    pub(crate) fn put_back(&mut self, first: u8) {
+        self.first = Some(first);
     }
 
     fn watch<T>(
@@ -286,6 +292,12 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buffer.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -337,11 +349,11 @@ impl AsyncWrite for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.link.is_reset() {
-            // Closing a socket that does not linger resets the connection.
-            if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
-                tracing::warn!("a connection cannot be reset: {error}");
-            }
+        // Closing a socket that does not linger resets the connection.
+        if self.link.is_reset()
+            && let Err(error) = self.stream.reset_at_close()
+        {
+            tracing::warn!("a connection cannot be reset: {error}");
         }
     }
 }

@@ -34,6 +34,7 @@
 
 mod access_log;
 mod action;
+mod address;
 mod connection;
 mod counters;
 mod http1;
@@ -48,6 +49,7 @@ mod response;
 mod route;
 mod server;
 mod settings;
+mod socket;
 mod table;
 mod timeouts;
 mod tls;
@@ -57,6 +59,7 @@ mod workers;
 
 pub use access_log::{AccessLog, LogFormat};
 pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
+pub use address::Address;
 pub use connection::MAX_HEADER_SECTION;
 pub use counters::Connections;
 pub use listener::BindError;

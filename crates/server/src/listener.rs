@@ -1,18 +1,14 @@
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use routing::{Endpoint, Scheme};
-use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::connection;
 use crate::route::Ends;
 use crate::server::Shared;
+use crate::socket::{Accepted, Listening};
+use crate::{Address, connection};
 
 /// How long accepting pauses when the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -21,9 +17,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
     /// As it was asked for.
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// As it is: the same, unless port 0 was asked for.
-    pub(crate) local: SocketAddr,
+    pub(crate) local: Address,
     /// Connections that the kernel keeps for it, at most.
     backlog: u32,
     /// True from the moment that nothing more is accepted: connections finish what they do.
@@ -41,19 +37,23 @@ pub(crate) struct ListenerId(pub(crate) u64);
 #[error("cannot listen on {address}: {source}")]
 pub struct BindError {
     /// The address that was asked for.
-    pub address: SocketAddr,
-    source: io::Error,
+    pub address: Address,
+    source: socket_file::BindError,
 }
 
 impl Listener {
     /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
     pub(crate) fn bind(
         id: ListenerId,
-        address: SocketAddr,
+        address: Address,
         backlog: u32,
-    ) -> Result<(Arc<Self>, ListeningSocket), BindError> {
-        let bound = ListeningSocket::bind(address, backlog);
-        let (local, socket) = bound.map_err(|source| BindError { address, source })?;
+    ) -> Result<(Arc<Self>, Listening), BindError> {
+        let bound = Listening::bind(&address, backlog)
+            .and_then(|socket| Ok((socket.local(&address)?, socket)));
+        let (local, socket) = match bound {
+            Ok(bound) => bound,
+            Err(source) => return Err(BindError { address, source }),
+        };
         let listener = Self {
             id,
             address,
@@ -90,13 +90,13 @@ impl Listener {
     }
 
     /// Accepts until the listener is closed.
-    pub(crate) async fn accept(self: Arc<Self>, socket: ListeningSocket, server: Arc<Shared>) {
+    pub(crate) async fn accept(self: Arc<Self>, socket: Listening, server: Arc<Shared>) {
         self.accept_all(&socket, &server).await;
         drop(socket);
         self.released.send_replace(true);
     }
 
-    async fn accept_all(self: &Arc<Self>, socket: &ListeningSocket, server: &Arc<Shared>) {
+    async fn accept_all(self: &Arc<Self>, socket: &Listening, server: &Arc<Shared>) {
         let mut closing = Closing(self.closing.subscribe());
         loop {
             let next = async {
@@ -110,13 +110,16 @@ impl Listener {
                 next = next => next,
             };
             match accepted {
-                Ok((stream, peer)) => self.spawn(stream, peer, place, server),
+                Ok((stream, source)) => self.spawn(stream, source, place, server),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!("accepting on {} pauses: {error}", self.local);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+        if let Err(error) = socket.hide() {
+            tracing::warn!("the file of {} stays: {error}", self.local);
         }
         // Connections that the kernel has taken already would be reset with the socket.
         for _ in 0..=self.backlog {
@@ -133,13 +136,12 @@ impl Listener {
 
     fn spawn(
         self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Accepted,
+        source: Endpoint,
         place: Option<OwnedSemaphorePermit>,
         server: &Arc<Shared>,
     ) {
-        // Responses are written whole, so waiting for more to send only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay() {
             tracing::warn!(
                 "TCP_NODELAY cannot be set for a connection to {}: {error}",
                 self.local
@@ -153,8 +155,8 @@ impl Listener {
         let server = Arc::clone(server);
         let ends = Ends {
             scheme: Scheme::Http,
-            source: Endpoint::Ip(peer),
-            destination: Endpoint::Ip(self.destination(&stream)),
+            source,
+            destination: self.destination(&stream),
         };
         let connection =
             connection::serve(stream, self.id, ends, connected, closing, server, place);
@@ -162,12 +164,14 @@ impl Listener {
     }
 
     /// Which address a connection came to.
-    fn destination(&self, stream: &TcpStream) -> SocketAddr {
-        if self.local.ip().is_unspecified() {
-            // The client has left already, where the system does not know.
-            stream.local_addr().unwrap_or(self.local)
-        } else {
-            self.local
+    fn destination(&self, stream: &Accepted) -> Endpoint {
+        match self.local {
+            Address::Tcp(local) if local.ip().is_unspecified() => {
+                // The client has left already, where the system does not know.
+                stream.destination().unwrap_or(Endpoint::Ip(local))
+            }
+            Address::Tcp(local) => Endpoint::Ip(local),
+            Address::Unix(_) | Address::Abstract(_) => Endpoint::Unix,
         }
     }
 }
@@ -188,55 +192,6 @@ impl Closing {
         // The listener may be gone altogether, which is closing enough.
         let _ = self.0.wait_for(|closing| *closing).await;
     }
-}
-
-/// A socket that listens. Its connections belong to no runtime yet.
-pub(crate) struct ListeningSocket(AsyncFd<Socket>);
-
-impl ListeningSocket {
-    /// Binds the address, and says what it has become.
-    fn bind(address: SocketAddr, backlog: u32) -> io::Result<(SocketAddr, Self)> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_nonblocking(true)?;
-        // A restarted server takes its address back while old connections are in TIME_WAIT. On Linux
-        // this does not let two servers listen on one address.
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            // As in Unit: `*` and `[::]` are two listeners.
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        let local = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok((
-            local,
-            Self(AsyncFd::register_with_interest(socket, Interest::READABLE)?),
-        ))
-    }
-
-    /// Waits for the next connection. Cancel-safe.
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.0.async_io(Interest::READABLE, accept).await
-    }
-
-    /// The next connection that is there already.
-    fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        accept(self.0.get_ref())
-    }
-}
-
-fn accept(socket: &Socket) -> io::Result<(TcpStream, SocketAddr)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (stream, peer) = acceptfrom_with(socket, flags)?;
-    let peer = peer
-        .map(SocketAddr::try_from)
-        .transpose()?
-        .ok_or(io::ErrorKind::ConnectionAborted)?;
-    Ok((stream.into(), peer))
 }
 
 /// Errors of a connection that ended before it was accepted (accept(2)).

@@ -3,7 +3,8 @@
 use std::io;
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
+
+use crate::socket::Stream;
 
 /// What a client of HTTP/2 with prior knowledge begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -27,7 +28,7 @@ pub(crate) enum Opening {
 ///
 /// Hyper answers an unknown version with 400 like any other syntax error, so this is told apart
 /// here, once a connection: a client does not change its version between requests.
-pub(crate) async fn read(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<Opening> {
+pub(crate) async fn read(stream: &Stream, buffer: &mut BytesMut) -> io::Result<Opening> {
     loop {
         // An idle connection has no buffer yet.
         stream.readable().await?;

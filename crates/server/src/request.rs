@@ -293,7 +293,7 @@ mod tests {
             for (name, value) in fields {
                 parts.headers.append(*name, HeaderValue::from_static(value));
             }
-            check(&mut parts, &Scheme::HTTP).map_err(|status| status.as_u16())
+            check(&mut parts).map_err(|status| status.as_u16())
         };
         assert_eq!(checked(&[("transfer-encoding", "Chunked")]), Ok(()));
         assert_eq!(checked(&[("content-length", "5")]), Ok(()));

@@ -1,18 +1,20 @@
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use engine::Application;
+use routing::Forwarded;
 use rustls::ServerConfig;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::Address;
 use crate::counters::Connections;
-use crate::listener::{BindError, Listener, ListenerId, ListeningSocket};
+use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
+use crate::socket::Listening;
 use crate::table::{Pass, Table};
 use crate::timeouts::Timeouts;
 use crate::workers::Workers;
@@ -32,14 +34,18 @@ pub struct Options {
 /// A listener to be.
 #[derive(Clone)]
 pub struct Listen {
-    /// Where. Port 0 lets the system choose, anew with every [`Server::prepare`].
-    pub address: SocketAddr,
+    /// Where. Port 0 lets the system choose, anew with every [`Server::prepare`]. A Unix socket's file
+    /// is made, for everybody who gets to it, and goes with the listener; what is there is replaced if it
+    /// is a socket that nobody listens on.
+    pub address: Address,
     /// How many connections the kernel may keep waiting; it has a limit of its own, too.
     pub backlog: u32,
     /// Who answers.
     pub target: Target,
     /// What TLS is spoken with; `None` for plain HTTP. It is for connections that come from then on.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Which proxies are believed about their clients; each about what came of the ones before.
+    pub forwarded: Vec<Forwarded>,
 }
 
 /// Who answers the requests of a listener.
@@ -73,15 +79,23 @@ struct Snapshot {
     listeners: Vec<Arc<Listener>>,
     /// Removed, with connections that still finish what they do.
     closing: Vec<Arc<Listener>>,
-    targets: HashMap<ListenerId, Target>,
-    /// Of those that speak TLS.
-    tls: HashMap<ListenerId, Arc<ServerConfig>>,
+    behind: HashMap<ListenerId, Behind>,
+}
+
+/// What is behind a listener.
+#[derive(Clone)]
+struct Behind {
+    target: Target,
+    tls: Option<Arc<ServerConfig>>,
+    /// `None` where no proxy is believed.
+    forwarded: Option<Arc<[Forwarded]>>,
 }
 
 /// What one request sees of a snapshot.
 pub(crate) struct Seen {
     /// Who answers; `None` where the listener is gone.
     pub(crate) target: Option<Target>,
+    pub(crate) forwarded: Option<Arc<[Forwarded]>>,
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -100,8 +114,7 @@ impl Snapshot {
             settings,
             listeners: Vec::new(),
             closing: Vec::new(),
-            targets: HashMap::new(),
-            tls: HashMap::new(),
+            behind: HashMap::new(),
         }
     }
 }
@@ -110,8 +123,10 @@ impl Shared {
     /// What a request of this listener is served by, from its beginning to its end.
     pub(crate) fn see(&self, listener: ListenerId) -> Seen {
         let snapshot = self.snapshot.load();
+        let behind = snapshot.behind.get(&listener);
         Seen {
-            target: snapshot.targets.get(&listener).cloned(),
+            target: behind.map(|it| it.target.clone()),
+            forwarded: behind.and_then(|it| it.forwarded.clone()),
             settings: Arc::clone(&snapshot.settings),
         }
     }
@@ -128,7 +143,7 @@ impl Shared {
     }
 
     pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
-        self.snapshot.load().tls.get(&listener).cloned()
+        self.snapshot.load().behind.get(&listener)?.tls.clone()
     }
 
     /// Room for one more connection, as soon as there is.
@@ -154,9 +169,8 @@ pub struct Plan {
 struct Planned {
     listener: Arc<Listener>,
     /// Where the listener is new.
-    socket: Option<ListeningSocket>,
-    target: Target,
-    tls: Option<Arc<ServerConfig>>,
+    socket: Option<Listening>,
+    behind: Behind,
 }
 
 impl Plan {
@@ -166,9 +180,9 @@ impl Plan {
     }
 
     /// Chooses anew who answers behind each address, as it was asked for.
-    pub fn retarget(&mut self, target: impl Fn(SocketAddr) -> Target) {
+    pub fn retarget(&mut self, target: impl Fn(&Address) -> Target) {
         for planned in &mut self.listeners {
-            planned.target = target(planned.listener.address);
+            planned.behind.target = target(&planned.listener.address);
         }
     }
 }
@@ -213,6 +227,7 @@ impl Server {
             backlog,
             target,
             tls,
+            forwarded,
         } in listens
         {
             let kept = current
@@ -220,7 +235,7 @@ impl Server {
                 .iter()
                 .find(|listener| listener.address == address);
             let (listener, socket) = match kept {
-                Some(listener) if address.port() != 0 => (Arc::clone(listener), None),
+                Some(listener) if !address.is_any() => (Arc::clone(listener), None),
                 _ => {
                     let id = ListenerId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
                     let (listener, socket) = Listener::bind(id, address, backlog)?;
@@ -230,8 +245,11 @@ impl Server {
             plan.push(Planned {
                 listener,
                 socket,
-                target,
-                tls,
+                behind: Behind {
+                    target,
+                    tls,
+                    forwarded: (!forwarded.is_empty()).then(|| forwarded.into()),
+                },
             });
         }
         Ok(Plan {
@@ -251,14 +269,10 @@ impl Server {
         for Planned {
             listener,
             socket,
-            target,
-            tls,
+            behind,
         } in plan.listeners
         {
-            next.targets.insert(listener.id, target);
-            if let Some(tls) = tls {
-                next.tls.insert(listener.id, tls);
-            }
+            next.behind.insert(listener.id, behind);
             if let Some(socket) = socket {
                 accepting.push((Arc::clone(&listener), socket));
             }
@@ -278,11 +292,8 @@ impl Server {
             .filter(|listener| listener.is_in_use());
         next.closing = closing.chain(&gone).cloned().collect();
         for listener in &next.closing {
-            if let Some(target) = before.targets.get(&listener.id) {
-                next.targets.insert(listener.id, target.clone());
-            }
-            if let Some(tls) = before.tls.get(&listener.id) {
-                next.tls.insert(listener.id, Arc::clone(tls));
+            if let Some(behind) = before.behind.get(&listener.id) {
+                next.behind.insert(listener.id, behind.clone());
             }
         }
         self.0.snapshot.store(Arc::new(next));
@@ -296,13 +307,13 @@ impl Server {
 
     /// The addresses that are listened on, with the ports that the system chose.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<Address> {
         self.0
             .snapshot
             .load()
             .listeners
             .iter()
-            .map(|listener| listener.local)
+            .map(|listener| listener.local.clone())
             .collect()
     }
 

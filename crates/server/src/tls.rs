@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -30,15 +30,16 @@ const HTTP2: &[u8] = b"h2";
 /// A handshake that fails is answered with the alert that is for it (RFC 8446, section 6.2), and is
 /// an error.
 pub(crate) async fn begin(
-    socket: Socket,
+    mut socket: Socket,
     config: Arc<ServerConfig>,
     timeouts: &Timeouts,
 ) -> io::Result<(ClientIo, Opening)> {
     let mut first = [0];
-    let length = timeout(timeouts.header_read, socket.tcp().peek(&mut first)).await??;
+    let length = timeout(timeouts.header_read, socket.read(&mut first)).await??;
     if length == 0 {
         return Ok((ClientIo::plain(socket), Opening::Closed));
     }
+    socket.put_back(first[0]);
     // A method begins with a letter, and no record of TLS does (RFC 8446, section 5.1).
     if first[0].is_ascii_alphabetic() {
         return Ok((ClientIo::plain(socket), Opening::WithoutTls));

@@ -1,17 +1,18 @@
 //! Where the control API listens, and who may reach it.
 
-use std::fs::{self, Permissions};
-use std::io;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::{fmt, str};
 
-use anyhow::{Context as _, Result, bail};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, chown};
+use anyhow::{Context as _, Result};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{Gid, Uid, fchownat};
+use socket_file::SocketFile;
+
+use crate::runtime::BACKLOG;
 
 /// `unix:PATH`, `unix:@NAME` (Linux's abstract names, which have no permissions) or
 /// `ADDRESS:PORT`, as unitd takes them.
@@ -64,21 +65,9 @@ pub(crate) enum ControlSocket {
     Tcp(TcpListener),
 }
 
-/// The file of a socket, removed when this is dropped.
-pub(crate) struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // If it is gone already, all the better.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 impl ControlSocket {
     /// Opens the control socket. A file that a killed server left is replaced; one that somebody
     /// answers on is not.
-    ///
-    /// Must be called before other threads make files: it changes the file mode mask for a moment.
     pub(crate) fn open(address: &ControlAddress, access: Access) -> Result<Self> {
         let socket = match address {
             ControlAddress::Path(path) => open_path(path, access)?,
@@ -108,49 +97,11 @@ fn open_path(path: &Path, access: Access) -> Result<ControlSocket> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(context)?;
     }
-    let listener = match bind(path, access.mode) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            remove_stale(path)?;
-            bind(path, access.mode)
-        }
-        result => result,
-    };
-    let listener = listener.with_context(context)?;
-    let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, Permissions::from_mode(access.mode)).with_context(context)?;
-    chown(path, access.user, access.group).with_context(context)?;
+    let (listener, file) = socket_file::bind(path, access.mode, BACKLOG).with_context(context)?;
+    // Root must not be led to another file by a link.
+    let flag = AtFlags::AT_SYMLINK_NOFOLLOW;
+    fchownat(AT_FDCWD, path, access.user, access.group, flag).with_context(context)?;
     Ok(ControlSocket::Unix(listener, Some(file)))
-}
-
-/// Nobody is to connect between bind(2) and chmod(2), so the mask goes first.
-fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let before = umask(Mode::from_bits_truncate(!mode & 0o777));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    listener
-}
-
-fn remove_stale(path: &Path) -> Result<()> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        bail!(
-            "{} exists and is no socket; it is left alone",
-            path.display()
-        );
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => bail!(
-            "another server answers on the control socket {}",
-            path.display()
-        ),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .with_context(|| {
-                format!(
-                    "cannot remove the abandoned control socket {}",
-                    path.display()
-                )
-            }),
-        Err(error) => Err(error).with_context(|| format!("{} is in use", path.display())),
-    }
 }
 
 #[cfg(test)]

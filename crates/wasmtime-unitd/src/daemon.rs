@@ -208,9 +208,7 @@ enum Listener {
     Tcp(TcpListener),
 }
 
-fn listener(
-    socket: ControlSocket,
-) -> Result<(Listener, Option<crate::control_socket::SocketFile>)> {
+fn listener(socket: ControlSocket) -> Result<(Listener, Option<socket_file::SocketFile>)> {
     Ok(match socket {
         ControlSocket::Unix(listener, file) => {
             (Listener::Unix(UnixListener::from_std(listener)?), file)

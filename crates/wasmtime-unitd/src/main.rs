@@ -4,6 +4,7 @@
 //! This crate only puts the pieces together: flags, log, privileges, then `engine` and `server`
 //! behind one [`runtime::Runtime`] that `control` drives.
 
+mod addresses;
 mod arguments;
 mod check;
 mod compile;

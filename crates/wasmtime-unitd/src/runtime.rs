@@ -15,6 +15,7 @@ use http::HeaderValue;
 use server::{AccessLog, Listen, LogFormat, Plan, Server, Settings, Target, Timeouts};
 use static_files::MimeTypes;
 
+use crate::addresses::address;
 use crate::components::Loader;
 use crate::folders::{self, Guarded};
 use crate::privileges::Identity;
@@ -32,7 +33,7 @@ pub(crate) fn server_name(with_version: bool) -> HeaderValue {
 }
 
 /// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
-const BACKLOG: u32 = 511;
+pub(crate) const BACKLOG: u32 = 511;
 
 /// One process serves every application.
 #[derive(Clone)]
@@ -365,10 +366,11 @@ impl Runtime {
         let listeners = &state.listeners;
         let target = state.targets();
         let listen = |listener: &config::Listener| Listen {
-            address: listener.address.socket_addr(),
+            address: address(listener),
             backlog: listener.backlog.unwrap_or(BACKLOG),
             target: target(listener),
             tls: state.tls.of(listener),
+            forwarded: listener.forwarded.clone(),
         };
         let settings = state.settings();
         let served = listeners.iter().filter(|it| state.tls.serves(it));
@@ -383,7 +385,7 @@ impl Runtime {
                 Ok(plan) => return Ok(plan),
                 Err(error) => error,
             };
-            let at = |listener: &&config::Listener| listener.address.socket_addr() == error.address;
+            let at = |listener: &&config::Listener| address(listener) == error.address;
             // Likewise an address that could not be bound before.
             if !self.is_lenient() && !self.current().listeners.iter().any(|it| at(&it)) {
                 return Err(PrepareError {
@@ -418,9 +420,9 @@ impl Runtime {
         state.applications = self.applications(config).await?;
         {
             let target = state.targets();
-            plan.retarget(|address| {
+            plan.retarget(|wanted| {
                 let mut listeners = state.listeners.iter();
-                let listener = listeners.find(|it| it.address.socket_addr() == address);
+                let listener = listeners.find(|it| address(it) == *wanted);
                 listener.map_or(Target::Unavailable, &target)
             });
         }
@@ -444,6 +446,8 @@ impl Runtime {
 impl State {
     fn settings(&self) -> Arc<Settings> {
         let config::Settings {
+            // Nothing of it can be had while there is one runtime for all.
+            listen_threads: _,
             header_read_timeout,
             body_read_timeout,
             send_timeout,

@@ -31,6 +31,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             pass: Pass::Application(NAME.to_owned()),
             backlog: None,
             tls: None,
+            forwarded: Vec::new(),
         }],
         applications: vec![application],
         ..Config::default()

@@ -2,17 +2,19 @@
 //! and tickets outlive a change of anything else, of the certificates, too.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use certificates::{Certificates, ServerTls, TlsOptions};
 use config::Listener;
 use control::PrepareError;
 use rustls::ServerConfig;
+use server::Address;
+
+use crate::addresses::address;
 
 /// By the addresses of the listeners that have TLS, and can be served.
 #[derive(Clone, Default)]
-pub(crate) struct Tls(HashMap<SocketAddr, ServerTls>);
+pub(crate) struct Tls(HashMap<Address, ServerTls>);
 
 impl Tls {
     /// The same for these listeners, which are served with these certificates. Nothing changes
@@ -33,8 +35,8 @@ impl Tls {
             let Some(options) = &listener.tls else {
                 continue;
             };
-            let address = listener.address.socket_addr();
-            match self.kept_or_new(address, options, certificates) {
+            let address = address(listener);
+            match self.kept_or_new(&address, options, certificates) {
                 Ok(tls) => {
                     prepared.insert(address, tls);
                 }
@@ -56,11 +58,11 @@ impl Tls {
 
     fn kept_or_new(
         &self,
-        address: SocketAddr,
+        address: &Address,
         options: &TlsOptions,
         certificates: &Certificates,
     ) -> Result<ServerTls, String> {
-        let kept = self.0.get(&address);
+        let kept = self.0.get(address);
         if let Some(kept) = kept.filter(|kept| kept.options() == options) {
             return Ok(kept.clone());
         }
@@ -89,12 +91,12 @@ impl Tls {
 
     /// What a listener's connections are accepted with.
     pub(crate) fn of(&self, listener: &Listener) -> Option<Arc<ServerConfig>> {
-        let tls = self.0.get(&listener.address.socket_addr())?;
+        let tls = self.0.get(&address(listener))?;
         Some(Arc::clone(tls.config()))
     }
 
     /// Whether a listener has all that it asks for.
     pub(crate) fn serves(&self, listener: &Listener) -> bool {
-        listener.tls.is_none() || self.0.contains_key(&listener.address.socket_addr())
+        listener.tls.is_none() || self.0.contains_key(&address(listener))
     }
 }

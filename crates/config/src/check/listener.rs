@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use certificates::TlsOptions;
+use routing::Forwarded;
 
-use super::address;
 use super::error::ConfigError;
+use super::forwarded;
 use super::pass::{self, Pass};
 use super::schema::{Checker, Kinds, Member};
 use super::tls;
+use super::upstream::ServerAddress;
 use crate::{Path, Value};
 
 /// One member of `listeners`.
@@ -24,6 +26,9 @@ pub struct Listener {
     /// What TLS is spoken with; `None` for plain HTTP. That the certificates are
     /// there is for [`missing_certificate`](crate::missing_certificate) to find.
     pub tls: Option<TlsOptions>,
+    /// Which proxies are believed about their clients: `forwarded`, then `client_ip` about what came
+    /// of that.
+    pub forwarded: Vec<Forwarded>,
 }
 
 impl Listener {
@@ -34,31 +39,36 @@ impl Listener {
     }
 }
 
-/// The address of a listener: `127.0.0.1:8080`, `[::1]:8080`, or `*:8080` for
-/// all IPv4 addresses of the machine.
+/// The address of a listener: `127.0.0.1:8080`, `[::1]:8080`, `*:8080` for all IPv4 addresses of
+/// the machine, or a Unix socket, `unix:/path` or `unix:@name`.
 ///
 /// Two that differ in text may be the same socket (`*:80`, `0.0.0.0:80`);
-/// compare [`ListenAddress::socket_addr`] for that.
+/// compare [`ListenAddress::socket`] for that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddress {
     name: String,
-    socket: SocketAddr,
+    socket: ServerAddress,
 }
 
 impl ListenAddress {
     /// Reads an address. The port is a decimal number from 1 to 65535; a name
-    /// is no address, and neither is an IPv6 address without brackets.
+    /// is no address, and neither is an IPv6 address without brackets. A Unix socket's path or
+    /// name has from 2 to 107 bytes, the `@` included; the path has no NUL.
     ///
     /// ```
+    /// use config::ServerAddress;
+    ///
     /// let any = config::ListenAddress::parse("*:80").unwrap();
-    /// assert_eq!(any.socket_addr().to_string(), "0.0.0.0:80");
+    /// assert_eq!(any.socket(), &ServerAddress::Tcp(([0, 0, 0, 0], 80).into()));
+    /// let unix = config::ListenAddress::parse("unix:/run/a.sock").unwrap();
+    /// assert_eq!(unix.socket(), &ServerAddress::Unix("/run/a.sock".into()));
     /// assert!(config::ListenAddress::parse("localhost:80").is_none());
     /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(Self {
             name: text.to_owned(),
-            socket: address::inet(text)?,
+            socket: ServerAddress::parse(text)?,
         })
     }
 
@@ -70,8 +80,8 @@ impl ListenAddress {
 
     /// The address to bind.
     #[must_use]
-    pub fn socket_addr(&self) -> SocketAddr {
-        self.socket
+    pub fn socket(&self) -> &ServerAddress {
+        &self.socket
     }
 }
 
@@ -81,7 +91,7 @@ impl From<SocketAddr> for ListenAddress {
     fn from(socket: SocketAddr) -> Self {
         Self {
             name: socket.to_string(),
-            socket,
+            socket: ServerAddress::Tcp(socket),
         }
     }
 }
@@ -100,21 +110,12 @@ pub(super) fn check<'a>(
     name: &str,
     value: &'a Value,
 ) -> Result<Listener, ConfigError> {
-    if name
-        .strip_prefix("unix:")
-        .is_some_and(|path| !path.is_empty())
-    {
-        return Err(checker.error(format!(
-            "The listener address \"{name}\" is a Unix domain socket, which is not supported by \
-             this version."
-        )));
-    }
     let address = ListenAddress::parse(name)
         .ok_or_else(|| checker.error(format!("The listener address \"{name}\" is invalid.")))?;
     checker.kind(Some(name), value, Kinds::OBJECT)?;
 
     let (mut passed, mut application, mut backlog) = (None, None, None);
-    let mut tls = None;
+    let (mut tls, mut forwarded, mut client_ip) = (None, None, None);
     checker.members(value, &[MEMBERS], |checker, name, value| {
         match name {
             "pass" => passed = Some(pass::check(checker, name, value)?),
@@ -123,8 +124,10 @@ pub(super) fn check<'a>(
                 let number = checker.number(name, value, -1, i32::MAX.into())?;
                 backlog = u32::try_from(number).ok();
             }
-            "tls" => tls = Some(tls::check(checker, value)?),
-            _ => return Err(checker.unsupported(name)),
+            "forwarded" => forwarded = Some(forwarded::check(checker, value)?),
+            "client_ip" => client_ip = Some(forwarded::check_client_ip(checker, value)?),
+            // `tls`
+            _ => tls = Some(tls::check(checker, value)?),
         }
         Ok(())
     })?;
@@ -140,6 +143,7 @@ pub(super) fn check<'a>(
         pass,
         backlog,
         tls,
+        forwarded: forwarded.into_iter().chain(client_ip).collect(),
     })
 }
 
@@ -170,9 +174,32 @@ mod tests {
             ("[::]:65535", "[::]:65535"),
         ] {
             let address = ListenAddress::parse(text).unwrap();
-            assert_eq!(address.socket_addr().to_string(), socket);
+            let socket = ServerAddress::Tcp(socket.parse().unwrap());
+            assert_eq!(address.socket(), &socket);
             assert_eq!(address.name(), text);
         }
+    }
+
+    #[test]
+    fn addresses_are_unix_sockets_by_path_or_name() {
+        let of = |text: &str| ListenAddress::parse(text).map(|it| it.socket);
+        let path = |path: &str| Some(ServerAddress::Unix(path.into()));
+        assert_eq!(of("unix:/run/a.sock"), path("/run/a.sock"));
+        assert_eq!(of("unix:a/b"), path("a/b"));
+        assert_eq!(of("unix:@a"), Some(ServerAddress::Abstract("a".to_owned())));
+        let longest = format!("/{}", "a".repeat(106));
+        assert_eq!(of(&format!("unix:{longest}")), path(&longest));
+        for none in [
+            "unix:a",
+            "unix:@",
+            "unix:/a\0b",
+            "UNIX:/a",
+            "unix",
+            "/run/a.sock",
+        ] {
+            assert_eq!(of(none), None, "{none:?}");
+        }
+        assert_eq!(of(&format!("unix:{longest}a")), None);
     }
 
     #[test]

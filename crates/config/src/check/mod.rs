@@ -6,13 +6,12 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
 //!
 //! What later versions will know is refused by name: filled `settings.telemetry` and
-//! `settings.http.compression`, `forwarded` and `client_ip`,
-//! and listeners on Unix sockets.
+//! `settings.http.compression`.
 
 mod access;
 mod access_log;
@@ -20,6 +19,7 @@ mod action;
 mod address;
 mod application;
 mod error;
+mod forwarded;
 mod instances;
 mod isolation;
 mod limits;
@@ -164,10 +164,9 @@ impl Config {
     /// The listener on the same socket as `address`.
     #[must_use]
     pub fn listener(&self, address: &ListenAddress) -> Option<&Listener> {
-        let socket = address.socket_addr();
         self.listeners
             .iter()
-            .find(|listener| listener.address.socket_addr() == socket)
+            .find(|listener| listener.address.socket() == address.socket())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `settings`: what holds for all listeners.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -13,6 +14,8 @@ use crate::Value;
 /// What holds for all listeners. Its default is Unit's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// How many threads serve; `None` is for the server to choose.
+    pub listen_threads: Option<NonZeroU32>,
     /// For the header section of a request, from its first byte on.
     pub header_read_timeout: Duration,
     /// Between two pieces of a request's body.
@@ -37,6 +40,7 @@ impl Default for Settings {
     fn default() -> Self {
         let timeout = Duration::from_secs(30);
         Self {
+            listen_threads: None,
             header_read_timeout: timeout,
             body_read_timeout: timeout,
             send_timeout: timeout,
@@ -95,7 +99,8 @@ pub(super) fn check<'a>(
         match name {
             "http" => check_http(checker, value, &mut settings)?,
             "listen_threads" => {
-                checker.number(name, value, 1, i32::MAX.into())?;
+                let threads = checker.number(name, value, 1, i32::MAX.into())?;
+                settings.listen_threads = u32::try_from(threads).ok().and_then(NonZeroU32::new);
                 checker.warn("there are as many threads as processors, so this has no effect");
             }
             // `telemetry`

@@ -26,10 +26,10 @@ pub struct UpstreamServer {
     pub weight: Weight,
 }
 
-/// Where another server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a server listens, this one or another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
-    /// By TCP. All addresses of the machine (`*:80`) are as good as one of them.
+    /// By TCP. To reach another, all addresses of the machine (`*:80`) are as good as one of them.
     Tcp(SocketAddr),
     /// On a Unix socket in the file system.
     Unix(PathBuf),
@@ -60,7 +60,7 @@ impl Default for Weight {
 }
 
 impl ServerAddress {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(path) = address::unix(text) {
             return Some(match path.strip_prefix('@') {
                 Some(name) => Self::Abstract(name.to_owned()),

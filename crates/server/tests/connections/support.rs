@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::{Application, Component, Engine, Settings};
 use http::HeaderValue;
 use rustls::ServerConfig;
-use server::{Listen, Options, Server, Target, Timeouts};
+use server::{Address, Listen, Options, Server, Target, Timeouts};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -68,15 +68,20 @@ async fn start_on(
         settings: settings.clone(),
     });
     let listen = Listen {
-        address: "127.0.0.1:0".parse().unwrap(),
+        address: Address::Tcp("127.0.0.1:0".parse().unwrap()),
         backlog: 16,
         target: Target::Application(application.clone()),
         tls,
+        forwarded: Vec::new(),
     };
     let settings = Arc::new(settings);
     let plan = server.prepare(vec![listen], settings).await.unwrap();
     server.commit(plan);
-    let address = server.addresses()[0];
+    let tcp = |address| match address {
+        Address::Tcp(address) => Some(address),
+        Address::Unix(_) | Address::Abstract(_) => None,
+    };
+    let address = server.addresses().into_iter().find_map(tcp).unwrap();
     Running {
         server,
         application,

@@ -258,20 +258,4 @@ fn what_later_versions_will_know_is_refused_by_name() {
     ] {
         refused(check(text), path, &unsupported(name));
     }
-    for name in ["forwarded", "client_ip"] {
-        refused(
-            listener(
-                "*:80",
-                &format!(r#""pass":"applications/a%2Fb","{name}":{{}}"#),
-            ),
-            &format!("/listeners/*:80/{name}"),
-            &unsupported(name),
-        );
-    }
-    refused(
-        check(r#"{"listeners":{"unix:/run/a":{}}}"#),
-        "/listeners/unix:~1run~1a",
-        "The listener address \"unix:/run/a\" is a Unix domain socket, which is not supported by \
-         this version.",
-    );
 }

@@ -61,6 +61,11 @@ fn a_listener_needs_an_address_and_a_pass() {
         "The listener address \"localhost:80\" is invalid.",
     );
     refused(
+        listener("unix:@", r#""pass":"applications/a%2Fb""#),
+        "/listeners/unix:@",
+        "The listener address \"unix:@\" is invalid.",
+    );
+    refused(
         listener("*:80", ""),
         "/listeners/*:80/pass",
         "Required parameter \"pass\" is missing.",
@@ -81,6 +86,14 @@ fn two_names_of_one_socket_are_refused() {
         ),
         "/listeners/0.0.0.0:80",
         "The listener address \"0.0.0.0:80\" is the same as \"*:80\".",
+    );
+    refused(
+        check(
+            r#"{"listeners":{"unix:/a/b":{"pass":"applications/a"},"unix:/a//b":{"pass":"applications/a"}},
+                "applications":{"a":{"type":"wasm","module":"/c"}}}"#,
+        ),
+        "/listeners/unix:~1a~1~1b",
+        "The listener address \"unix:/a//b\" is the same as \"unix:/a/b\".",
     );
 }
 

@@ -1,6 +1,7 @@
 mod access;
 mod access_log;
 mod applications;
+mod forwarded;
 mod limits;
 mod listeners;
 mod routes;

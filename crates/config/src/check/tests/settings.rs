@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
@@ -29,6 +30,7 @@ fn settings_are_read_with_their_units() {
     assert_eq!(
         settings,
         Settings {
+            listen_threads: None,
             header_read_timeout: Duration::from_secs(1),
             body_read_timeout: Duration::from_secs(2),
             send_timeout: Duration::from_secs(3),
@@ -99,6 +101,11 @@ fn settings_out_of_bounds_are_refused() {
         "/settings/listen_threads",
         "The \"listen_threads\" number must be equal to or greater than 1.",
     );
+    refused(
+        check(r#"{"settings":{"listen_threads":2147483648}}"#),
+        "/settings/listen_threads",
+        "The \"listen_threads\" number must not exceed 2147483647.",
+    );
 }
 
 #[test]
@@ -118,6 +125,16 @@ fn settings_about_buffers_are_warned_of() {
     warned(
         http(r#""chunked_transform":false"#),
         &["/settings/http/chunked_transform"],
+    );
+    let threads = |text: &str| {
+        let checked = check(&format!(r#"{{"settings":{{{text}}}}}"#));
+        checked.unwrap().config.settings.listen_threads
+    };
+    assert_eq!(threads(""), None);
+    assert_eq!(threads(r#""listen_threads":2"#), NonZeroU32::new(2));
+    assert_eq!(
+        threads(r#""listen_threads":2147483647"#),
+        NonZeroU32::new(2_147_483_647)
     );
     warned(
         check(r#"{"settings":{"listen_threads":1,"telemetry":{}}}"#),

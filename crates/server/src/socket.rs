@@ -1,0 +1,232 @@
+//! The sockets of TCP and those of Unix, which the rest need not tell apart.
+
+use std::io::{self, IoSlice};
+use std::net::{self, SocketAddr};
+use std::os::unix;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use routing::Endpoint;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket_file::{BindError, SocketFile};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::Address;
+
+/// The mode of a socket's file, as in Unit: whoever gets to it may connect.
+const FILE_MODE: u32 = 0o666;
+
+/// A socket that listens. Its connections belong to no runtime yet.
+pub(crate) struct Listening {
+    socket: AsyncFd<Socket>,
+    is_unix: bool,
+    /// Of a Unix socket, unless its name is abstract.
+    file: Option<SocketFile>,
+}
+
+/// A client's socket, which no runtime watches yet.
+pub(crate) enum Accepted {
+    Tcp(net::TcpStream),
+    Unix(unix::net::UnixStream),
+}
+
+/// A client's socket.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! either {
+    ($stream:expr, $it:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($it) => $call,
+            Stream::Unix($it) => $call,
+        }
+    };
+}
+
+impl Listening {
+    /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
+    pub(crate) fn bind(address: &Address, backlog: u32) -> Result<Self, BindError> {
+        let (socket, file) = match address {
+            Address::Tcp(address) => (bind_tcp(*address, backlog)?, None),
+            Address::Unix(path) => {
+                let (listener, file) = socket_file::bind(path, FILE_MODE, backlog)?;
+                (listener.into(), Some(file))
+            }
+            Address::Abstract(name) => (bind_abstract(name, backlog)?, None),
+        };
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for owners that give away or change their descriptor, \
+                      which a `Socket` does not"
+        )]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+        Ok(Self {
+            socket,
+            is_unix: !matches!(address, Address::Tcp(_)),
+            file,
+        })
+    }
+
+    /// Where it listens, which it was asked to at `address`.
+    pub(crate) fn local(&self, address: &Address) -> io::Result<Address> {
+        if self.is_unix {
+            return Ok(address.clone());
+        }
+        let local = self.socket.get_ref().local_addr()?.as_socket();
+        Ok(local.map_or_else(|| address.clone(), Address::Tcp))
+    }
+
+    /// Accepts a connection, and says from where. Cancel-safe.
+    pub(crate) async fn accept(&self) -> io::Result<(Accepted, Endpoint)> {
+        let accept = |socket: &Socket| self.accept_from(socket);
+        self.socket.async_io(Interest::READABLE, accept).await
+    }
+
+    /// The next connection that is there already.
+    pub(crate) fn try_accept(&self) -> io::Result<(Accepted, Endpoint)> {
+        self.accept_from(self.socket.get_ref())
+    }
+
+    fn accept_from(&self, socket: &Socket) -> io::Result<(Accepted, Endpoint)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (stream, peer) = acceptfrom_with(socket, flags)?;
+        if self.is_unix {
+            return Ok((Accepted::Unix(stream.into()), Endpoint::Unix));
+        }
+        let peer = peer.map(SocketAddr::try_from).transpose()?;
+        let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok((Accepted::Tcp(stream.into()), Endpoint::Ip(peer)))
+    }
+
+    /// Has nobody find it any more, where that can be before it is closed.
+    pub(crate) fn hide(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), SocketFile::remove)
+    }
+}
+
+impl Accepted {
+    /// Has what is written be sent at once. Responses are written whole, so that waiting for more to
+    /// send only delays them.
+    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Which of the server's addresses it came to; `None` where the system does not know any more.
+    pub(crate) fn destination(&self) -> Option<Endpoint> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(Endpoint::Ip),
+            Self::Unix(_) => Some(Endpoint::Unix),
+        }
+    }
+
+    /// Has the runtime that this is called in watch it.
+    pub(crate) fn watched(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl Stream {
+    /// Waits until there is something to read, or the end. Cancel-safe.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        either!(self, it => it.readable().await)
+    }
+
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, it => it.poll_read_ready(cx))
+    }
+
+    pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        either!(self, it => it.try_read_buf(buffer))
+    }
+
+    /// Has closing reset the connection. Between Unix sockets there is no such thing: the other end
+    /// reads what is on its way, and then an end.
+    pub(crate) fn reset_at_close(&self) -> io::Result<()> {
+        either!(self, it => SockRef::from(it).set_linger(Some(Duration::ZERO)))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(&mut *self, it => Pin::new(it).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(&mut *self, it => Pin::new(it).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(&mut *self, it => Pin::new(it).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        either!(self, it => it.is_write_vectored())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, it => Pin::new(it).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(&mut *self, it => Pin::new(it).poll_shutdown(cx))
+    }
+}
+
+fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    // A restarted server takes its address back while old connections are in TIME_WAIT. On Linux
+    // this does not let two servers listen on one address.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // As in Unit: `*` and `[::]` are two listeners.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+fn bind_abstract(name: &str, backlog: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // The kernel knows these by a NUL in front.
+    socket.bind(&SockAddr::unix(format!("\0{name}"))?)?;
+    listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
