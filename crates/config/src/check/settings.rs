@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::error::ConfigError;
-use super::patterns;
 use super::schema::{Checker, Kinds, Member, is_empty, shortened};
+use super::{compression, patterns, telemetry};
 use crate::Value;
 
 /// What holds for all listeners. Its default is Unit's.
@@ -99,8 +99,7 @@ pub(super) fn check<'a>(
                 checker.warn("there are as many threads as processors, so this has no effect");
             }
             // `telemetry`
-            _ if is_empty(value) => {}
-            _ => return Err(checker.unsupported(name)),
+            _ => telemetry::check(checker, value)?,
         }
         Ok(())
     })?;
@@ -153,8 +152,7 @@ fn check_http<'a>(
                 }
             }
             // `compression`
-            _ if is_empty(value) => {}
-            _ => return Err(checker.unsupported(name)),
+            _ => compression::check(checker, value)?,
         }
         Ok(())
     })
