@@ -164,6 +164,12 @@ impl Config {
             .find(|application| application.name == name)
     }
 
+    /// All that is shared by a step of a route, be it as a fallback.
+    pub fn shares(&self) -> impl Iterator<Item = &Share> {
+        let steps = self.routes.iter().flat_map(|route| route.steps.steps());
+        steps.flat_map(|(_, action)| action.shares())
+    }
+
     /// The listener on the same socket as `address`.
     #[must_use]
     pub fn listener(&self, address: &ListenAddress) -> Option<&Listener> {
