@@ -42,38 +42,29 @@ impl Store {
     pub fn open(folder: impl Into<PathBuf>) -> Result<(Self, Vec<Damaged>), StoreError> {
         let folder = folder.into();
         make_private(&folder)?;
-        let (mut bundles, mut damaged) = (Vec::new(), Vec::new());
-        let entries = fs::read_dir(&folder).map_err(io_error("read", &folder))?;
-        for entry in entries {
-            let entry = entry.map_err(io_error("read", &folder))?.file_name();
-            let name = entry.to_string_lossy();
-            if name.starts_with('.') {
-                if name.ends_with(".tmp") {
-                    // It takes space, and no more, if it stays.
-                    let _ = fs::remove_file(folder.join(&entry));
-                }
-                continue;
-            }
-            let bundle = match entry.to_str().map(|name| (name, check_name(name))) {
-                Some((name, Ok(()))) => read(&folder.join(name)),
-                Some((_, Err(error))) => Err(DamageKind::Name(error)),
-                None => Err(DamageKind::NotText),
-            };
-            match bundle {
-                Ok(bundle) => bundles.push((name.into_owned(), Arc::new(bundle))),
-                Err(kind) => damaged.push(Damaged {
-                    name: shown(&name),
-                    kind,
-                }),
-            }
-        }
-        damaged.sort_by(|a, b| a.name.cmp(&b.name));
+        let (certificates, damaged) = read_all(&folder, |left_over| {
+            // It takes space, and no more, if it stays.
+            let _ = fs::remove_file(left_over);
+        })?;
         let store = Self {
             folder,
-            certificates: ArcSwap::from_pointee(bundles.into_iter().collect()),
+            certificates: ArcSwap::from_pointee(certificates),
             changing: Mutex::new(()),
         };
         Ok((store, damaged))
+    }
+
+    /// The bundles that are kept in a folder, and the files that are none, for whoever only looks:
+    /// nothing is made or removed. A folder that is not there has none.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn look(folder: &Path) -> Result<(Certificates, Vec<Damaged>), StoreError> {
+        if !folder.try_exists().map_err(io_error("read", folder))? {
+            return Ok((Certificates::default(), Vec::new()));
+        }
+        read_all(folder, |_| ())
     }
 
     /// The bundles as they are now. Never waits.
@@ -215,6 +206,38 @@ fn read(path: &Path) -> Result<Bundle, DamageKind> {
         .read_to_end(&mut text)
         .map_err(DamageKind::Io)?;
     Bundle::parse(&text).map_err(DamageKind::Bundle)
+}
+
+/// Reads all bundles of a folder. What a crash has left behind of a file is given to `left_over`.
+fn read_all(
+    folder: &Path,
+    left_over: impl Fn(&Path),
+) -> Result<(Certificates, Vec<Damaged>), StoreError> {
+    let (mut bundles, mut damaged) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder).map_err(io_error("read", folder))? {
+        let entry = entry.map_err(io_error("read", folder))?.file_name();
+        let name = entry.to_string_lossy();
+        if name.starts_with('.') {
+            if name.ends_with(".tmp") {
+                left_over(&folder.join(&entry));
+            }
+            continue;
+        }
+        let bundle = match entry.to_str().map(|name| (name, check_name(name))) {
+            Some((name, Ok(()))) => read(&folder.join(name)),
+            Some((_, Err(error))) => Err(DamageKind::Name(error)),
+            None => Err(DamageKind::NotText),
+        };
+        match bundle {
+            Ok(bundle) => bundles.push((name.into_owned(), Arc::new(bundle))),
+            Err(kind) => damaged.push(Damaged {
+                name: shown(&name),
+                kind,
+            }),
+        }
+    }
+    damaged.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((bundles.into_iter().collect(), damaged))
 }
 
 /// A file in the store's folder that is no bundle.

@@ -108,12 +108,16 @@ impl<R: Runtime> Control<R> {
             Ok(checked) => checked,
             Err(error) => return Err(RestoreError::Invalid { path, error }),
         };
-        match self.shared.runtime.prepare(&config).await {
-            Ok(prepared) => self.shared.runtime.commit(prepared),
+        let runtime = &self.shared.runtime;
+        let prepared = match runtime.prepare(&config).await {
+            Ok(prepared) => prepared,
             Err(error) => return Err(RestoreError::Prepare { path, error }),
-        }
+        };
+        let of_runtime = runtime.warnings(&prepared);
+        let warnings = warnings.iter().chain(&of_runtime);
+        let warnings = warnings.map(ToString::to_string).collect();
+        runtime.commit(prepared);
         self.shared.set_current(tree);
-        let warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(Restored::Configuration { warnings })
     }
 
@@ -238,6 +242,8 @@ impl<R: Runtime> Shared<R> {
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
 
         let prepared = self.runtime.prepare(&config).await?;
+        let of_runtime = self.runtime.warnings(&prepared);
+        warnings.extend(of_runtime.iter().map(ToString::to_string));
         let shared = Arc::clone(&self);
         let (tree, saved) = blocking(move || {
             let saved = shared.state.save(&tree);
@@ -251,6 +257,9 @@ impl<R: Runtime> Shared<R> {
         }
         self.runtime.commit(prepared);
         self.set_current(tree);
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
         tracing::info!(
             listeners = config.listeners.len(),
             applications = config.applications.len(),

@@ -29,7 +29,7 @@
 //!
 //! Every answer is JSON, closes its connection, and has one of Unit's titles in
 //! `success` or `error`; `detail`, `location` and `suggestion` say more, and a
-//! change that asked for something without effect has `warnings`.
+//! change that asked for something without effect, or hardly meant, has `warnings`.
 //!
 //! ```
 //! use control::{Control, PrepareError, RestartError, Restored, Runtime, StateDir, Status};
@@ -42,6 +42,10 @@
 //!
 //!     async fn prepare(&self, _: &config::Config) -> Result<(), PrepareError> {
 //!         Ok(())
+//!     }
+//!
+//!     fn warnings(&self, (): &()) -> Vec<config::Warning> {
+//!         Vec::new()
 //!     }
 //!
 //!     fn commit(&self, (): ()) {}

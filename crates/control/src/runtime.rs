@@ -1,6 +1,6 @@
 //! What the control API drives.
 
-use config::{Config, Path};
+use config::{Config, Path, Warning};
 use thiserror::Error;
 
 use crate::Status;
@@ -31,6 +31,9 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         config: &Config,
     ) -> impl Future<Output = Result<Self::Prepared, PrepareError>> + Send;
+
+    /// What of it should perhaps not be served, for whoever asked for it to read.
+    fn warnings(&self, prepared: &Self::Prepared) -> Vec<Warning>;
 
     /// Swaps it in. This cannot fail: the configuration is on disk already.
     fn commit(&self, prepared: Self::Prepared);

@@ -19,20 +19,68 @@ use crate::{
 /// When a target is not what it should be, or two ways to say or to ask the same disagree. That is
 /// what a fuzzer looks for.
 pub fn fuzz_routing(data: &[u8]) {
-    let mut lines = data.split(|&byte| byte == b'\n');
-    let mut line = || lines.next().unwrap_or_default();
-    let (said, raw, cookie) = (line(), line(), line());
-    let said = &*String::from_utf8_lossy(said);
+    fuzz_targets(data);
+    fuzz_addresses(data);
+    fuzz_patterns(data);
+    fuzz_templates(data);
+}
 
+/// The part of [`fuzz_routing`] that is about targets and locations.
+///
+/// # Panics
+///
+/// As it does.
+pub fn fuzz_targets(data: &[u8]) {
+    let [_, raw, _] = lines(data);
     look_at_location(raw);
-    look_at_addresses(said);
+    if let Ok(target) = Target::parse(raw) {
+        look_at_target(&target);
+    }
+}
+
+/// The part of [`fuzz_routing`] that is about address patterns, and the proxies that they let name clients.
+///
+/// # Panics
+///
+/// As it does.
+pub fn fuzz_addresses(data: &[u8]) {
+    let [said, raw, _] = lines(data);
+    look_at_addresses(&String::from_utf8_lossy(said));
     look_at_forwarded(raw);
+}
+
+/// The part of [`fuzz_routing`] that is about patterns.
+///
+/// # Panics
+///
+/// As it does.
+pub fn fuzz_patterns(data: &[u8]) {
+    with_request(data, |said, request| {
+        look_at_wildcards(said, request.target.path());
+        look_at_rules(said, request);
+    });
+}
+
+/// The part of [`fuzz_routing`] that is about templates, conditions and rewrites.
+///
+/// # Panics
+///
+/// As it does.
+pub fn fuzz_templates(data: &[u8]) {
+    with_request(data, look_at_templates);
+}
+
+fn lines(data: &[u8]) -> [&[u8]; 3] {
+    let mut lines = data.split(|&byte| byte == b'\n');
+    [(); 3].map(|()| lines.next().unwrap_or_default())
+}
+
+/// Asks with what a configuration says, and a request, if `data` has a target for one.
+fn with_request(data: &[u8], ask: impl FnOnce(&str, &Request<'_>)) {
+    let [said, raw, cookie] = lines(data);
     let Ok(target) = Target::parse(raw) else {
         return;
     };
-    look_at_target(&target);
-    look_at_wildcards(said, target.path());
-
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_bytes(cookie) {
         headers.append(http::header::COOKIE, value.clone());
@@ -47,8 +95,7 @@ pub fn fuzz_routing(data: &[u8]) {
         source: Endpoint::Unix,
         destination: Endpoint::Ip(([127, 0, 0, 1], 80).into()),
     };
-    look_at_rules(said, &request);
-    look_at_templates(said, &request);
+    ask(&String::from_utf8_lossy(said), &request);
 }
 
 /// Who is believed alone names the client by its last word, however far it is followed.
@@ -220,6 +267,11 @@ fn look_at_rules(said: &str, request: &Request<'_>) {
 fn look_at_templates(said: &str, request: &Request<'_>) {
     if let Ok(template) = Template::parse(said, VariableSet::ALL) {
         let expanded = template.expand(request);
+        let beginning = template.beginning();
+        assert!(
+            expanded.starts_with(&beginning),
+            "{said:?} begins otherwise"
+        );
         if !said.contains('$') {
             assert_eq!(*expanded, *said.as_bytes(), "a constant is something else");
         }

@@ -192,7 +192,7 @@ pub use address::{AddressPatternError, AddressPatternErrorKind, AddressPatterns,
 pub use condition::Condition;
 pub use destination::Destination;
 pub use forwarded::Forwarded;
-pub use fuzz::fuzz_routing;
+pub use fuzz::{fuzz_addresses, fuzz_patterns, fuzz_routing, fuzz_targets, fuzz_templates};
 pub use location::encode_location;
 pub use matcher::{Match, Test};
 pub use pattern::{MAX_REGEX_SIZE, PatternError, PatternErrorKind, Patterns};

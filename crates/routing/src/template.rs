@@ -132,6 +132,23 @@ impl Template {
         }
     }
 
+    /// What everything that this expands to begins with: all in front of the first variable. A path
+    /// that such a variable always is counts with its slash.
+    pub fn beginning(&self) -> Cow<'_, [u8]> {
+        let pieces = match &self.content {
+            Content::Constant(bytes) => return Cow::Borrowed(bytes),
+            Content::Pieces(pieces) => pieces,
+        };
+        let (literal, next) = match &**pieces {
+            [Piece::Literal(literal), rest @ ..] => (&**literal, rest.first()),
+            all => (&b""[..], all.first()),
+        };
+        match next {
+            Some(Piece::Variable(Variable::Uri)) => [literal, b"/"].concat().into(),
+            _ => Cow::Borrowed(literal),
+        }
+    }
+
     /// Whether a variable of this kind is in it.
     pub fn mentions(&self, kind: VariableKind) -> bool {
         let is_it = |piece: &Piece| matches!(piece, Piece::Variable(it) if it.kind() == kind);

@@ -201,11 +201,23 @@ pub(crate) struct Check {
     /// The file; - for standard input.
     pub(crate) file: PathBuf,
 
-    #[command(flatten)]
-    pub(crate) state: State,
+    /// Where the server keeps its configuration and certificates. Without it nothing is said about
+    /// certificates, and for the server's own files it is taken to be /var/lib/wasmtime-unitd.
+    #[arg(long, visible_alias = "state", value_name = "DIRECTORY")]
+    pub(crate) statedir: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) cache: CacheFolder,
+}
+
+impl Check {
+    /// The state directory of the server that the configuration is for.
+    pub(crate) fn state(&self) -> State {
+        let named = self.statedir.clone();
+        State {
+            directory: named.unwrap_or_else(|| STATE.into()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -6,11 +6,13 @@ use std::path::{Path, absolute};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use config::{Checked, Config};
+use certificates::{ServerTls, Store};
+use config::{Checked, Config, Value};
 use engine::{Component, Engine};
 
 use crate::arguments::Check;
 use crate::folders::{self, Guarded};
+use crate::shares;
 
 /// Bytes of a configuration; as many as the control API takes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -37,32 +39,33 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    for warning in warnings {
-        eprintln!("{name}: warning: {warning}");
-    }
-    let engine = Engine::new(&engine::Options::default())?;
-    let state = absolute(&check.state.directory)?;
+    let state = check.state();
+    let cache = absolute(check.cache.of(&state))?;
+    let state = absolute(state.directory)?;
     let guarded = Guarded {
         secret: vec![state.join(control::CERTIFICATES)],
-        trusted: vec![state, absolute(check.cache.of(&check.state))?],
+        trusted: vec![state, cache],
     };
-    let mut valid = true;
-    for application in &config.applications {
-        let memory = application.limits.memory;
-        let memory = memory.unwrap_or(engine::Limits::default().memory);
-        let loaded = Component::load(&engine, &application.component)
-            .and_then(|component| component.fits(&application.component, memory));
-        if let Err(error) = loaded {
-            eprintln!("{name}: {}: {error}", application.component_path());
-            valid = false;
-        }
-        if let Err(error) = folders::check(&application.access.filesystem, &guarded) {
-            let path = application.folder_path(error.index);
-            eprintln!("{name}: {path}: {error}");
-            valid = false;
+    for warning in warnings
+        .into_iter()
+        .chain(shares::warnings(&config, &guarded))
+    {
+        eprintln!("{name}: warning: {warning}");
+    }
+    let mut wrong = applications(&config, &guarded)?;
+    if let Some(error) = config::missing_certificate(&tree, |_| false) {
+        match &check.statedir {
+            Some(state) => wrong.extend(certificates(&config, &tree, state)?),
+            None => eprintln!(
+                "{name}: {}: certificates are not checked without --statedir",
+                error.path
+            ),
         }
     }
-    if !valid {
+    for wrong in &wrong {
+        eprintln!("{name}: {wrong}");
+    }
+    if !wrong.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
     println!(
@@ -71,6 +74,45 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
         config.applications.len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What stands in the way of loading the applications.
+fn applications(config: &Config, guarded: &Guarded) -> Result<Vec<String>> {
+    let engine = Engine::new(&engine::Options::default())?;
+    let mut wrong = Vec::new();
+    for application in &config.applications {
+        let memory = application.limits.memory;
+        let memory = memory.unwrap_or(engine::Limits::default().memory);
+        let loaded = Component::load(&engine, &application.component)
+            .and_then(|component| component.fits(&application.component, memory));
+        if let Err(error) = loaded {
+            wrong.push(format!("{}: {error}", application.component_path()));
+        }
+        if let Err(error) = folders::check(&application.access.filesystem, guarded) {
+            let path = application.folder_path(error.index);
+            wrong.push(format!("{path}: {error}"));
+        }
+    }
+    Ok(wrong)
+}
+
+/// What stands in the way of TLS on the listeners, of a server with this state directory.
+fn certificates(config: &Config, tree: &Value, state: &Path) -> Result<Vec<String>> {
+    let (kept, damaged) = Store::look(&state.join(control::CERTIFICATES))?;
+    if let Some(error) = config::missing_certificate(tree, |name| kept.get(name).is_some()) {
+        // It may be there, and no certificate.
+        let damaged = damaged.iter().map(ToString::to_string);
+        return Ok(damaged.chain([error.to_string()]).collect());
+    }
+    let mut wrong = Vec::new();
+    for listener in &config.listeners {
+        let tls = listener.tls.clone();
+        if let Some(Err(error)) = tls.map(|options| ServerTls::new(options, &kept)) {
+            let path = listener.path().join("tls").join("certificate");
+            wrong.push(format!("{path}: {error}"));
+        }
+    }
+    Ok(wrong)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

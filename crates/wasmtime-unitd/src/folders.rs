@@ -89,7 +89,7 @@ fn check_one(folder: &Folder, guarded: &Guarded) -> Result<(), Why> {
 }
 
 /// The path without symbolic links, as far as it is there.
-fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     match (fs::canonicalize(path), path.parent(), path.file_name()) {
         (Ok(resolved), ..) => resolved,
         (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),

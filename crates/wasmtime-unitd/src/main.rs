@@ -17,6 +17,7 @@ mod privileges;
 mod routes;
 mod runtime;
 mod serve;
+mod shares;
 mod shutdown;
 mod tls;
 mod upstreams;

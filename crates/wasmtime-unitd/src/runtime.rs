@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certificates::{Certificates, Store};
-use config::Config;
+use config::{Config, Warning};
 use control::{ApplicationStatus, Module, PrepareError, Processes, RestartError, Status};
 use engine::{
     Access, Application, Component, Directory, Engine, Instances, Output, OutputFile, OutputFiles,
@@ -20,6 +20,7 @@ use crate::components::Loader;
 use crate::folders::{self, Guarded};
 use crate::privileges::Identity;
 use crate::routes;
+use crate::shares;
 use crate::tls::Tls;
 use crate::upstreams::Upstreams;
 
@@ -115,6 +116,7 @@ struct Outputs {
 pub(crate) struct Prepared {
     plan: Plan,
     state: State,
+    warnings: Vec<Warning>,
 }
 
 impl Runtime {
@@ -267,6 +269,16 @@ impl Runtime {
         Err(PrepareError {
             path: Some(path),
             detail,
+        })
+    }
+
+    /// What of `config` lets clients at the server's own files.
+    async fn share_warnings(&self, config: &Config) -> Vec<Warning> {
+        let (config, guarded) = (config.clone(), Arc::clone(&self.0.guarded));
+        let checked = tokio::task::spawn_blocking(move || shares::warnings(&config, &guarded));
+        checked.await.unwrap_or_else(|panic| {
+            tracing::error!("looking at shares failed: {panic}");
+            Vec::new()
         })
     }
 
@@ -426,10 +438,15 @@ impl Runtime {
                 listener.map_or(Target::Unavailable, &target)
             });
         }
-        Ok(Prepared { plan, state })
+        let warnings = self.share_warnings(config).await;
+        Ok(Prepared {
+            plan,
+            state,
+            warnings,
+        })
     }
 
-    fn put_in_force(&self, Prepared { plan, state }: Prepared) {
+    fn put_in_force(&self, Prepared { plan, state, .. }: Prepared) {
         for error in self.0.outputs.open_rest() {
             tracing::error!("{error}; what is to go there is lost until SIGUSR1");
         }
@@ -572,7 +589,16 @@ impl control::Runtime for Runtime {
             tls: self.tls(&config.listeners)?,
         };
         let plan = self.plan(&state).await?;
-        Ok(Prepared { plan, state })
+        let warnings = self.share_warnings(config).await;
+        Ok(Prepared {
+            plan,
+            state,
+            warnings,
+        })
+    }
+
+    fn warnings(&self, prepared: &Prepared) -> Vec<Warning> {
+        prepared.warnings.clone()
     }
 
     fn commit(&self, prepared: Prepared) {
@@ -626,7 +652,11 @@ impl control::Runtime for Runtime {
         state.tls = (self.tls(&state.listeners)).map_err(|error| failed(error.detail))?;
         let plan = self.plan(&state).await;
         let plan = plan.map_err(|error| failed(error.detail))?;
-        self.put_in_force(Prepared { plan, state });
+        self.put_in_force(Prepared {
+            plan,
+            state,
+            warnings: Vec::new(),
+        });
         tracing::info!(application = name, "is loaded anew");
         Ok(())
     }

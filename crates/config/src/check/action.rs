@@ -57,6 +57,8 @@ pub struct Return {
 /// `share`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
+    /// Where it stands in the configuration.
+    pub at: crate::Path,
     /// The files, one at least, in the order in which they are tried.
     pub paths: Vec<Template>,
     /// What stands for a folder.
@@ -73,6 +75,19 @@ pub struct Share {
     pub traverse_mounts: bool,
     /// Whether compressed siblings are served.
     pub precompressed: bool,
+}
+
+impl Action {
+    /// The files that it shares, and its fallbacks.
+    pub(super) fn shares(&self) -> impl Iterator<Item = &Share> {
+        fn share(action: &Action) -> Option<&Share> {
+            match &action.kind {
+                ActionKind::Share(share) => Some(share),
+                ActionKind::Pass(_) | ActionKind::Return(_) | ActionKind::Proxy(_) => None,
+            }
+        }
+        std::iter::successors(share(self), |before| share(before.fallback.as_deref()?))
+    }
 }
 
 /// What tells the kinds apart, and the members of each.
@@ -140,6 +155,7 @@ pub(super) fn check<'a>(
             location: None,
         }),
         "share" => ActionKind::Share(Share {
+            at: checker.path().clone().join("share"),
             paths: Vec::new(),
             index: "index.html".to_owned(),
             types: None,

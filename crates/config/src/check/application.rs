@@ -7,6 +7,8 @@ use super::error::ConfigError;
 use super::instances::{self, Instances};
 use super::isolation;
 use super::limits::{self, Limits};
+use super::location::Base;
+use super::processes;
 use super::schema::{Checker, Kinds, Member};
 use crate::{Path, Value};
 
@@ -21,7 +23,7 @@ pub struct Application {
     /// the component.
     pub r#type: ApplicationType,
     /// The component's file. The path is absolute: as it was written, or below
-    /// `working_directory`.
+    /// `working_directory`, and below `isolation.rootfs`, as are those of folders and output.
     pub component: PathBuf,
     /// The whole environment of the component, in the order of the text. No
     /// name is empty or has a `=`, and nothing has a NUL.
@@ -88,8 +90,18 @@ pub enum ApplicationType {
 }
 
 impl ApplicationType {
+    /// The versions that a type may be asked for in: that of Unit's modules, and ours.
+    const VERSIONS: [&str; 2] = ["0.1", env!("CARGO_PKG_VERSION")];
+
+    /// A name, and perhaps a version or the first parts of one, as in `wasm 0.1`.
     fn parse(text: &str) -> Option<Self> {
-        match text {
+        let end = text.find(|c: char| c == ' ' || c.is_ascii_digit());
+        let (name, version) = text.split_at(end.unwrap_or(text.len()));
+        let version = version.strip_prefix(' ').unwrap_or(version);
+        if !Self::VERSIONS.iter().any(|it| is_version(it, version)) {
+            return None;
+        }
+        match name {
             "wasm" => Some(Self::Wasm),
             "wasm-wasi-component" => Some(Self::WasmWasiComponent),
             _ => None,
@@ -109,6 +121,16 @@ impl ApplicationType {
             Self::WasmWasiComponent => WASM_WASI_COMPONENT,
         }
     }
+}
+
+/// Whether `wanted` is empty or the first parts of a version, as Unit compares them.
+fn is_version(version: &str, wanted: &str) -> bool {
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    version.strip_prefix(wanted).is_some_and(|rest| {
+        wanted.is_empty()
+            || rest.is_empty()
+            || is_digit(wanted.chars().last()) != is_digit(rest.chars().next())
+    })
 }
 
 const HANDLERS: Kinds = Kinds::STRING;
@@ -146,12 +168,6 @@ const COMMON: &[Member] = &[
     Member::optional("stderr", Kinds::STRING),
 ];
 
-const PROCESSES: &[Member] = &[
-    Member::optional("spare", Kinds::INTEGER),
-    Member::optional("max", Kinds::INTEGER),
-    Member::optional("idle_timeout", Kinds::INTEGER),
-];
-
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     name: &str,
@@ -163,30 +179,22 @@ pub(super) fn check<'a>(
         r#type,
         ..Application::new(name, "")
     };
-    let mut directory = "";
+    let mut base = Base::default();
+    let mut paths = Vec::new();
     checker.members(
         value,
         &[r#type.members(), COMMON],
         |checker, name, value| {
             match name {
-                "module" | "component" => {
-                    application.component = checker.filled(name, value)?.into();
+                "module" | "component" | "stdout" | "stderr" => {
+                    paths.push((name, checker.filled(name, value)?));
                 }
                 "access" => application.access = access::check(checker, value)?,
                 "instances" => application.instances = instances::check(checker, value)?,
                 "limits" => application.limits = limits::check(checker, value)?,
                 "environment" => application.environment = check_environment(checker, value)?,
-                "processes" => {
-                    check_processes(checker, value)?;
-                    checker.warn("one process serves all applications, so this has no effect");
-                }
-                "isolation" => {
-                    isolation::check(checker, value)?;
-                    checker.warn(
-                        "one process serves all applications, and what isolates requests are \
-                         instances, so this has no effect",
-                    );
-                }
+                "processes" => processes::check(checker, value)?,
+                "isolation" => base.root = isolation::check(checker, value)?,
                 "user" | "group" => {
                     checker.filled(name, value)?;
                     checker.warn(
@@ -194,16 +202,14 @@ pub(super) fn check<'a>(
                      has no effect",
                     );
                 }
-                "stdout" => application.stdout = Some(check_output(checker, name, value)?),
-                "stderr" => application.stderr = Some(check_output(checker, name, value)?),
-                "working_directory" => directory = checker.filled(name, value)?,
+                "working_directory" => base.directory = Some(checker.filled(name, value)?),
                 // `type` is checked above; the handlers are accepted and ignored.
                 _ => {}
             }
             Ok(())
         },
     )?;
-    check_location(checker, &mut application, directory)?;
+    locate(checker, &mut application, &base, &paths)?;
     Ok(application)
 }
 
@@ -220,48 +226,29 @@ fn check_type(checker: &Checker<'_>, application: &Value) -> Result<ApplicationT
     })
 }
 
-/// Unit changes to the working directory before it opens the component. We keep
-/// the server's own, so a relative component needs one to be relative to.
-fn check_location(
+/// Puts the application's paths where they lead, once all that they begin at is known.
+fn locate(
     checker: &mut Checker<'_>,
     application: &mut Application,
-    directory: &str,
+    base: &Base<'_>,
+    paths: &[(&str, &str)],
 ) -> Result<(), ConfigError> {
-    if application.component.is_absolute() {
-        if !directory.is_empty() {
-            checker.at("working_directory", |checker| {
-                checker.warn("components have no working directory, so this has no effect");
-                Ok(())
-            })?;
+    for &(name, text) in paths {
+        let path = checker.at(name, |checker| base.path(checker, name, text))?;
+        match name {
+            "stdout" => application.stdout = Some(path),
+            "stderr" => application.stderr = Some(path),
+            _ => application.component = path,
         }
-        return Ok(());
     }
-    let path = PathBuf::from(directory).join(&application.component);
-    if path.is_absolute() {
-        application.component = path;
-        return Ok(());
+    base.folders(&mut application.access.filesystem);
+    if base.directory.is_some() && paths.iter().all(|(_, text)| text.starts_with('/')) {
+        checker.at("working_directory", |checker| {
+            checker.warn("components have no working directory, so this has no effect");
+            Ok(())
+        })?;
     }
-    let member = application.r#type.component_member();
-    checker.at(member, |checker| {
-        Err(checker.error(format!(
-            "The \"{member}\" path must be absolute, or relative to a \"working_directory\" that \
-             is."
-        )))
-    })
-}
-
-/// Unit takes a relative one from where the application's process is. Here there is none.
-fn check_output<'a>(
-    checker: &Checker<'a>,
-    name: &str,
-    value: &'a Value,
-) -> Result<PathBuf, ConfigError> {
-    let path = PathBuf::from(checker.filled(name, value)?);
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(checker.error(format!("The \"{name}\" path must be absolute.")))
-    }
+    Ok(())
 }
 
 fn check_environment<'a>(
@@ -301,36 +288,4 @@ fn check_environment<'a>(
         Ok(())
     })?;
     Ok(environment)
-}
-
-fn check_processes<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
-    let most = i64::from(i32::MAX);
-    if let Value::Number(_) = value {
-        return checker.number("processes", value, 1, most).map(drop);
-    }
-    checker.members(value, &[PROCESSES], |_, _, _| Ok(()))?;
-    let mut limit = |name: &'static str, least, most, default| {
-        checker.at(name, |checker| {
-            value.child(name).map_or(Ok(default), |value| {
-                checker.number(name, value, least, most)
-            })
-        })
-    };
-    let spare = limit("spare", 0, most, 0)?;
-    let max = limit("max", 1, most, 1)?;
-    let order = if max < spare {
-        checker.at("spare", |checker| {
-            Err(checker.error("The \"spare\" number must be less than or equal to \"max\"."))
-        })
-    } else {
-        Ok(())
-    };
-    order?;
-    checker.at("idle_timeout", |checker| {
-        let idle = value.child("idle_timeout");
-        idle.map_or(Ok(15), |value| {
-            checker.number("idle_timeout", value, 0, most / 1000)
-        })
-    })?;
-    Ok(())
 }

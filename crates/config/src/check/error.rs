@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, and what has no effect.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 
 use thiserror::Error;
@@ -19,13 +20,13 @@ pub struct ConfigError {
     pub suggestion: Option<&'static str>,
 }
 
-/// Something that is accepted and has no effect.
+/// Something that is accepted, and has no effect or one that was hardly meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What has no effect.
+    /// What.
     pub path: Path,
     /// Why.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Display for Warning {

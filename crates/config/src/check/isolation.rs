@@ -1,8 +1,8 @@
 //! `isolation`: checked as Unit checks it on Linux, so that a slip shows here as
-//! it would there. It has no effect.
+//! it would there. Of all that, only `rootfs` has an effect, on paths.
 
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member};
+use super::schema::{Checker, Kinds, Member, is_empty, shortened};
 use crate::Value;
 
 const ISOLATION: &[Member] = &[
@@ -38,7 +38,15 @@ const MAPPING: &[Member] = &[
     Member::required("size", Kinds::INTEGER),
 ];
 
-pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
+/// Bytes of a cgroup's path: what Linux takes of a path, less those of `/sys/fs/cgroup/`.
+const LONGEST_CGROUP: usize = 4080;
+
+/// The `rootfs`, if there is one.
+pub(super) fn check<'a>(
+    checker: &mut Checker<'a>,
+    value: &'a Value,
+) -> Result<Option<&'a str>, ConfigError> {
+    let mut rootfs = None;
     checker.members(value, &[ISOLATION], |checker, name, value| match name {
         "namespaces" => checker.members(value, &[NAMESPACES], |_, _, _| Ok(())),
         "automount" => checker.members(value, &[AUTOMOUNT], |_, _, _| Ok(())),
@@ -50,12 +58,27 @@ pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(
             }
             checker.members(value, &[MAPPING], |_, _, _| Ok(()))
         }),
-        "rootfs" => check_rootfs(checker, value.as_str().unwrap_or_default()),
+        "rootfs" => {
+            rootfs = value.as_str();
+            check_rootfs(checker, rootfs.unwrap_or_default())
+        }
         "cgroup" => checker.members(value, &[CGROUP], |checker, _, value| {
             check_cgroup(checker, value.as_str().unwrap_or_default())
         }),
         _ => Ok(()),
-    })
+    })?;
+    if rootfs.is_some() {
+        checker.warn(
+            "one process serves all applications, and what isolates requests are instances, so this \
+             has no effect, but that the application's paths begin at \"rootfs\"",
+        );
+    } else if !is_empty(value) {
+        checker.warn(
+            "one process serves all applications, and what isolates requests are instances, so this \
+             has no effect",
+        );
+    }
+    Ok(rootfs)
 }
 
 fn check_rootfs(checker: &Checker<'_>, path: &str) -> Result<(), ConfigError> {
@@ -73,6 +96,10 @@ fn check_rootfs(checker: &Checker<'_>, path: &str) -> Result<(), ConfigError> {
 }
 
 fn check_cgroup(checker: &Checker<'_>, path: &str) -> Result<(), ConfigError> {
+    if path.len() > LONGEST_CGROUP {
+        let path = shortened(path);
+        return Err(checker.error(format!("The cgroup path \"{path}\" is too long.")));
+    }
     let invalid =
         path.is_empty() || path.contains('\0') || path.split('/').any(|segment| segment == "..");
     if invalid {

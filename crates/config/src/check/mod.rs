@@ -6,31 +6,32 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and `working_directory` for a relative component |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and for their paths `working_directory` and `isolation.rootfs` |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, and of `settings.http` what is about buffers |
-//!
-//! What later versions will know is refused by name: filled `settings.telemetry` and
-//! `settings.http.compression`.
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, `settings.telemetry`, and of `settings.http` `compression` and what is about buffers |
 
 mod access;
 mod access_log;
 mod action;
 mod address;
 mod application;
+mod compression;
 mod error;
 mod forwarded;
 mod instances;
 mod isolation;
 mod limits;
 mod listener;
+mod location;
 mod matching;
 mod pass;
 mod patterns;
+mod processes;
 mod route;
 mod schema;
 mod settings;
 mod suggestion;
+mod telemetry;
 mod template;
 mod tls;
 mod upstream;
@@ -159,6 +160,12 @@ impl Config {
         self.applications
             .iter()
             .find(|application| application.name == name)
+    }
+
+    /// All that is shared by a step of a route, be it as a fallback.
+    pub fn shares(&self) -> impl Iterator<Item = &Share> {
+        let steps = self.routes.iter().flat_map(|route| route.steps.steps());
+        steps.flat_map(|(_, action)| action.shares())
     }
 
     /// The listener on the same socket as `address`.

@@ -121,6 +121,11 @@ impl<'a> Checker<'a> {
         self.warnings
     }
 
+    /// The present place.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// An error at the present place.
     pub(super) fn error(&self, detail: impl Into<String>) -> ConfigError {
         ConfigError {
@@ -141,7 +146,7 @@ impl<'a> Checker<'a> {
     pub(super) fn warn(&mut self, reason: &'static str) {
         self.warnings.push(Warning {
             path: self.path.clone(),
-            reason,
+            reason: reason.into(),
         });
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::error::ConfigError;
-use super::patterns;
 use super::schema::{Checker, Kinds, Member, is_empty, shortened};
+use super::{compression, patterns, telemetry};
 use crate::Value;
 
 /// What holds for all listeners. Its default is Unit's.
@@ -104,8 +104,7 @@ pub(super) fn check<'a>(
                 checker.warn("there are as many threads as processors, so this has no effect");
             }
             // `telemetry`
-            _ if is_empty(value) => {}
-            _ => return Err(checker.unsupported(name)),
+            _ => telemetry::check(checker, value)?,
         }
         Ok(())
     })?;
@@ -158,8 +157,7 @@ fn check_http<'a>(
                 }
             }
             // `compression`
-            _ if is_empty(value) => {}
-            _ => return Err(checker.unsupported(name)),
+            _ => compression::check(checker, value)?,
         }
         Ok(())
     })

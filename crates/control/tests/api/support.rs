@@ -122,6 +122,10 @@ impl Runtime for Notes {
         }
     }
 
+    fn warnings(&self, _: &Prepared) -> Vec<config::Warning> {
+        Vec::new()
+    }
+
     fn commit(&self, mut prepared: Prepared) {
         prepared.notes = None;
         self.note(format!("commit {}", prepared.name));

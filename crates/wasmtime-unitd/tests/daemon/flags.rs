@@ -13,6 +13,7 @@ use test_suite::{
     Client, DEADLINE, FrontEnd as _, LONG, Running, configuration, free_address, within,
 };
 
+use crate::peer::Pair;
 use crate::support::{Daemon, Ended, Process, daemon, run};
 
 #[test]
@@ -88,6 +89,59 @@ fn check_tells_good_from_bad() {
     fs::write(&file, good.replace("applications/hello", "applications/x")).unwrap();
     check().assert_refused("applications/x");
     run(["check".as_ref(), directory.path().as_os_str()]).assert_refused("not a regular file");
+}
+
+#[test]
+fn check_looks_for_certificates_where_it_is_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, state) = (
+        directory.path().join("c.json"),
+        directory.path().join("state"),
+    );
+    let tls = r#"{"pass": "routes", "tls": {"certificate": ["one", "two"]}}"#;
+    let text = format!(r#"{{"listeners": {{"127.0.0.1:8443": {tls}}}, "routes": []}}"#);
+    fs::write(&file, text).unwrap();
+    let check = || {
+        run([
+            "check".as_ref(),
+            "--statedir".as_ref(),
+            state.as_os_str(),
+            file.as_os_str(),
+        ])
+    };
+    let ended = run(["check".as_ref(), file.as_os_str()]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.errors.contains("are not checked"), "{ended:?}");
+
+    check().assert_refused("Certificate \"one\" is not found.");
+    // It only looks.
+    assert!(!state.exists());
+    fs::create_dir_all(state.join("certs")).unwrap();
+    let bundle = Pair::new(&["a.example"]).bundle();
+    fs::write(state.join("certs/one"), &bundle).unwrap();
+    fs::write(state.join("certs/two"), "nonsense").unwrap();
+    check().assert_refused("the certificate \"two\" cannot be used");
+    check().assert_refused("/listeners/127.0.0.1:8443/tls/certificate/1");
+    fs::write(state.join("certs/two"), &bundle).unwrap();
+    let ended = check();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.errors.contains("certificates"), "{ended:?}");
+}
+
+#[test]
+fn check_warns_of_shares_of_the_servers_own_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.json");
+    fs::write(
+        &file,
+        r#"{"routes": [{"action": {"share": "/var/lib$uri"}}]}"#,
+    )
+    .unwrap();
+    let ended = run(["check".as_ref(), file.as_os_str()]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let warning = "warning: /routes/0/action/share: clients can read the private keys in \
+                   /var/lib/wasmtime-unitd/certs";
+    assert!(ended.errors.contains(warning), "{ended:?}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A reconfiguration drops no connection and no request in flight.
 
 use std::fs;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use test_suite::{Client, End, Running, configuration, until};
+use test_suite::{Client, End, Running, Watch, configuration, until};
 
 use crate::support::Daemon;
 
@@ -59,11 +60,16 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
+/// `RECONFIGURATIONS=10000` has ten thousand.
+fn reconfigurations() -> u64 {
+    let named = std::env::var("RECONFIGURATIONS").ok();
+    named.map_or(1_000, |text| text.parse().unwrap())
+}
+
 #[test]
-fn clients_notice_nothing_of_fifty_reconfigurations() {
+fn clients_notice_nothing_of_a_thousand_reconfigurations() {
     let mut server = Running::guests(&Daemon, &["hello", "early"]);
     let address = server.address("hello");
-    let path = format!("/config/listeners/{address}/pass");
     let stop = AtomicBool::new(false);
     let requests = AtomicU64::new(0);
     let ask = |client: &mut Client| {
@@ -91,33 +97,66 @@ fn clients_notice_nothing_of_fifty_reconfigurations() {
             });
         }
         let _stop = StopAtEnd(&stop);
-        for n in 0..50 {
-            let (status, answer) = if n % 10 == 0 {
-                // This one makes the application anew.
-                let environment = format!(r#"{{"N": "{n}"}}"#);
-                server.put("/config/applications/hello/environment", &environment)
-            } else if n % 10 == 5 {
-                // This one opens a listener, and the next closes it.
-                server.put(
-                    "/config/listeners/{another}",
-                    &configuration::listener("hello"),
-                )
-            } else if n % 10 == 6 {
-                let another = server.address("another");
-                server.control("DELETE", &format!("/config/listeners/{another}"), "")
-            } else {
-                let name = if n % 2 == 0 { "hello" } else { "early" };
-                server.put(&path, &format!("\"applications/{name}\""))
-            };
-            assert_eq!(status, 200, "{answer}");
-            // Each meets requests.
-            let before = requests.load(Ordering::Relaxed);
-            until("clients go on", || {
-                requests.load(Ordering::Relaxed) > before + 4
-            });
-        }
+        // Each meets requests.
+        let change_several = |server: &mut Running, numbers: Range<u64>| {
+            for n in numbers {
+                let (status, answer) = change(server, n);
+                assert_eq!(status, 200, "{n}: {answer}");
+                let before = requests.load(Ordering::Relaxed);
+                until("clients go on", || {
+                    requests.load(Ordering::Relaxed) > before + 4
+                });
+            }
+        };
+        // What is allocated once is there by then.
+        change_several(&mut server, 0..100);
+        let memory = Watch::start(&server.pids());
+        let before = open_files(&server);
+        change_several(&mut server, 100..reconfigurations());
+        memory.assert_below(64 << 20);
+        // A client may just connect, or another just leave.
+        until("no file is left open", || open_files(&server) <= before + 4);
     });
     assert_eq!(server.get("/status/connections/active"), "0");
+}
+
+/// A change of one of several kinds, under which the clients' requests go to one of two guests.
+fn change(server: &mut Running, n: u64) -> (u16, String) {
+    let address = server.address("hello");
+    let pass = format!("/config/listeners/{address}/pass");
+    let environment = format!(r#"{{"N": "{n}"}}"#);
+    match n % 10 {
+        // It makes the application anew.
+        0 => server.put("/config/applications/hello/environment", &environment),
+        1 | 3 => server.put(
+            "/config/routes",
+            &format!(
+                r#"[{{"match": {{"uri": "/{n}*"}}, "action": {{"return": 404}}}},
+                    {{"action": {{"pass": "applications/hello"}}}}]"#
+            ),
+        ),
+        2 => server.put(&pass, r#""routes""#),
+        4 | 8 => server.put(&pass, r#""applications/early""#),
+        // It opens a listener, and the next closes it.
+        5 => server.put(
+            "/config/listeners/{another}",
+            &configuration::listener("hello"),
+        ),
+        6 => {
+            let another = server.address("another");
+            server.control("DELETE", &format!("/config/listeners/{another}"), "")
+        }
+        7 => server.put(
+            "/config/settings",
+            &format!(r#"{{"http": {{"idle_timeout": {}}}}}"#, 100 + n % 100),
+        ),
+        _ => server.put(&pass, r#""applications/hello""#),
+    }
+}
+
+fn open_files(server: &Running) -> usize {
+    let count = |pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    server.pids().into_iter().map(count).sum()
 }
 
 #[test]

@@ -33,6 +33,43 @@ fn sharing(folder: &Path, action: &str) -> Running {
 }
 
 #[test]
+fn clients_may_read_the_servers_own_files_only_with_a_warning() {
+    let mut server = Running::idle(&Daemon);
+    let state = server.directory().join("state");
+    let link = server.directory().join("link");
+    symlink(&state, &link).unwrap();
+    let above = server.directory().display().to_string();
+    let (keys, own) = ("the private keys", "the server's own files");
+    for (share, what) in [
+        (format!("{above}$uri"), Some(keys)),
+        (format!("{above}/$host$uri"), Some(keys)),
+        (format!("{above}/link$uri"), Some(keys)),
+        (format!("{above}/state/certs/a"), Some(keys)),
+        (format!("{above}/state/conf.json"), Some(own)),
+        (format!("{above}/www$uri"), None),
+        (format!("{above}/state2$uri"), None),
+    ] {
+        let path = "/routes/0/action/fallback/share: clients can read";
+        let action = format!(r#"{{"share": "/nowhere$uri", "fallback": {{"share": "{share}"}}}}"#);
+        let (status, answer) = server.put(
+            "/config",
+            &format!(r#"{{"routes": [{{"action": {action}}}]}}"#),
+        );
+        assert_eq!(status, 200, "{answer}");
+        let expected = what.map(|what| format!("{path} {what} in "));
+        assert_eq!(
+            answer.contains("warnings"),
+            expected.is_some(),
+            "{share}: {answer}"
+        );
+        if let Some(expected) = expected {
+            assert!(answer.contains(&expected), "{share}: {answer}");
+            server.wait_for_log(&expected);
+        }
+    }
+}
+
+#[test]
 fn files_are_served_with_their_types_and_validators() {
     let folder = folder();
     let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use super::*;
 
 #[test]
@@ -40,7 +38,20 @@ fn an_equal_application_is_recognised_across_configurations() {
 
 #[test]
 fn other_types_are_not_available() {
-    for name in ["python", "wasm 1", "WASM", ""] {
+    for name in [
+        "python",
+        "php 8.3",
+        "external",
+        "go",
+        "wasm 1",
+        "wasm 0.10",
+        "wasm 0.1x",
+        "wasm  0.1",
+        " wasm",
+        "wasm-component",
+        "WASM",
+        "",
+    ] {
         refused(
             check(&format!(
                 r#"{{"applications":{{"a":{{"type":"{name}"}}}}}}"#
@@ -56,6 +67,82 @@ fn other_types_are_not_available() {
         "/applications/a/type",
         "Application must have the \"type\" property set.",
     );
+}
+
+#[test]
+fn a_type_may_have_a_version_as_in_unit() {
+    let found = |name: &str| {
+        let text = format!(r#"{{"applications":{{"a":{{"type":"{name}","module":"/c"}}}}}}"#);
+        check(&text).map(|checked| checked.config.applications[0].r#type)
+    };
+    // Unit's modules are of version 0.1.
+    for name in ["wasm", "wasm ", "wasm 0", "wasm 0.", "wasm 0.1", "wasm0.1"] {
+        assert_eq!(found(name), Ok(ApplicationType::Wasm), "{name:?}");
+    }
+    let error = found("wasm-wasi-component 0.1").unwrap_err();
+    assert_eq!(error.detail, "Required parameter \"component\" is missing.");
+}
+
+/// The examples of Unit's documentation, for the options that applications have in common.
+#[test]
+fn the_examples_of_units_documentation_are_accepted() {
+    for (members, warnings) in [
+        (
+            r#""processes":16,"working_directory":"/www/apps","user":"blog","group":"blog",
+               "environment":{"DJANGO_SETTINGS_MODULE":"blog.settings.prod","DB_ENGINE":"postgres"}"#,
+            &["processes", "user", "group", "working_directory"][..],
+        ),
+        (
+            r#""limits":{"timeout":10,"requests":1000}"#,
+            &["limits/requests"],
+        ),
+        (
+            r#""processes":{"max":10,"spare":5,"idle_timeout":20}"#,
+            &["processes"],
+        ),
+        (
+            r#""isolation":{"namespaces":{"cgroup":true,"credential":true,"mount":true,
+               "network":true,"pid":true,"uname":true},"cgroup":{"path":"/unit/appcgroup"},
+               "uidmap":[{"host":1000,"container":0,"size":1000}],
+               "gidmap":[{"host":1000,"container":0,"size":1000}]}"#,
+            &["isolation"],
+        ),
+        (
+            r#""isolation":{"automount":{"language_deps":false,"procfs":false,"tmpfs":false}}"#,
+            &["isolation"],
+        ),
+        (
+            r#""isolation":{"cgroup":{"path":"production/app"}}"#,
+            &["isolation"],
+        ),
+        (
+            r#""isolation":{"rootfs":"/var/app/sandbox/","namespaces":{"credential":true}}"#,
+            &["isolation"],
+        ),
+        (r#""isolation":{}"#, &[]),
+    ] {
+        let paths: Vec<_> = warnings
+            .iter()
+            .map(|name| format!("/applications/a/{name}"))
+            .collect();
+        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+        warned(application(members), &paths);
+    }
+    // Those of both types for WebAssembly, which name no folder that the test would need.
+    let checked = check(
+        r#"{"applications":{
+            "wasm-app":{"type":"wasm","module":"/www/webassembly/unitapp.wasm",
+                "request_handler":"my_custom_request_handler","malloc_handler":"my_custom_malloc_handler",
+                "free_handler":"my_custom_free_handler","access":{"filesystem":["/tmp/","/var/tmp/"]},
+                "module_init_handler":"my_custom_module_init_handler",
+                "module_end_handler":"my_custom_module_end_handler"},
+            "wasm-wc":{"type":"wasm-wasi-component","component":"/path/to/component.wasm"}}}"#,
+    );
+    let Checked { config, warnings } = checked.unwrap();
+    assert_eq!(warnings, []);
+    let folders = &config.applications[0].access.filesystem;
+    let names: Vec<_> = folders.iter().map(|folder| folder.name.as_str()).collect();
+    assert_eq!(names, ["/tmp", "/var/tmp"]);
 }
 
 #[test]
@@ -103,22 +190,6 @@ fn an_option_in_the_modules_form_is_only_a_variable() {
         application(r#""environment":{"NXT_WASMTIME_MEMORY":"65536","NXT":"1"}"#),
         &["/applications/a/environment/NXT_WASMTIME_MEMORY"],
     );
-}
-
-#[test]
-fn output_goes_to_files_of_absolute_paths() {
-    let checked = application(r#""stdout":"/o","stderr":"/e""#).unwrap();
-    assert_eq!(checked.warnings, []);
-    let found = &checked.config.applications[0];
-    assert_eq!(found.stdout.as_deref(), Some("/o".as_ref()));
-    assert_eq!(found.stderr.as_deref(), Some("/e".as_ref()));
-    for name in ["stdout", "stderr"] {
-        refused(
-            application(&format!(r#""{name}":"log/out""#)),
-            &format!("/applications/a/{name}"),
-            &format!("The \"{name}\" path must be absolute."),
-        );
-    }
 }
 
 #[test]
@@ -199,6 +270,16 @@ fn what_has_no_effect_is_checked_all_the_same() {
             "The \"rootfs\" path \"/a/..\" is invalid; it resolves to \"/\".",
         ),
         (
+            r#""isolation":{"namespaces":{"pid":1}}"#,
+            "isolation/namespaces/pid",
+            "The \"pid\" value must be a boolean, but not an integer number.",
+        ),
+        (
+            r#""processes":{"spare":0,"max":2147483648}"#,
+            "processes/max",
+            "The \"max\" number must not exceed 2147483647.",
+        ),
+        (
             r#""isolation":{"cgroup":{"path":"../x"}}"#,
             "isolation/cgroup/path",
             "The cgroup path \"../x\" is invalid.",
@@ -213,49 +294,33 @@ fn what_has_no_effect_is_checked_all_the_same() {
 }
 
 #[test]
-fn a_relative_component_is_relative_to_an_absolute_working_directory() {
-    let with = |component: &str, directory: &str| {
-        check(&format!(
-            r#"{{"applications":{{"a":{{"type":"wasm","module":"{component}"{directory}}}}}}}"#
-        ))
+fn a_cgroup_has_a_path_that_linux_takes() {
+    let cgroup = |length: usize| {
+        let path = "x".repeat(length);
+        application(&format!(r#""isolation":{{"cgroup":{{"path":"{path}"}}}}"#))
     };
-    let checked = with("c.wasm", r#","working_directory":"/srv""#).unwrap();
-    assert_eq!(
-        checked.config.applications[0].component,
-        PathBuf::from("/srv/c.wasm")
-    );
-    // Here the member has an effect.
-    assert_eq!(checked.warnings, []);
-    for directory in ["", r#","working_directory":"srv""#] {
-        refused(
-            with("c.wasm", directory),
-            "/applications/a/module",
-            "The \"module\" path must be absolute, or relative to a \"working_directory\" that is.",
-        );
-    }
-    refused(
-        with("", ""),
-        "/applications/a/module",
-        "The \"module\" value must not be empty.",
-    );
+    assert!(cgroup(4080).is_ok());
+    let error = cgroup(4081).unwrap_err();
+    let (start, end) = ("The cgroup path \"xxx", "… is too long.");
+    assert!(error.detail.starts_with(start), "{error}");
+    assert!(error.detail.ends_with(&end.replace('…', "…\"")), "{error}");
 }
 
 #[test]
-fn what_later_versions_will_know_is_refused_by_name() {
-    let unsupported =
-        |name: &str| format!("The \"{name}\" option is not supported by this version.");
-    for (text, path, name) in [
+fn a_slip_in_what_has_no_effect_is_told_all_the_same() {
+    for (members, unknown, suggestion) in [
         (
-            r#"{"settings":{"http":{"compression":{"types":"*"}}}}"#,
-            "/settings/http/compression",
-            "compression",
+            r#""isolation":{"namespaces":{"credentials":true}}"#,
+            "credentials",
+            Some("credential"),
         ),
-        (
-            r#"{"settings":{"telemetry":{"batch_size":1}}}"#,
-            "/settings/telemetry",
-            "telemetry",
-        ),
+        (r#""isolation":{"rootf":"/a"}"#, "rootf", Some("rootfs")),
+        (r#""processes":{"mx":1}"#, "mx", Some("max")),
+        (r#""limits":{"timeuot":1}"#, "timeuot", Some("timeout")),
+        (r#""targets":{}"#, "targets", None),
     ] {
-        refused(check(text), path, &unsupported(name));
+        let error = application(members).unwrap_err();
+        assert_eq!(error.detail, format!("Unknown parameter \"{unknown}\"."));
+        assert_eq!(error.suggestion, suggestion);
     }
 }

@@ -4,6 +4,7 @@ mod applications;
 mod forwarded;
 mod limits;
 mod listeners;
+mod paths;
 mod routes;
 mod settings;
 mod tls;
@@ -206,4 +207,65 @@ fn the_first_error_in_the_text_is_the_one_reported() {
         "/applications/a/type",
         "The module to run \"x\" is not found among the available application modules.",
     );
+}
+
+#[test]
+fn templates_of_javascript_are_refused_wherever_templates_may_stand() {
+    const T: &str = "`/${uri}`";
+    let action = |members: &str| format!(r#"{{"routes":[{{"action":{{{members}}}}}]}}"#);
+    let texts = [
+        (
+            "pass",
+            format!(r#"{{"listeners":{{"*:80":{{"pass":"{T}"}}}}}}"#),
+        ),
+        ("pass", action(&format!(r#""pass":"{T}""#))),
+        ("share", action(&format!(r#""share":"{T}""#))),
+        ("share", action(&format!(r#""share":["/a","{T}"]"#))),
+        ("chroot", action(&format!(r#""share":"/a","chroot":"{T}""#))),
+        (
+            "location",
+            action(&format!(r#""return":301,"location":"{T}""#)),
+        ),
+        (
+            "rewrite",
+            action(&format!(r#""return":200,"rewrite":"{T}""#)),
+        ),
+        (
+            "x",
+            action(&format!(r#""return":200,"response_headers":{{"x":"{T}"}}"#)),
+        ),
+        (
+            "pass",
+            action(&format!(r#""share":"/a","fallback":{{"pass":"{T}"}}"#)),
+        ),
+        (
+            "if",
+            format!(r#"{{"routes":[{{"match":{{"if":"!{T}"}},"action":{{"return":200}}}}]}}"#),
+        ),
+        (
+            "format",
+            format!(r#"{{"access_log":{{"path":"/a","format":"{T}"}}}}"#),
+        ),
+        (
+            "a",
+            format!(r#"{{"access_log":{{"path":"/a","format":{{"a":"{T}"}}}}}}"#),
+        ),
+        (
+            "if",
+            format!(r#"{{"access_log":{{"path":"/a","if":"{T}"}}}}"#),
+        ),
+    ];
+    for (name, text) in texts {
+        let error = check(&text).unwrap_err();
+        assert_eq!(
+            error.detail,
+            format!(
+                "This server has no support of njs: JavaScript cannot stand in the \"{name}\" value."
+            ),
+            "{text}"
+        );
+    }
+    // Elsewhere a backquote is a character.
+    let plain = format!(r#""environment":{{"A":"{T}"}}"#);
+    assert!(application(&plain).is_ok());
 }

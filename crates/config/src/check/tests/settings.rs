@@ -141,3 +141,95 @@ fn settings_about_buffers_are_warned_of() {
         &["/settings/listen_threads"],
     );
 }
+
+#[test]
+fn compression_is_checked_and_has_no_effect() {
+    const AT: &str = "/settings/http/compression";
+    let compression = |text: &str| http(&format!(r#""compression":{text}"#));
+    warned(compression("{}"), &[]);
+    for text in [
+        r#"{"types":["text/*","!text/x-*"],"compressors":[{"encoding":"gzip","level":9,"min_length":1},
+            {"encoding":"zstd"},{"encoding":"br"},{"encoding":"deflate"},{"encoding":"identity"}]}"#,
+        r#"{"types":"text/html"}"#,
+        r#"{"compressors":{}}"#,
+        r#"{"compressors":{"encoding":"gzip"}}"#,
+    ] {
+        warned(compression(text), &[AT]);
+    }
+    for (text, path, detail) in [
+        (
+            r#"{"compressors":[{"encoding":"x"}]}"#,
+            "/compressors/0/encoding",
+            "\"x\" is not a supported compressor.",
+        ),
+        (
+            r#"{"compressors":{"encoding":"x"}}"#,
+            "/compressors/encoding",
+            "\"x\" is not a supported compressor.",
+        ),
+        (
+            r#"{"compressors":[1]}"#,
+            "/compressors/0",
+            "The \"compressors\" array must contain only object values.",
+        ),
+        (
+            r#"{"compressors":[{}]}"#,
+            "/compressors/0/encoding",
+            "Required parameter \"encoding\" is missing.",
+        ),
+        (
+            r#"{"compressors":[{"encoding":"gzip","level":"1"}]}"#,
+            "/compressors/0/level",
+            "The \"level\" value must be an integer number, but not a string.",
+        ),
+        (r#"{"x":1}"#, "", "Unknown parameter \"x\"."),
+    ] {
+        refused(compression(text), &format!("{AT}{path}"), detail);
+    }
+}
+
+#[test]
+fn telemetry_is_checked_and_has_no_effect() {
+    const AT: &str = "/settings/telemetry";
+    let telemetry = |text: &str| check(&format!(r#"{{"settings":{{"telemetry":{text}}}}}"#));
+    for text in [
+        r#"{"endpoint":"http://127.0.0.1:4317","protocol":"grpc","batch_size":65536,"sampling_ratio":1}"#,
+        r#"{"endpoint":"http://127.0.0.1:4318/v1/traces","protocol":"HTTP","sampling_ratio":0.5}"#,
+    ] {
+        warned(telemetry(text), &[AT]);
+    }
+    let with = |members: &str| {
+        telemetry(&format!(
+            r#"{{"endpoint":"x","protocol":"http",{members}}}"#
+        ))
+    };
+    for (outcome, path, detail) in [
+        (
+            telemetry(r#"{"batch_size":1}"#),
+            "/endpoint",
+            "Required parameter \"endpoint\" is missing.",
+        ),
+        (
+            telemetry(r#"{"endpoint":"x","protocol":"udp"}"#),
+            "/protocol",
+            "The \"protocol\" must be \"http\" or \"grpc\".",
+        ),
+        (
+            with(r#""batch_size":0"#),
+            "/batch_size",
+            "The \"batch_size\" must be greater than 0.",
+        ),
+        (
+            with(r#""batch_size":65537"#),
+            "/batch_size",
+            "The \"batch_size\" must not exceed 65536.",
+        ),
+        (
+            with(r#""sampling_ratio":1.1"#),
+            "/sampling_ratio",
+            "The \"sampling_ratio\" must be between 0 and 1.",
+        ),
+    ] {
+        refused(outcome, &format!("{AT}{path}"), detail);
+    }
+}

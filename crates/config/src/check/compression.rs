@@ -1,0 +1,61 @@
+//! `settings.http.compression`: checked as Unit checks it, so that a slip shows here as it would there.
+//! It has no effect.
+
+use routing::Patterns;
+
+use super::error::ConfigError;
+use super::patterns;
+use super::schema::{Checker, Kinds, Member, is_empty, shortened};
+use crate::Value;
+
+const COMPRESSION: &[Member] = &[
+    Member::optional("types", Kinds::STRING.or(Kinds::ARRAY)),
+    Member::optional("compressors", Kinds::OBJECT.or(Kinds::ARRAY)),
+];
+
+const COMPRESSOR: &[Member] = &[
+    Member::required("encoding", Kinds::STRING),
+    Member::optional("level", Kinds::INTEGER),
+    Member::optional("min_length", Kinds::INTEGER),
+];
+
+/// What Unit may be built with.
+const ENCODINGS: [&str; 5] = ["identity", "deflate", "gzip", "zstd", "br"];
+
+pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
+    checker.members(value, &[COMPRESSION], |checker, name, value| match name {
+        "types" => {
+            let mut types = Patterns::media_types();
+            patterns::check(checker, name, value, |text| types.push(text))
+        }
+        _ if value.as_array().is_some() => checker.elements(value, |checker, value| {
+            if value.as_object().is_none() {
+                return Err(
+                    checker.error("The \"compressors\" array must contain only object values.")
+                );
+            }
+            check_compressor(checker, value)
+        }),
+        _ if is_empty(value) => Ok(()),
+        _ => check_compressor(checker, value),
+    })?;
+    if !is_empty(value) {
+        checker.warn(
+            "responses are sent as they are; files can have compressed siblings, see \
+             \"precompressed\", so this has no effect",
+        );
+    }
+    Ok(())
+}
+
+fn check_compressor<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
+    checker.members(value, &[COMPRESSOR], |checker, name, value| {
+        match value.as_str().filter(|_| name == "encoding") {
+            Some(encoding) if !ENCODINGS.contains(&encoding) => {
+                let encoding = shortened(encoding);
+                Err(checker.error(format!("\"{encoding}\" is not a supported compressor.")))
+            }
+            _ => Ok(()),
+        }
+    })
+}
