@@ -2,12 +2,14 @@
 
 mod convert;
 mod prepare;
+mod process;
 mod state;
 mod status;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use certificates::Store;
 use config::Config;
@@ -61,6 +63,7 @@ struct Inner {
     lenient: AtomicBool,
     /// The user to become before the first request is served.
     identity: Mutex<Option<Identity>>,
+    started: SystemTime,
 }
 
 /// A state that can be put in force.
@@ -87,6 +90,7 @@ impl Runtime {
             current: Mutex::default(),
             lenient: AtomicBool::new(false),
             identity: Mutex::new(identity),
+            started: SystemTime::now(),
         }))
     }
 

@@ -22,5 +22,6 @@ mod routes;
 mod settings;
 mod signals;
 mod static_files;
+mod status;
 mod support;
 mod tls;
