@@ -1,5 +1,7 @@
 //! The tree that a configuration text becomes.
 
+use std::time::Duration;
+
 /// One JSON value.
 ///
 /// Two values are equal when they print the same: members in another order, or
@@ -99,6 +101,15 @@ impl From<String> for Value {
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
         Self::Number(Number::new(&number.to_string()).unwrap_or(Number::ZERO))
+    }
+}
+
+impl From<Duration> for Value {
+    /// Seconds, with microseconds.
+    fn from(duration: Duration) -> Self {
+        let text = format!("{}.{:06}", duration.as_secs(), duration.subsec_micros());
+        // Without them where there are more seconds than any clock has.
+        Number::new(&text).map_or_else(|| duration.as_secs().into(), Self::Number)
     }
 }
 
@@ -276,6 +287,13 @@ mod tests {
             panic!("no number")
         };
         assert_eq!(number.as_str(), "18446744073709551615");
+    }
+
+    #[test]
+    fn a_duration_is_a_number_of_seconds() {
+        let seconds = |duration: Duration| crate::print(&duration.into());
+        assert_eq!(seconds(Duration::from_nanos(5_000_042_999)), "5.000042");
+        assert_eq!(seconds(Duration::MAX), "18446744073709551615");
     }
 
     #[test]

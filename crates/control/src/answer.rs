@@ -9,12 +9,14 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use thiserror::Error;
 
-use crate::{PrepareError, RestartError, StateError};
+use crate::{PrepareError, RestartError, StateError, exposition};
 
 /// A request that was done.
 pub(crate) enum Success {
     /// A GET: this value.
     Value(Value),
+    /// The counters as Prometheus reads them.
+    Metrics(String),
     /// A change, and what of it has no effect.
     Changed { warnings: Vec<String> },
     /// A restart.
@@ -209,6 +211,10 @@ impl Failure {
 pub(crate) type Outcome = Result<Success, Failure>;
 
 pub(crate) fn response(outcome: &Outcome) -> Response<Full<Bytes>> {
+    let content_type = match outcome {
+        Ok(Success::Metrics(_)) => exposition::CONTENT_TYPE,
+        Ok(_) | Err(_) => "application/json",
+    };
     let (status, allowed, body) = match outcome {
         Ok(success) => (StatusCode::OK, None, success.to_text()),
         Err(failure) => {
@@ -219,7 +225,7 @@ pub(crate) fn response(outcome: &Outcome) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(allowed) = allowed {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
@@ -243,6 +249,7 @@ impl Success {
         };
         match self {
             Self::Value(value) => text(value),
+            Self::Metrics(text) => text.clone(),
             Self::Changed { warnings } => text(&with_warnings("Reconfiguration done.", warnings)),
             Self::Restarted => text(&done("Ok").into()),
             Self::CertificateKept { warnings } => {

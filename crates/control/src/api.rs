@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use crate::answer::{Failure, Outcome, Success, response};
 use crate::control::blocking;
-use crate::{Control, Runtime, body};
+use crate::{Control, Runtime, body, metrics};
 
 impl<R: Runtime> Control<R> {
     /// Answers one request.
@@ -43,6 +43,9 @@ impl<R: Runtime> Control<R> {
                     ("status", self.status().to_value()),
                 ];
                 Ok(Success::Value(members.into_iter().collect()))
+            }
+            ["status", "metrics"] if head.method == Method::GET => {
+                Ok(Success::Metrics(metrics::text(&self.status())))
             }
             ["status", rest @ ..] if head.method == Method::GET => {
                 let status = self.status().to_value();

@@ -25,9 +25,10 @@
 //! | `DELETE /certificates/NAME` | whether it is gone: none that the configuration names is |
 //! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or what became of the change |
 //! | `GET /status` and any path below | counters |
+//! | `GET /status/metrics` | the same, and some more, in Prometheus' text format |
 //! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded anew |
 //!
-//! Every answer is JSON, closes its connection, and has one of Unit's titles in
+//! Every answer but that is JSON. Each closes its connection, and has one of Unit's titles in
 //! `success` or `error`; `detail`, `location` and `suggestion` say more, and a
 //! change that asked for something without effect, or hardly meant, has `warnings`.
 //!
@@ -76,7 +77,9 @@ mod api;
 mod body;
 mod certificates;
 mod control;
+mod exposition;
 mod limits;
+mod metrics;
 mod runtime;
 mod serve;
 mod state;
@@ -88,4 +91,7 @@ pub use limits::Limits;
 pub use runtime::{PrepareError, RestartError, Runtime};
 pub use serve::Listen;
 pub use state::{CERTIFICATES, LoadError, Saved, StateDir, StateError};
-pub use status::{ApplicationStatus, Connections, Instances, Module, Processes, Status};
+pub use status::{
+    ApplicationInstances, ApplicationStatus, Connections, Instances, Module, Process, Processes,
+    Status,
+};

@@ -1,5 +1,7 @@
 //! The counters of `/status`.
 
+use std::time::Duration;
+
 use config::{Object, Value};
 
 /// What `/status` shows, in Unit's form.
@@ -15,6 +17,12 @@ pub struct Status {
     pub instances: Instances,
     /// Each application by its name.
     pub applications: Vec<(String, ApplicationStatus)>,
+    /// The version of the server; like what follows, for `/status/metrics` alone.
+    pub version: String,
+    /// How often guests that compute were to give way to others.
+    pub epoch_ticks: u64,
+    /// What the system says of the process.
+    pub process: Process,
 }
 
 /// What serves one type of application. Unit lists its language modules here.
@@ -50,15 +58,53 @@ pub struct Instances {
     pub limit: u64,
     /// Whether they come from a pool. If not, each is made with several system calls.
     pub pooled: bool,
+    /// Linear memories and tables of those that exist now, in bytes.
+    pub memory: u64,
+    /// How much that may be.
+    pub memory_limit: u64,
+}
+
+/// The server as the system sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Memory that is resident, in bytes, if that can be told.
+    pub resident_memory: Option<u64>,
+    /// Processor time of all threads, if that can be told.
+    pub processor_time: Option<Duration>,
+    /// When it was started, since the beginning of 1970.
+    pub started: Duration,
 }
 
 /// One application.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApplicationStatus {
     /// Its processes.
     pub processes: Processes,
     /// Its requests in progress.
     pub active_requests: u64,
+    /// What came of its instances. Unit has no such member.
+    pub instances: ApplicationInstances,
+}
+
+/// Instances of one application, since it was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationInstances {
+    /// Those that exist now.
+    pub active: u64,
+    /// Those that were started.
+    pub started: u64,
+    /// Linear memories and tables of those that exist now, in bytes.
+    pub memory: u64,
+    /// The most that this has been.
+    pub peak_memory: u64,
+    /// How long guests have computed.
+    pub execution_time: Duration,
+    /// Requests by the class of the status that they were answered with.
+    pub responses: Vec<(&'static str, u64)>,
+    /// Responses that broke off after their heads had been sent.
+    pub cut_off: u64,
+    /// Failures by kind.
+    pub failures: Vec<(&'static str, u64)>,
 }
 
 /// The processes of an application. Where one process serves them all, the
@@ -144,6 +190,10 @@ impl Instances {
             ("active", self.active.into()),
             ("limit", self.limit.into()),
             ("pooled", self.pooled.into()),
+            (
+                "memory",
+                object(&[("current", self.memory), ("limit", self.memory_limit)]),
+            ),
         ]
         .into_iter()
         .collect()
@@ -151,29 +201,43 @@ impl Instances {
 }
 
 impl ApplicationStatus {
-    fn to_value(self) -> Value {
+    fn to_value(&self) -> Value {
         let Processes {
             running,
             starting,
             idle,
         } = self.processes;
-        let processes = [
-            ("running", running.into()),
-            ("starting", starting.into()),
-            ("idle", idle.into()),
-        ];
+        let processes = [("running", running), ("starting", starting), ("idle", idle)];
         [
-            ("processes", processes.into_iter().collect()),
-            (
-                "requests",
-                [("active", self.active_requests.into())]
-                    .into_iter()
-                    .collect(),
-            ),
+            ("processes", object(&processes)),
+            ("requests", object(&[("active", self.active_requests)])),
+            ("instances", self.instances.to_value()),
         ]
         .into_iter()
         .collect()
     }
+}
+
+impl ApplicationInstances {
+    fn to_value(&self) -> Value {
+        let memory = [("current", self.memory), ("peak", self.peak_memory)];
+        [
+            ("active", self.active.into()),
+            ("started", self.started.into()),
+            ("memory", object(&memory)),
+            ("execution_time", self.execution_time.into()),
+            ("responses", object(&self.responses)),
+            ("cut_off", self.cut_off.into()),
+            ("failures", object(&self.failures)),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+fn object(counts: &[(&str, u64)]) -> Value {
+    let members = counts.iter().map(|&(name, count)| (name, count.into()));
+    members.collect()
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::figures::Counters;
 use crate::gate::Gate;
 use crate::instance::Instance;
+use crate::limits::Holdings;
 use crate::log::{Output, Printing};
 use crate::shared::Shared;
-use crate::{Component, Directory, Engine, Failure, Limits, RequestId};
+use crate::{Component, Directory, Engine, Failure, Figures, Limits, RequestId};
 
 /// What makes an application of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ pub(crate) struct Inner {
     /// For outgoing requests.
     pub(crate) client: Client,
     pub(crate) printing: Arc<Printing>,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) counters: Counters,
     active: AtomicU64,
 }
 
@@ -112,6 +116,8 @@ impl Application {
             shared: Shared::default(),
             client: Client::new(settings.outbound.clone()),
             printing: Printing::new(&settings),
+            holdings: Holdings::new(Arc::clone(engine.memory())),
+            counters: Counters::default(),
             engine,
             component,
             settings: Arc::new(settings),
@@ -135,6 +141,12 @@ impl Application {
     #[must_use]
     pub fn active(&self) -> u64 {
         self.0.active.load(Ordering::Relaxed)
+    }
+
+    /// What has come of it so far. Those that follow each other under one name count apart.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.0.counters.figures(&self.0.holdings)
     }
 
     /// Whether one more request would be given to an instance at once.
@@ -175,6 +187,12 @@ impl Inner {
         let limit = self.settings.limits.timeout;
         let permit = self.engine.permit(limit).await.ok_or(Failure::Busy)?;
         Instance::new(self, id, permit)
+    }
+
+    /// Counts a failure, and writes it to the log.
+    pub(crate) fn report(&self, failure: &Failure, id: RequestId) {
+        self.counters.failed(failure);
+        failure.log(&self.settings.name, id);
     }
 
     /// Takes an instance back that has served its request without fault.

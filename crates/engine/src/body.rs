@@ -215,7 +215,10 @@ impl Live {
             match self.take() {
                 Progress::Running(mut run) => match run.poll(cx) {
                     Poll::Ready(outcome) => {
-                        if !self.outgoing.settle(outcome.as_ref().err(), cx) {
+                        if !self
+                            .outgoing
+                            .settle(outcome.as_ref().err().map(Failure::kind), cx)
+                        {
                             let may_move = !self.lingers || self.moved;
                             if may_move && run.linger() {
                                 (self.lingers, self.moved) = (true, false);
@@ -264,7 +267,7 @@ impl Live {
         match self.take() {
             Progress::Running(run) if run.lingers() => drop(run),
             Progress::Running(run) => run.detach(),
-            Progress::Ended(request, Err(failure)) => request.log(&failure),
+            Progress::Ended(request, Err(failure)) => request.report(&failure),
             Progress::Ended(..) | Progress::Gone => {}
         }
     }
@@ -275,14 +278,19 @@ impl Live {
             self.end();
             return cut_off;
         }
-        let (request, reason) = match self.take() {
-            Progress::Ended(request, Err(failure)) => (request, failure.to_string()),
-            Progress::Ended(request, Ok(())) => (request, cut_off.to_string()),
-            Progress::Running(run) => (run.into_request(false), cut_off.to_string()),
+        let (request, failure) = match self.take() {
+            Progress::Ended(request, outcome) => (request, outcome.err()),
+            Progress::Running(mut run) => {
+                let failure = run.told();
+                (run.into_request(false), failure)
+            }
             Progress::Gone => return cut_off,
         };
+        let application = request.active.application();
+        application.counters.cut_off(failure.as_ref());
+        let reason = failure.map_or_else(|| cut_off.to_string(), |failure| failure.to_string());
         tracing::error!(
-            application = &*request.active.application().settings.name,
+            application = &*application.settings.name,
             request = %request.id,
             "the response is cut off: {reason}"
         );
@@ -302,7 +310,7 @@ impl Drop for Live {
             Progress::Running(run) => {
                 run.log_cancelled("its connection ended before its response did");
             }
-            Progress::Ended(request, Err(failure)) => request.log(&failure),
+            Progress::Ended(request, Err(failure)) => request.report(&failure),
             Progress::Ended(..) | Progress::Gone => {}
         }
     }

@@ -1,6 +1,6 @@
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,7 @@ struct Shared {
     /// The thread found nobody computing and waits to be unparked.
     parked: AtomicBool,
     stop: AtomicBool,
+    ticks: AtomicU64,
 }
 
 impl Ticker {
@@ -51,6 +52,7 @@ impl Ticker {
             long: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            ticks: AtomicU64::new(0),
         });
         let thread = thread::Builder::new().name("epoch".into()).spawn({
             let shared = Arc::clone(&shared);
@@ -69,6 +71,11 @@ impl Ticker {
             self.thread.thread().unpark();
         }
         Computing(&self.shared)
+    }
+
+    /// How often the epochs have been advanced.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.shared.ticks.load(Ordering::Relaxed)
     }
 
     /// A guest has computed for long in one turn.
@@ -97,6 +104,7 @@ impl Shared {
                 continue;
             };
             thread::sleep(wait);
+            self.ticks.fetch_add(1, Ordering::Relaxed);
             for engine in engines {
                 match engine.upgrade() {
                     Some(engine) => engine.increment_epoch(),

@@ -9,7 +9,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::log::is_active;
-use crate::{CutOff, RequestId};
+use crate::{CutOff, FailureKind, RequestId};
 
 /// Why a request has no response of its guest's.
 ///
@@ -91,6 +91,26 @@ impl Failure {
         Answer {
             status,
             retry_after,
+        }
+    }
+
+    /// What kind it is of.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Trap(_) => FailureKind::Trap,
+            Self::Exit(_) => FailureKind::Exit,
+            Self::NoResponse => FailureKind::NoResponse,
+            Self::ErrorCode(_) => FailureKind::ErrorCode,
+            Self::InterimStatus(_) => FailureKind::InterimStatus,
+            Self::Broken(_) => FailureKind::Broken,
+            Self::Timeout(_) => FailureKind::Timeout,
+            Self::ExecutionTimeout(_) => FailureKind::ExecutionTimeout,
+            Self::Lost => FailureKind::Lost,
+            Self::Busy => FailureKind::Busy,
+            Self::Instantiate(_) => FailureKind::Instantiate,
+            Self::Request(_) => FailureKind::Request,
+            Self::Panic(_) => FailureKind::Panic,
         }
     }
 

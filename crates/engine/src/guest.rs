@@ -54,8 +54,8 @@ impl Guest {
         http.set_field_size_limit(MAX_FIELDS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        let budget = Arc::clone(application.engine.memory());
-        let memory = MemoryAccount::new(budget, application.settings.limits.memory);
+        let holdings = Arc::clone(&application.holdings);
+        let memory = MemoryAccount::new(holdings, application.settings.limits.memory);
         Ok(Self {
             wasi,
             http,

@@ -38,9 +38,14 @@ impl Application {
         B::Error: Into<RequestBodyError>,
     {
         let response = self.serve(id, request).await;
-        if let Err(failure) = &response {
-            failure.log(self.name(), id);
-        }
+        let status = match &response {
+            Ok(response) => response.status(),
+            Err(failure) => {
+                self.0.report(failure, id);
+                failure.answer().status
+            }
+        };
+        self.0.counters.answered(status);
         response
     }
 
@@ -135,7 +140,7 @@ fn poll_response(
                 Some(outcome) => {
                     let request = at_work.into_request(outcome.is_ok());
                     if let Err(failure) = outcome {
-                        request.log(&failure);
+                        request.report(&failure);
                     }
                 }
                 None => at_work.detach(),
@@ -269,7 +274,7 @@ fn settled(
     outcome: Result<(), Failure>,
     cx: &mut Context<'_>,
 ) -> Result<Body, Failure> {
-    if !outgoing.settle(outcome.as_ref().err(), cx) {
+    if !outgoing.settle(outcome.as_ref().err().map(Failure::kind), cx) {
         if framing != Framing::None && run.linger() {
             return Ok(live(run, outgoing, framing));
         }
@@ -291,6 +296,7 @@ fn settled(
     match (Body::whole(outgoing, framing.length(), cx), outcome) {
         (Ok(body), Ok(())) => Ok(body),
         (Ok(body), Err(failure)) => {
+            request.active.application().counters.failed(&failure);
             tracing::error!(
                 application = &*request.active.application().settings.name,
                 request = %request.id,

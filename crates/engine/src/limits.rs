@@ -64,9 +64,18 @@ impl MemoryBudget {
         taken.is_ok()
     }
 
+    /// Bytes that are used now.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Whether more than half of it is used: too much to keep anything that is not at work.
     pub(crate) fn is_scarce(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit / 2
+        self.used() > self.limit / 2
     }
 
     fn give_back(&self, bytes: u64) {
@@ -74,10 +83,67 @@ impl MemoryBudget {
     }
 }
 
-/// One instance's account: counts what its memories and tables take, and gives it back to the
-/// budget when the instance is gone.
-pub(crate) struct MemoryAccount {
+/// What all instances of one application have together, out of the budget.
+#[derive(Debug)]
+pub(crate) struct Holdings {
     budget: Arc<MemoryBudget>,
+    started: AtomicU64,
+    gone: AtomicU64,
+    memory: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Holdings {
+    pub(crate) fn new(budget: Arc<MemoryBudget>) -> Arc<Self> {
+        Arc::new(Self {
+            budget,
+            started: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn instances(&self) -> u64 {
+        // Read one after the other while instances come and go: never less than zero.
+        let gone = self.gone.load(Ordering::Relaxed);
+        self.instances_started().saturating_sub(gone)
+    }
+
+    pub(crate) fn instances_started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        if !self.budget.take(bytes) {
+            return false;
+        }
+        let memory = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // Once the peak is reached, to read it is all that this costs.
+        if memory > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(memory, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.memory.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.give_back(bytes);
+    }
+}
+
+/// One instance's account: counts what its memories and tables take, and gives it back to its
+/// application's holdings when the instance is gone.
+pub(crate) struct MemoryAccount {
+    holdings: Arc<Holdings>,
     used: u64,
     limit: u64,
     /// What the last growth has taken.
@@ -85,9 +151,10 @@ pub(crate) struct MemoryAccount {
 }
 
 impl MemoryAccount {
-    pub(crate) fn new(budget: Arc<MemoryBudget>, limit: u64) -> Self {
+    pub(crate) fn new(holdings: Arc<Holdings>, limit: u64) -> Self {
+        holdings.started.fetch_add(1, Ordering::Relaxed);
         Self {
-            budget,
+            holdings,
             used: 0,
             limit,
             last: 0,
@@ -103,7 +170,7 @@ impl MemoryAccount {
         else {
             return false;
         };
-        if !self.budget.take(bytes) {
+        if !self.holdings.take(bytes) {
             return false;
         }
         (self.used, self.last) = (used, bytes);
@@ -114,7 +181,7 @@ impl MemoryAccount {
     fn undo(&mut self) {
         let last = std::mem::take(&mut self.last);
         self.used -= last;
-        self.budget.give_back(last);
+        self.holdings.give_back(last);
     }
 }
 
@@ -158,7 +225,8 @@ impl ResourceLimiter for MemoryAccount {
 
 impl Drop for MemoryAccount {
     fn drop(&mut self) {
-        self.budget.give_back(self.used);
+        self.holdings.give_back(self.used);
+        self.holdings.gone.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -166,9 +234,13 @@ impl Drop for MemoryAccount {
 mod tests {
     use super::*;
 
+    fn account(budget: u64, limit: u64) -> MemoryAccount {
+        MemoryAccount::new(Holdings::new(MemoryBudget::new(budget)), limit)
+    }
+
     #[test]
     fn an_instance_stops_at_its_own_limit() {
-        let mut account = MemoryAccount::new(MemoryBudget::new(1000), 100);
+        let mut account = account(1000, 100);
         assert!(account.memory_growing(0, 60, None).unwrap());
         assert!(!account.memory_growing(60, 101, None).unwrap());
         assert!(account.memory_growing(60, 100, None).unwrap());
@@ -178,24 +250,42 @@ mod tests {
 
     #[test]
     fn a_growth_that_fails_takes_nothing() {
-        let mut account = MemoryAccount::new(MemoryBudget::new(100), 100);
+        let mut account = account(100, 100);
         assert!(account.memory_growing(0, 60, None).unwrap());
         assert!(!account.memory_growing(60, 90, Some(80)).unwrap());
         assert!(account.memory_growing(60, 100, None).unwrap());
         let failed = wasmtime::Error::msg("no memory");
         account.memory_grow_failed(failed).unwrap();
         assert!(account.memory_growing(60, 100, None).unwrap());
-        assert_eq!((account.used, account.budget.is_scarce()), (100, true));
+        assert_eq!((account.used, account.holdings.memory()), (100, 100));
+        assert!(account.holdings.budget.is_scarce());
     }
 
     #[test]
     fn all_instances_together_stop_at_the_budget_and_give_back_what_they_had() {
         let budget = MemoryBudget::new(100);
-        let mut first = MemoryAccount::new(Arc::clone(&budget), 100);
-        let mut second = MemoryAccount::new(Arc::clone(&budget), 100);
+        let mut first = MemoryAccount::new(Holdings::new(Arc::clone(&budget)), 100);
+        let mut second = MemoryAccount::new(Holdings::new(budget), 100);
         assert!(first.memory_growing(0, 70, None).unwrap());
         assert!(!second.memory_growing(0, 40, None).unwrap());
         drop(first);
         assert!(second.memory_growing(0, 40, None).unwrap());
+    }
+
+    #[test]
+    fn an_application_has_what_its_instances_have_and_knows_the_most_it_ever_had() {
+        let holdings = Holdings::new(MemoryBudget::new(100));
+        let mut first = MemoryAccount::new(Arc::clone(&holdings), 100);
+        let mut second = MemoryAccount::new(Arc::clone(&holdings), 100);
+        assert!(first.memory_growing(0, 50, None).unwrap());
+        assert!(second.memory_growing(0, 40, None).unwrap());
+        assert!(!second.memory_growing(40, 60, None).unwrap());
+        assert_eq!((holdings.memory(), holdings.peak_memory()), (90, 90));
+        drop(first);
+        assert_eq!((holdings.memory(), holdings.peak_memory()), (40, 90));
+        assert_eq!((holdings.instances(), holdings.instances_started()), (1, 2));
+        drop(second);
+        assert_eq!((holdings.memory(), holdings.budget.used()), (0, 0));
+        assert_eq!((holdings.instances(), holdings.instances_started()), (0, 2));
     }
 }

@@ -8,7 +8,7 @@ use http_body::Frame;
 use tokio::task::unconstrained;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use crate::{CutOff, Failure, host_body};
+use crate::{CutOff, FailureKind, host_body};
 
 /// What a guest writes as its body: first as it comes, and when the guest has ended, what is left.
 pub(crate) struct Outgoing {
@@ -83,13 +83,11 @@ impl Outgoing {
     /// A body that the guest passes on from elsewhere does not end with it. `false` if it is none of
     /// these, and waits: for something that the guest has left to the host, or for nothing.
     #[must_use]
-    pub(crate) fn settle(&mut self, failure: Option<&Failure>, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn settle(&mut self, failure: Option<FailureKind>, cx: &mut Context<'_>) -> bool {
         if self.is_passed_on {
             return true;
         }
-        if let Some(Failure::Panic(_)) = failure
-            && self.is_open()
-        {
+        if failure == Some(FailureKind::Panic) && self.is_open() {
             // It has taken the instance along, so that nothing can be told any more.
             self.end_with(Some(CutOff::Failed));
         }

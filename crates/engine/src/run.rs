@@ -54,8 +54,9 @@ pub(crate) struct InProgress {
 }
 
 impl InProgress {
-    pub(crate) fn log(&self, failure: &Failure) {
-        failure.log(&self.active.application().settings.name, self.id);
+    /// Counts a failure that no client is told of, and writes it to the log.
+    pub(crate) fn report(&self, failure: &Failure) {
+        self.active.application().report(failure, self.id);
     }
 }
 
@@ -157,6 +158,14 @@ impl Run {
         }))
     }
 
+    /// How an instance with others has failed, if it has.
+    pub(crate) fn told(&mut self) -> Option<Failure> {
+        match &mut self.work {
+            Work::Shared(ticket) => ticket.told(),
+            Work::Own(_) | Work::Moved(_) | Work::Over(_) => None,
+        }
+    }
+
     /// Lets the host go on, for a moment, with what a guest that has ended left to it: a file that it
     /// answers with. `false` where nothing can be left.
     pub(crate) fn linger(&mut self) -> bool {
@@ -243,7 +252,7 @@ impl Run {
             let rest = poll_fn(|cx| self.poll(cx));
             match tokio::time::timeout(limit, rest).await {
                 Ok(Ok(())) => drop(self.into_request(true)),
-                Ok(Err(failure)) => self.request.log(&failure),
+                Ok(Err(failure)) => self.request.report(&failure),
                 Err(_) => tracing::warn!(
                     application = &*self.request.active.application().settings.name,
                     request = %self.request.id,
@@ -269,7 +278,7 @@ pub(crate) fn compute<T>(
     let computing = ticker.computing();
     let turn = stopwatch.begin();
     let polled = catch_unwind(AssertUnwindSafe(poll));
-    stopwatch.end(&turn);
+    application.counters.computed(stopwatch.end(&turn));
     drop(computing);
     if stopwatch.is_long() {
         ticker.note_long_turn();

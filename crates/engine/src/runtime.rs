@@ -157,6 +157,24 @@ impl Engine {
         self.0.pooled
     }
 
+    /// Linear memories and tables of all instances, in bytes.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.0.memory.used()
+    }
+
+    /// How many bytes that may be.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.0.memory.limit()
+    }
+
+    /// How often guests have been interrupted so far, or would have been.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.0.ticker.ticks()
+    }
+
     /// Feeds all to `state` that machine code depends on: the version of Wasmtime and the settings
     /// of its compiler. [Images](crate::Component::image) of engines that differ in it do not fit.
     pub fn fingerprint(&self, state: &mut impl Hasher) {

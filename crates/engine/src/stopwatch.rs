@@ -29,13 +29,15 @@ impl Stopwatch {
         processor.map_or_else(|| Turn::Wall(Instant::now()), Turn::Processor)
     }
 
-    pub(crate) fn end(&mut self, turn: &Turn) {
+    /// How long the turn took.
+    pub(crate) fn end(&mut self, turn: &Turn) -> Duration {
         let took = match turn {
             Turn::Wall(start) => start.elapsed(),
             Turn::Processor(start) => processor_time().unwrap_or(*start).saturating_sub(*start),
         };
         self.is_long = took >= SHORT;
         self.computed = self.computed.saturating_add(took);
+        took
     }
 
     /// Whether the last turn was a long one.

@@ -6,9 +6,9 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and for their paths `working_directory` and `isolation.rootfs` |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.listen_threads`, `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and for their paths `working_directory` and `isolation.rootfs` |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.listen_threads`, `settings.telemetry`, and of `settings.http` `compression` and what is about buffers |
+//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.telemetry`, and of `settings.http` `compression` and what is about buffers |
 
 mod access;
 mod access_log;

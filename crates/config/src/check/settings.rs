@@ -14,7 +14,7 @@ use crate::Value;
 /// What holds for all listeners. Its default is Unit's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How many threads serve; `None` is for the server to choose.
+    /// How many threads new connections are given to; `None` is for the server to choose.
     pub listen_threads: Option<NonZeroU32>,
     /// For the header section of a request, from its first byte on.
     pub header_read_timeout: Duration,
@@ -101,7 +101,6 @@ pub(super) fn check<'a>(
             "listen_threads" => {
                 let threads = checker.number(name, value, 1, i32::MAX.into())?;
                 settings.listen_threads = u32::try_from(threads).ok().and_then(NonZeroU32::new);
-                checker.warn("there are as many threads as processors, so this has no effect");
             }
             // `telemetry`
             _ => telemetry::check(checker, value)?,

@@ -9,5 +9,6 @@
 mod certificates;
 mod changes;
 mod limits;
+mod metrics;
 mod requests;
 mod support;

@@ -76,24 +76,34 @@ async fn the_root_shows_certificates_configuration_and_status() {
 #[tokio::test]
 async fn the_status_is_in_units_form_at_every_level() {
     let (_directory, server) = start();
-    server.get("/status").await.is(
-        200,
-        "{\n\t\"modules\": {\n\t\t\"wasm\": {\n\t\t\t\"version\": \"48\",\n\t\t\t\"lib\": \"built in\"\n\
+    let status = server.get("/status").await;
+    let beginning = "{\n\t\"modules\": {\n\t\t\"wasm\": {\n\t\t\t\"version\": \"48\",\n\t\t\t\"lib\": \"built in\"\n\
          \t\t}\n\t},\n\n\t\"connections\": {\n\t\t\"accepted\": 5,\n\t\t\"active\": 1,\n\
          \t\t\"idle\": 2,\n\t\t\"closed\": 2\n\t},\n\n\t\"requests\": {\n\t\t\"total\": 7\n\t},\n\n\
-         \t\"instances\": {\n\t\t\"active\": 2,\n\t\t\"limit\": 16,\n\t\t\"pooled\": true\n\t},\n\n\
+         \t\"instances\": {\n\t\t\"active\": 2,\n\t\t\"limit\": 16,\n\t\t\"pooled\": true,\n\
+         \t\t\"memory\": {\n\t\t\t\"current\": 3,\n\t\t\t\"limit\": 1073741824\n\t\t}\n\t},\n\n\
          \t\"applications\": {\n\t\t\"a/b\": {\n\t\t\t\"processes\": {\n\t\t\t\t\"running\": 1,\n\
          \t\t\t\t\"starting\": 0,\n\t\t\t\t\"idle\": 1\n\t\t\t},\n\n\t\t\t\"requests\": {\n\
-         \t\t\t\t\"active\": 1\n\t\t\t}\n\t\t}\n\t}\n}\n",
-    );
-    server
-        .get("/status/applications/a%2fb/requests/active/")
-        .await
-        .is(200, "1\n");
-    server
-        .get("/status/x")
-        .await
-        .is(404, "{\n\t\"error\": \"Invalid path.\"\n}\n");
+         \t\t\t\t\"active\": 1\n\t\t\t},\n\n\t\t\t\"instances\": {\n";
+    assert!(status.body.starts_with(beginning), "{}", status.body);
+    for (path, value) in [
+        ("requests/active/", "1"),
+        ("processes/running", "1"),
+        ("instances/active", "1"),
+        ("instances/started", "8"),
+        ("instances/memory", "{\n\t\"current\": 3,\n\t\"peak\": 6\n}"),
+        ("instances/execution_time", "2.000500"),
+        ("instances/responses/5xx", "2"),
+        ("instances/cut_off", "1"),
+        ("instances/failures/trap", "2"),
+    ] {
+        let path = format!("/status/applications/a%2fb/{path}");
+        server.get(&path).await.is(200, &format!("{value}\n"));
+    }
+    for unknown in ["/status/x", "/status/metrics/x"] {
+        let answer = server.get(unknown).await;
+        answer.is(404, "{\n\t\"error\": \"Invalid path.\"\n}\n");
+    }
 }
 
 #[tokio::test]
@@ -120,6 +130,7 @@ async fn wrong_methods_are_405_and_say_which_are_right() {
         ("POST", "/", INVALID_METHOD, "get"),
         ("PUT", "/status", INVALID_METHOD, "get"),
         ("DELETE", "/status/x", INVALID_METHOD, "get"),
+        ("PUT", "/status/metrics", INVALID_METHOD, "get"),
         ("POST", "/config", NOT_ALLOWED, "get, put, delete"),
         ("PATCH", "/config", NOT_ALLOWED, "get, put, delete"),
         ("PATCH", "/config/x", NOT_ALLOWED, "get, put, post, delete"),

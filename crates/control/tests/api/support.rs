@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use control::{
-    ApplicationStatus, Connections, Control, Instances, Limits, Module, PrepareError, Processes,
-    RestartError, Runtime, StateDir, Status,
+    ApplicationInstances, ApplicationStatus, Connections, Control, Instances, Limits, Module,
+    PrepareError, Process, Processes, RestartError, Runtime, StateDir, Status,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -154,14 +154,27 @@ impl Runtime for Notes {
                 active: 2,
                 limit: 16,
                 pooled: true,
+                memory: 3,
+                memory_limit: 1 << 30,
             },
-            applications: vec![(
-                "a/b".to_owned(),
-                ApplicationStatus {
-                    processes,
-                    active_requests: 1,
-                },
-            )],
+            applications: vec![
+                (
+                    "a/b".to_owned(),
+                    ApplicationStatus {
+                        processes,
+                        active_requests: 1,
+                        instances: instances(),
+                    },
+                ),
+                (HOSTILE.to_owned(), ApplicationStatus::default()),
+            ],
+            version: "0.1.0".to_owned(),
+            epoch_ticks: 9,
+            process: Process {
+                resident_memory: Some(4096),
+                processor_time: Some(Duration::from_millis(1500)),
+                started: Duration::from_secs(1_700_000_000),
+            },
         }
     }
 
@@ -173,6 +186,22 @@ impl Runtime for Notes {
             }),
             None => Ok(()),
         }
+    }
+}
+
+/// An application's name, with all that could end a label or a line.
+pub(crate) const HOSTILE: &str = "\"} 1\nx{y=\"\\";
+
+fn instances() -> ApplicationInstances {
+    ApplicationInstances {
+        active: 1,
+        started: 8,
+        memory: 3,
+        peak_memory: 6,
+        execution_time: Duration::from_micros(2_000_500),
+        responses: vec![("2xx", 5), ("5xx", 2)],
+        cut_off: 1,
+        failures: vec![("trap", 2), ("busy", 0)],
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::lock;
-use crate::Failure;
+use crate::FailureKind;
 use crate::outgoing::Outgoing;
 
 /// A response's body between the worker, which knows when its guest ends, and its reader.
@@ -32,7 +32,7 @@ impl Slot {
     }
 
     /// The guest has ended, with all that the host does for it.
-    pub(super) fn end(&self, failure: Option<&Failure>, cx: &mut Context<'_>) {
+    pub(super) fn end(&self, failure: Option<FailureKind>, cx: &mut Context<'_>) {
         let mut contents = lock(&self.0);
         let Some(body) = contents.body.as_mut().filter(|body| body.is_open()) else {
             return;

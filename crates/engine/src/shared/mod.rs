@@ -67,6 +67,11 @@ impl Ticket {
         &self.head
     }
 
+    /// How the instance has failed, if it has and that was not told before.
+    pub(crate) fn told(&mut self) -> Option<Failure> {
+        self.lost.take()?.try_recv().ok()
+    }
+
     /// Waits for the response's head, then for the instance's end.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if let Some(comes) = &mut self.head_comes

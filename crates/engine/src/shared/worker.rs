@@ -219,27 +219,34 @@ impl Work<'_> {
         true
     }
 
-    /// Tells all that still wait that the instance is over.
+    /// Tells all that still wait that the instance is over, then ends their bodies: whoever finds a
+    /// body cut off is to know why.
     fn close(
         &self,
         progress: &Progress,
         queue: &Mutex<mpsc::UnboundedReceiver<Job>>,
         failure: Option<Failure>,
     ) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut waiting = Vec::new();
-        for open in lock(&progress.open).drain(..) {
-            open.body.end(failure.as_ref(), &mut cx);
-            waiting.push(open.lost);
-        }
+        let (bodies, mut waiting): (Vec<_>, Vec<_>) = lock(&progress.open)
+            .drain(..)
+            .map(|open| (open.body, open.lost))
+            .unzip();
         let mut queue = lock(queue);
         queue.close();
         while let Ok(job) = queue.try_recv() {
             waiting.push(job.lost);
         }
-        let Some(failure) = failure else {
-            return;
-        };
+        let kind = failure.as_ref().map(Failure::kind);
+        if let Some(failure) = failure {
+            self.tell(waiting, failure);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        for body in bodies {
+            body.end(kind, &mut cx);
+        }
+    }
+
+    fn tell(&self, mut waiting: Vec<oneshot::Sender<Failure>>, failure: Failure) {
         waiting.retain(|lost| !lost.is_closed());
         if waiting.len() == 1
             && let Some(lost) = waiting.pop()
@@ -250,6 +257,7 @@ impl Work<'_> {
         }
         let is_made = !matches!(failure, Failure::Busy | Failure::Instantiate(_));
         let number = waiting.len();
+        self.application.inner().counters.failed(&failure);
         tracing::error!(
             application = self.application.name(),
             "an instance is lost, with {number} requests: {failure}"

@@ -23,6 +23,7 @@ mod routes;
 mod settings;
 mod signals;
 mod static_files;
+mod status;
 mod support;
 mod tls;
 mod unix_sockets;

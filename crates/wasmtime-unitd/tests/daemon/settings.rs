@@ -159,12 +159,11 @@ fn what_has_no_effect_is_warned_of() {
     let mut server = with("{}");
     let (status, answer) = server.put(
         "/config/settings",
-        r#"{"listen_threads": 2, "http": {"body_buffer_size": 1024, "body_temp_path": "/tmp",
+        r#"{"http": {"body_buffer_size": 1024, "body_temp_path": "/tmp",
             "chunked_transform": true, "large_header_buffers": 4}}"#,
     );
     assert_eq!(status, 200, "{answer}");
     for path in [
-        "/settings/listen_threads",
         "/settings/http/body_buffer_size",
         "/settings/http/body_temp_path",
         "/settings/http/large_header_buffers",

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
+mod figures;
+
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::Pin;

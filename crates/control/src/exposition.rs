@@ -1,0 +1,99 @@
+//! Prometheus' text format, version 0.0.4.
+//!
+//! ```text
+//! # HELP requests_total Requests since the start.
+//! # TYPE requests_total counter
+//! requests_total{application="a \"quoted\" name"} 7
+//! ```
+
+use std::fmt::{self, Display, Write as _};
+
+/// The media type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// It only grows, or begins anew from 0. Its name ends in `_total`.
+    Counter,
+    Gauge,
+}
+
+/// A text that grows by one metric after the other.
+#[derive(Default)]
+pub(crate) struct Exposition {
+    text: String,
+}
+
+/// One metric, all samples of which stand together.
+pub(crate) struct Metric<'a> {
+    text: &'a mut String,
+    name: &'static str,
+}
+
+impl Exposition {
+    /// Begins a metric. What `help` says of it has no backslash and no line end.
+    pub(crate) fn metric(&mut self, name: &'static str, kind: Kind, help: &str) -> Metric<'_> {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let text = &mut self.text;
+        // Writing to a string does not fail, here and below.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        Metric { text, name }
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.text
+    }
+}
+
+impl Metric<'_> {
+    /// Adds the sample with these labels, whose values may be any text.
+    pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(self.name);
+        for (index, (name, text)) in labels.iter().enumerate() {
+            let before = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{before}{name}=\"{}\"", Escaped(text));
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+/// A label's value, between its quotes.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_labels_value_cannot_end_it() {
+        let mut exposition = Exposition::default();
+        let mut metric = exposition.metric("m", Kind::Gauge, "Help.");
+        metric.sample(&[], 1);
+        metric.sample(&[("a", "\"} 1\nm \\ é"), ("b", "")], 2);
+        assert_eq!(
+            exposition.finish(),
+            "# HELP m Help.\n# TYPE m gauge\nm 1\nm{a=\"\\\"} 1\\nm \\\\ é\",b=\"\"} 2\n"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! What the engine and the server make of a configuration.
+
+use engine::{Access, Directory, Instances, Output, OutputFile};
+use http::HeaderValue;
+use server::{AccessLog, LogFormat, Settings, Timeouts};
+use static_files::MimeTypes;
+
+/// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
+pub(crate) const BACKLOG: u32 = 511;
+
+/// The `server` field of responses.
+pub(crate) fn server_name(with_version: bool) -> HeaderValue {
+    HeaderValue::from_static(if with_version {
+        concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION"))
+    } else {
+        "wasmtime-unitd"
+    })
+}
+
+/// Where the standard streams of an application go.
+pub(super) struct Outputs {
+    pub(super) stdout: Output,
+    pub(super) stderr: Output,
+}
+
+/// What the server makes of `settings`.
+pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>) -> Settings {
+    let config::Settings {
+        listen_threads,
+        header_read_timeout,
+        body_read_timeout,
+        send_timeout,
+        idle_timeout,
+        max_body_size,
+        discard_unsafe_fields,
+        server_version,
+        log_route,
+        // They are the shares'.
+        mime_types: _,
+    } = *config;
+    Settings {
+        name: server_name(server_version),
+        timeouts: Timeouts {
+            header_read: header_read_timeout,
+            body_read: body_read_timeout,
+            send: send_timeout,
+            idle: idle_timeout,
+            ..Timeouts::default()
+        },
+        max_body_size,
+        discard_unsafe_fields,
+        log_route,
+        access_log,
+        workers: listen_threads.and_then(|threads| threads.try_into().ok()),
+    }
+}
+
+/// The types of files by their extensions.
+pub(super) fn mime_types(config: &config::Settings) -> MimeTypes {
+    let added = config.mime_types.iter();
+    let types = MimeTypes::new(added.map(|(name, extension)| (&**name, &**extension)));
+    // What could be wrong with them has been checked.
+    types.unwrap_or_default()
+}
+
+/// What the server makes of an access log's configuration.
+pub(super) fn access_log(config: &config::AccessLog, file: OutputFile) -> AccessLog {
+    let format = match &config.format {
+        config::LogFormat::Text(template) => LogFormat::Text(template.clone()),
+        config::LogFormat::Json(members) => LogFormat::Json(members.clone()),
+    };
+    AccessLog::new(file, format, config.condition.clone())
+}
+
+/// What the engine makes of an application's configuration.
+pub(super) fn application(config: &config::Application, outputs: Outputs) -> engine::Settings {
+    let config::Access {
+        filesystem,
+        outbound_http,
+    } = &config.access;
+    let config::Limits {
+        timeout,
+        execution_timeout,
+        memory,
+        concurrency,
+    } = config.limits;
+    let defaults = engine::Limits::default();
+    engine::Settings {
+        environment: config.environment.clone(),
+        directories: filesystem.iter().map(directory).collect(),
+        outbound: outbound_http.clone(),
+        instances: Instances {
+            reuse: config.instances.reuse,
+            concurrency: config.instances.concurrency,
+        },
+        limits: engine::Limits {
+            timeout: timeout.unwrap_or(defaults.timeout),
+            execution_timeout: execution_timeout.unwrap_or(defaults.execution_timeout),
+            memory: memory.unwrap_or(defaults.memory),
+            concurrency: concurrency.or(defaults.concurrency),
+            ..defaults
+        },
+        stdout: outputs.stdout,
+        stderr: outputs.stderr,
+        ..engine::Settings::new(config.name.as_str())
+    }
+}
+
+fn directory(folder: &config::Folder) -> Directory {
+    Directory {
+        host: folder.path.clone(),
+        guest: folder.name.clone(),
+        access: if folder.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
+    }
+}

@@ -1,0 +1,292 @@
+//! All that can fail of a change: loads components, opens files, binds sockets.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use certificates::Certificates;
+use config::{Config, Warning};
+use control::PrepareError;
+use engine::{Application, Component, Output, OutputFile};
+use server::{Listen, Plan, Target};
+
+use super::convert::{self, BACKLOG, Outputs};
+use super::state::{Applications, Loaded, Noted, State};
+use super::{Prepared, Runtime};
+use crate::addresses::address;
+use crate::tls::Tls;
+use crate::{folders, shares};
+
+type Components = HashMap<PathBuf, Result<Component, String>>;
+
+impl Runtime {
+    /// Prepares what was kept over a restart. Binding sockets may take root; all else is done as the
+    /// server's user, who may be let into fewer folders, and has written what is in the cache.
+    pub(super) async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
+        let mut state = State {
+            settings: config.settings.clone(),
+            access_log: None,
+            listeners: config.listeners.clone(),
+            routes: config.routes.clone(),
+            upstreams: self.current().upstreams.next(&config.upstreams),
+            applications: Applications::new(),
+            tls: self.tls(&config.listeners)?,
+        };
+        let mut plan = self.plan(&state).await?;
+        if let Err(error) = self.assume_identity() {
+            tracing::error!("the server does not go on as root: {error:#}");
+            std::process::exit(1);
+        }
+        state.access_log = self.access_log(config).await?;
+        plan.set_settings(state.settings());
+        state.applications = self.applications(config).await?;
+        {
+            let target = state.targets();
+            plan.retarget(|wanted| {
+                let mut listeners = state.listeners.iter();
+                let listener = listeners.find(|it| address(it) == *wanted);
+                listener.map_or(Target::Unavailable, &target)
+            });
+        }
+        let warnings = self.share_warnings(config).await;
+        Ok(Prepared {
+            plan,
+            state,
+            warnings,
+        })
+    }
+
+    /// The access log of `config`: the one that there is, if it is the same.
+    pub(super) async fn access_log(&self, config: &Config) -> Result<Option<Noted>, PrepareError> {
+        let Some(wanted) = &config.access_log else {
+            return Ok(None);
+        };
+        let current = self.current();
+        let kept = current.access_log.as_ref();
+        if let Some(kept) = kept.filter(|kept| kept.config == *wanted) {
+            return Ok(Some(kept.clone()));
+        }
+        let file = self.file(&wanted.path, wanted.at.clone(), self.is_lenient());
+        Ok(Some(Noted {
+            config: wanted.clone(),
+            log: convert::access_log(wanted, file.await?),
+        }))
+    }
+
+    /// The applications of `config`: those that are loaded already, and the others loaded. Those that
+    /// share a file share what is made of it.
+    pub(super) async fn applications(&self, config: &Config) -> Result<Applications, PrepareError> {
+        let current = self.current();
+        let kept = |wanted: &config::Application| {
+            let kept = current.applications.get(&wanted.name);
+            kept.filter(|kept| kept.config == *wanted && kept.application.is_some())
+        };
+        let new = config.applications.iter().filter(|it| kept(it).is_none());
+        let components = new.map(|wanted| wanted.component.clone()).collect();
+        let components = self.0.loader.load(components).await;
+
+        let mut applications = Applications::new();
+        for wanted in &config.applications {
+            if let Some(kept) = kept(wanted) {
+                applications.insert(wanted.name.clone(), kept.clone());
+                continue;
+            }
+            // What has not been served before does not stand in the way of other changes.
+            let lenient = self.is_lenient() || is_known(&current, wanted);
+            let application = match self.application(wanted, &components, lenient).await {
+                Ok(application) => Some(application),
+                Err(PrepareError { detail, .. }) if lenient => {
+                    tracing::error!(
+                        application = wanted.name.as_str(),
+                        "is not served until it loads: {detail}"
+                    );
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            let loaded = Loaded {
+                config: wanted.clone(),
+                application,
+            };
+            applications.insert(wanted.name.clone(), loaded);
+        }
+        Ok(applications)
+    }
+
+    /// Makes an application, whose component is among those that have been loaded.
+    pub(super) async fn application(
+        &self,
+        config: &config::Application,
+        components: &Components,
+        lenient: bool,
+    ) -> Result<Application, PrepareError> {
+        let component = match components.get(&config.component) {
+            Some(Ok(component)) => Ok(component.clone()),
+            Some(Err(detail)) => Err(detail.clone()),
+            None => Err("its component has not been loaded".to_owned()),
+        };
+        let component = component.map_err(|detail| PrepareError {
+            path: Some(config.component_path()),
+            detail,
+        })?;
+        let memory = config.limits.memory;
+        component
+            .fits(
+                &config.component,
+                memory.unwrap_or(engine::Limits::default().memory),
+            )
+            .map_err(|error| PrepareError {
+                path: Some(config.component_path()),
+                detail: error.to_string(),
+            })?;
+        self.check_folders(config).await?;
+        let outputs = self.outputs(config, lenient).await?;
+        let settings = convert::application(config, outputs);
+        Ok(Application::new(self.0.engine.clone(), component, settings))
+    }
+
+    /// Whether guests can have the folders of `config`.
+    async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
+        let folders = config.access.filesystem.clone();
+        let guarded = Arc::clone(&self.0.guarded);
+        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &guarded)).await;
+        let (path, detail) = match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),
+            Err(panic) => (
+                config.path(),
+                format!("looking for folders failed: {panic}"),
+            ),
+        };
+        Err(PrepareError {
+            path: Some(path),
+            detail,
+        })
+    }
+
+    /// What of `config` lets clients at the server's own files.
+    pub(super) async fn share_warnings(&self, config: &Config) -> Vec<Warning> {
+        let (config, guarded) = (config.clone(), Arc::clone(&self.0.guarded));
+        let checked = tokio::task::spawn_blocking(move || shares::warnings(&config, &guarded));
+        checked.await.unwrap_or_else(|panic| {
+            tracing::error!("looking at shares failed: {panic}");
+            Vec::new()
+        })
+    }
+
+    /// Where the streams of `config` go. Leniently, a file is opened when the state is put in force,
+    /// if it can be.
+    async fn outputs(
+        &self,
+        config: &config::Application,
+        lenient: bool,
+    ) -> Result<Outputs, PrepareError> {
+        let stdout = self.output("stdout", config.stdout.as_deref(), config, lenient);
+        let stderr = self.output("stderr", config.stderr.as_deref(), config, lenient);
+        Ok(Outputs {
+            stdout: stdout.await?,
+            stderr: stderr.await?,
+        })
+    }
+
+    async fn output(
+        &self,
+        member: &'static str,
+        path: Option<&Path>,
+        config: &config::Application,
+        lenient: bool,
+    ) -> Result<Output, PrepareError> {
+        let Some(path) = path else {
+            return Ok(Output::Log);
+        };
+        let file = self.file(path, config.path().join(member), lenient);
+        Ok(Output::File(file.await?))
+    }
+
+    /// A file that is appended to, which the configuration names at `place`.
+    async fn file(
+        &self,
+        path: &Path,
+        place: config::Path,
+        lenient: bool,
+    ) -> Result<OutputFile, PrepareError> {
+        let (path, files) = (path.to_owned(), self.0.outputs.clone());
+        if lenient {
+            return Ok(files.closed(&path));
+        }
+        let opened = tokio::task::spawn_blocking(move || files.open(&path)).await;
+        let detail = match opened {
+            Ok(Ok(file)) => return Ok(file),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("opening failed: {panic}"),
+        };
+        Err(PrepareError {
+            path: Some(place),
+            detail,
+        })
+    }
+
+    pub(super) fn certificates(&self) -> Arc<Certificates> {
+        let store = self.0.certificates.as_ref();
+        store.map_or_else(Arc::default, |store| store.snapshot())
+    }
+
+    /// The TLS of these listeners. A listener that could not be served before does not stand in the
+    /// way of other changes.
+    pub(super) fn tls(&self, listeners: &[config::Listener]) -> Result<Tls, PrepareError> {
+        let current = self.current();
+        let is_known = |wanted: &config::Listener| {
+            let mut known = current.listeners.iter();
+            known.any(|known| known.address == wanted.address && known.tls == wanted.tls)
+        };
+        (current.tls).prepare(listeners, &self.certificates(), |listener| {
+            self.is_lenient() || is_known(listener)
+        })
+    }
+
+    /// Binds what is listened on, but for what has no TLS and asks for it. Leniently, an address that
+    /// cannot be bound is left out.
+    pub(super) async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
+        let listeners = &state.listeners;
+        let target = state.targets();
+        let listen = |listener: &config::Listener| Listen {
+            address: address(listener),
+            backlog: listener.backlog.unwrap_or(BACKLOG),
+            target: target(listener),
+            tls: state.tls.of(listener),
+            forwarded: listener.forwarded.clone(),
+        };
+        let settings = state.settings();
+        let served = listeners.iter().filter(|it| state.tls.serves(it));
+        let mut listens: Vec<Listen> = served.map(listen).collect();
+        loop {
+            let error = match self
+                .0
+                .server
+                .prepare(listens.clone(), Arc::clone(&settings))
+                .await
+            {
+                Ok(plan) => return Ok(plan),
+                Err(error) => error,
+            };
+            let at = |listener: &&config::Listener| address(listener) == error.address;
+            // Likewise an address that could not be bound before.
+            if !self.is_lenient() && !self.current().listeners.iter().any(|it| at(&it)) {
+                return Err(PrepareError {
+                    path: listeners.iter().find(at).map(config::Listener::path),
+                    detail: error.to_string(),
+                });
+            }
+            tracing::error!("{error}; the next change of the configuration tries again");
+            listens.retain(|listen| listen.address != error.address);
+        }
+    }
+}
+
+/// Whether this very application is in force already, loaded or not.
+fn is_known(current: &State, wanted: &config::Application) -> bool {
+    current
+        .applications
+        .get(&wanted.name)
+        .is_some_and(|known| known.config == *wanted)
+}

@@ -1,0 +1,82 @@
+//! The counters of this moment.
+
+use control::{ApplicationInstances, ApplicationStatus, Module, Processes, Status};
+use engine::{Application, Figures};
+
+use super::state::Loaded;
+use super::{Runtime, process};
+
+pub(super) fn of(runtime: &Runtime) -> Status {
+    let connections = runtime.0.server.connections();
+    let engine = &runtime.0.engine;
+    let current = runtime.current();
+    let mut applications: Vec<_> = current
+        .applications
+        .values()
+        .map(|loaded| (loaded.config.name.clone(), application_status(loaded)))
+        .collect();
+    applications.sort_by(|a, b| a.0.cmp(&b.0));
+    Status {
+        modules: modules(),
+        connections: control::Connections {
+            accepted: connections.accepted,
+            active: connections.active,
+            idle: connections.idle,
+            closed: connections.closed,
+        },
+        requests: runtime.0.server.requests(),
+        instances: control::Instances {
+            active: engine.active_instances().into(),
+            limit: engine.instances().into(),
+            pooled: engine.is_pooled(),
+            memory: engine.memory_used(),
+            memory_limit: engine.memory_limit(),
+        },
+        applications,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch_ticks: engine.ticks(),
+        process: process::of(runtime.0.started),
+    }
+}
+
+/// Unit counts processes. Here all applications live in one: it runs when the application is
+/// loaded, and is idle when none of its requests is in progress.
+fn application_status(loaded: &Loaded) -> ApplicationStatus {
+    let application = loaded.application.as_ref();
+    let active_requests = application.map_or(0, Application::active);
+    let figures = application.map(Application::figures);
+    let running = u64::from(application.is_some());
+    let idle = if active_requests == 0 { running } else { 0 };
+    ApplicationStatus {
+        processes: Processes {
+            running,
+            starting: 0,
+            idle,
+        },
+        active_requests,
+        instances: instances(&figures.unwrap_or_default()),
+    }
+}
+
+fn instances(figures: &Figures) -> ApplicationInstances {
+    let failures = figures.failures();
+    ApplicationInstances {
+        active: figures.instances,
+        started: figures.instances_started,
+        memory: figures.memory,
+        peak_memory: figures.peak_memory,
+        execution_time: figures.execution_time,
+        responses: figures.answers().collect(),
+        cut_off: figures.cut_off,
+        failures: failures.map(|(kind, count)| (kind.name(), count)).collect(),
+    }
+}
+
+fn modules() -> Vec<Module> {
+    let module = |name: &str| Module {
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lib: "built in".to_owned(),
+    };
+    vec![module("wasm"), module("wasm-wasi-component")]
+}
