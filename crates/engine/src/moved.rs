@@ -24,7 +24,17 @@ pub(crate) fn is_due(stopwatch: &Stopwatch) -> bool {
 }
 
 /// A guest that goes on in a task of its own. Dropping this cancels it, after its turn at the latest.
-pub(crate) struct Moved(JoinHandle<Result<Over, Failure>>);
+pub(crate) struct Moved(JoinHandle<Ended>);
+
+/// How a guest has ended. Its instance is there until whoever waits for it knows: when that goes, a body
+/// that it left unfinished looks like a finished one.
+pub(crate) enum Ended {
+    ByItself(Over),
+    /// Its work must not go on.
+    Failed(Failure, OwnWork),
+    /// With the runtime that it was in.
+    Lost(Failure),
+}
 
 impl Moved {
     /// Lets the guest go on in `runtime`, with what it has computed so far.
@@ -43,15 +53,18 @@ impl Moved {
                     Err(failure) => Poll::Ready(Err(failure)),
                 }
             });
-            over.await
+            match over.await {
+                Ok(over) => Ended::ByItself(over),
+                Err(failure) => Ended::Failed(failure, work),
+            }
         }))
     }
 
     /// Waits for its end.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Over, Failure>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let joined = ready!(Pin::new(&mut self.0).poll(cx));
         // Panics are caught inside; what is left is a runtime that ends.
-        Poll::Ready(joined.unwrap_or_else(|error| Err(Failure::Panic(error.to_string()))))
+        Poll::Ready(joined.unwrap_or_else(|error| Ended::Lost(Failure::Panic(error.to_string()))))
     }
 }
 

@@ -12,7 +12,7 @@ use http_body::Body;
 use crate::application::{Active, Inner};
 use crate::instance::{Head, HeadSlot, Instance};
 use crate::lent::Lender;
-use crate::moved::{self, Moved};
+use crate::moved::{self, Ended, Moved};
 use crate::request::RequestBodyError;
 use crate::shared::Ticket;
 use crate::stopwatch::Stopwatch;
@@ -151,11 +151,17 @@ impl Run {
             return Poll::Pending;
         };
         self.head.wait(cx);
-        let over = ready!(moved.poll(cx));
-        Poll::Ready(over.and_then(|(instance, outcome)| {
-            self.work = Work::Over(instance);
-            outcome
-        }))
+        Poll::Ready(match ready!(moved.poll(cx)) {
+            Ended::ByItself((instance, outcome)) => {
+                self.work = Work::Over(instance);
+                outcome
+            }
+            Ended::Failed(failure, work) => {
+                self.work = Work::Own(work);
+                Err(failure)
+            }
+            Ended::Lost(failure) => Err(failure),
+        })
     }
 
     /// How an instance with others has failed, if it has.

@@ -9,7 +9,6 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::super::report::{Report, verdict};
-use super::super::server::Server;
 use super::super::{Built, Options, unit};
 use super::requests::{Asked, HYPER, baseline, compare};
 use super::{Findings, OURS, SERVER, configured};
