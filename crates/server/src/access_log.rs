@@ -142,6 +142,10 @@ impl Drop for Note {
 }
 
 /// What is known of a request while it is answered, as far as somebody asks.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a request, on the stack; a box would be an allocation for each that is routed"
+)]
 pub(crate) enum Told {
     /// Nobody does.
     Nothing,

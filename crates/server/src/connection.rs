@@ -264,7 +264,13 @@ impl Service {
                 run(&application, id, request).await
             }
             // Apart, so that other requests take no room for it.
-            To::Upstream(proxy) => Box::pin(forward(&proxy, request)).await,
+            To::Upstream(proxy) => match self.server.free_exchange() {
+                Some(room) => Box::pin(forward(&proxy, request, room)).await,
+                None => {
+                    tracing::warn!("no file is left for a connection to another server");
+                    page::error(StatusCode::SERVICE_UNAVAILABLE)
+                }
+            },
         };
         if let Some(status) = fault.and_then(|fault| fault.status()) {
             return Err(status);

@@ -8,7 +8,7 @@ use crate::access_log::Note;
 use crate::counters::InRequest;
 use crate::http2::{PIECE, Progress};
 use crate::io::{Link, Open};
-use crate::upstream::Proxied;
+use crate::upstream::{Proxied, Tunnel};
 
 /// The body of a response, whoever wrote it.
 pub(crate) struct ResponseBody {
@@ -65,7 +65,7 @@ impl ResponseBody {
     }
 
     /// The tunnel that goes on behind a response of 101.
-    pub(crate) fn tunnel(&mut self) -> Option<proxy::Tunnel> {
+    pub(crate) fn tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.content {
             Content::Proxied(body) => body.tunnel(),
             Content::Page(_) | Content::Guest(_) | Content::File(_) => None,

@@ -24,6 +24,9 @@ use crate::workers::Workers;
 pub struct Options {
     /// Connections that are open at a time; further ones wait to be accepted.
     pub connections: usize,
+    /// Requests that may be with other servers at a time, each of which takes a connection; further ones
+    /// are answered with 503.
+    pub exchanges: usize,
     /// Where connections are served: best a runtime of one thread for each core, the one that
     /// [`Server::commit`] is called in first. With none, all are served in that.
     pub runtimes: Vec<Handle>,
@@ -69,6 +72,7 @@ pub struct Server(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) workers: Arc<Workers>,
     places: Arc<Semaphore>,
+    exchanges: Arc<Semaphore>,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
 }
@@ -152,6 +156,11 @@ impl Shared {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
+    /// Room for one more request that is sent on to another server, if there is.
+    pub(crate) fn free_exchange(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.exchanges).try_acquire_owned().ok()
+    }
+
     /// Room for one more connection, if there is.
     pub(crate) fn free_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
@@ -187,15 +196,18 @@ impl Plan {
     }
 }
 
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+}
+
 impl Server {
     /// A server that listens nowhere yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self(Arc::new(Shared {
             workers: Arc::new(Workers::new(options.runtimes)),
-            places: Arc::new(Semaphore::new(
-                options.connections.min(Semaphore::MAX_PERMITS),
-            )),
+            places: semaphore(options.connections),
+            exchanges: semaphore(options.exchanges),
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
             next_id: AtomicU64::new(0),
         }))

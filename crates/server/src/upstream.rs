@@ -7,19 +7,21 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use proxy::{Proxy, ProxyError};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counters::InRequest;
 use crate::page;
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
 
-/// Has another server answer.
+/// Has another server answer, for which there is room.
 pub(crate) async fn forward(
     proxy: &Proxy,
     request: Request<RequestBody>,
+    room: OwnedSemaphorePermit,
 ) -> Response<ResponseBody> {
     match proxy.send(request).await {
-        Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body))),
+        Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body, room))),
         Err(error) if error.status().is_client_error() => page::refused(error.status()),
         Err(error) => page::error(error.status()),
     }
@@ -30,19 +32,25 @@ pub(crate) struct Proxied {
     body: proxy::ResponseBody,
     /// Why it is cut off, which is not told yet.
     failure: Option<ProxyError>,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Proxied {
-    fn new(body: proxy::ResponseBody) -> Self {
+    fn new(body: proxy::ResponseBody, room: OwnedSemaphorePermit) -> Self {
         Self {
             body,
             failure: None,
+            room: Some(room),
         }
     }
 
     /// What the request has become, if it was switched to another protocol.
-    pub(crate) fn tunnel(&mut self) -> Option<proxy::Tunnel> {
-        self.body.take_tunnel()
+    pub(crate) fn tunnel(&mut self) -> Option<Tunnel> {
+        let bytes = self.body.take_tunnel()?;
+        Some(Tunnel {
+            bytes,
+            _room: self.room.take(),
+        })
     }
 }
 
@@ -78,9 +86,15 @@ impl Body for Proxied {
     }
 }
 
-/// What the last request of a connection has left of it: bytes both ways.
+/// Bytes both ways, between a client and another server.
+pub(crate) struct Tunnel {
+    bytes: proxy::Tunnel,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What the last request of a connection has left of it.
 pub(crate) struct Switched {
-    pub(crate) tunnel: proxy::Tunnel,
+    pub(crate) tunnel: Tunnel,
     /// The request goes on for as long.
     pub(crate) in_request: InRequest,
 }
@@ -92,7 +106,7 @@ impl Switched {
             tunnel,
             in_request: _in_request,
         } = self;
-        match tunnel.run().await {
+        match tunnel.bytes.run().await {
             Ok((up, down)) => {
                 tracing::debug!("a tunnel ended: {up} bytes to the server, {down} to the client");
             }

@@ -79,8 +79,8 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
 }
 
 /// As many connections as the system allows this process open files, but for some that it needs
-/// itself: the control API stays within reach when clients have taken all others.
-fn connections() -> usize {
+/// itself: the control API stays within reach when clients and other servers have taken all others.
+fn files() -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         Ok(hard)
@@ -89,7 +89,7 @@ fn connections() -> usize {
         Ok(files) => usize::try_from(files)
             .unwrap_or(usize::MAX)
             .saturating_sub(RESERVED_FILES)
-            .max(1),
+            .max(2),
         Err(error) => {
             tracing::warn!("the limit of open files cannot be raised: {error}");
             1024 - RESERVED_FILES
@@ -110,8 +110,12 @@ pub(crate) fn build(
         background: workers.background(),
         ..running.engine()
     })?;
+    // Each request that is sent on takes a connection beside its client's.
+    let files = files();
+    let exchanges = files / 2;
     let server = Server::new(server::Options {
-        connections: connections(),
+        connections: files - exchanges,
+        exchanges,
         runtimes: workers.handles(),
         settings: Settings::new(server_name(true)),
     });

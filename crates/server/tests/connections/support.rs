@@ -64,6 +64,7 @@ async fn start_on(
     };
     let server = Server::new(Options {
         connections,
+        exchanges: 1,
         runtimes: Vec::new(),
         settings: settings.clone(),
     });

@@ -56,7 +56,7 @@ fn the_older_form_comes_after_the_newer_one() {
         recursive: false,
     };
     let members = r#""client_ip":{"header":"X-Real-IP","source":"127.0.0.1"}"#;
-    assert_eq!(found(members), [older.clone()]);
+    assert_eq!(found(members), std::slice::from_ref(&older));
     let both = found(&format!(
         r#"{members},"forwarded":{{"protocol":"p","source":"unix"}}"#
     ));
