@@ -296,7 +296,12 @@ impl AsyncRead for Socket {
             && let Some(first) = self.first.take()
         {
             buffer.put_slice(&[first]);
-            return Poll::Ready(Ok(()));
+            // What came with it, too: who takes offence at the first byte closes, and with others unread
+            // that would reset the connection.
+            return match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+                Poll::Ready(read) => Poll::Ready(read),
+                Poll::Pending => Poll::Ready(Ok(())),
+            };
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
