@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod docs;
+mod fuzz;
 mod release;
 mod test;
 mod toolchain;
@@ -28,6 +29,7 @@ Commands:
           Make components with other tool chains, which are installed below target/, and serve them
   release Build the daemon as it is released, optimised by a profile; `cargo xtask release --help`
           says more
+  fuzz    Look for texts that break what reads them; `cargo xtask fuzz --help` says more
   bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what
   help    Print this text
 ";
@@ -42,6 +44,11 @@ fn main() -> ExitCode {
             print!("{}", bench::help());
             Ok(())
         }
+        ["fuzz", "--help" | "-h"] => {
+            print!("{}", fuzz::HELP);
+            Ok(())
+        }
+        ["fuzz", ref arguments @ ..] => fuzz::command(arguments),
         ["release"] => release::command(),
         ["release", "--help" | "-h"] => {
             print!("{}", release::HELP);

@@ -172,7 +172,7 @@ fn look_at_addresses(said: &str) {
         Endpoint::Ip(([0, 0, 0, 0, 0, 0, 0, 1], 8080).into()),
         Endpoint::Ip(([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1], 8080).into()),
     ];
-    let said = said.strip_prefix('!').unwrap_or(said);
+    let said = said.trim_start_matches('!');
     let (mut positive, mut negative) = (AddressPatterns::new(), AddressPatterns::new());
     let parsed = positive.push(said).is_ok();
     assert_eq!(parsed, negative.push(&format!("!{said}")).is_ok(), "{said}");

@@ -191,7 +191,7 @@ fn profdata() -> Result<Option<PathBuf>> {
 }
 
 /// The target that programs for this machine are built for.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     let version = rustc(&["-vV"])?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned)
