@@ -161,12 +161,19 @@ impl Application {
         inner.gate.has_room() && has_instance()
     }
 
+    /// Whether the turns of guests, of this and other applications, have been short lately, so that
+    /// whoever lets the others on a thread go first does not wait for long.
+    #[must_use]
+    pub fn turns_are_short(&self) -> bool {
+        !self.0.engine.ticker().is_vigilant()
+    }
+
     /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(&self, slot: OwnedSemaphorePermit) -> Active {
         self.0.active.fetch_add(1, Ordering::Relaxed);
         Active {
             application: self.clone(),
-            _slot: slot,
+            slot: Some(slot),
         }
     }
 
@@ -226,12 +233,17 @@ impl Drop for Inner {
 /// A request in progress, with the application it belongs to and its right to be there.
 pub(crate) struct Active {
     application: Application,
-    _slot: OwnedSemaphorePermit,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Active {
     pub(crate) fn application(&self) -> &Inner {
         &self.application.0
+    }
+
+    /// Its right to be there, for who takes its work over. To be given back.
+    pub(crate) fn slot(&mut self) -> &mut Option<OwnedSemaphorePermit> {
+        &mut self.slot
     }
 
     pub(crate) fn shared(&self) -> Application {

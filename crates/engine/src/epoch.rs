@@ -35,6 +35,8 @@ struct Shared {
     computed: AtomicBool,
     /// A turn was long.
     long: AtomicBool,
+    /// Turns were long lately.
+    is_vigilant: AtomicBool,
     /// The thread found nobody computing and waits to be unparked.
     parked: AtomicBool,
     stop: AtomicBool,
@@ -50,6 +52,7 @@ impl Ticker {
             computing: AtomicUsize::new(0),
             computed: AtomicBool::new(false),
             long: AtomicBool::new(false),
+            is_vigilant: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             ticks: AtomicU64::new(0),
@@ -82,6 +85,11 @@ impl Ticker {
     pub(crate) fn note_long_turn(&self) {
         self.shared.long.store(true, Ordering::Relaxed);
     }
+
+    /// Whether one has lately.
+    pub(crate) fn is_vigilant(&self) -> bool {
+        self.shared.is_vigilant.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Ticker {
@@ -99,6 +107,8 @@ impl Shared {
             let is_needed = computed || self.computing.load(Ordering::SeqCst) > 0;
             let was_long = self.long.swap(false, Ordering::Relaxed);
             let wait = pace.next(is_needed, was_long, Instant::now());
+            self.is_vigilant
+                .store(wait == Some(PERIOD), Ordering::Relaxed);
             let Some(wait) = wait else {
                 self.park();
                 continue;

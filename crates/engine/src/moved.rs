@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use crate::Failure;
@@ -26,41 +27,52 @@ pub(crate) fn is_due(stopwatch: &Stopwatch) -> bool {
 /// A guest that goes on in a task of its own. Dropping this cancels it, after its turn at the latest.
 pub(crate) struct Moved(JoinHandle<Ended>);
 
-/// How a guest has ended. Its instance is there until whoever waits for it knows: when that goes, a body
-/// that it left unfinished looks like a finished one.
+/// What goes with a guest, and comes back when it has ended.
+pub(crate) struct Luggage {
+    pub(crate) stopwatch: Stopwatch,
+    /// Its right to be there, which a cancelled guest keeps until its instance is gone.
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
+}
+
+/// How a guest has ended.
 pub(crate) enum Ended {
-    ByItself(Over),
-    /// Its work must not go on.
-    Failed(Failure, OwnWork),
+    /// Its instance is there until whoever waits for it knows: when that goes, a body that it left
+    /// unfinished looks like a finished one.
+    ByItself(Over, Luggage),
+    /// Its work must not go on, and is there for the same reason.
+    Failed(Failure, OwnWork, Luggage),
     /// With the runtime that it was in.
     Lost(Failure),
 }
 
 impl Moved {
-    /// Lets the guest go on in `runtime`, with what it has computed so far.
+    /// Lets the guest go on in `runtime`. What it begins there still belongs to the runtime that this is
+    /// called in: its timers, and connections that other guests may use after it.
     pub(crate) fn to(
         runtime: &Handle,
         mut work: OwnWork,
         application: Application,
-        mut stopwatch: Stopwatch,
+        mut luggage: Luggage,
     ) -> Self {
+        let home = Handle::current();
         Self(runtime.spawn(async move {
             let limit = application.settings().limits.execution_timeout;
             let over = poll_fn(|cx| {
+                let _at_home = home.enter();
                 let poll = || work.as_mut().poll(cx);
-                match compute(application.inner(), &mut stopwatch, limit, poll) {
+                match compute(application.inner(), &mut luggage.stopwatch, limit, poll) {
                     Ok(polled) => polled.map(Ok),
                     Err(failure) => Poll::Ready(Err(failure)),
                 }
             });
             match over.await {
-                Ok(over) => Ended::ByItself(over),
-                Err(failure) => Ended::Failed(failure, work),
+                Ok(over) => Ended::ByItself(over, luggage),
+                Err(failure) => Ended::Failed(failure, work, luggage),
             }
         }))
     }
 
-    /// Waits for its end.
+    /// Waits for its end. Not to be called again when that has come.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let joined = ready!(Pin::new(&mut self.0).poll(cx));
         // Panics are caught inside; what is left is a runtime that ends.

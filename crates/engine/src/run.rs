@@ -6,13 +6,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::Request;
 use http_body::Body;
 
 use crate::application::{Active, Inner};
 use crate::instance::{Head, HeadSlot, Instance};
 use crate::lent::Lender;
-use crate::moved::{self, Ended, Moved};
+use crate::moved::{self, Ended, Luggage, Moved};
 use crate::request::RequestBodyError;
 use crate::shared::Ticket;
 use crate::stopwatch::Stopwatch;
@@ -75,8 +76,13 @@ impl Run {
         let set = head.clone();
         let application = progress.active.shared();
         let work = Box::pin(async move {
-            let outcome = instance.serve(application.inner(), request, &set).await;
-            (instance, outcome)
+            let served = AssertUnwindSafe(instance.serve(application.inner(), request, &set));
+            // Here, so that a panic does not take the instance along: see [`Ended`].
+            let outcome = served.catch_unwind().await;
+            (
+                instance,
+                outcome.unwrap_or_else(|panic| Err(panicked(&*panic))),
+            )
         });
         Self {
             work: Work::Own(work),
@@ -134,9 +140,11 @@ impl Run {
         let gone = Work::Own(Box::pin(std::future::pending()));
         match std::mem::replace(&mut self.work, gone) {
             Work::Own(work) => {
-                let moved = Moved::to(&background, work, application, self.stopwatch);
-                self.work = Work::Moved(moved);
-                self.stopwatch = Stopwatch::default();
+                let luggage = Luggage {
+                    stopwatch: std::mem::take(&mut self.stopwatch),
+                    slot: self.request.active.slot().take(),
+                };
+                self.work = Work::Moved(Moved::to(&background, work, application, luggage));
                 self.poll_moved(cx)
             }
             other => {
@@ -152,16 +160,23 @@ impl Run {
         };
         self.head.wait(cx);
         Poll::Ready(match ready!(moved.poll(cx)) {
-            Ended::ByItself((instance, outcome)) => {
+            Ended::ByItself((instance, outcome), luggage) => {
+                self.take_back(luggage);
                 self.work = Work::Over(instance);
                 outcome
             }
-            Ended::Failed(failure, work) => {
+            Ended::Failed(failure, work, luggage) => {
+                self.take_back(luggage);
                 self.work = Work::Own(work);
                 Err(failure)
             }
             Ended::Lost(failure) => Err(failure),
         })
+    }
+
+    fn take_back(&mut self, luggage: Luggage) {
+        self.stopwatch = luggage.stopwatch;
+        *self.request.active.slot() = luggage.slot;
     }
 
     /// How an instance with others has failed, if it has.
@@ -289,7 +304,7 @@ pub(crate) fn compute<T>(
     if stopwatch.is_long() {
         ticker.note_long_turn();
     }
-    let polled = polled.map_err(|panic| Failure::Panic(message(&*panic)))?;
+    let polled = polled.map_err(|panic| panicked(&*panic))?;
     if polled.is_pending() && stopwatch.computed() > allowed {
         let limit = application.settings.limits.execution_timeout;
         return Err(Failure::ExecutionTimeout(limit));
@@ -297,9 +312,8 @@ pub(crate) fn compute<T>(
     Ok(polled)
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("with no message")
-        .to_owned()
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::Panic(text.unwrap_or("with no message").to_owned())
 }

@@ -11,7 +11,7 @@ const SHORT: Duration = Duration::from_micros(500);
 /// What counts is the processor's time, of which other threads take nothing away; but asking for
 /// it is a system call, and most guests have one short turn. So a turn is measured by the wall's
 /// clock, and by the thread's only after a long one.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Stopwatch {
     computed: Duration,
     is_long: bool,

@@ -32,6 +32,9 @@ const CONTROL_MODE: u32 = 0o600;
 /// state, and the control API's 128 connections.
 const RESERVED_FILES: usize = 256;
 
+/// Open files of a tokio runtime, of which there is one for each worker and one more.
+const FILES_PER_RUNTIME: usize = 4;
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(&arguments.logging)?;
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
@@ -80,19 +83,20 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
 
 /// As many connections as the system allows this process open files, but for some that it needs
 /// itself: the control API stays within reach when clients and other servers have taken all others.
-fn files() -> usize {
+fn files(workers: usize) -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         Ok(hard)
     });
+    let reserved = RESERVED_FILES + FILES_PER_RUNTIME * (workers + 1);
     match limit {
         Ok(files) => usize::try_from(files)
             .unwrap_or(usize::MAX)
-            .saturating_sub(RESERVED_FILES)
+            .saturating_sub(reserved)
             .max(2),
         Err(error) => {
             tracing::warn!("the limit of open files cannot be raised: {error}");
-            1024 - RESERVED_FILES
+            1024_usize.saturating_sub(reserved).max(2)
         }
     }
 }
@@ -111,12 +115,13 @@ pub(crate) fn build(
         ..running.engine()
     })?;
     // Each request that is sent on takes a connection beside its client's.
-    let files = files();
+    let runtimes = workers.handles();
+    let files = files(runtimes.len());
     let exchanges = files / 2;
     let server = Server::new(server::Options {
         connections: files - exchanges,
         exchanges,
-        runtimes: workers.handles(),
+        runtimes,
         settings: Settings::new(server_name(true)),
     });
     Ok(Runtime::new(engine, own, server, outputs, identity))

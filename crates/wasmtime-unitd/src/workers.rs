@@ -1,8 +1,10 @@
 //! The threads that everything runs on.
 
+use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroUsize;
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,8 +16,15 @@ use tokio::sync::watch;
 /// Threads of all workers together for what blocks: files that are sent, components that are loaded.
 const BLOCKING_THREADS: usize = 512;
 
+/// The least of one worker: with fewer, components that are loaded would hold up files that are sent.
+const LEAST_BLOCKING_THREADS: usize = 32;
+
 /// How long what blocks may hold up the end of the process.
 const BLOCKED: Duration = Duration::from_secs(1);
+
+/// How soon a worker looks at what others have handed to it, in turns of its own tasks, each of which may
+/// be a guest's millisecond. It costs nothing where there is nothing.
+const HANDED_OVER: u32 = 8;
 
 /// How nice the threads of guests are that compute for long (setpriority(2)): a small request that
 /// comes meanwhile goes first, and they have a third of a core beside a thread that is never idle.
@@ -31,7 +40,9 @@ pub(crate) struct Workers {
     background: Option<Runtime>,
     /// Of all workers, the first included.
     handles: Vec<Handle>,
-    threads: Vec<JoinHandle<()>>,
+    /// The other workers' threads. Each drops its end when it is done.
+    threads: mpsc::Receiver<Infallible>,
+    alive: mpsc::Sender<Infallible>,
     stop: watch::Sender<bool>,
 }
 
@@ -40,13 +51,15 @@ impl Workers {
     pub(crate) fn start(count: Option<NonZeroUsize>) -> Result<Self> {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let count = count.unwrap_or(cores).get();
-        let blocking = (BLOCKING_THREADS / count).max(1);
+        let blocking = (BLOCKING_THREADS / count).max(LEAST_BLOCKING_THREADS);
         let first = runtime(blocking).context("cannot start a worker")?;
+        let (alive, threads) = mpsc::channel();
         let mut workers = Self {
             handles: vec![first.handle().clone()],
             first: Some(first),
             background: Some(background(cores.get()).context("cannot start threads for guests")?),
-            threads: Vec::new(),
+            threads,
+            alive,
             stop: watch::Sender::new(false),
         };
         for number in 1..count {
@@ -60,14 +73,15 @@ impl Workers {
         let runtime = runtime(blocking)?;
         self.handles.push(runtime.handle().clone());
         let mut stop = self.stop.subscribe();
-        let thread = thread::Builder::new()
+        let alive = self.alive.clone();
+        thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
                 // Whoever could say so is gone when this fails.
                 _ = runtime.block_on(stop.wait_for(|stop| *stop));
                 runtime.shutdown_timeout(BLOCKED);
+                drop(alive);
             })?;
-        self.threads.push(thread);
         Ok(())
     }
 
@@ -95,10 +109,9 @@ impl Drop for Workers {
         if let Some(first) = self.first.take() {
             first.shutdown_timeout(BLOCKED);
         }
-        for thread in self.threads.drain(..) {
-            // It has said why it panicked.
-            _ = thread.join();
-        }
+        // A thread that is held up, by a log that nobody reads for one, must not hold up the end.
+        self.alive = mpsc::channel().0;
+        _ = self.threads.recv_timeout(2 * BLOCKED);
         if let Some(background) = self.background.take() {
             background.shutdown_background();
         }
@@ -108,6 +121,7 @@ impl Drop for Workers {
 fn runtime(blocking: usize) -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
+        .global_queue_interval(HANDED_OVER)
         .max_blocking_threads(blocking)
         .thread_name("blocking")
         .build()
