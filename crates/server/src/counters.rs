@@ -144,6 +144,11 @@ impl Connected {
         InRequest(Arc::clone(self))
     }
 
+    /// Connections that are open at its worker, itself included.
+    pub(crate) fn neighbours(&self) -> u64 {
+        self.counts().open()
+    }
+
     fn counts(&self) -> &Counts {
         &self.counters.0[self.worker.0]
     }
