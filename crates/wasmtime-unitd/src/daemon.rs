@@ -114,10 +114,10 @@ pub(crate) fn build(
         background: workers.background(),
         ..running.engine()
     })?;
-    // Each request that is sent on takes a connection beside its client's.
+    // Each request that is sent on takes a connection beside its client's, which are more: most are idle.
     let runtimes = workers.handles();
     let files = files(runtimes.len());
-    let exchanges = files / 2;
+    let exchanges = (files / 4).max(1);
     let server = Server::new(server::Options {
         connections: files - exchanges,
         exchanges,
