@@ -13,8 +13,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use routing::Scheme;
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use crate::access_log::{Note, Told};
 use crate::counters::Connected;
@@ -28,6 +30,7 @@ use crate::route::{Ends, Passed, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
 use crate::settings::Settings;
 use crate::socket::Accepted;
+use crate::timeouts::Timeouts;
 use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
@@ -78,25 +81,12 @@ pub(crate) async fn serve(
         closing.wait().await;
         tokio::time::sleep(CLOSING_GRACE).await;
     };
-    let opening = async {
-        tokio::time::timeout(timeouts.idle, socket.stream().readable()).await??;
-        let Some(tls) = tls else {
-            let mut read_ahead = BytesMut::new();
-            let opening = opening::read(socket.stream(), &mut read_ahead);
-            let opening = tokio::time::timeout(timeouts.header_read, opening).await??;
-            let mut io = ClientIo::plain(socket);
-            io.put_back(read_ahead.freeze());
-            return Ok((io, opening));
-        };
-        // In a box, so that connections without TLS are none the larger for it.
-        Box::pin(tls::begin(socket, tls, timeouts)).await
-    };
-    let opening: io::Result<_> = tokio::select! {
+    let begun = tokio::select! {
         biased;
-        opening = opening => opening,
+        begun = begin(socket, tls, timeouts) => begun,
         () = closes => return,
     };
-    let (io, opening) = match opening {
+    let (io, opening) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             // A client that breaks off, or that TLS cannot be spoken with, is no event.
@@ -111,7 +101,7 @@ pub(crate) async fn serve(
         Opening::Closed => return,
     };
     if let Some(page) = refusal {
-        let _ = tokio::time::timeout(timeouts.send, refuse(io, &page)).await;
+        let _ = timeout(timeouts.send, refuse(io, &page)).await;
         return;
     }
 
@@ -143,6 +133,25 @@ pub(crate) async fn serve(
         // Syntax errors, timeouts and clients that left are no events for the server's log.
         tracing::debug!("a connection ended: {error}");
     }
+}
+
+/// Waits for the client, speaks TLS where that is spoken, and finds out what is spoken then.
+async fn begin(
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    timeouts: &Timeouts,
+) -> io::Result<(ClientIo, Opening)> {
+    timeout(timeouts.idle, socket.stream().readable()).await??;
+    let Some(tls) = tls else {
+        let mut read_ahead = BytesMut::new();
+        let opening = opening::read(socket.stream(), &mut read_ahead);
+        let opening = timeout(timeouts.header_read, opening).await??;
+        let mut io = ClientIo::plain(socket);
+        io.put_back(read_ahead.freeze());
+        return Ok((io, opening));
+    };
+    // In a box, so that connections without TLS are none the larger for it.
+    Box::pin(tls::begin(socket, tls, timeouts)).await
 }
 
 async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {

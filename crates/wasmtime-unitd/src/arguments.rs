@@ -102,7 +102,7 @@ const MOST_INSTANCES: i64 = 100_000;
 /// Less would not do for the instances of most programs.
 const LEAST_MEMORY: u64 = 16 << 20;
 
-/// More would be a slip of the hand: more than cores gain nothing.
+/// More would be a slip of the hand: more than cores gain nothing. The compiler has unwrapped it.
 const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,8 @@ use rustix::thread::gettid;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-/// Threads of all workers together for what blocks: files that are sent, components that are loaded.
+/// Threads for what blocks, files that are sent and components that are loaded, shared out among the
+/// workers.
 const BLOCKING_THREADS: usize = 512;
 
 /// The least of one worker: with fewer, components that are loaded would hold up files that are sent.
