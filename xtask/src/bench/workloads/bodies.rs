@@ -1,20 +1,27 @@
 //! Large bodies.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::report::{Report, Sample};
+use super::super::report::{Report, Sample, median};
 use super::super::{Built, Options, machine};
-use super::{Findings, OURS, REST_CORE, THEIRS, ours, theirs};
+use super::{Findings, OURS, REST_CORE, SERVER_CORE, THEIRS, ours, theirs};
 
 const LENGTH: usize = 64 << 20;
 const MIB: f64 = (1 << 20) as f64;
 
 /// Bytes that are written or read at a time.
 const PIECE: usize = 64 * 1024;
+
+/// A thread that moves the bytes, and does nothing else with them: what the machine allows.
+const SOCKETS: &str = "sockets, and nothing else";
+
+/// As many bytes as this server takes from a guest at a time.
+const WRITTEN: usize = 63 * 1024;
 
 type Transfer = fn(SocketAddr) -> Result<()>;
 
@@ -25,6 +32,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
         ("64 MiB up, counted by the guest", "count", upload),
         ("64 MiB down, made by the guest", "download", download),
     ];
+    let sockets = sockets()?;
     for (title, guest, transfer) in both {
         let guest = built.guest(guest);
         let servers = [
@@ -36,20 +44,81 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
             transfer(server.address)?;
         }
         let mut report = Report::new(title, "MiB/s");
+        let mut times = [Vec::new(), Vec::new()];
+        let length = Duration::from_secs(options.seconds.into());
         for round in 1..=options.rounds {
-            for (name, server) in &servers {
+            for ((name, server), times) in servers.iter().zip(&mut times) {
                 options.progress("bodies", round, name);
-                let length = Duration::from_secs(options.seconds.into());
+                let before = server.processor_time()?;
                 let sample =
                     machine::on_core(REST_CORE, || sample(server.address, transfer, length))?;
+                let used = server.processor_time()?.saturating_sub(before);
+                let bytes = sample.rate * MIB * length.as_secs_f64();
+                times.push(used.as_secs_f64() * LENGTH as f64 / bytes);
                 report.add(name, sample);
                 report.add_memory(name, server.peak_memory()?);
             }
+            options.progress("bodies", round, SOCKETS);
+            let sample = machine::on_core(REST_CORE, || sample(sockets, transfer, length))?;
+            report.add(SOCKETS, sample);
         }
         findings.remarks.push(report.compare(OURS, THEIRS, 1.5));
+        findings.remarks.push(report.compare(OURS, SOCKETS, 1.0));
+        let [theirs, ours] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            median(&times) * 1e3
+        });
+        findings.remarks.push(format!(
+            "- processor time of the server for {title}: {ours:.1} ms of {OURS}, {theirs:.1} ms of \
+             {THEIRS}"
+        ));
         findings.reports.push(report);
     }
     Ok(findings)
+}
+
+/// Starts [`SOCKETS`], which goes on until the process ends.
+fn sockets() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        machine::on_core(SERVER_CORE, || -> Result<()> {
+            loop {
+                // A client that fails says so itself.
+                let _ = listener.accept().and_then(|(stream, _)| move_bytes(stream));
+            }
+        })
+    });
+    Ok(address)
+}
+
+fn move_bytes(mut stream: TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let mut left = LENGTH;
+    if head.starts_with(b"GET ") {
+        let piece = vec![b'x'; WRITTEN];
+        while left > 0 {
+            let length = left.min(WRITTEN);
+            stream.write_all(&piece[..length])?;
+            left -= length;
+        }
+        stream.write_all(b"0\r\n\r\n")
+    } else {
+        let mut piece = vec![0; PIECE];
+        while left > 0 {
+            match stream.read(&mut piece)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => left = left.saturating_sub(length),
+            }
+        }
+        write!(stream, "{LENGTH}")
+    }
 }
 
 /// Transfers one body after the other for about so long.

@@ -19,6 +19,7 @@ use super::{Built, Options, peer};
 
 /// The core of the server that is measured, and that of all else.
 const SERVER: &str = "0";
+const SERVER_CORE: usize = 0;
 const REST: &str = "1";
 const REST_CORE: usize = 1;
 
