@@ -218,6 +218,12 @@ unsafe extern "C" fn request_handler(info: *mut nxt_unit_request_info_t) {
                 return;
             };
             if let Some(worker) = worker_of((*info.as_ptr()).ctx) {
+                // libunit hands a request out when it can be answered.
+                if let Some(port) = (*info.as_ptr()).response_port.as_ref()
+                    && port.out_fd >= 0
+                {
+                    worker.notices().know(port);
+                }
                 let request = Request::take(info, Rc::clone(&worker));
                 worker.arrived(request);
             }
@@ -247,8 +253,11 @@ unsafe extern "C" fn add_port(context: *mut nxt_unit_ctx_t, port: *mut nxt_unit_
             let (Some(worker), Some(raw)) = (worker_of(context), NonNull::new(port)) else {
                 return NXT_UNIT_ERROR as c_int;
             };
-            // Ports to send to, such as the router's, have nothing to watch.
+            // Ports to send to, such as the router's, have nothing to watch but their end.
             if (*port).in_fd < 0 {
+                if (*port).out_fd >= 0 {
+                    worker.notices().know(&*port);
+                }
                 return NXT_UNIT_OK as c_int;
             }
             let is_shared = (*port).id.id == nxt_unit_shared_port_id;

@@ -27,7 +27,7 @@ pub(crate) struct Notices {
     since: Cell<Option<Instant>>,
 }
 
-/// A port that has been sent to.
+/// A port of a process that is to be told, or waits.
 struct Known {
     id: nxt_unit_port_id_t,
     /// Our own one, so that it is still this port's when libunit has closed its.
@@ -36,6 +36,19 @@ struct Known {
 }
 
 impl Notices {
+    /// Keeps the port of a process that waits for something of this worker, so that its end shows:
+    /// what is put into a queue that is not empty needs no notice, and so none may ever be sent.
+    ///
+    /// # Safety
+    ///
+    /// `port` must have a socket to send to.
+    pub(crate) unsafe fn know(&self, port: &nxt_unit_port_t) {
+        let mut ports = self.ports.borrow_mut();
+        // Without a file for it, the request ends when its time is up.
+        // SAFETY: by the caller's promise.
+        let _ = unsafe { find(&mut ports, port) };
+    }
+
     /// Keeps a notice for later; if it cannot, it is to be sent now.
     ///
     /// # Safety
@@ -43,28 +56,11 @@ impl Notices {
     /// `port` must have a socket to send to.
     pub(crate) unsafe fn put_off(&self, port: &nxt_unit_port_t, notice: nxt_port_msg_t) -> bool {
         let mut ports = self.ports.borrow_mut();
-        let is_meant = |id: &nxt_unit_port_id_t| (id.pid, id.id) == (port.id.pid, port.id.id);
-        let index = match ports.iter().position(|known| is_meant(&known.id)) {
-            Some(index) => index,
-            None => {
-                // SAFETY: by the caller's promise.
-                let fd = unsafe { BorrowedFd::borrow_raw(port.out_fd) };
-                let Ok(fd) = fd.try_clone_to_owned() else {
-                    return false;
-                };
-                if ports.len() == MOST {
-                    // The oldest one, most likely of a router that is gone.
-                    ports.remove(0).tell();
-                }
-                ports.push(Known {
-                    id: port.id,
-                    fd,
-                    due: None,
-                });
-                ports.len() - 1
-            }
+        // SAFETY: by the caller's promise.
+        let Some(known) = (unsafe { find(&mut ports, port) }) else {
+            return false;
         };
-        ports[index].due = Some(notice);
+        known.due = Some(notice);
         if self.since.get().is_none() {
             self.since.set(Some(Instant::now()));
         }
@@ -93,7 +89,7 @@ impl Notices {
         if gone > 0 { Told::Nobody } else { Told::All }
     }
 
-    /// Whether a process that has been sent to has ended. Nobody tells of that while unitd ends.
+    /// Whether a process with a known port has ended. Nobody tells of that while unitd ends.
     pub(crate) fn is_anyone_gone(&self) -> bool {
         let ports = self.ports.borrow();
         ports.iter().any(|port| {
@@ -102,6 +98,34 @@ impl Notices {
             poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
         })
     }
+}
+
+/// The port among those that are known, as which it is noted.
+///
+/// # Safety
+///
+/// `port` must have a socket to send to.
+unsafe fn find<'a>(ports: &'a mut Vec<Known>, port: &nxt_unit_port_t) -> Option<&'a mut Known> {
+    let is_meant = |id: &nxt_unit_port_id_t| (id.pid, id.id) == (port.id.pid, port.id.id);
+    let index = match ports.iter().position(|known| is_meant(&known.id)) {
+        Some(index) => index,
+        None => {
+            // SAFETY: by the caller's promise.
+            let fd = unsafe { BorrowedFd::borrow_raw(port.out_fd) };
+            let fd = fd.try_clone_to_owned().ok()?;
+            if ports.len() == MOST {
+                // The oldest one, most likely of a router that is gone.
+                ports.remove(0).tell();
+            }
+            ports.push(Known {
+                id: port.id,
+                fd,
+                due: None,
+            });
+            ports.len() - 1
+        }
+    };
+    ports.get_mut(index)
 }
 
 /// What became of notices.

@@ -223,6 +223,9 @@ async fn wind_up(process: &Process, context: &UnitContext, own_port: Option<Watc
                 }
             }
         }
+        if context.worker().notices().is_anyone_gone() {
+            process.end_without_router();
+        }
         tokio::time::sleep(LOOK).await;
     }
     if !process.must_end() {

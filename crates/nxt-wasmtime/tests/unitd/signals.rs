@@ -63,7 +63,8 @@ fn assert_all_end_in_flight(unitd: Unitd, signal: Signal) {
     assert_ne!(begun.rest().2, End::Complete);
     for mut client in [spins, sleeps] {
         if let Ok(response) = client.try_response() {
-            assert_eq!(response.head.status, 503, "{response:?}");
+            // The router's own, which depends on how far its end has come.
+            assert!(matches!(response.head.status, 500 | 503), "{response:?}");
         }
     }
 }
