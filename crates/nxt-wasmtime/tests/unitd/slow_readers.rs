@@ -13,6 +13,11 @@ const MIB: u64 = 1 << 20;
 /// What all of them together may cost the router and the application.
 const BOUND: u64 = 64 * MIB;
 
+/// What may stay of 400 readers that have left. The instance pool keeps up to 2 MiB of each place that was in
+/// use once, of 100 places, and on a busy machine more of them come to be used; what readers left
+/// behind would be more.
+const KEPT: u64 = 256 * MIB;
+
 /// How long a request may take beside them.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
@@ -87,7 +92,7 @@ fn a_reader_that_leaves_gives_its_memory_back() {
     assert_served_at_once(&server);
     let pid = only_process(&server, "download");
     let mut watch = None;
-    for _ in 0..5 {
+    for _ in 0..20 {
         let mut readers = readers(&server);
         wait_until_all_are_held_back(&mut readers);
         drop(readers);
@@ -98,7 +103,7 @@ fn a_reader_that_leaves_gives_its_memory_back() {
         // The first round makes what is kept for the next ones.
         watch.get_or_insert_with(|| Watch::start(&server.pids()));
     }
-    watch.unwrap().assert_below(BOUND);
+    watch.unwrap().assert_below(KEPT);
     assert_eq!(only_process(&server, "download"), pid);
     assert_no_alert(&server);
 }
