@@ -218,11 +218,10 @@ unsafe extern "C" fn request_handler(info: *mut nxt_unit_request_info_t) {
                 return;
             };
             if let Some(worker) = worker_of((*info.as_ptr()).ctx) {
-                // libunit hands a request out when it can be answered.
-                if let Some(port) = (*info.as_ptr()).response_port.as_ref()
-                    && port.out_fd >= 0
-                {
-                    worker.notices().know(port);
+                // libunit hands a request out only once its response port is ready.
+                let port = (*info.as_ptr()).response_port;
+                if !port.is_null() && (*port).out_fd >= 0 {
+                    worker.notices().know((*port).id, (*port).out_fd);
                 }
                 let request = Request::take(info, Rc::clone(&worker));
                 worker.arrived(request);
@@ -256,7 +255,7 @@ unsafe extern "C" fn add_port(context: *mut nxt_unit_ctx_t, port: *mut nxt_unit_
             // Ports to send to, such as the router's, have nothing to watch but their end.
             if (*port).in_fd < 0 {
                 if (*port).out_fd >= 0 {
-                    worker.notices().know(&*port);
+                    worker.notices().know((*port).id, (*port).out_fd);
                 }
                 return NXT_UNIT_OK as c_int;
             }
@@ -352,7 +351,7 @@ unsafe extern "C" fn port_send(
             if let Some(worker) = worker_of(context)
                 && control_size == 0
                 && let Some(notice) = notice(message, size)
-                && worker.notices().put_off(&*port, notice)
+                && worker.notices().put_off((*port).id, (*port).out_fd, notice)
             {
                 return isize::try_from(size).unwrap_or(-1);
             }

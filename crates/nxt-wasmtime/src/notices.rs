@@ -6,19 +6,20 @@
 //! once, or has added for a while.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t, nxt_unit_port_t};
+use nix::unistd::getpid;
+use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t};
 
 /// The longest time that a notice is put off while the worker goes on.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// Ports that are known at a time: the router has one for each of its threads.
-const MOST: usize = 64;
+/// Ports that are known at a time: the router has one for each of its threads, and one besides.
+const MOST: usize = 1024;
 
 /// The notices of one worker.
 #[derive(Default)]
@@ -27,7 +28,7 @@ pub(crate) struct Notices {
     since: Cell<Option<Instant>>,
 }
 
-/// A port of a process that is to be told, or waits.
+/// A port of a process that is to be told something, or waits for something.
 struct Known {
     id: nxt_unit_port_id_t,
     /// Our own one, so that it is still this port's when libunit has closed its.
@@ -41,23 +42,29 @@ impl Notices {
     ///
     /// # Safety
     ///
-    /// `port` must have a socket to send to.
-    pub(crate) unsafe fn know(&self, port: &nxt_unit_port_t) {
+    /// `socket` must be the port's to send to, and open.
+    pub(crate) unsafe fn know(&self, id: nxt_unit_port_id_t, socket: RawFd) {
         let mut ports = self.ports.borrow_mut();
-        // Without a file for it, the request ends when its time is up.
         // SAFETY: by the caller's promise.
-        let _ = unsafe { find(&mut ports, port) };
+        if unsafe { find(&mut ports, id, socket) }.is_none() {
+            tracing::warn!("no file is left to see the end of process {} by", id.pid);
+        }
     }
 
     /// Keeps a notice for later; if it cannot, it is to be sent now.
     ///
     /// # Safety
     ///
-    /// `port` must have a socket to send to.
-    pub(crate) unsafe fn put_off(&self, port: &nxt_unit_port_t, notice: nxt_port_msg_t) -> bool {
+    /// `socket` must be the port's to send to, and open.
+    pub(crate) unsafe fn put_off(
+        &self,
+        id: nxt_unit_port_id_t,
+        socket: RawFd,
+        notice: nxt_port_msg_t,
+    ) -> bool {
         let mut ports = self.ports.borrow_mut();
         // SAFETY: by the caller's promise.
-        let Some(known) = (unsafe { find(&mut ports, port) }) else {
+        let Some(known) = (unsafe { find(&mut ports, id, socket) }) else {
             return false;
         };
         known.due = Some(notice);
@@ -89,10 +96,12 @@ impl Notices {
         if gone > 0 { Told::Nobody } else { Told::All }
     }
 
-    /// Whether a process with a known port has ended. Nobody tells of that while unitd ends.
+    /// Whether another process with a known port has ended. Nobody tells of that while unitd ends.
     pub(crate) fn is_anyone_gone(&self) -> bool {
         let ports = self.ports.borrow();
-        ports.iter().any(|port| {
+        // Other contexts of this process have ports, too, which end with them.
+        let own = getpid().as_raw();
+        ports.iter().filter(|port| port.id.pid != own).any(|port| {
             // The end of a connection is told whatever is asked for.
             let mut fds = [PollFd::new(port.fd.as_fd(), PollFlags::empty())];
             poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
@@ -100,28 +109,28 @@ impl Notices {
     }
 }
 
-/// The port among those that are known, as which it is noted.
+/// The entry of this port; made if there is none.
 ///
 /// # Safety
 ///
-/// `port` must have a socket to send to.
-unsafe fn find<'a>(ports: &'a mut Vec<Known>, port: &nxt_unit_port_t) -> Option<&'a mut Known> {
-    let is_meant = |id: &nxt_unit_port_id_t| (id.pid, id.id) == (port.id.pid, port.id.id);
-    let index = match ports.iter().position(|known| is_meant(&known.id)) {
+/// `socket` must be the port's to send to, and open.
+unsafe fn find(
+    ports: &mut Vec<Known>,
+    id: nxt_unit_port_id_t,
+    socket: RawFd,
+) -> Option<&mut Known> {
+    let is_meant = |known: &Known| (known.id.pid, known.id.id) == (id.pid, id.id);
+    let index = match ports.iter().position(is_meant) {
         Some(index) => index,
         None => {
             // SAFETY: by the caller's promise.
-            let fd = unsafe { BorrowedFd::borrow_raw(port.out_fd) };
+            let fd = unsafe { BorrowedFd::borrow_raw(socket) };
             let fd = fd.try_clone_to_owned().ok()?;
             if ports.len() == MOST {
                 // The oldest one, most likely of a router that is gone.
                 ports.remove(0).tell();
             }
-            ports.push(Known {
-                id: port.id,
-                fd,
-                due: None,
-            });
+            ports.push(Known { id, fd, due: None });
             ports.len() - 1
         }
     };

@@ -63,8 +63,9 @@ fn assert_all_end_in_flight(unitd: Unitd, signal: Signal) {
     assert_ne!(begun.rest().2, End::Complete);
     for mut client in [spins, sleeps] {
         if let Ok(response) = client.try_response() {
-            // The router's own, which depends on how far its end has come.
+            // The router's own, whose status depends on how far its end has come.
             assert!(matches!(response.head.status, 500 | 503), "{response:?}");
+            assert!(response.text().contains("<title>Error 50"), "{response:?}");
         }
     }
 }

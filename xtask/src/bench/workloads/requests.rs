@@ -208,8 +208,7 @@ pub(super) fn latency(built: &Built, options: Options) -> Result<Findings> {
     for (_, server) in &servers {
         paced(server, WARM_UP)?;
     }
-    // Many short rounds: a machine that stands still for some milliseconds now and then, as virtual ones
-    // do, spoils the 99th percentile of few rounds only.
+    // Many short rounds, of which those that the machine disturbs are left out by the median.
     let rounds = options.rounds * options.seconds;
     let short = Options { rounds, seconds: 1 };
     for round in 1..=rounds {
