@@ -218,11 +218,6 @@ unsafe extern "C" fn request_handler(info: *mut nxt_unit_request_info_t) {
                 return;
             };
             if let Some(worker) = worker_of((*info.as_ptr()).ctx) {
-                // libunit hands a request out only once its response port is ready.
-                let port = (*info.as_ptr()).response_port;
-                if !port.is_null() && (*port).out_fd >= 0 {
-                    worker.notices().know((*port).id, (*port).out_fd);
-                }
                 let request = Request::take(info, Rc::clone(&worker));
                 worker.arrived(request);
             }

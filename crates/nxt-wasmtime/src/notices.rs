@@ -1,4 +1,5 @@
-//! What other processes are still to be told: that there is something in their queue.
+//! What other processes are still to be told: that there is something in their queue; and whether they
+//! are still there to be told.
 //!
 //! A response takes several entries in the queue of the router's port, and each first one of them is
 //! to be followed by a message on a socket. That message costs a system call here, and wakes the
@@ -28,7 +29,7 @@ pub(crate) struct Notices {
     since: Cell<Option<Instant>>,
 }
 
-/// A port of a process that is to be told something, or waits for something.
+/// A port of a process that may be told something.
 struct Known {
     id: nxt_unit_port_id_t,
     /// Our own one, so that it is still this port's when libunit has closed its.
@@ -37,8 +38,8 @@ struct Known {
 }
 
 impl Notices {
-    /// Keeps the port of a process that waits for something of this worker, so that its end shows:
-    /// what is put into a queue that is not empty needs no notice, and so none may ever be sent.
+    /// Keeps the port of another process, so that its end shows also where it has never been sent a
+    /// notice: what is put into a queue that is not empty needs none.
     ///
     /// # Safety
     ///
