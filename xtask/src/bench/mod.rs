@@ -40,7 +40,7 @@ Workloads (default: all):
 {workloads}
 Options:
   --rounds N         rounds, of which the medians are told [default: 5]
-  --seconds N        seconds of each run [default: 4]
+  --seconds N        seconds of each run [default: 4]; `latency` has as many more rounds of one second
   --plots DIRECTORY  put the plots there, too
   --profile          measure what `cargo xtask release` builds, the programs without limits and logs
                      likewise; otherwise what `cargo build --release` does

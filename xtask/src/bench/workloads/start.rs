@@ -33,8 +33,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
             drop(server);
         }
         let first = times.remove(0);
-        times.sort_by(f64::total_cmp);
-        let median = median(&times);
+        let median = median(times);
         let verdict = reached(median <= 150.0);
         remarks.push(format!(
             "- first answer of a component in {name} after {median:.0} ms (compiled: {first:.0} ms); \
