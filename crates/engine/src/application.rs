@@ -6,6 +6,7 @@ use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::authority::GuestAuthority;
 use crate::figures::Counters;
 use crate::gate::Gate;
 use crate::instance::Instance;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub directories: Vec<Directory>,
     /// Where its guests may send requests to; nowhere by default.
     pub outbound: Policy,
+    /// Which authority its guests see; by default the server name in WASI 0.2, and the host in 0.3.
+    pub authority: Option<GuestAuthority>,
     /// How many requests an instance serves; one by default.
     pub instances: Instances,
     /// What one request may take.
@@ -44,6 +47,7 @@ impl Settings {
             environment: Vec::new(),
             directories: Vec::new(),
             outbound: Policy::default(),
+            authority: None,
             instances: Instances::default(),
             limits: Limits::default(),
             stdout: Output::default(),
@@ -194,6 +198,17 @@ impl Inner {
         let limit = self.settings.limits.timeout;
         let permit = self.engine.permit(limit).await.ok_or(Failure::Busy)?;
         Instance::new(self, id, permit)
+    }
+
+    /// Which authority the guests see.
+    pub(crate) fn authority(&self) -> GuestAuthority {
+        let by_version = if self.component.is_concurrent() {
+            GuestAuthority::Host
+        } else {
+            // What Unit gives, which components of 0.2 were written for.
+            GuestAuthority::ServerName
+        };
+        self.settings.authority.unwrap_or(by_version)
     }
 
     /// Counts a failure, and writes it to the log.

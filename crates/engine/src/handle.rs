@@ -19,8 +19,11 @@ impl Application {
     /// response; the body follows as the guest writes it.
     ///
     /// The guest sees the request's fields in their order, without those for the connection
-    /// (RFC 9110, section 7.6.1). Its `scheme`, `authority` and `path-with-query` are the parts of
-    /// the request's URI, which must be absolute.
+    /// (RFC 9110, section 7.6.1). Its `scheme` and `path-with-query` are the parts of the request's
+    /// URI, which must be absolute; so is its `authority`, unless [`Settings::authority`] asks for
+    /// the `host` field.
+    ///
+    /// [`Settings::authority`]: crate::Settings::authority
     ///
     /// Dropping the future cancels the instance, and so does dropping the body before its end, unless
     /// other requests are in it.
@@ -49,7 +52,11 @@ impl Application {
         response
     }
 
-    async fn serve<B>(&self, id: RequestId, request: Request<B>) -> Result<Response<Body>, Failure>
+    async fn serve<B>(
+        &self,
+        id: RequestId,
+        mut request: Request<B>,
+    ) -> Result<Response<Body>, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
@@ -62,6 +69,7 @@ impl Application {
             id,
             lender: None,
         };
+        self.0.authority().apply(&mut request);
         let head_only = request.method() == Method::HEAD;
         let run = if self.0.reuses_instances() {
             let (request, lender) = lend(request, self.settings().limits.after_response);

@@ -30,6 +30,7 @@
 //! runtime with time enabled.
 
 mod application;
+mod authority;
 mod body;
 mod component;
 mod directory;
@@ -62,6 +63,7 @@ mod stopwatch;
 mod wasi;
 
 pub use application::{Application, Instances, Settings};
+pub use authority::GuestAuthority;
 pub use body::{Body, CutOff};
 pub use component::{Component, LoadError, Source};
 pub use directory::{Access, Directory};

@@ -70,6 +70,7 @@ impl Process {
             environment: configuration.environment.clone(),
             directories: configuration.directories.clone(),
             outbound: options.outbound.clone(),
+            authority: options.authority,
             instances: options.instances,
             limits: options.limits.clone(),
             stdout: stdout(configuration)?,

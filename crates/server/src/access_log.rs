@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use engine::OutputFile;
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
 use routing::{Condition, Template, Variable, VariableKind, Variables};
 use tokio::runtime::Handle;
 
 use crate::variables::{Facts, Kept, Known, Responded};
+use crate::wire_fields::{self, BodyLength};
 
 /// Bytes of lines that wait to be written. Further lines are lost, and counted.
 const MAX_WAITING: usize = 1 << 20;
@@ -30,6 +32,7 @@ struct Inner {
     condition: Option<Condition>,
     lines: Arc<Lines>,
     notes_response_fields: bool,
+    notes_request_time: bool,
 }
 
 /// How a line looks.
@@ -52,11 +55,13 @@ impl AccessLog {
     /// server's log tells how many lines were.
     #[must_use]
     pub fn new(file: OutputFile, format: LogFormat, condition: Option<Condition>) -> Self {
+        let mentions = |kind| {
+            let condition = condition.as_ref();
+            format.mentions(kind) || condition.is_some_and(|it| it.mentions(kind))
+        };
         Self(Arc::new(Inner {
-            notes_response_fields: format.mentions(VariableKind::ResponseHeader)
-                || condition
-                    .as_ref()
-                    .is_some_and(|it| it.mentions(VariableKind::ResponseHeader)),
+            notes_response_fields: mentions(VariableKind::ResponseHeader),
+            notes_request_time: mentions(VariableKind::RequestTime),
             format,
             condition,
             lines: Arc::new(Lines {
@@ -64,6 +69,11 @@ impl AccessLog {
                 waiting: Mutex::default(),
             }),
         }))
+    }
+
+    /// Whether it asks how long requests have taken.
+    pub(crate) fn notes_request_time(&self) -> bool {
+        self.0.notes_request_time
     }
 
     /// Writes what waits.
@@ -100,9 +110,16 @@ pub(crate) struct Note {
     log: AccessLog,
     request: Kept,
     facts: Facts,
-    response: Option<(StatusCode, HeaderMap)>,
+    response: Option<NotedResponse>,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
+}
+
+/// What is kept of a response's head.
+struct NotedResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    length: BodyLength,
 }
 
 impl Note {
@@ -116,23 +133,29 @@ impl Note {
         }
     }
 
-    /// Has the response's head noted as well.
-    fn respond(&mut self, status: StatusCode, headers: &HeaderMap) {
+    /// Has the response's head noted as well. Where its fields may be asked for, it gets a `Date`.
+    fn respond<B: Body>(&mut self, response: &mut Response<B>) {
         let headers = if self.log.0.notes_response_fields {
-            headers.clone()
+            wire_fields::set_date(response.headers_mut());
+            response.headers().clone()
         } else {
             HeaderMap::new()
         };
-        self.response = Some((status, headers));
+        self.response = Some(NotedResponse {
+            status: response.status(),
+            headers,
+            length: BodyLength::of(response.body()),
+        });
     }
 }
 
 impl Drop for Note {
     fn drop(&mut self) {
         let response = self.response.as_ref();
-        let response = response.map(|(status, headers)| Responded {
-            status: *status,
-            headers,
+        let response = response.map(|response| Responded {
+            status: response.status,
+            headers: &response.headers,
+            length: response.length,
             sent: self.sent,
         });
         let log = &self.log;
@@ -165,11 +188,11 @@ impl Told {
     }
 
     /// What is to be noted of the request once this response to it is over.
-    pub(crate) fn note<B>(self, response: &Response<B>) -> Option<Box<Note>> {
+    pub(crate) fn note<B: Body>(self, response: &mut Response<B>) -> Option<Box<Note>> {
         match self {
             Self::Nothing | Self::Asked(_) => None,
             Self::Noted(mut note) => {
-                note.respond(response.status(), response.headers());
+                note.respond(response);
                 Some(note)
             }
         }

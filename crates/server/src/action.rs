@@ -12,6 +12,7 @@ use crate::page;
 use crate::response::ResponseBody;
 use crate::table::Pass;
 use crate::variables::{Known, Responded};
+use crate::wire_fields::BodyLength;
 
 /// What a step does with a request, and with what comes of it.
 pub struct Action {
@@ -174,6 +175,7 @@ pub(crate) fn set_headers(
             response: Some(Responded {
                 status: response.status(),
                 headers: response.headers(),
+                length: BodyLength::of(response.body()),
                 sent: 0,
             }),
             ..*known

@@ -72,6 +72,7 @@ pub(crate) async fn serve(
         }
     };
     let link = Link::default();
+    link.want_first_bytes(server.times_requests(listener));
     let socket = Socket::new(stream, timeouts.send, link.clone());
     let tls = server.tls(listener);
     if tls.is_some() {
@@ -118,6 +119,7 @@ pub(crate) async fn serve(
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
+        link.want_first_bytes(false);
         http2::serve(io, respond, &link, timeouts, &mut closing, tasks).await
     } else {
         let ended = http1::serve(io, respond, &link, timeouts, &mut closing).await;
@@ -143,6 +145,7 @@ async fn begin(
 ) -> io::Result<(ClientIo, Opening)> {
     timeout(timeouts.idle, socket.stream().readable()).await??;
     let Some(tls) = tls else {
+        socket.note_read();
         let mut read_ahead = BytesMut::new();
         let opening = opening::read(socket.stream(), &mut read_ahead);
         let opening = timeout(timeouts.header_read, opening).await??;
@@ -178,13 +181,18 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let in_request = self.connected.request();
+        let first_byte = self.link.take_first_byte();
         let open = self.link.begin();
         let seen = self.server.see(self.listener);
         let version = request.version();
+        if version < Version::HTTP_2 && seen.times_requests() {
+            // The settings may have changed since the connection began.
+            self.link.want_first_bytes(true);
+        }
         let (mut parts, body) = request.into_parts();
         let mut ends = self.ends;
         let checked = check(&mut parts, &body, &mut ends, &seen);
-        let told = told(&parts, ends, &seen);
+        let told = told(&parts, first_byte, ends, &seen);
         let mut response = match checked {
             Ok(()) => self.answer(parts, body, ends, &seen, told.facts()).await,
             Err(status) => page::refused(status),
@@ -193,7 +201,7 @@ impl Service {
         headers
             .entry(SERVER)
             .or_insert_with(|| seen.settings.name.clone());
-        let note = told.note(&response);
+        let note = told.note(&mut response);
         let body = response.body_mut();
         body.note = note;
         match body.tunnel() {
@@ -296,11 +304,12 @@ impl Service {
 }
 
 /// What somebody may ask about a request.
-fn told(parts: &Parts, ends: Ends, seen: &Seen) -> Told {
+fn told(parts: &Parts, first_byte: Option<Instant>, ends: Ends, seen: &Seen) -> Told {
     if !seen.needs_facts() {
         return Told::Nothing;
     }
-    let facts = Facts::new(RequestId::next(), parts, Instant::now());
+    let begun = first_byte.unwrap_or_else(Instant::now);
+    let facts = Facts::new(RequestId::next(), parts, begun);
     match &seen.settings.access_log {
         None => Told::Asked(facts),
         Some(log) => {

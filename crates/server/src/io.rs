@@ -3,13 +3,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use message::Patience;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::first_byte::FirstByte;
 use crate::upstream::Switched;
 use crate::{socket, tls};
 
@@ -28,6 +29,8 @@ struct State {
     requests: AtomicU64,
     /// Requests in progress, and their bodies.
     open: AtomicU64,
+    /// Of the next request.
+    first_byte: FirstByte,
     /// What the connection becomes when hyper is done with it.
     switched: Mutex<Option<Switched>>,
 }
@@ -56,6 +59,23 @@ impl Link {
 
     fn is_reset(&self) -> bool {
         self.0.reset.load(Ordering::Relaxed)
+    }
+
+    /// Has the first byte of each request's head noted, or no longer.
+    pub(crate) fn want_first_bytes(&self, are_wanted: bool) {
+        self.0.first_byte.want(are_wanted);
+    }
+
+    /// When the first byte of the request that begins now came, if that was noted.
+    pub(crate) fn take_first_byte(&self) -> Option<Instant> {
+        self.0.first_byte.take()
+    }
+
+    /// Something has been read, perhaps the first byte of a request.
+    fn note_read(&self) {
+        if self.0.first_byte.is_wanted() && self.0.open.load(Ordering::Relaxed) == 0 {
+            self.0.first_byte.note_read();
+        }
     }
 
     /// Requests so far.
@@ -152,6 +172,7 @@ impl ClientIo {
             Stream::Tls(stream) => {
                 let mut read = BytesMut::new();
                 ready!(tls::poll_read_some(stream, &mut read, cx))?;
+                stream.get_ref().0.note_read();
                 self.read_ahead = read.freeze();
                 Poll::Ready(Ok(()))
             }
@@ -175,10 +196,15 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.read_ahead.is_empty() {
-            return match &mut self.stream {
+            let filled = buffer.filled().len();
+            let read = match &mut self.stream {
                 Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
                 Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             };
+            if buffer.filled().len() > filled {
+                self.stream.socket().note_read();
+            }
+            return read;
         }
         let length = self.read_ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.read_ahead[..length]);
@@ -259,6 +285,11 @@ impl Socket {
 
     pub(crate) fn stream(&self) -> &socket::Stream {
         &self.stream
+    }
+
+    /// Something has been read that is not TLS's own: perhaps the first byte of a request.
+    pub(crate) fn note_read(&self) {
+        self.link.note_read();
     }
 
     /// Puts back the first byte.

@@ -37,6 +37,7 @@ mod action;
 mod address;
 mod connection;
 mod counters;
+mod first_byte;
 mod http1;
 mod http2;
 mod io;
@@ -55,6 +56,7 @@ mod timeouts;
 mod tls;
 mod upstream;
 mod variables;
+mod wire_fields;
 mod workers;
 
 pub use access_log::{AccessLog, LogFormat};

@@ -158,6 +158,10 @@ fn name(host: &str) -> Option<&str> {
         let valid = name.bytes().all(is_name_byte) && !name.contains("..");
         valid.then_some((name.strip_suffix('.').unwrap_or(name), rest))?
     };
+    if name.is_empty() && !rest.is_empty() {
+        // A port of nothing (RFC 9110, section 4.2.1).
+        return None;
+    }
     let port = rest.strip_prefix(':').unwrap_or(rest);
     if !port.is_empty() {
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -218,8 +222,25 @@ mod tests {
     #[test]
     fn hosts_that_are_none_are_refused() {
         for host in [
-            "a b", "a@b", "a/b", "a:b", "a:1:2", "a:99999", "a:-1", "[::1", "[]", "[::1]x",
-            "[::1]80", "a..b", "a\\b", "%41", "ä",
+            "a b",
+            "a@b",
+            "a/b",
+            "a:b",
+            "a:1:2",
+            "a:99999",
+            "a:-1",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[::1]80",
+            "a..b",
+            "a\\b",
+            "%41",
+            "ä",
+            ":80",
+            ":",
+            "a:65536",
+            "user@a:80",
         ] {
             assert_eq!(checked(Version::HTTP_11, "/", &[host]), Err(400), "{host}");
         }

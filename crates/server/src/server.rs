@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Address;
+use crate::access_log::AccessLog;
 use crate::counters::Connections;
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
@@ -110,6 +111,17 @@ impl Seen {
         let is_routed = matches!(self.target, Some(Target::Table(..)));
         is_routed || self.settings.log_route || self.settings.access_log.is_some()
     }
+
+    /// Whether somebody may ask how long the request has taken.
+    pub(crate) fn times_requests(&self) -> bool {
+        times_requests(self.target.as_ref(), &self.settings)
+    }
+}
+
+/// Routes may have `$request_time` anywhere.
+fn times_requests(target: Option<&Target>, settings: &Settings) -> bool {
+    let log = settings.access_log.as_ref();
+    matches!(target, Some(Target::Table(..))) || log.is_some_and(AccessLog::notes_request_time)
 }
 
 impl Snapshot {
@@ -133,6 +145,13 @@ impl Shared {
             forwarded: behind.and_then(|it| it.forwarded.clone()),
             settings: Arc::clone(&snapshot.settings),
         }
+    }
+
+    /// Whether somebody may ask how long requests of this listener have taken.
+    pub(crate) fn times_requests(&self, listener: ListenerId) -> bool {
+        let snapshot = self.snapshot.load();
+        let behind = snapshot.behind.get(&listener);
+        times_requests(behind.map(|it| &it.target), &snapshot.settings)
     }
 
     /// How long the client of a connection that begins now is waited for.

@@ -54,6 +54,7 @@ pub(crate) async fn begin(
     let opening = match timeout(timeouts.idle, more).await?? {
         0 => Opening::Closed,
         _ => {
+            stream.get_ref().0.note_read();
             let opening = tell(&mut stream, &mut read_ahead);
             timeout(timeouts.header_read, opening).await??
         }

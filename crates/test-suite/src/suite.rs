@@ -75,6 +75,8 @@ macro_rules! http_suite {
         }
         $crate::http_suite! { @area $front, http1:
             a_guest_sees_the_request_as_it_was_sent,
+            the_authority_is_the_server_name_or_the_host_with_its_port,
+            a_redirect_that_a_guest_makes_keeps_the_port_of_the_host,
             a_method_may_be_anything,
             an_absolute_target_names_the_host [AnyRequest],
             a_request_may_come_byte_by_byte,
@@ -93,6 +95,7 @@ macro_rules! http_suite {
         $crate::http_suite! { @area $front, http2:
             http2_is_spoken_where_a_client_begins_with_it [Http2],
             a_guest_sees_the_same_over_http2 [Http2],
+            an_authority_over_http2_has_its_port_if_it_is_the_host [Http2],
             a_head_request_over_http2_gets_the_head_alone [Http2],
             a_status_without_content_has_none_over_http2 [Http2],
             a_guest_that_leaves_the_body_unread_harms_no_other_stream [Http2],

@@ -73,7 +73,7 @@ fn application(serve: &Serve) -> Result<Application> {
     let mut tree = config::parse(
         br#"{"applications": {"component": {
             "type": "wasm-wasi-component", "component": "/",
-            "environment": {}, "limits": {}, "instances": {}, "access": {}
+            "environment": {}, "authority": "host", "limits": {}, "instances": {}, "access": {}
         }}}"#,
     )?;
     let root: Path = ["applications", NAME].into_iter().collect();

@@ -1,6 +1,6 @@
 //! What the engine and the server make of a configuration.
 
-use engine::{Access, Directory, Instances, Output, OutputFile};
+use engine::{Access, Directory, GuestAuthority, Instances, Output, OutputFile};
 use http::HeaderValue;
 use server::{AccessLog, LogFormat, Settings, Timeouts};
 use static_files::MimeTypes;
@@ -89,6 +89,7 @@ pub(super) fn application(config: &config::Application, outputs: Outputs) -> eng
         environment: config.environment.clone(),
         directories: filesystem.iter().map(directory).collect(),
         outbound: outbound_http.clone(),
+        authority: config.authority.map(authority),
         instances: Instances {
             reuse: config.instances.reuse,
             concurrency: config.instances.concurrency,
@@ -103,6 +104,13 @@ pub(super) fn application(config: &config::Application, outputs: Outputs) -> eng
         stdout: outputs.stdout,
         stderr: outputs.stderr,
         ..engine::Settings::new(config.name.as_str())
+    }
+}
+
+fn authority(config: config::Authority) -> GuestAuthority {
+    match config {
+        config::Authority::ServerName => GuestAuthority::ServerName,
+        config::Authority::Host => GuestAuthority::Host,
     }
 }
 
