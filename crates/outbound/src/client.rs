@@ -29,8 +29,8 @@ use crate::{BoxError, Error, Timeouts, fields};
 const IDLE_CONNECTIONS: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Of a response's header section; with HTTP/1 also the size of the buffer for reading.
-const HEADER_BYTES: usize = 64 * 1024;
-const HEADER_FIELDS: usize = 128;
+pub(crate) const HEADER_BYTES: usize = 64 * 1024;
+pub(crate) const HEADER_FIELDS: usize = 256;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// An HTTP/2 connection is shared: one that has gone silent is to be noticed before every request

@@ -43,7 +43,8 @@
 //! | idle connections to one scheme, host and port | 32, each for 60 seconds |
 //! | look-ups of names at a time | 16, each for 5 seconds |
 //! | addresses that are tried | 16, in 10 seconds altogether |
-//! | a response's header section | 64 KiB and 128 fields |
+//! | a response's header section | 64 KiB and 256 fields |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB |
 //! | HTTP/2's receive windows | 256 KiB a stream, 1 MiB a connection |
 //!
 //! All are per [`Client`].

@@ -85,7 +85,8 @@
 //! | --- | --- |
 //! | idle connections | [`PoolOptions`]: 32 to one server, each for 60 seconds |
 //! | connections in use | one for each request in progress |
-//! | a response's header section, or its trailers | 64 KiB, as in Unit, and 100 fields |
+//! | a response's header section, or its trailers | 64 KiB, as in Unit, and 256 fields |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB |
 //! | bytes that one connection holds | 128 KiB each way |
 //! | bytes that a tunnel holds | 16 KiB each way |
 //! | the wait for a last word when a server takes no more | 1 second |
