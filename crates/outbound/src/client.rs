@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::header::TRAILER;
 use http::uri::{PathAndQuery, Uri};
 use http::{Extensions, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -120,10 +120,13 @@ impl Client {
     /// there is no `content-length`.
     ///
     /// With a `content-length` the body's last piece is sent once the body has ended, when its
-    /// length is known to be right. A `GET` or `HEAD` with a body of unknown length waits for the
-    /// body's first piece, or its end: an empty one is sent as none.
+    /// length is known to be right. A body of unknown length is read ahead, by 64 KiB at most and as long
+    /// as it is written without a pause: one that ends by then is sent with its length, all others in
+    /// chunks. Of an empty one nothing is told, or `content-length: 0` with POST, PUT and PATCH. A pause
+    /// is one of some milliseconds; before the first byte of a `GET`, `HEAD`, `DELETE`, `OPTIONS` or
+    /// `TRACE` it is one of a second.
     ///
-    /// Interim responses (1xx) are passed over.
+    /// Interim responses (1xx) are passed over: `wasi:http` has no words for them.
     ///
     /// # Errors
     ///
@@ -177,14 +180,9 @@ impl Shared {
         let exchange = Exchange::new(permit);
         let interest = Interest::new(Arc::clone(&exchange));
         let mut body = RequestBody::new(body, announced, exchange);
-        // hyper looks at none of these bodies, and would lose them without a word.
-        let unseen = match body.announced() {
-            Some(length) => length == 0,
-            None => matches!(head.method, Method::GET | Method::HEAD),
-        };
-        if unseen && !body.is_end_stream() && body.begin().await? && body.announced().is_none() {
-            let chunked = HeaderValue::from_static("chunked");
-            head.headers.insert(TRANSFER_ENCODING, chunked);
+        let keeps_trailers = head.headers.contains_key(TRAILER);
+        if let Some(length) = body.length(&head.method, keeps_trailers).await? {
+            length.write(&mut head.headers);
         }
 
         let mut request = Request::from_parts(head, body);

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, SERVER, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
-use message::{Framing, forwarded, has_token};
+use message::{Framing, Length, forwarded, has_token};
 
 use crate::ProxyError;
 
@@ -25,39 +25,27 @@ pub(crate) struct Asked {
     pub(crate) proceed: bool,
 }
 
-/// How long a request's body is told to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Length {
-    /// There is none, and nothing is told.
-    None,
-    Exactly(u64),
-    /// It is sent in chunks.
-    Unknown,
+/// The length of a request's body, as far as its head and its body know it.
+///
+/// # Errors
+///
+/// When they do not agree: then the next server may see another end than this one.
+pub(crate) fn known_length(
+    head: &Parts,
+    exact: Option<u64>,
+    is_none: bool,
+) -> Result<Length, ProxyError> {
+    let framing = Framing::of(&head.headers).map_err(ProxyError::RequestFraming)?;
+    Ok(match (framing, exact) {
+        (Framing::Length(length), _) => Length::Exactly(length),
+        (Framing::Chunked, _) if is_none => Length::of_no_body(&head.method),
+        (Framing::None, _) if is_none || exact == Some(0) => Length::of_no_body(&head.method),
+        (Framing::None, Some(length)) => Length::Exactly(length),
+        (Framing::Chunked, _) | (Framing::None, None) => Length::Unknown,
+    })
 }
 
-impl Length {
-    /// What a request's fields and its body say together.
-    ///
-    /// # Errors
-    ///
-    /// When they do not agree: then the next server may see another end than this one.
-    pub(crate) fn of_request(
-        fields: &HeaderMap,
-        exact: Option<u64>,
-        is_none: bool,
-    ) -> Result<Self, ProxyError> {
-        Ok(
-            match Framing::of(fields).map_err(ProxyError::RequestFraming)? {
-                Framing::Chunked => Self::Unknown,
-                Framing::Length(length) => Self::Exactly(length),
-                Framing::None if is_none => Self::None,
-                Framing::None => exact.map_or(Self::Unknown, Self::Exactly),
-            },
-        )
-    }
-}
-
-/// Makes a request's fields fit for the next server.
+/// Makes a request's fields fit for the next server, but for those that tell its length.
 ///
 /// `host` stays as the client sent it, as do all fields about who forwarded the request before: Unit
 /// adds none. An HTTP/1.0 request may have no host, but the one that is sent in HTTP/1.1 must
@@ -82,15 +70,6 @@ pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
         let host = head.uri.authority().map(Authority::as_str);
         let host = HeaderValue::from_str(host.unwrap_or_default());
         fields.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
-    }
-    match length {
-        Length::None => {}
-        Length::Exactly(length) => {
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Length::Unknown => {
-            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
     }
     // RFC 9110, sections 7.8 and 10.1.4: both have to be named as the connection's.
     if wants_trailers {
