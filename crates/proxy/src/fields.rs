@@ -23,6 +23,9 @@ pub(crate) struct Asked {
     pub(crate) upgrade: bool,
     /// To be told to go on before there is a body.
     pub(crate) proceed: bool,
+    /// For a client that may be told which protocol to upgrade to: HTTP/2 has no such field (RFC 9113,
+    /// section 8.2.2).
+    pub(crate) hears_upgrade: bool,
 }
 
 /// The length of a request's body, as far as its head and its body know it.
@@ -57,6 +60,7 @@ pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
         upgrade: !has_body && asks_for_websocket(head),
         // RFC 9110, section 10.1.1.
         proceed: has_body && !is_http_1_0 && expects_continue(&head.headers),
+        hears_upgrade: head.version < Version::HTTP_2,
     };
     let wants_trailers = has_token(&head.headers, &TE, "trailers");
     let keeps_expect = asked.proceed || !expects_continue(&head.headers);
@@ -107,6 +111,13 @@ pub(crate) fn prepare_response(
     // would be taken for the next response.
     let is_empty = switches || status == StatusCode::NO_CONTENT;
     let is_kept = !(is_empty && framing.announces_content());
+    let required: Vec<_> = match status {
+        // RFC 9110, section 15.5.22: it must name the protocols.
+        StatusCode::UPGRADE_REQUIRED if asked.hears_upgrade => {
+            fields.get_all(UPGRADE).iter().cloned().collect()
+        }
+        _ => Vec::new(),
+    };
     let mut prepared = forwarded(fields, |name| *name != SERVER && *name != CONTENT_LENGTH);
     if let Framing::Length(length) = framing
         && !is_empty
@@ -116,6 +127,12 @@ pub(crate) fn prepare_response(
     if switches {
         prepared.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         prepared.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    }
+    if !required.is_empty() {
+        prepared.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        for protocols in required {
+            prepared.append(UPGRADE, protocols);
+        }
     }
     *fields = prepared;
     Ok(is_kept)

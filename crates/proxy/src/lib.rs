@@ -57,6 +57,7 @@
 //! | a body that is shorter, or chunks that are none | cut off, in an error | cut off, in an error |
 //! | a body that is longer | cut off before its last byte, in an error | ends, and the connection with it |
 //! | 1xx | – | passed over: hyper's server has no way to send them |
+//! | 426 | – | with `upgrade`, which a client of HTTP/1 needs |
 //! | HEAD, 204, 304 | – | no body, whatever the fields say |
 //! | trailers | if `trailer` announces them, and without framing | without framing |
 //! | `CONNECT` | refused | – |
