@@ -279,13 +279,10 @@ impl Service {
                 run(&application, id, request, in_row).await
             }
             // Apart, so that other requests take no room for it.
-            To::Upstream(proxy) => match self.server.free_exchange() {
-                Some(room) => Box::pin(forward(&proxy, request, room)).await,
-                None => {
-                    tracing::warn!("no file is left for a connection to another server");
-                    page::error(StatusCode::SERVICE_UNAVAILABLE)
-                }
-            },
+            To::Upstream(proxy) => {
+                let sent = forward(&self.server, &proxy, request, settings.hold_uploads);
+                Box::pin(sent).await
+            }
         };
         if let Some(status) = fault.and_then(|fault| fault.status()) {
             return Err(status);

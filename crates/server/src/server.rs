@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Address;
 use crate::counters::Connections;
+use crate::held_uploads::{HeldUploads, MAX_HELD};
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
 use crate::socket::Listening;
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) workers: Arc<Workers>,
     places: Arc<Semaphore>,
     exchanges: Arc<Semaphore>,
+    pub(crate) uploads: HeldUploads,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
 }
@@ -208,6 +210,7 @@ impl Server {
             workers: Arc::new(Workers::new(options.runtimes)),
             places: semaphore(options.connections),
             exchanges: semaphore(options.exchanges),
+            uploads: HeldUploads::new(MAX_HELD),
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
             next_id: AtomicU64::new(0),
         }))

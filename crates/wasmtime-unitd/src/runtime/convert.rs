@@ -33,6 +33,7 @@ pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>)
         idle_timeout,
         max_body_size,
         discard_unsafe_fields,
+        chunked_transform,
         server_version,
         log_route,
         // They are the shares'.
@@ -49,6 +50,7 @@ pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>)
         },
         max_body_size,
         discard_unsafe_fields,
+        hold_uploads: chunked_transform,
         log_route,
         access_log,
         workers: listen_threads.and_then(|threads| threads.try_into().ok()),

@@ -27,3 +27,4 @@ mod status;
 mod support;
 mod tls;
 mod unix_sockets;
+mod uploads;

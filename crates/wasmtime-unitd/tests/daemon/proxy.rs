@@ -15,7 +15,8 @@ use test_suite::{DEADLINE, End, FrontEnd as _, NoAnswer, Running, Socket, free_a
 
 use crate::support::{Daemon, routed};
 
-const HELLO: &str = "HTTP/1.1 200 OK\r\nserver: other\r\nx-a: b\r\ncontent-length: 5\r\n\r\nhello";
+pub(crate) const HELLO: &str =
+    "HTTP/1.1 200 OK\r\nserver: other\r\nx-a: b\r\ncontent-length: 5\r\n\r\nhello";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 const ASKS_FOR_WEBSOCKET: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
@@ -24,15 +25,15 @@ const SWITCHES: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\
      sec-websocket-accept: b\r\n\r\n";
 
 /// A server that is no daemon, and lives as long as the tests do.
-struct Other {
+pub(crate) struct Other {
     /// As a configuration names it.
-    address: String,
+    pub(crate) address: String,
     connections: Arc<AtomicUsize>,
 }
 
 impl Other {
     /// Hands each connection to `serve`, in a thread of its own.
-    fn start(serve: impl Fn(Peer<TcpStream>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(Peer<TcpStream>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let accept = move || listener.accept().unwrap().0;
@@ -70,7 +71,7 @@ impl Other {
     }
 
     /// Answers each request, none of which has a body, with these bytes.
-    fn replies(reply: impl Into<String>) -> Self {
+    pub(crate) fn replies(reply: impl Into<String>) -> Self {
         let reply = reply.into();
         Self::start(move |mut peer| {
             while peer.head().is_some() {
@@ -88,7 +89,7 @@ impl Other {
     }
 
     /// Answers each request with its head.
-    fn tells() -> Self {
+    pub(crate) fn tells() -> Self {
         Self::start(|mut peer| {
             while let Some(head) = peer.head() {
                 let length = head.len();
@@ -115,13 +116,13 @@ impl Other {
         })
     }
 
-    fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
 /// One end of a connection, whose waits are bounded.
-struct Peer<S: Read>(BufReader<S>);
+pub(crate) struct Peer<S: Read>(BufReader<S>);
 
 impl<S: Socket> Peer<S> {
     fn new(socket: S) -> Self {
@@ -130,7 +131,7 @@ impl<S: Socket> Peer<S> {
     }
 
     /// A head, if one comes.
-    fn head(&mut self) -> Option<String> {
+    pub(crate) fn head(&mut self) -> Option<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             match self.0.read_line(&mut head) {
@@ -142,14 +143,14 @@ impl<S: Socket> Peer<S> {
     }
 
     #[track_caller]
-    fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
         let mut got = vec![0; text.len()];
         self.0.read_exact(&mut got).unwrap();
         assert_eq!(String::from_utf8_lossy(&got), text);
     }
 
     #[track_caller]
-    fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
@@ -163,7 +164,7 @@ impl<S: Socket> Peer<S> {
 }
 
 /// A daemon that sends all requests on.
-fn proxying(other: &Other) -> Running {
+pub(crate) fn proxying(other: &Other) -> Running {
     let address = &other.address;
     routed(&format!(
         r#"[{{"action": {{"proxy": "http://{address}"}}}}]"#
