@@ -302,7 +302,11 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 .map_or_else(String::new, |name| format!("{name}/"));
             let discarded = selected.map_or(steps.route.steps().len(), |(index, _)| index);
             for index in 0..discarded {
-                tracing::info!(request = %self.facts.id, "\"routes/{name}{index}\" discarded");
+                tracing::info!(
+                    target: "server::discarded",
+                    request = %self.facts.id,
+                    "\"routes/{name}{index}\" discarded"
+                );
             }
             if let Some((index, _)) = selected {
                 notice!(self.facts, "\"routes/{name}{index}\" selected");
