@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use control::{Control, Restored, StateDir};
@@ -22,7 +23,7 @@ use crate::control_socket::{Access, ControlAddress, ControlSocket};
 use crate::log::Log;
 use crate::privileges::{Identity, find_group, find_user};
 use crate::runtime::{OwnFolders, Runtime, server_name};
-use crate::shutdown::StopSignals;
+use crate::shutdown::{self, StopSignals};
 use crate::workers::Workers;
 
 /// Permissions of the control socket where no others are asked for.
@@ -35,8 +36,13 @@ const RESERVED_FILES: usize = 256;
 /// Open files of a tokio runtime, of which there is one for each worker and one more.
 const FILES_PER_RUNTIME: usize = 4;
 
+/// How long the end of the server waits for files of guests' output.
+const FLUSH: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(&arguments.logging)?;
+    // Dropped last, so that it has what is logged at the very end.
+    let _flush = log.flush_at_end();
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
     let state = StateDir::open(&arguments.state.directory)?;
     require_effect(arguments)?;
@@ -136,7 +142,7 @@ async fn serve(
     socket: ControlSocket,
     _pid: Option<PidFile>,
 ) -> Result<ExitCode> {
-    let mut stop = StopSignals::listen()?;
+    let stop = StopSignals::listen(log)?;
     let outputs = OutputFiles::default();
     reopen_on_signal(log, &outputs)?;
     let own = OwnFolders {
@@ -144,7 +150,7 @@ async fn serve(
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
         certificates: Some(Arc::clone(state.certificates())),
     };
-    let runtime = build(&arguments.running, workers, identity, own, outputs)?;
+    let runtime = build(&arguments.running, workers, identity, own, outputs.clone())?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
@@ -176,16 +182,18 @@ async fn serve(
         arguments.control
     );
 
-    let name = stop.next().await;
+    let name = stop.first().await;
     tracing::info!("{name}: finishing what is in progress");
-    let drain = async {
+    let drained = async {
         closing.send_replace(true);
         if let Err(panic) = serving.await {
             tracing::error!("the control API failed: {panic}");
         }
         control.runtime().drain().await;
     };
-    Ok(stop.drain(arguments.running.shutdown_timeout, drain).await)
+    let code = shutdown::drain(arguments.running.shutdown_timeout, drained).await;
+    flush_outputs(outputs).await;
+    Ok(code)
 }
 
 /// Puts in force what was kept over the restart, as far as it can be.
@@ -226,24 +234,37 @@ fn listener(socket: ControlSocket) -> Result<(Listener, Option<socket_file::Sock
     })
 }
 
+/// Writes what guests have printed last, for a second at most.
+pub(crate) async fn flush_outputs(outputs: OutputFiles) {
+    // The time-out is for a disk that stalls.
+    let flushed = tokio::task::spawn_blocking(move || outputs.flush(FLUSH));
+    let _ = tokio::time::timeout(FLUSH, flushed).await;
+}
+
 pub(crate) fn reopen_on_signal(log: &Log, outputs: &OutputFiles) -> Result<()> {
     let mut reopen = signal(SignalKind::user_defined1())?;
     let (log, outputs) = (log.clone(), outputs.clone());
     tokio::spawn(async move {
         while reopen.recv().await.is_some() {
-            match log.reopen() {
-                Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
-                Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
-            }
-            for error in outputs.reopen() {
-                tracing::error!("SIGUSR1: {error}; the old file, if any, goes on");
-            }
+            let (log, outputs) = (log.clone(), outputs.clone());
+            // The disk may take its time. A panic there is logged by its hook.
+            let _ = tokio::task::spawn_blocking(move || reopen_files(&log, &outputs)).await;
         }
     });
     // A file that has grown to the process's limit is then an error of the write, and not the end
     // of the server. The handler stays when this is dropped.
     let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     Ok(())
+}
+
+fn reopen_files(log: &Log, outputs: &OutputFiles) {
+    match log.reopen() {
+        Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
+        Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
+    }
+    for error in outputs.reopen() {
+        tracing::error!("SIGUSR1: {error}; the old file, if any, goes on");
+    }
 }
 
 fn hand_over(identity: &Identity, state: &StateDir, log: &Log) -> Result<()> {

@@ -12,13 +12,14 @@ use crate::arguments::Serve;
 use crate::daemon;
 use crate::log::Log;
 use crate::runtime::OwnFolders;
-use crate::shutdown::StopSignals;
+use crate::shutdown::{self, StopSignals};
 
 /// The application's name, in the log.
 const NAME: &str = "component";
 
 pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     let log = Log::start(&serve.logging)?;
+    let _flush = log.flush_at_end();
     let application = application(serve)?;
     let config = Config {
         settings: Settings {
@@ -38,7 +39,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     };
     let workers = serve.running.workers()?;
     workers.run(async {
-        let mut stop = StopSignals::listen()?;
+        let stop = StopSignals::listen(&log)?;
         let outputs = OutputFiles::default();
         daemon::reopen_on_signal(&log, &outputs)?;
         let runtime = daemon::build(
@@ -50,7 +51,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
                 cache: serve.cache.cachedir.clone(),
                 certificates: None,
             },
-            outputs,
+            outputs.clone(),
         )?;
         let prepared = runtime
             .prepare(&config)
@@ -60,11 +61,11 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         for address in runtime.server().addresses() {
             println!("Serving {} on http://{address}/", serve.component.display());
         }
-        let name = stop.next().await;
+        let name = stop.first().await;
         tracing::info!("{name}: finishing what is in progress");
-        Ok(stop
-            .drain(serve.running.shutdown_timeout, runtime.drain())
-            .await)
+        let code = shutdown::drain(serve.running.shutdown_timeout, runtime.drain()).await;
+        daemon::flush_outputs(outputs).await;
+        Ok(code)
     })
 }
 

@@ -110,7 +110,7 @@ impl Drop for Workers {
         if let Some(first) = self.first.take() {
             first.shutdown_timeout(BLOCKED);
         }
-        // A thread that is held up, by a log that nobody reads for one, must not hold up the end.
+        // A thread that is held up, by a disk for one, must not hold up the end.
         self.alive = mpsc::channel().0;
         _ = self.threads.recv_timeout(2 * BLOCKED);
         if let Some(background) = self.background.take() {

@@ -13,6 +13,7 @@ mod folders;
 mod forwarded;
 mod http;
 mod http1_strictness;
+mod log;
 mod options;
 mod output;
 mod peer;
