@@ -8,6 +8,7 @@ use wasmtime_wasi_io::IoView;
 use crate::RequestId;
 use crate::application::Inner;
 use crate::egress::{Admitting, Confined};
+use crate::incoming_body::BodyFailures;
 use crate::limits::MemoryAccount;
 use crate::wasi::Wasi;
 
@@ -41,6 +42,7 @@ pub(crate) struct Guest {
     hooks: Confined,
     admitting: Admitting,
     table: ResourceTable,
+    body_failures: BodyFailures,
     memory: MemoryAccount,
 }
 
@@ -62,6 +64,7 @@ impl Guest {
             hooks: Confined::new(application.client.clone(), CHUNK, CHUNKS),
             admitting: Admitting,
             table,
+            body_failures: BodyFailures::default(),
             memory,
         })
     }
@@ -74,6 +77,10 @@ impl Guest {
     /// To be called before what the guest holds is dropped.
     pub(crate) fn leave(&self) {
         self.hooks.leave();
+    }
+
+    pub(crate) fn body_failures(&mut self) -> &mut BodyFailures {
+        &mut self.body_failures
     }
 
     pub(crate) fn memory(&mut self) -> &mut MemoryAccount {

@@ -44,6 +44,7 @@ mod guest;
 mod handle;
 mod host_body;
 mod idle;
+mod incoming_body;
 mod instance;
 mod lent;
 mod limits;

@@ -14,6 +14,7 @@ use crate::epoch::Ticker;
 use crate::gate::Gate;
 use crate::guest::Guest;
 use crate::idle::Idle;
+use crate::incoming_body;
 use crate::instance::Instance;
 use crate::limits::MemoryBudget;
 use crate::machine;
@@ -306,6 +307,7 @@ impl Kind {
         wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
         linker.allow_shadowing(false);
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        incoming_body::add_to_linker(&mut linker)?;
         if wasmtime.get_concurrency_support() {
             wasmtime_wasi::p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
