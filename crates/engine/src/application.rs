@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderMap;
 use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,7 +13,8 @@ use crate::instance::Instance;
 use crate::limits::Holdings;
 use crate::log::{Output, Printing};
 use crate::shared::Shared;
-use crate::{Component, Directory, Engine, Failure, Figures, Limits, RequestId};
+use crate::trailers::LostTrailersLog;
+use crate::{Component, Directory, Engine, Failure, Figures, Http1Trailers, Limits, RequestId};
 
 /// What makes an application of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) printing: Arc<Printing>,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) counters: Counters,
+    pub(crate) lost_trailers: LostTrailersLog,
     active: AtomicU64,
 }
 
@@ -118,6 +121,7 @@ impl Application {
             printing: Printing::new(&settings),
             holdings: Holdings::new(Arc::clone(engine.memory())),
             counters: Counters::default(),
+            lost_trailers: LostTrailersLog::default(),
             engine,
             component,
             settings: Arc::new(settings),
@@ -200,6 +204,17 @@ impl Inner {
     pub(crate) fn report(&self, failure: &Failure, id: RequestId) {
         self.counters.failed(failure);
         failure.log(&self.settings.name, id);
+    }
+
+    /// Logs trailers that a client over HTTP/1 does not get.
+    pub(crate) fn check_trailers(
+        &self,
+        id: RequestId,
+        rules: &Http1Trailers,
+        trailers: &HeaderMap,
+    ) {
+        let name = &self.settings.name;
+        self.lost_trailers.check(name, id, rules, trailers);
     }
 
     /// Takes an instance back that has served its request without fault.

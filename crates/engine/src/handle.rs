@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 
 use crate::guest::AHEAD;
 use crate::lent::lend;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, announced_length};
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run};
 use crate::{Application, Body, Failure, RequestId, shared};
@@ -149,7 +149,7 @@ fn poll_response(
         }
         (Some(Ok(response)), ended) => {
             let (mut parts, outgoing) = response.into_parts();
-            let outgoing = Outgoing::new(outgoing);
+            let outgoing = Outgoing::new(&parts.headers, outgoing);
             frame(&mut parts.headers, parts.status, head_only)
                 .and_then(|framing| body(at_work, outgoing, framing, ended, cx))
                 .map(|body| Response::from_parts(parts, body))
@@ -190,11 +190,7 @@ fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result
     if head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok(Framing::None);
     }
-    // `wasmtime-wasi-http` takes only one value here, and only digits.
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok(length.map_or(Framing::Open, Framing::Length))
+    Ok(announced_length(headers).map_or(Framing::Open, Framing::Length))
 }
 
 /// Turns that a guest gets to write what is read before its head goes out.

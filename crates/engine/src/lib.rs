@@ -60,6 +60,7 @@ mod runtime;
 mod service;
 mod shared;
 mod stopwatch;
+mod trailers;
 mod wasi;
 
 pub use application::{Application, Instances, Settings};
@@ -75,3 +76,4 @@ pub use log::{Output, OutputError, OutputFile, OutputFiles, is_active};
 pub use request::RequestBodyError;
 pub use request_id::RequestId;
 pub use runtime::{Engine, EngineError, Options};
+pub use trailers::Http1Trailers;

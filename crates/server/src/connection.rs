@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use engine::{Application, RequestId};
+use engine::{Application, Http1Trailers, RequestId};
 use http::header::SERVER;
 use http::request::Parts;
 use http::uri;
@@ -317,8 +317,17 @@ async fn run(
     request: Request<RequestBody>,
     in_row: bool,
 ) -> Response<ResponseBody> {
+    let accepts_trailers = request::accepts_trailers(&request);
     let response = match application.handle(id, request).await {
-        Ok(response) => response.map(ResponseBody::guest),
+        Ok(mut response) => {
+            if let Some(accepts) = accepts_trailers
+                && response.body().may_have_trailers()
+            {
+                let rules = Http1Trailers::new(accepts, response.headers());
+                response.body_mut().set_http1(application, id, rules);
+            }
+            response.map(ResponseBody::guest)
+        }
         Err(failure) => page::failure(&failure),
     };
     if in_row && application.turns_are_short() {

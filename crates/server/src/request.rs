@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::mem;
 
-use http::header::HOST;
+use http::header::{HOST, TE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use message::{Framing, FramingError};
 
 /// The server name of a request that names no host, as in Unit.
@@ -54,6 +54,18 @@ pub(crate) fn make_absolute(parts: &mut Parts, scheme: Scheme) -> Result<(), Sta
     uri.authority = Some(authority);
     parts.uri = Uri::from_parts(uri).map_err(|_| StatusCode::BAD_REQUEST)?;
     Ok(())
+}
+
+/// Whether the client of a request over HTTP/1 accepts trailers; `None` over HTTP/2, where every one does.
+pub(crate) fn accepts_trailers<B>(request: &Request<B>) -> Option<bool> {
+    let version = request.version();
+    (version < Version::HTTP_2).then(|| {
+        version == Version::HTTP_11
+            && request.headers().get_all(TE).iter().any(|value| {
+                let mut words = value.as_bytes().split(|byte| *byte == b',');
+                words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+            })
+    })
 }
 
 /// The host that a request was sent to, as Unit has it: without a port and a dot at the end, in lower
@@ -181,7 +193,7 @@ mod tests {
     use super::*;
 
     fn parts(version: Version, target: &str, hosts: &[&str]) -> Parts {
-        let mut request = http::Request::builder().version(version).uri(target);
+        let mut request = Request::builder().version(version).uri(target);
         for host in hosts {
             request = request.header(HOST, *host);
         }

@@ -33,6 +33,7 @@ macro_rules! http_suite {
             no_client_learns_why_a_guest_failed,
             a_guest_that_fails_is_gone_at_once,
             an_endless_loop_before_the_response_is_a_504,
+            a_body_longer_than_its_length_is_logged_as_that,
         }
         $crate::http_suite! { @area $front, cancellation:
             a_client_that_leaves_before_its_answer_cancels_the_instance [Cancellation],
@@ -58,6 +59,7 @@ macro_rules! http_suite {
             pieces_go_to_and_fro_over_http2 [Http2],
             trailers_pass_both_ways [Trailers],
             trailers_pass_both_ways_over_http2 [Http2],
+            trailers_that_are_not_sent_over_http1_are_logged_once [Trailers],
             a_download_has_every_byte_in_its_place,
             an_upload_comes_back_with_every_byte_in_its_place,
             an_upload_that_the_host_moves_comes_back_whole,
@@ -72,6 +74,7 @@ macro_rules! http_suite {
             work_goes_on_after_a_response_without_a_body,
             work_goes_on_after_the_client_has_left_with_its_response,
             a_body_that_a_guest_leaves_unread_harms_nobody,
+            a_guest_gets_the_error_code_of_a_request_body_that_fails [StreamedRequests],
         }
         $crate::http_suite! { @area $front, http1:
             a_guest_sees_the_request_as_it_was_sent,
@@ -105,6 +108,8 @@ macro_rules! http_suite {
             a_line_without_end_is_continued_on_the_next,
             requests_at_the_same_time_have_ids_of_their_own,
             what_a_guest_prints_too_much_is_lost_and_counted,
+            failures_are_logged_up_to_a_rate_limit_and_counted,
+            a_long_error_code_is_cut_in_the_log,
         }
         $crate::http_suite! { @area $front, capabilities:
             the_environment_is_the_configured_one_and_nothing_else,
@@ -145,6 +150,7 @@ macro_rules! http_suite {
             the_host_is_the_one_that_is_called,
             a_guests_time_outs_hold,
             a_response_that_breaks_off_is_not_taken_for_whole,
+            a_guest_gets_the_error_code_of_a_response_body_that_fails,
             a_server_that_is_not_there_is_told_as_that,
             a_client_that_leaves_takes_the_upload_along [StreamedRequests],
         }

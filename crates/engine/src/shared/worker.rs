@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use http::Response;
 use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -316,11 +317,13 @@ async fn call(
         }
         Ok(response) => {
             let (over, is_over) = oneshot::channel();
-            let response = response.map(|body| {
-                slot.fill(body);
-                let slot = Arc::clone(&slot);
-                Reader { slot, _over: over }.boxed_unsync()
-            });
+            let (parts, body) = response.into_parts();
+            slot.fill(&parts.headers, body);
+            let reader = Reader {
+                slot: Arc::clone(&slot),
+                _over: over,
+            };
+            let response = Response::from_parts(parts, reader.boxed_unsync());
             let _ = head.send(Ok(response));
             // Its sender is dropped with the reader.
             let _ = is_over.await;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
 mod background;
+mod bodies;
 mod figures;
 
 use std::future::Future;

@@ -170,6 +170,26 @@ fn assert_cut_off(front: &impl FrontEnd, response: &Response) {
     }
 }
 
+pub fn a_guest_gets_the_error_code_of_a_response_body_that_fails(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let options = front.options(&Options {
+        outbound_http: &[&upstream.url()],
+        ..Options::default()
+    });
+    let configuration = configuration::guests_with(&[("body_error", &options)]);
+    let server = Running::start(front, &configuration);
+    let read = |path: &str| {
+        let mut client = server.connect("body_error");
+        client.send(format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nx-fetch: {}{path}\r\n\r\n",
+            upstream.url()
+        ));
+        client.response()
+    };
+    read("/breaks").assert_text("ErrorCode::HttpResponseIncomplete\n");
+    read("/hello").assert_text("whole\n");
+}
+
 pub fn a_server_that_is_not_there_is_told_as_that(front: &impl FrontEnd) {
     let gone = Upstream::start().url();
     let server = fetching(front, &[&gone]);
