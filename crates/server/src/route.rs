@@ -118,6 +118,8 @@ pub(crate) struct Walk<'t, 'a> {
     action: Option<&'t Action>,
     /// How many were.
     taken: usize,
+    /// Whether the target has decided where the request goes.
+    is_matched: bool,
     logs: bool,
 }
 
@@ -145,12 +147,14 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             target,
             action: None,
             taken: 0,
+            is_matched: false,
             logs,
         })
     }
 
     /// Goes where `pass` says, and on from there.
     pub(crate) async fn go(mut self, pass: &Pass) -> Routed<'t> {
+        self.is_matched = matches!(pass, Pass::Steps(_) | Pass::Variable(_));
         let end = match self.pass(pass) {
             // Only here is something to wait for, which takes room.
             End::Share(share) => Box::pin(self.serve(share)).await,
@@ -159,11 +163,12 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         match end {
             End::To(to) => match self.rest() {
                 Ok(rest) => Routed::To(Passed { to, rest }),
-                // Nobody may get to see the target from before instead.
-                Err(error) => {
+                // Encoded, it is too long. The target as the client sent it must not go on instead.
+                Err(error) if self.target.is_rewritten() => {
                     tracing::warn!(request = %self.facts.id, "a rewrite fails: {error}");
                     Routed::Here(page::error(StatusCode::INTERNAL_SERVER_ERROR))
                 }
+                Err(_) => Routed::Here(page::refused(StatusCode::URI_TOO_LONG)),
             },
             End::Respond(mut response) => {
                 self.set_headers(&mut response);
@@ -242,15 +247,16 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         let action = self.action.filter(|it| !it.response_headers.is_empty());
         let is_kept = action.is_some_and(Action::has_variable_headers);
         Ok(Rest {
-            target: self.rewritten()?,
+            target: self.respelled()?,
             action,
             kept: is_kept.then(|| Kept::of(self.parts, self.ends)),
         })
     }
 
-    /// The request's new target, if it was rewritten. Encoded, it may be too long for one.
-    fn rewritten(&self) -> Result<Option<PathAndQuery>, InvalidUri> {
-        if !self.target.is_rewritten() {
+    /// The target that who answers is to see, if it is not the one that the client sent. Steps that
+    /// have matched a path are sure that no other is read out of it: see [`Target::to_send`].
+    fn respelled(&self) -> Result<Option<PathAndQuery>, InvalidUri> {
+        if !self.is_matched || !self.target.is_respelled() {
             return Ok(None);
         }
         let mut sent = self.target.to_send();

@@ -234,9 +234,10 @@ fn a_request_arrives_as_it_came_but_for_what_routes_change() {
             {{"action": {{{proxy}}}}}]"#
     ));
     let mut client = server.connect("main");
-    client.send("GET /a/./b%20c?d=e HTTP/1.1\r\nHost: Example.com:81\r\nX-B: 1\r\nx-a: 2\r\n\r\n");
+    client
+        .send("GET /a/%62%2F%20c?d=e HTTP/1.1\r\nHost: Example.com:81\r\nX-B: 1\r\nx-a: 2\r\n\r\n");
     client.response().assert_text(
-        "GET /a/./b%20c?d=e HTTP/1.1\r\nhost: Example.com:81\r\nx-b: 1\r\nx-a: 2\r\n\r\n",
+        "GET /a/%62%2F%20c?d=e HTTP/1.1\r\nhost: Example.com:81\r\nx-b: 1\r\nx-a: 2\r\n\r\n",
     );
     let response = client.get("/old/b%20c?d=e");
     response.assert_text("GET /new/old/b%20c?d=e HTTP/1.1\r\nhost: localhost\r\n\r\n");
