@@ -165,7 +165,14 @@ async fn broken_paths_are_refused() {
         ),
         ("/config/%00", "The path contains a null character."),
         ("/config/%FF", "The decoded path is not UTF-8."),
-        ("/config/../..", "The path leads above the root."),
+        (
+            "/config/../..",
+            r#"The path contains a \".\" or \"..\" segment."#,
+        ),
+        (
+            "/config/routes/..%2F..%2Fstatus%2Fx/%2E%2e/metrics",
+            r#"The path contains a \".\" or \"..\" segment."#,
+        ),
     ] {
         let body = format!("{{\n\t\"error\": \"Invalid path.\",\n\t\"detail\": \"{detail}\"\n}}\n");
         server.get(target).await.is(400, &body);
