@@ -5,16 +5,26 @@ use std::time::Duration;
 use crate::exposition::{Exposition, Kind};
 use crate::{ApplicationStatus, Status};
 
-/// All of a status, and what there is of the process, as Prometheus reads it.
-pub(crate) fn text(status: &Status) -> String {
-    let mut out = Exposition::default();
-    server(&mut out, status);
-    instances(&mut out, status);
-    process(&mut out, status);
-    applications(&mut out, &status.applications);
-    instances_of_applications(&mut out, &status.applications);
-    answers_of_applications(&mut out, &status.applications);
-    out.finish()
+/// Bytes of text about the server, roughly, and about each application.
+const SERVER: usize = 8 << 10;
+const APPLICATION: usize = 3 << 10;
+
+impl Status {
+    /// All of it, and what there is of the process, as Prometheus reads it
+    /// ([`METRICS_CONTENT_TYPE`](crate::METRICS_CONTENT_TYPE)). With thousands of applications this takes
+    /// milliseconds.
+    #[must_use]
+    pub fn to_metrics(&self) -> String {
+        let applications = self.applications.len().saturating_mul(APPLICATION);
+        let mut out = Exposition::with_capacity(SERVER + applications);
+        server(&mut out, self);
+        instances(&mut out, self);
+        process(&mut out, self);
+        applications_loaded(&mut out, &self.applications);
+        instances_of_applications(&mut out, &self.applications);
+        answers_of_applications(&mut out, &self.applications);
+        out.finish()
+    }
 }
 
 fn server(out: &mut Exposition, status: &Status) {
@@ -120,7 +130,7 @@ fn process(out: &mut Exposition, status: &Status) {
 
 type Applications = [(String, ApplicationStatus)];
 
-fn applications(out: &mut Exposition, applications: &Applications) {
+fn applications_loaded(out: &mut Exposition, applications: &Applications) {
     let mut loaded = out.metric(
         "wasmtime_unitd_application_loaded",
         Kind::Gauge,

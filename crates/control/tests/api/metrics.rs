@@ -166,3 +166,14 @@ async fn each_application_has_its_metrics_whatever_its_name() {
         assert_eq!(samples[&wanted], value, "{name} {which}");
     }
 }
+
+#[tokio::test]
+async fn answers_are_rendered_off_the_serving_threads() {
+    let (_directory, server) = start();
+    let serving = std::thread::current().id();
+    for target in ["/", "/status", "/status/requests/total", "/status/metrics"] {
+        assert_eq!(server.get(target).await.status, 200);
+        let rendered = server.notes.asked_on().unwrap();
+        assert_ne!(rendered, serving, "{target}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use control::{
@@ -44,6 +45,8 @@ pub(crate) struct Notes {
     refusal: Arc<Mutex<Option<PrepareError>>>,
     /// While there is one, a `prepare` takes a permit of it for good.
     gate: Arc<Mutex<Option<Arc<Semaphore>>>>,
+    /// Where `status` was last called.
+    asked_on: Arc<Mutex<Option<ThreadId>>>,
 }
 
 /// Notes that it was dropped without a commit.
@@ -78,6 +81,11 @@ impl Notes {
         let gate = Arc::new(Semaphore::new(0));
         *self.gate.lock().unwrap() = Some(Arc::clone(&gate));
         gate
+    }
+
+    /// The thread that `status` was last called on.
+    pub(crate) fn asked_on(&self) -> Option<ThreadId> {
+        *self.asked_on.lock().unwrap()
     }
 
     /// Waits until the calls end with these.
@@ -132,6 +140,7 @@ impl Runtime for Notes {
     }
 
     fn status(&self) -> Status {
+        *self.asked_on.lock().unwrap() = Some(thread::current().id());
         let processes = Processes {
             running: 1,
             starting: 0,
