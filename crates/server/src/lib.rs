@@ -24,8 +24,8 @@
 //! - A body that its guest, or another server, cut off ends in a cut-off message, on every version of HTTP.
 //! - What is asked of a request by a [`Table`], the log of routes or an [`AccessLog`] is found out for
 //!   those only: a request whose listener names an application is passed on as it is.
-//! - Where a configuration comes from, and what runs behind an application, is none of its
-//!   business; nor is which certificate is for whom, which is decided by whoever made a listener's
+//! - Where a configuration comes from, what runs behind an application, and which counters
+//!   [`Metrics`] show, is none of its business; nor is which certificate is for whom, which is decided by whoever made a listener's
 //!   `rustls::ServerConfig`.
 //! - A connection that has become a WebSocket to another server is waited for like a request.
 //!
@@ -41,6 +41,7 @@ mod http1;
 mod http2;
 mod io;
 mod listener;
+mod metrics;
 mod opening;
 mod page;
 mod request;
@@ -63,6 +64,7 @@ pub use address::Address;
 pub use connection::MAX_HEADER_SECTION;
 pub use counters::Connections;
 pub use listener::BindError;
+pub use metrics::Metrics;
 pub use server::{Listen, Options, Plan, Server, Target};
 pub use settings::Settings;
 pub use table::{Pass, Steps, Table};

@@ -12,6 +12,7 @@ use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
 use static_files::NotServed;
 
 use crate::action::{self, Action, ActionKind, Share};
+use crate::metrics::Metrics;
 use crate::page;
 use crate::request;
 use crate::response::ResponseBody;
@@ -170,6 +171,11 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 }
                 Err(_) => Routed::Here(page::refused(StatusCode::URI_TOO_LONG)),
             },
+            End::Metrics(metrics) => {
+                let mut response = Box::pin(metrics.respond(&self.parts.method)).await;
+                self.set_headers(&mut response);
+                Routed::Here(response)
+            }
             End::Respond(mut response) => {
                 self.set_headers(&mut response);
                 Routed::Here(response)
@@ -186,6 +192,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     return End::To(To::Application(application));
                 }
                 Place::Upstream(proxy) => return End::To(To::Upstream(proxy)),
+                Place::Metrics(metrics) => return End::Metrics(metrics),
                 Place::Application(None) => return respond(StatusCode::SERVICE_UNAVAILABLE),
                 Place::Nowhere => return respond(StatusCode::NOT_FOUND),
                 Place::Steps(steps) => steps,
@@ -279,6 +286,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         match pass {
             Pass::Application(application) => Place::Application(application.clone()),
             Pass::Upstream(proxy) => Place::Upstream(proxy.clone()),
+            Pass::Metrics(metrics) => Place::Metrics(metrics.clone()),
             Pass::Steps(index) => self
                 .table
                 .steps(*index)
@@ -292,7 +300,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     Some(Pass::Steps(index)) => {
                         self.table.steps(index).map_or(Place::Nowhere, Place::Steps)
                     }
-                    Some(Pass::Variable(_)) | None => Place::Nowhere,
+                    Some(Pass::Metrics(_) | Pass::Variable(_)) | None => Place::Nowhere,
                 }
             }
         }
@@ -385,6 +393,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
 enum End<'a> {
     To(To),
     Respond(Response<ResponseBody>),
+    Metrics(Metrics),
     /// The files of this share are to be asked.
     Share(&'a Share),
 }
@@ -392,6 +401,7 @@ enum End<'a> {
 enum Place<'a> {
     Application(Option<Application>),
     Upstream(Proxy),
+    Metrics(Metrics),
     Steps(&'a Steps),
     Nowhere,
 }

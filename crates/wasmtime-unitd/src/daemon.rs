@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use control::{Control, Restored, StateDir};
+use control::{Control, PeerCheckedListener, Restored, StateDir};
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -108,6 +108,7 @@ pub(crate) fn build(
     workers: &Workers,
     identity: Option<Identity>,
     own: OwnFolders,
+    control: Option<ControlAddress>,
     outputs: OutputFiles,
 ) -> Result<Runtime> {
     let engine = Engine::new(&engine::Options {
@@ -124,7 +125,9 @@ pub(crate) fn build(
         runtimes,
         settings: Settings::new(server_name(true)),
     });
-    Ok(Runtime::new(engine, own, server, outputs, identity))
+    Ok(Runtime::new(
+        engine, own, control, server, outputs, identity,
+    ))
 }
 
 async fn serve(
@@ -144,7 +147,8 @@ async fn serve(
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
         certificates: Some(Arc::clone(state.certificates())),
     };
-    let runtime = build(&arguments.running, workers, identity, own, outputs)?;
+    let address = Some(arguments.control.clone());
+    let runtime = build(&arguments.running, workers, identity, own, address, outputs)?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
@@ -165,7 +169,9 @@ async fn serve(
                 let _ = closing.wait_for(|closing| *closing).await;
             };
             match listener {
-                Listener::Unix(listener) => control.serve(listener, closed).await,
+                Listener::Unix(listener) => {
+                    control.serve(PeerCheckedListener(listener), closed).await;
+                }
                 Listener::Tcp(listener) => control.serve(listener, closed).await,
             }
         }

@@ -9,6 +9,7 @@ mod arguments;
 mod check;
 mod compile;
 mod components;
+mod control_exposure;
 mod control_socket;
 mod daemon;
 mod folders;

@@ -50,6 +50,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
                 cache: serve.cache.cachedir.clone(),
                 certificates: None,
             },
+            None,
             outputs,
         )?;
         let prepared = runtime

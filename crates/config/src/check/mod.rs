@@ -29,6 +29,7 @@ mod patterns;
 mod processes;
 mod route;
 mod schema;
+mod servers;
 mod settings;
 mod suggestion;
 mod telemetry;
