@@ -166,6 +166,12 @@ fn instances_of_applications(out: &mut Exposition, applications: &Applications) 
             |one| one.instances.peak_memory,
         ),
         (
+            "wasmtime_unitd_application_open_files",
+            Kind::Gauge,
+            "Files that guests have open, and connections of their outgoing requests.",
+            |one| one.instances.files,
+        ),
+        (
             "wasmtime_unitd_application_responses_cut_off_total",
             Kind::Counter,
             "Responses that broke off after their heads had been sent.",

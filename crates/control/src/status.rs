@@ -97,6 +97,8 @@ pub struct ApplicationInstances {
     pub memory: u64,
     /// The most that this has been.
     pub peak_memory: u64,
+    /// Files that guests have open, and connections of their outgoing requests.
+    pub files: u64,
     /// How long guests have computed.
     pub execution_time: Duration,
     /// Requests by the class of the status that they were answered with.
@@ -225,6 +227,7 @@ impl ApplicationInstances {
             ("active", self.active.into()),
             ("started", self.started.into()),
             ("memory", object(&memory)),
+            ("files", self.files.into()),
             ("execution_time", self.execution_time.into()),
             ("responses", object(&self.responses)),
             ("cut_off", self.cut_off.into()),

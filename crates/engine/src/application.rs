@@ -6,12 +6,16 @@ use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::directory::Folders;
 use crate::figures::Counters;
 use crate::gate::Gate;
 use crate::instance::Instance;
+use crate::instance_pool::InstanceShare;
 use crate::limits::Holdings;
 use crate::log::{Output, Printing};
+use crate::open_files::Descriptors;
 use crate::shared::Shared;
+use crate::turns::CpuShare;
 use crate::{Component, Directory, Engine, Failure, Figures, Limits, RequestId};
 
 /// What makes an application of a component.
@@ -88,12 +92,15 @@ pub(crate) struct Inner {
     pub(crate) component: Component,
     pub(crate) settings: Arc<Settings>,
     pub(crate) gate: Gate,
+    instances: Arc<InstanceShare>,
+    pub(crate) folders: Folders,
     pub(crate) shared: Shared,
     /// For outgoing requests.
     pub(crate) client: Client,
     pub(crate) printing: Arc<Printing>,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) counters: Counters,
+    pub(crate) cpu: Arc<CpuShare>,
     active: AtomicU64,
 }
 
@@ -105,19 +112,29 @@ impl Application {
         for directory in &mut settings.directories {
             directory.follow_links();
         }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let weight = u64::from(settings.limits.weight.get());
         // By default some instances are left for others.
-        let concurrency = settings
-            .limits
-            .concurrency
-            .map_or_else(|| (engine.instances() / 4 * 3).max(1), NonZeroU32::get);
+        let concurrency = settings.limits.concurrency.map_or_else(
+            || engine.default_concurrency(weight, component.slots()),
+            NonZeroU32::get,
+        );
+        let descriptors = Descriptors::new(Arc::clone(engine.files()), weight);
+        let outbound = outbound::Options {
+            budget: Some(Arc::<Descriptors>::clone(&descriptors)),
+            ..outbound::Options::default()
+        };
         Self(Arc::new(Inner {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number,
             gate: Gate::new(concurrency),
+            instances: engine.instance_share(weight, component.slots()),
+            folders: Folders::default(),
             shared: Shared::default(),
-            client: Client::new(settings.outbound.clone()),
+            client: Client::with_options(settings.outbound.clone(), outbound),
             printing: Printing::new(&settings),
-            holdings: Holdings::new(Arc::clone(engine.memory())),
+            holdings: Holdings::new(Arc::clone(engine.memory()), descriptors, weight),
             counters: Counters::default(),
+            cpu: CpuShare::new(number, weight),
             engine,
             component,
             settings: Arc::new(settings),
@@ -155,7 +172,7 @@ impl Application {
         let inner = &*self.0;
         let concurrency = inner.settings.instances.concurrency.get();
         let has_instance = || {
-            inner.engine.has_room()
+            inner.engine.has_room(&inner.instances)
                 || (inner.shares_instances() && inner.shared.has_room(concurrency))
         };
         inner.gate.has_room() && has_instance()
@@ -192,7 +209,8 @@ impl Inner {
             return Ok(instance);
         }
         let limit = self.settings.limits.timeout;
-        let permit = self.engine.permit(limit).await.ok_or(Failure::Busy)?;
+        let permit = self.engine.permit(&self.instances, limit).await;
+        let permit = permit.ok_or(Failure::Busy)?;
         Instance::new(self, id, permit)
     }
 
@@ -204,7 +222,7 @@ impl Inner {
 
     /// Takes an instance back that has served its request without fault.
     pub(crate) fn retire(&self, instance: Instance) {
-        let may_wait = !self.engine.memory().is_scarce();
+        let may_wait = !self.holdings.is_memory_scarce();
         if may_wait && instance.served() < self.settings.instances.reuse.get() {
             self.engine.keep(self.number, instance);
         }

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -18,7 +19,7 @@ use rustls::RootCertStore;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::connect::Connector;
+use crate::connect::{ConnectionLimit, Connector};
 use crate::exchange::{Exchange, Interest};
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
@@ -62,6 +63,16 @@ pub struct Options {
     /// Open connections, idle ones included. Default: 1,024. A request that needs one more ends in
     /// [`Error::ConnectionLimit`] at once.
     pub connections: usize,
+    /// What several clients share, if they do. A connection that it does not allow ends in
+    /// [`Error::ConnectionLimit`], too.
+    pub budget: Option<Arc<dyn ConnectionBudget>>,
+}
+
+/// A limit of connections that several clients share.
+pub trait ConnectionBudget: fmt::Debug + Send + Sync {
+    /// Allows one more connection, until what is returned is dropped; `None` at the limit. It is called
+    /// before each connection is opened.
+    fn try_acquire(self: Arc<Self>) -> Option<Box<dyn Any + Send + Sync>>;
 }
 
 impl Default for Options {
@@ -70,6 +81,7 @@ impl Default for Options {
             roots: None,
             requests: 512,
             connections: 1024,
+            budget: None,
         }
     }
 }
@@ -83,7 +95,8 @@ impl Client {
     /// The same with other options.
     pub fn with_options(policy: Policy, options: Options) -> Self {
         let tls = Tls::new(options.roots);
-        let connector = Connector::new(policy.clone(), tls, options.connections);
+        let limit = ConnectionLimit::new(options.connections, options.budget);
+        let connector = Connector::new(policy.clone(), tls, limit);
         let pool = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

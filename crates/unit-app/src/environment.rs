@@ -38,6 +38,7 @@ const SHOWN: usize = 100;
 /// | `NXT_WASMTIME_EXECUTION_TIMEOUT` | seconds; 0 is no limit | 10 |
 /// | `NXT_WASMTIME_MEMORY` | bytes | 268435456 |
 /// | `NXT_WASMTIME_CONCURRENCY` | requests | the engine's choice |
+/// | `NXT_WASMTIME_FILES` | open files of an instance | 64 |
 /// | `NXT_WASMTIME_INSTANCES` | a JSON object of `reuse` and `concurrency` | 1 and 1 |
 /// | `NXT_WASMTIME_OUTBOUND_HTTP` | grants with spaces between them | nothing |
 /// | `NXT_WASMTIME_RESPONSE_TIMEOUT` | seconds, up to 31536000; 0 is no limit | 3600 |
@@ -100,16 +101,18 @@ const TIMEOUT: &str = "NXT_WASMTIME_TIMEOUT";
 const EXECUTION_TIMEOUT: &str = "NXT_WASMTIME_EXECUTION_TIMEOUT";
 const MEMORY: &str = "NXT_WASMTIME_MEMORY";
 const CONCURRENCY: &str = "NXT_WASMTIME_CONCURRENCY";
+const FILES: &str = "NXT_WASMTIME_FILES";
 const INSTANCES: &str = "NXT_WASMTIME_INSTANCES";
 const OUTBOUND_HTTP: &str = "NXT_WASMTIME_OUTBOUND_HTTP";
 const RESPONSE: &str = "NXT_WASMTIME_RESPONSE_TIMEOUT";
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     THREADS,
     TIMEOUT,
     EXECUTION_TIMEOUT,
     MEMORY,
     CONCURRENCY,
+    FILES,
     INSTANCES,
     OUTBOUND_HTTP,
     RESPONSE,
@@ -158,6 +161,7 @@ impl Options {
                 let concurrency = whole(CONCURRENCY, value, bounds::CONCURRENCY)?;
                 self.limits.concurrency = Some(concurrency);
             }
+            FILES => self.limits.files = whole(FILES, value, bounds::FILES)?,
             INSTANCES => self.instances = instances(value)?,
             OUTBOUND_HTTP => self.outbound = outbound(value)?,
             RESPONSE => {
@@ -292,6 +296,8 @@ mod tests {
             (CONCURRENCY, "0"),
             (CONCURRENCY, "1.5"),
             (CONCURRENCY, "1000001"),
+            (FILES, "-1"),
+            (FILES, "1000001"),
             (INSTANCES, ""),
             (INSTANCES, "100"),
             (INSTANCES, "{"),
@@ -320,6 +326,7 @@ mod tests {
         let (options, left) = take(&[
             (EXECUTION_TIMEOUT, "0.05"),
             (CONCURRENCY, "1000000"),
+            (FILES, "0"),
             (INSTANCES, r#"{"reuse": 100, "concurrency": 4,}"#),
             (MEMORY, "17179869184"),
             (TIMEOUT, "4294967"),

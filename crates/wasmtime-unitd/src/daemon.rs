@@ -81,9 +81,33 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// As many connections as the system allows this process open files, but for some that it needs
-/// itself: the control API stays within reach when clients and other servers have taken all others.
-fn files(workers: usize) -> usize {
+/// How the files that the process may have open are split.
+struct Files {
+    /// Connections of clients.
+    clients: usize,
+    /// Requests that are with other servers, each of which has a connection beside its client's.
+    exchanges: usize,
+    /// What guests open, and the connections of their own requests.
+    guests: usize,
+}
+
+impl Files {
+    /// A half for clients' connections, most of which are idle, and a quarter each for the others. None of
+    /// them touches what the server needs itself.
+    fn split(workers: usize) -> Self {
+        let files = available_files(workers);
+        let quarter = (files / 4).max(1);
+        Self {
+            clients: files.saturating_sub(2 * quarter).max(1),
+            exchanges: quarter,
+            guests: quarter,
+        }
+    }
+}
+
+/// As many as the system allows this process open files, but for some that it needs itself: the control
+/// API stays within reach when clients, other servers and guests have taken all others.
+fn available_files(workers: usize) -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         Ok(hard)
@@ -93,12 +117,21 @@ fn files(workers: usize) -> usize {
         Ok(files) => usize::try_from(files)
             .unwrap_or(usize::MAX)
             .saturating_sub(reserved)
-            .max(2),
+            .max(3),
         Err(error) => {
             tracing::warn!("the limit of open files cannot be raised: {error}");
-            1024_usize.saturating_sub(reserved).max(2)
+            1024_usize.saturating_sub(reserved).max(3)
         }
     }
+}
+
+/// How many applications a server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applications {
+    /// One, which may have all instances, memory and files.
+    One,
+    /// As many as are configured. They share.
+    Several,
 }
 
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
@@ -109,18 +142,19 @@ pub(crate) fn build(
     identity: Option<Identity>,
     own: OwnFolders,
     outputs: OutputFiles,
+    applications: Applications,
 ) -> Result<Runtime> {
+    let runtimes = workers.handles();
+    let files = Files::split(runtimes.len());
     let engine = Engine::new(&engine::Options {
         background: workers.background(),
+        files: files.guests as u64,
+        sole_application: applications == Applications::One,
         ..running.engine()
     })?;
-    // Each request that is sent on takes a connection beside its client's, which are more: most are idle.
-    let runtimes = workers.handles();
-    let files = files(runtimes.len());
-    let exchanges = (files / 4).max(1);
     let server = Server::new(server::Options {
-        connections: files - exchanges,
-        exchanges,
+        connections: files.clients,
+        exchanges: files.exchanges,
         runtimes,
         settings: Settings::new(server_name(true)),
     });
@@ -144,7 +178,14 @@ async fn serve(
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
         certificates: Some(Arc::clone(state.certificates())),
     };
-    let runtime = build(&arguments.running, workers, identity, own, outputs)?;
+    let runtime = build(
+        &arguments.running,
+        workers,
+        identity,
+        own,
+        outputs,
+        Applications::Several,
+    )?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.

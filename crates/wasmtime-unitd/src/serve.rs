@@ -9,7 +9,7 @@ use control::Runtime as _;
 use engine::OutputFiles;
 
 use crate::arguments::Serve;
-use crate::daemon;
+use crate::daemon::{self, Applications};
 use crate::log::Log;
 use crate::runtime::OwnFolders;
 use crate::shutdown::StopSignals;
@@ -51,6 +51,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
                 certificates: None,
             },
             outputs,
+            Applications::One,
         )?;
         let prepared = runtime
             .prepare(&config)

@@ -145,6 +145,7 @@ async fn each_application_has_its_metrics_whatever_its_name() {
         ("instances_started_total", 8.0),
         ("memory_bytes", 3.0),
         ("memory_peak_bytes", 6.0),
+        ("open_files", 4.0),
         ("execution_seconds_total", 2.0005),
         ("responses_cut_off_total", 1.0),
     ] {

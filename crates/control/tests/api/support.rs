@@ -198,6 +198,7 @@ fn instances() -> ApplicationInstances {
         started: 8,
         memory: 3,
         peak_memory: 6,
+        files: 4,
         execution_time: Duration::from_micros(2_000_500),
         responses: vec![("2xx", 5), ("5xx", 2)],
         cut_off: 1,

@@ -343,7 +343,7 @@ fn all_guests_together_stay_within_the_memory_of_the_engine() {
         let options = Options {
             instances: 8,
             memory: 32 << 20,
-            background: None,
+            ..Options::default()
         };
         let engine = Engine::new(&options).unwrap();
         let bomb = application(&engine, "memory_bomb", Limits::default());

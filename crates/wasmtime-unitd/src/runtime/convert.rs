@@ -83,6 +83,8 @@ pub(super) fn application(config: &config::Application, outputs: Outputs) -> eng
         execution_timeout,
         memory,
         concurrency,
+        files,
+        weight,
     } = config.limits;
     let defaults = engine::Limits::default();
     engine::Settings {
@@ -98,6 +100,8 @@ pub(super) fn application(config: &config::Application, outputs: Outputs) -> eng
             execution_timeout: execution_timeout.unwrap_or(defaults.execution_timeout),
             memory: memory.unwrap_or(defaults.memory),
             concurrency: concurrency.or(defaults.concurrency),
+            files: files.unwrap_or(defaults.files),
+            weight: weight.unwrap_or(defaults.weight),
             ..defaults
         },
         stdout: outputs.stdout,

@@ -65,6 +65,7 @@ fn instances(figures: &Figures) -> ApplicationInstances {
         started: figures.instances_started,
         memory: figures.memory,
         peak_memory: figures.peak_memory,
+        files: figures.files,
         execution_time: figures.execution_time,
         responses: figures.answers().collect(),
         cut_off: figures.cut_off,

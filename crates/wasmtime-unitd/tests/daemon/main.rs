@@ -8,6 +8,7 @@ mod cache;
 mod certificates;
 mod components;
 mod control;
+mod fairness;
 mod flags;
 mod folders;
 mod forwarded;
