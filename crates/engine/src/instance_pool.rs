@@ -322,7 +322,7 @@ mod tests {
         waiting
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_below_its_threshold_is_not_behind_those_of_a_greedy_application() {
         let pool = pool(16);
         let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(greedy.share.used(), 11);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_queue_is_bounded_for_each_application_and_waits_for_a_second() {
         let pool = pool(2);
         let one = InstanceShare::new(Arc::clone(&pool), 1, 1);
@@ -356,7 +356,7 @@ mod tests {
         assert!(one.acquire(LONG, || {}).await.is_none());
         let start = tokio::time::Instant::now();
         assert!(other.acquire(LONG, || {}).await.is_none());
-        assert_eq!(start.elapsed(), WAIT);
+        assert!(start.elapsed() >= WAIT);
         for waiting in waiting {
             assert!(waiting.await.unwrap().is_none());
         }
@@ -364,7 +364,7 @@ mod tests {
         assert!(pool.lock().is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn requests_that_go_while_they_wait_take_nothing() {
         let pool = pool(1);
         let one = InstanceShare::new(Arc::clone(&pool), 1, 1);
