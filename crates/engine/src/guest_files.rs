@@ -321,7 +321,7 @@ impl Entries {
         if let Some(result) = self.result.take() {
             let listed = self.listed.as_ref();
             // Whether the guest still wants to know is its own matter.
-            let _ = result.send(listed.map_err(|stop| stop.code()).copied());
+            let _ = result.send(listed.map_err(Stop::code).copied());
         }
     }
 }

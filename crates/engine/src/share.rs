@@ -202,7 +202,8 @@ mod tests {
         for share in &shares {
             assert!(fill(share) > 0);
         }
-        for _ in 0..10 {
+        // Two of those found next to nothing, and had some of the reserve themselves.
+        for _ in 0..8 {
             let newcomer = Share::new(Arc::clone(&budget), 1);
             assert!((0..3).all(|_| newcomer.try_take(1)));
         }
