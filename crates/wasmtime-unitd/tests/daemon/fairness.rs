@@ -61,7 +61,9 @@ fn assert_served(server: &Running, count: usize) {
 
 fn number(server: &Running, path: &str) -> u64 {
     let text = server.get(path);
-    text.parse().unwrap_or_else(|_| panic!("{path}: {text}"))
+    let number = text.parse();
+    assert!(number.is_ok(), "{path}: {text}");
+    number.unwrap()
 }
 
 /// A folder with a few files, and the options of an application that has it as `/data`.
