@@ -244,7 +244,7 @@ impl Job<'_> {
         let server = self.server.clone();
         let mut body = ResponseBody::new(incoming, timeouts.read, interest, server, kept);
         if let (true, Some(client), Some(server)) = (switches, self.client, switched) {
-            body.tunnel = Some(Tunnel::new(client, server, timeouts.tunnel));
+            body.tunnel = Some(Tunnel::new(client, server, *timeouts));
         }
         Ok(Response::from_parts(head, body))
     }
