@@ -17,18 +17,21 @@
 //! - [`SentBody`] is a body on its way to a server, held to what was announced.
 //! - [`ReceivedBody`] is a body as a server sends it, with a limit on the wait for each piece.
 //! - [`Patience`] is such a limit by itself.
+//! - [`SmallPieces`] are pieces of a body that are passed on together.
 
 mod fields;
 mod framing;
 mod patience;
 mod received_body;
 mod sent_body;
+mod small_pieces;
 
 pub use fields::{forwarded, has_token};
 pub use framing::{Framing, FramingError, content_length};
 pub use patience::Patience;
 pub use received_body::{ReceivedBody, ReceivedBodyError, malformed};
 pub use sent_body::{CutOff, SentBody, SentBodyError};
+pub use small_pieces::SmallPieces;
 
 /// An error of somebody else's making.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
