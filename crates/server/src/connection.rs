@@ -1,6 +1,9 @@
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -16,7 +19,7 @@ use routing::Scheme;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use crate::access_log::{Note, Told};
 use crate::counters::Connected;
@@ -30,7 +33,6 @@ use crate::route::{Ends, Passed, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
 use crate::settings::Settings;
 use crate::socket::Accepted;
-use crate::timeouts::Timeouts;
 use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
 use crate::{http1, http2, page, request, tls};
@@ -62,6 +64,7 @@ pub(crate) async fn serve(
     _place: Option<OwnedSemaphorePermit>,
 ) {
     let timeouts = &server.timeouts();
+    let first_by = Deadline::now() + timeouts.header_read;
 
     // Here, so that its events come to this thread.
     let stream = match stream.watched() {
@@ -83,7 +86,7 @@ pub(crate) async fn serve(
     };
     let begun = tokio::select! {
         biased;
-        begun = begin(socket, tls, timeouts) => begun,
+        begun = timeout_at(first_by, begin(socket, tls)) => begun.unwrap_or_else(|late| Err(late.into())),
         () = closes => return,
     };
     let (io, opening) = match begun {
@@ -118,9 +121,9 @@ pub(crate) async fn serve(
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
-        http2::serve(io, respond, &link, timeouts, &mut closing, tasks).await
+        http2::serve(io, respond, &link, timeouts, first_by, &mut closing, tasks).await
     } else {
-        let ended = http1::serve(io, respond, &link, timeouts, &mut closing).await;
+        let ended = http1::serve(io, respond, &link, timeouts, first_by, &mut closing).await;
         if let Some(switched) = link.take_switched()
             && ended.is_ok()
         {
@@ -136,22 +139,17 @@ pub(crate) async fn serve(
 }
 
 /// Waits for the client, speaks TLS where that is spoken, and finds out what is spoken then.
-async fn begin(
-    socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
-    timeouts: &Timeouts,
-) -> io::Result<(ClientIo, Opening)> {
-    timeout(timeouts.idle, socket.stream().readable()).await??;
+async fn begin(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<(ClientIo, Opening)> {
+    socket.stream().readable().await?;
     let Some(tls) = tls else {
         let mut read_ahead = BytesMut::new();
-        let opening = opening::read(socket.stream(), &mut read_ahead);
-        let opening = timeout(timeouts.header_read, opening).await??;
+        let opening = opening::read(socket.stream(), &mut read_ahead).await?;
         let mut io = ClientIo::plain(socket);
         io.put_back(read_ahead.freeze());
         return Ok((io, opening));
     };
     // In a box, so that connections without TLS are none the larger for it.
-    Box::pin(tls::begin(socket, tls, timeouts)).await
+    Box::pin(tls::begin(socket, tls)).await
 }
 
 async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {
@@ -179,6 +177,7 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let in_request = self.connected.request();
         let open = self.link.begin();
+        let mut turn = self.link.turn().wait().await;
         let seen = self.server.see(self.listener);
         let version = request.version();
         let (mut parts, body) = request.into_parts();
@@ -186,7 +185,16 @@ impl Service {
         let checked = check(&mut parts, &body, &mut ends, &seen);
         let told = told(&parts, ends, &seen);
         let mut response = match checked {
-            Ok(()) => self.answer(parts, body, ends, &seen, told.facts()).await,
+            Ok(()) => {
+                let mut answer = pin!(self.answer(parts, body, ends, &seen, told.facts()));
+                poll_fn(|cx| {
+                    let polled = answer.as_mut().poll(cx);
+                    // Where it has to wait, the others need not.
+                    drop(turn.take());
+                    polled
+                })
+                .await
+            }
             Err(status) => page::refused(status),
         };
         let headers = response.headers_mut();
@@ -204,6 +212,9 @@ impl Service {
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
         body.progress = Progress::of_this_stream();
+        if version < Version::HTTP_2 {
+            self.link.turn().use_up();
+        }
         Ok(response)
     }
 
@@ -276,7 +287,7 @@ impl Service {
         let mut response = match to {
             To::Application(application) => {
                 let id = facts.map_or_else(RequestId::next, |facts| facts.id);
-                run(&application, id, request, in_row).await
+                run(&application, id, request, in_row, &self.link).await
             }
             // Apart, so that other requests take no room for it.
             To::Upstream(proxy) => match self.server.free_exchange() {
@@ -316,8 +327,17 @@ async fn run(
     id: RequestId,
     request: Request<RequestBody>,
     in_row: bool,
+    link: &Link,
 ) -> Response<ResponseBody> {
-    let response = match application.handle(id, request).await {
+    let mut response = pin!(application.handle(id, request));
+    let response = poll_fn(|cx| {
+        if link.gatherings().is_gathering() {
+            // The connection is polled again when that is over.
+            return Poll::Pending;
+        }
+        response.as_mut().poll(cx)
+    });
+    let response = match response.await {
         Ok(response) => response.map(ResponseBody::guest),
         Err(failure) => page::failure(&failure),
     };

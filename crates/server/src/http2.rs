@@ -13,13 +13,15 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
 use crate::counters::WorkerId;
+use crate::idle;
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
+use crate::read_turns::ReadTurns;
 use crate::response::ResponseBody;
 use crate::workers::Workers;
 
@@ -34,14 +36,19 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// [`Timeouts::send`], and the most that is held of a stream that is over for the server.
 pub(crate) const PIECE: usize = 16 * 1024;
 
+/// How long a client that is sent `GOAWAY` for being idle may take to answer. A request that it has sent
+/// meanwhile is served.
+const GOING_AWAY: Duration = Duration::from_secs(1);
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. The first request has to be there by `first_by`.
 pub(crate) async fn serve<S>(
     io: ClientIo,
     service: S,
     link: &Link,
     timeouts: &Timeouts,
+    first_by: Instant,
     closing: &mut Closing,
     tasks: Tasks,
 ) -> hyper::Result<()>
@@ -50,6 +57,7 @@ where
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
 {
+    link.turn().limit_streams(tasks.workers.count());
     let streams = Streams {
         timeout: timeouts.send,
         tasks,
@@ -62,33 +70,26 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(timeouts.header_read)
         .keep_alive_timeout(timeouts.send)
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(ReadTurns::new(io)), service);
     let mut connection = pin!(connection);
     let goes_on = tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
         () = closing.wait() => true,
-        () = idle(link, timeouts.idle) => false,
+        () = idle::expired(link, timeouts.idle, first_by) => false,
     };
     connection.as_mut().graceful_shutdown();
     if goes_on {
         return connection.await;
     }
-    // What its streams have left in h2 is no longer waited for, either.
-    let ended = tokio::time::timeout(timeouts.send, connection).await;
-    ended.unwrap_or(Ok(()))
-}
-
-/// Waits until the connection has been without a request for `limit`, twice that at most.
-async fn idle(link: &Link, limit: Duration) {
-    let mut before = None;
     loop {
-        sleep(limit).await;
-        let now = link.is_idle().then(|| link.requests());
-        if now.is_some() && now == before {
-            return;
+        if let Ok(ended) = timeout(GOING_AWAY, connection.as_mut()).await {
+            return ended;
         }
-        before = now;
+        // Neither a client that does not answer is waited for, nor what its streams have left in h2.
+        if link.is_idle() {
+            return Ok(());
+        }
     }
 }
 

@@ -10,6 +10,10 @@ use message::Patience;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::gathering::Gatherings;
+use crate::hang_up::HangUpCheck;
+use crate::idle::IdleNotice;
+use crate::turn::Turn;
 use crate::upstream::Switched;
 use crate::{socket, tls};
 
@@ -28,6 +32,10 @@ struct State {
     requests: AtomicU64,
     /// Requests in progress, and their bodies.
     open: AtomicU64,
+    hang_up: HangUpCheck,
+    turn: Turn,
+    gatherings: Gatherings,
+    idle_notice: IdleNotice,
     /// What the connection becomes when hyper is done with it.
     switched: Mutex<Option<Switched>>,
 }
@@ -58,6 +66,22 @@ impl Link {
         self.0.reset.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn hang_up(&self) -> &HangUpCheck {
+        &self.0.hang_up
+    }
+
+    pub(crate) fn turn(&self) -> &Turn {
+        &self.0.turn
+    }
+
+    pub(crate) fn gatherings(&self) -> &Gatherings {
+        &self.0.gatherings
+    }
+
+    pub(crate) fn idle_notice(&self) -> &IdleNotice {
+        &self.0.idle_notice
+    }
+
     /// Requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
@@ -77,6 +101,8 @@ impl Link {
 
     /// What the connection has become, for who has it then.
     pub(crate) fn take_switched(&self) -> Option<Switched> {
+        // In a tunnel, a side that has ended may still be sent to.
+        self.0.hang_up.cancel();
         self.switched().take()
     }
 
@@ -89,9 +115,17 @@ impl Link {
 /// Something in progress on a connection.
 pub(crate) struct Open(Link);
 
+impl Open {
+    pub(crate) fn link(&self) -> &Link {
+        &self.0
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+        if self.0.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.0.idle_notice.send();
+        }
     }
 }
 
@@ -158,6 +192,11 @@ impl ClientIo {
         }
     }
 
+    fn check_hang_up(&self) -> io::Result<()> {
+        let socket = self.stream.socket();
+        socket.link.0.hang_up.run(&socket.stream)
+    }
+
     /// Ends the connection in order. With TLS the client is told, or it could not tell that from
     /// somebody else's end (RFC 8446, section 6.1); without, the end of the socket says it all.
     pub(crate) async fn close(&mut self) {
@@ -196,6 +235,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_hang_up()?;
         match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -207,6 +247,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_hang_up()?;
         match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
@@ -219,6 +260,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_hang_up()?;
         match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),

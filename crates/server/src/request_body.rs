@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use message::{Patience, malformed};
 
+use crate::gathering::GatheredBody;
 use crate::io::{Link, Open};
 
 /// What became of a request's body, for whoever answers the request.
@@ -32,7 +33,7 @@ impl BodyFault {
 
 /// A request's body as the client sends it, with limits on the wait for each piece, and on its size.
 pub(crate) struct RequestBody {
-    incoming: Incoming,
+    incoming: GatheredBody,
     /// `None` where there is no body that could be at fault.
     fault: Option<BodyFault>,
     patience: Patience,
@@ -46,7 +47,7 @@ impl RequestBody {
         let has_content = !incoming.is_end_stream();
         let fault = has_content.then(BodyFault::default);
         Self {
-            incoming,
+            incoming: GatheredBody::new(incoming, link),
             fault,
             patience: Patience::new(timeout),
             left: max_size,

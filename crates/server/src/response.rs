@@ -114,6 +114,10 @@ impl Body for ResponseBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        if (self.open.as_ref()).is_some_and(|open| open.link().gatherings().is_gathering()) {
+            // The connection is polled again when that is over.
+            return Poll::Pending;
+        }
         let frame = match self.progress.take() {
             None => self.poll_content(cx),
             Some(progress) => {

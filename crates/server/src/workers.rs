@@ -20,6 +20,10 @@ impl Workers {
         }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.runtimes.len().max(1)
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
+mod first_request;
+mod hang_up;
+mod pipelining;
 mod rest;
+mod small_pieces;
 mod streams;
 mod support;
 mod timeouts;
