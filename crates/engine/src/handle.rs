@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::timeout_at;
 
@@ -187,6 +187,11 @@ fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result
         // RFC 9110, section 8.6: no `content-length` here.
         headers.remove(CONTENT_LENGTH);
     }
+    if status == StatusCode::RESET_CONTENT {
+        // RFC 9110, section 15.3.6.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        return Ok(Framing::None);
+    }
     if head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok(Framing::None);
     }
@@ -339,6 +344,14 @@ mod tests {
             of(103, None, false),
             Err(Failure::InterimStatus(_))
         ));
+    }
+
+    #[test]
+    fn a_205_has_no_content() {
+        let mut fields = headers(Some("5"));
+        let framing = frame(&mut fields, StatusCode::RESET_CONTENT, false).unwrap();
+        assert_eq!(framing, Framing::None);
+        assert_eq!(fields[CONTENT_LENGTH], "0");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, VARY};
+use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, SERVER, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use routing::{Expanded, Rewrite, Template, Variables, encode_location};
 use static_files::{ExpandedPath, NotServed, Paths};
 
+use crate::head::WithoutServer;
 use crate::page;
 use crate::response::ResponseBody;
 use crate::table::Pass;
@@ -191,7 +192,13 @@ pub(crate) fn set_headers(
     for (header, value) in headers.iter().zip(values) {
         match value {
             Some(value) => _ = response.headers_mut().insert(&header.name, value),
-            None => _ = response.headers_mut().remove(&header.name),
+            None => {
+                response.headers_mut().remove(&header.name);
+                if header.name == SERVER {
+                    // It is set after this.
+                    response.extensions_mut().insert(WithoutServer);
+                }
+            }
         }
     }
 }

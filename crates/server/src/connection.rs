@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use engine::{Application, RequestId};
-use http::header::SERVER;
 use http::request::Parts;
 use http::uri;
 use http::{Request, Response, StatusCode, Version};
@@ -14,14 +13,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use routing::Scheme;
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::access_log::{Note, Told};
 use crate::counters::Connected;
+use crate::drain::ClientBody;
+use crate::head;
 use crate::http2::{Progress, Tasks};
 use crate::io::{ClientIo, Link, Socket};
+use crate::linger::linger;
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
@@ -47,9 +49,6 @@ const CLOSING_GRACE: Duration = Duration::from_millis(250);
 /// Connections of a worker from which on responses are written in a row: with fewer, waiting for others
 /// costs more than it saves.
 const ROW: u64 = 4;
-
-/// Bytes that are still read of a client that has its final answer.
-const MAX_UNREAD: u64 = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(
@@ -95,13 +94,13 @@ pub(crate) async fn serve(
         }
     };
     let refusal = match opening {
-        Opening::Http1 | Opening::Http2 => None,
+        Opening::Http1 | Opening::NewerHttp1 | Opening::Http2 => None,
         Opening::UnknownVersion => Some(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
         Opening::WithoutTls => Some(page::tls_expected()),
         Opening::Closed => return,
     };
     if let Some(page) = refusal {
-        let _ = timeout(timeouts.send, refuse(io, &page)).await;
+        refuse(io, &page, timeouts, &mut closing).await;
         return;
     }
 
@@ -115,6 +114,7 @@ pub(crate) async fn serve(
         ends,
         connected,
         link: link.clone(),
+        is_newer_http1: opening == Opening::NewerHttp1,
     });
     let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
@@ -146,6 +146,7 @@ async fn begin(
         let mut read_ahead = BytesMut::new();
         let opening = opening::read(socket.stream(), &mut read_ahead);
         let opening = timeout(timeouts.header_read, opening).await??;
+        opening.rewrite_version(&mut read_ahead);
         let mut io = ClientIo::plain(socket);
         io.put_back(read_ahead.freeze());
         return Ok((io, opening));
@@ -154,13 +155,10 @@ async fn begin(
     Box::pin(tls::begin(socket, tls, timeouts)).await
 }
 
-async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {
-    io.write_all(page.as_bytes()).await?;
-    io.shutdown().await?;
-    // To close with bytes unread resets the connection, which may take the answer along.
-    let mut unread = io.take(MAX_UNREAD);
-    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
-    Ok(())
+async fn refuse(mut io: ClientIo, page: &str, timeouts: &Timeouts, closing: &mut Closing) {
+    if let Ok(Ok(())) = timeout(timeouts.send, io.write_all(page.as_bytes())).await {
+        linger(io, closing).await;
+    }
 }
 
 /// What the requests of one connection share.
@@ -170,6 +168,8 @@ struct Service {
     ends: Ends,
     connected: Arc<Connected>,
     link: Link,
+    /// Its first request was made into one of HTTP/1.1; a further one would not be.
+    is_newer_http1: bool,
 }
 
 impl Service {
@@ -182,6 +182,9 @@ impl Service {
         let seen = self.server.see(self.listener);
         let version = request.version();
         let (mut parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let body = ClientBody::new(body, &parts, &seen.settings, &self.link);
+        let has_content = body.has_content();
         let mut ends = self.ends;
         let checked = check(&mut parts, &body, &mut ends, &seen);
         let told = told(&parts, ends, &seen);
@@ -189,10 +192,10 @@ impl Service {
             Ok(()) => self.answer(parts, body, ends, &seen, told.facts()).await,
             Err(status) => page::refused(status),
         };
-        let headers = response.headers_mut();
-        headers
-            .entry(SERVER)
-            .or_insert_with(|| seen.settings.name.clone());
+        head::prepare(&mut response, version, &method, &seen.settings.name);
+        if has_content || self.is_newer_http1 {
+            self.announce_close(&mut response, version);
+        }
         let note = told.note(&response);
         let body = response.body_mut();
         body.note = note;
@@ -204,13 +207,28 @@ impl Service {
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
         body.progress = Progress::of_this_stream();
+        if has_content && body.delay_end() {
+            head::hide_length(&mut response, &method);
+        }
         Ok(response)
+    }
+
+    /// Has the head say `connection: close` where the connection cannot serve a further request: the
+    /// rest of this one's body is not going to be read, for one.
+    fn announce_close(&self, response: &mut Response<ResponseBody>, version: Version) {
+        if version >= Version::HTTP_2 || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        let says_close = self.is_newer_http1 || head::says_close(response);
+        if self.link.drain_queue().close_after_response(says_close) {
+            head::close(response, version);
+        }
     }
 
     async fn answer(
         &self,
         parts: Parts,
-        body: Incoming,
+        body: ClientBody,
         ends: Ends,
         seen: &Seen,
         facts: Option<&Facts>,
@@ -255,7 +273,7 @@ impl Service {
         &self,
         passed: Passed<'_>,
         mut parts: Parts,
-        body: Incoming,
+        body: ClientBody,
         scheme: Scheme,
         settings: &Settings,
         facts: Option<&Facts>,
@@ -270,7 +288,7 @@ impl Service {
         // In HTTP/2 the connection's own task collects what is to be written.
         let in_row = parts.version < Version::HTTP_2 && self.connected.neighbours() >= ROW;
         let (timeout, limit) = (settings.timeouts.body_read, settings.max_body_size);
-        let body = RequestBody::new(body, timeout, limit, &self.link);
+        let body = RequestBody::new(body, timeout, limit);
         let fault = body.fault();
         let request = Request::from_parts(parts, body);
         let mut response = match to {
@@ -334,7 +352,7 @@ async fn run(
 /// named, if it is believed.
 fn check(
     parts: &mut Parts,
-    body: &Incoming,
+    body: &ClientBody,
     ends: &mut Ends,
     seen: &Seen,
 ) -> Result<(), StatusCode> {

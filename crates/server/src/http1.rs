@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
+use crate::drain::CloseQueue;
 use crate::io::{ClientIo, Link};
+use crate::linger::linger;
 use crate::listener::Closing;
 use crate::page;
 use crate::response::ResponseBody;
@@ -39,6 +41,7 @@ where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
+    let _close = CloseQueue(link.drain_queue());
     let is_late = loop {
         // Without a timer of hyper's, which would be armed and disarmed for each request: what it
         // bounds is bounded in `drive`.
@@ -48,7 +51,13 @@ where
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         let parts = match drive(connection, link, timeouts, closing).await {
-            Driven::Ended(ended) => return ended,
+            Driven::Ended(ended, parts) => {
+                if let Some(parts) = parts.filter(|it| leaves_unread(&ended, it, link)) {
+                    // Apart, so that other connections take no room for it.
+                    Box::pin(linger(parts.io.into_inner(), closing)).await;
+                }
+                return ended;
+            }
             Driven::Late(parts) => {
                 io = parts.io.into_inner();
                 break true;
@@ -91,8 +100,20 @@ async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
     _ = tokio::time::timeout(timeouts.send, told).await;
 }
 
+/// Whether the client may have sent what nobody has read. To close the socket would reset it then.
+fn leaves_unread<S>(
+    ended: &hyper::Result<()>,
+    parts: &Parts<TokioIo<ClientIo>, S>,
+    link: &Link,
+) -> bool {
+    link.drain_queue().is_abandoned()
+        || !parts.read_buf.is_empty()
+        || ended.as_ref().is_err_and(hyper::Error::is_parse)
+}
+
 enum Driven<S> {
-    Ended(hyper::Result<()>),
+    /// With its parts, unless it has been switched.
+    Ended(hyper::Result<()>, Option<Parts<TokioIo<ClientIo>, S>>),
     /// Its first request has not come in time.
     Late(Parts<TokioIo<ClientIo>, S>),
     /// It waits for its next request, and has had one.
@@ -122,6 +143,8 @@ where
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Over::Ended(ended));
             }
+            // hyper has written before what the end of a response is known by.
+            _ = (link.drain_queue()).poll_drain(|| link.is_answered(), cx);
             // Both wake this task when they are ready; to poll them takes locks. So that is done
             // once, and again where the answer is known to be another.
             let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
@@ -133,6 +156,7 @@ where
             if !is_closing && closes.as_mut().poll(cx).is_ready() {
                 is_closing = true;
                 Pin::new(&mut connection).graceful_shutdown();
+                link.drain_queue().stop_keep_alive();
                 continue;
             }
             if pause.as_mut().poll(cx).is_pending() {
@@ -151,7 +175,7 @@ where
     })
     .await;
     let is_late = match over {
-        Over::Ended(ended) => return Driven::Ended(ended),
+        Over::Ended(ended) => return Driven::Ended(ended, connection.into_parts()),
         Over::Late => true,
         Over::Idle => false,
     };
@@ -159,7 +183,7 @@ where
         Some(parts) if is_late => Driven::Late(parts),
         Some(parts) => Driven::Idle(parts),
         // It has been switched, with which it has ended for hyper.
-        None => Driven::Ended(Ok(())),
+        None => Driven::Ended(Ok(()), None),
     }
 }
 

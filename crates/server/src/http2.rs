@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
 use crate::counters::WorkerId;
+use crate::drain::{CloseQueue, DrainQueue};
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
 use crate::response::ResponseBody;
@@ -116,12 +117,20 @@ where
         let progress = Progress::default();
         let Tasks { workers, home } = &self.tasks;
         let stream = PROGRESS.scope(progress.clone(), async move {
-            let mut stream = pin!(stream);
+            let _close = CloseQueue(progress.drain_queue());
+            let mut stream = pin!(Some(stream));
             let mut watch = Watch::default();
             poll_fn(|cx| {
-                if stream.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
+                let Some(running) = stream.as_mut().as_pin_mut() else {
+                    // The response has been handed over. To drop the rest of the request would reset
+                    // the stream, which some clients take for a failure.
+                    return progress.drain_queue().poll_drain(|| true, cx);
+                };
+                if running.poll(cx).is_ready() {
+                    stream.set(None);
+                    return progress.drain_queue().poll_drain(|| true, cx);
                 }
+                _ = progress.drain_queue().poll_drain(|| false, cx);
                 watch.poll(&progress, timeout, cx)
             })
             .await;
@@ -145,12 +154,18 @@ struct State {
     given: AtomicU64,
     /// The last of them has not been followed by a question for the next.
     waits_for_client: AtomicBool,
+    /// The request's body, if it was dropped unread.
+    drain_queue: DrainQueue,
 }
 
 impl Progress {
     /// That of the stream whose task this is; `None` in HTTP/1.
     pub(crate) fn of_this_stream() -> Option<Self> {
         PROGRESS.try_with(Self::clone).ok()
+    }
+
+    pub(crate) fn drain_queue(&self) -> &DrainQueue {
+        &self.0.drain_queue
     }
 
     /// hyper has taken all that it was given, and asks for more.

@@ -10,6 +10,7 @@ use message::Patience;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::drain::DrainQueue;
 use crate::upstream::Switched;
 use crate::{socket, tls};
 
@@ -28,6 +29,8 @@ struct State {
     requests: AtomicU64,
     /// Requests in progress, and their bodies.
     open: AtomicU64,
+    /// Bodies of HTTP/1 that were dropped unread.
+    drain_queue: DrainQueue,
     /// What the connection becomes when hyper is done with it.
     switched: Mutex<Option<Switched>>,
 }
@@ -68,6 +71,17 @@ impl Link {
         self.0.open.load(Ordering::Relaxed) == 0
             && !self.0.is_stalled.load(Ordering::Relaxed)
             && self.switched().is_none()
+    }
+
+    /// Where bodies of requests are left that nothing more is to be read of.
+    pub(crate) fn drain_queue(&self) -> &DrainQueue {
+        &self.0.drain_queue
+    }
+
+    /// Whether the responses to all requests of an HTTP/1 connection have been sent.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) <= self.drain_queue().bodies() as u64
+            && !self.0.is_stalled.load(Ordering::Relaxed)
     }
 
     /// Has the connection be something else behind the response to come.
@@ -131,6 +145,16 @@ impl ClientIo {
             stream: Stream::Tls(Box::new(stream)),
             read_ahead: Bytes::new(),
         }
+    }
+
+    /// The socket, below TLS.
+    pub(crate) fn stream(&self) -> &socket::Stream {
+        &self.stream.socket().stream
+    }
+
+    /// Whether the connection ends in a reset.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.stream.socket().link.is_reset()
     }
 
     /// Puts back what has been read of the next request.
@@ -226,7 +250,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stream.socket().link.is_reset() {
+        if self.is_reset() {
             // An orderly end would make the cut-off body look whole.
             return Poll::Ready(Ok(()));
         }

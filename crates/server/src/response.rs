@@ -6,6 +6,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::access_log::Note;
 use crate::counters::InRequest;
+use crate::drain::DrainQueue;
+use crate::end_delay::EndDelay;
 use crate::http2::{PIECE, Progress};
 use crate::io::{Link, Open};
 use crate::upstream::{Proxied, Tunnel};
@@ -24,10 +26,16 @@ pub(crate) struct ResponseBody {
     pub(crate) note: Option<Box<Note>>,
     /// What has been read of the content, and is given in pieces.
     rest: Bytes,
+    /// The end of the content is not that of the stream yet.
+    delays_end: bool,
+    /// How long the content is has to show by its end alone.
+    pub(crate) hides_length: bool,
 }
 
 enum Content {
     Page(Option<Bytes>),
+    /// Nothing, once the request's body has been drained.
+    Delayed(EndDelay),
     Guest(engine::Body),
     File(static_files::Body),
     /// Apart, so that all others are no larger for it.
@@ -68,7 +76,7 @@ impl ResponseBody {
     pub(crate) fn tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.content {
             Content::Proxied(body) => body.tunnel(),
-            Content::Page(_) | Content::Guest(_) | Content::File(_) => None,
+            Content::Page(_) | Content::Delayed(_) | Content::Guest(_) | Content::File(_) => None,
         }
     }
 
@@ -81,12 +89,49 @@ impl ResponseBody {
             progress: None,
             note: None,
             rest: Bytes::new(),
+            delays_end: false,
+            hides_length: false,
+        }
+    }
+
+    /// Holds back the end, in HTTP/2, while the request's body is drained. A guest may drop that only
+    /// when it ends, so that whether there is something to drain is looked at again then.
+    ///
+    /// Returns whether it does.
+    pub(crate) fn delay_end(&mut self) -> bool {
+        let queue = self.progress.as_ref().map(Progress::drain_queue);
+        self.delays_end = queue.is_some_and(DrainQueue::is_incomplete);
+        self.delays_end
+    }
+
+    /// The end of the content, which may have to wait.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Polled {
+        self.delays_end = false;
+        let Some(delay) = self.progress.as_ref().and_then(EndDelay::new) else {
+            return Poll::Ready(None);
+        };
+        self.content = Content::Delayed(delay);
+        // All that these count has been sent.
+        (self.in_request, self.note) = (None, None);
+        self.poll_content(cx)
+    }
+
+    /// Leaves out all content, and ends whoever writes it.
+    pub(crate) fn discard_content(&mut self) {
+        if !self.is_end_stream() {
+            self.content = Content::Page(None);
+            self.rest = Bytes::new();
         }
     }
 
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Polled {
         match &mut self.content {
             Content::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Delayed(delay) => {
+                ready!(delay.poll(cx));
+                self.content = Content::Page(None);
+                Poll::Ready(None)
+            }
             Content::Guest(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Content::File(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Content::Proxied(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
@@ -123,7 +168,11 @@ impl Body for ResponseBody {
                     progress.given();
                 }
                 self.progress = Some(progress);
-                piece
+                if self.delays_end && matches!(piece, Poll::Ready(None)) {
+                    self.poll_end(cx)
+                } else {
+                    piece
+                }
             }
         };
         if let (Poll::Ready(Some(Err(_))), Some(reset)) = (&frame, &self.reset) {
@@ -148,17 +197,22 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         let is_end = match &self.content {
             Content::Page(text) => text.is_none(),
+            Content::Delayed(_) => false,
             Content::Guest(body) => body.is_end_stream(),
             Content::File(body) => body.is_end_stream(),
             Content::Proxied(body) => body.is_end_stream(),
         };
-        is_end && self.rest.is_empty()
+        is_end && self.rest.is_empty() && !self.delays_end
     }
 
     /// Asked before the first piece is.
     fn size_hint(&self) -> SizeHint {
+        if self.hides_length {
+            return SizeHint::default();
+        }
         match &self.content {
             Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Delayed(_) => SizeHint::with_exact(0),
             Content::Guest(body) => body.size_hint(),
             Content::File(body) => body.size_hint(),
             Content::Proxied(body) => body.size_hint(),

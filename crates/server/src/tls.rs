@@ -58,6 +58,7 @@ pub(crate) async fn begin(
             timeout(timeouts.header_read, opening).await??
         }
     };
+    opening.rewrite_version(&mut read_ahead);
     let mut io = ClientIo::tls(stream);
     io.put_back(read_ahead.freeze());
     Ok((io, opening))

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
+mod heads;
 mod rest;
 mod streams;
 mod support;
 mod timeouts;
 mod tls;
+mod unread;
