@@ -93,6 +93,7 @@ macro_rules! http_suite {
         $crate::http_suite! { @area $front, http2:
             http2_is_spoken_where_a_client_begins_with_it [Http2],
             a_guest_sees_the_same_over_http2 [Http2],
+            cookie_fields_of_http2_reach_a_guest_as_one [Http2],
             a_head_request_over_http2_gets_the_head_alone [Http2],
             a_status_without_content_has_none_over_http2 [Http2],
             a_guest_that_leaves_the_body_unread_harms_no_other_stream [Http2],

@@ -40,6 +40,20 @@ pub fn a_guest_sees_the_same_over_http2(front: &impl FrontEnd) {
     }
 }
 
+pub fn cookie_fields_of_http2_reach_a_guest_as_one(front: &impl FrontEnd) {
+    let server = server(front);
+    let mut http2 = Http2::connect(server.address("headers"));
+    let request = request("GET", "/")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .header("x-one", "1")
+        .header("cookie", "e=f");
+    let response = http2.begin(request.body(empty()).unwrap());
+    let text = String::from_utf8(http2.read(response).body).unwrap();
+    let cookies: Vec<_> = (text.lines().filter(|line| line.starts_with("cookie"))).collect();
+    assert_eq!(cookies, ["cookie: a=b; c=d; e=f"], "{text}");
+}
+
 pub fn a_head_request_over_http2_gets_the_head_alone(front: &impl FrontEnd) {
     let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));

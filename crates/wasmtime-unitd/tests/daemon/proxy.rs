@@ -256,6 +256,28 @@ fn a_request_arrives_as_it_came_but_for_what_routes_change() {
 }
 
 #[test]
+fn cookie_fields_of_http_2_reach_routes_variables_and_other_servers_as_one() {
+    let other = Other::tells();
+    let server = routed(&format!(
+        r#"[{{"match": {{"cookies": {{"a": "b", "c": "d"}}}},
+             "action": {{"proxy": "http://{}", "response_headers": {{"X-Cookie": "$header_cookie"}}}}}}]"#,
+        other.address
+    ));
+    let mut http2 = Http2::connect(server.address("main"));
+    let request = request("GET", "/")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .header("cookie", "e=f; g=h");
+    let response = http2.begin(request.body(test_suite::http2::empty()).unwrap());
+    let answer = http2.read(response);
+    assert_eq!(answer.head.headers["x-cookie"], "a=b; c=d; e=f; g=h");
+    let (status, text, _) = answer.summary();
+    assert_eq!(status, 200);
+    assert_eq!(text.matches("cookie: ").count(), 1, "{text}");
+    assert!(text.contains("cookie: a=b; c=d; e=f; g=h\r\n"), "{text}");
+}
+
+#[test]
 fn a_response_is_the_other_servers_but_for_its_name() {
     let server = proxying(&Other::replies(HELLO));
     let response = server.connect("main").get("/");
