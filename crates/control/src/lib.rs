@@ -92,6 +92,6 @@ pub use runtime::{PrepareError, RestartError, Runtime};
 pub use serve::Listen;
 pub use state::{CERTIFICATES, LoadError, Saved, StateDir, StateError};
 pub use status::{
-    ApplicationInstances, ApplicationStatus, Connections, Instances, Module, Process, Processes,
-    Status,
+    ApplicationInstances, ApplicationStatus, Connections, HeldForClients, Instances, Module,
+    Process, Processes, Status,
 };

@@ -10,6 +10,7 @@ pub(crate) fn text(status: &Status) -> String {
     let mut out = Exposition::default();
     server(&mut out, status);
     instances(&mut out, status);
+    held_for_clients(&mut out, status);
     process(&mut out, status);
     applications(&mut out, &status.applications);
     instances_of_applications(&mut out, &status.applications);
@@ -89,6 +90,32 @@ fn instances(out: &mut Exposition, status: &Status) {
         "Ticks at which guests that compute give way to others.",
     )
     .sample(&[], status.epoch_ticks);
+}
+
+fn held_for_clients(out: &mut Exposition, status: &Status) {
+    let held = &status.held_for_clients;
+    for (name, kind, help, value) in [
+        (
+            "wasmtime_unitd_held_for_clients_bytes",
+            Kind::Gauge,
+            "Response data in memory that clients have not taken yet.",
+            held.bytes,
+        ),
+        (
+            "wasmtime_unitd_held_for_clients_limit_bytes",
+            Kind::Gauge,
+            "How much that may be before connections are reset.",
+            held.limit,
+        ),
+        (
+            "wasmtime_unitd_connections_ended_for_held_data_total",
+            Kind::Counter,
+            "Connections that were ended because their clients did not take their responses.",
+            held.ended_connections,
+        ),
+    ] {
+        out.metric(name, kind, help).sample(&[], value);
+    }
 }
 
 /// The names are those that Prometheus' own libraries have.

@@ -15,9 +15,11 @@ pub struct Status {
     pub requests: u64,
     /// Instances of all applications. Unit has no such member.
     pub instances: Instances,
+    /// What is held in memory for clients. Unit has no such member.
+    pub held_for_clients: HeldForClients,
     /// Each application by its name.
     pub applications: Vec<(String, ApplicationStatus)>,
-    /// The version of the server; like what follows, for `/status/metrics` alone.
+    /// The version of the server; like what follows but for resident memory, for `/status/metrics` alone.
     pub version: String,
     /// How often guests that compute were to give way to others.
     pub epoch_ticks: u64,
@@ -62,6 +64,17 @@ pub struct Instances {
     pub memory: u64,
     /// How much that may be.
     pub memory_limit: u64,
+}
+
+/// Response data that is in memory because its clients have not taken it yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldForClients {
+    /// Its bytes.
+    pub bytes: u64,
+    /// How many these may be before connections are reset.
+    pub limit: u64,
+    /// Connections that were ended because their clients did not take it.
+    pub ended_connections: u64,
 }
 
 /// The server as the system sees it.
@@ -130,6 +143,7 @@ impl Status {
                 [("total", self.requests.into())].into_iter().collect(),
             ),
             ("instances", self.instances.to_value()),
+            ("memory", self.memory_value()),
             (
                 "applications",
                 applications
@@ -139,6 +153,17 @@ impl Status {
         ]
         .into_iter()
         .collect()
+    }
+
+    /// What the process's memory is used for, as far as that is counted.
+    fn memory_value(&self) -> Value {
+        let resident = self.process.resident_memory;
+        let resident = resident.map(|bytes| ("resident", bytes.into()));
+        let counted = [
+            ("instances", self.instances.memory.into()),
+            ("held_for_clients", self.held_for_clients.to_value()),
+        ];
+        resident.into_iter().chain(counted).collect()
     }
 
     /// An object for a type that has one module, an array for one with several.
@@ -197,6 +222,16 @@ impl Instances {
         ]
         .into_iter()
         .collect()
+    }
+}
+
+impl HeldForClients {
+    fn to_value(self) -> Value {
+        object(&[
+            ("current", self.bytes),
+            ("limit", self.limit),
+            ("ended_connections", self.ended_connections),
+        ])
     }
 }
 

@@ -20,7 +20,8 @@ use tokio::time::timeout;
 
 use crate::access_log::{Note, Told};
 use crate::counters::Connected;
-use crate::http2::{Progress, Tasks};
+use crate::held::{ConnectionHeld, WriteStalls};
+use crate::http2::Tasks;
 use crate::io::{ClientIo, Link, Socket};
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
@@ -86,7 +87,7 @@ pub(crate) async fn serve(
         begun = begin(socket, tls, timeouts) => begun,
         () = closes => return,
     };
-    let (io, opening) = match begun {
+    let (mut io, opening) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             // A client that breaks off, or that TLS cannot be spoken with, is no event.
@@ -105,9 +106,10 @@ pub(crate) async fn serve(
         return;
     }
 
+    let (held, worker) = (Arc::clone(&server.held), connected.worker());
     let tasks = Tasks {
         workers: Arc::clone(&server.workers),
-        home: connected.worker(),
+        home: worker,
     };
     let service = Arc::new(Service {
         server: Arc::clone(&server),
@@ -116,10 +118,15 @@ pub(crate) async fn serve(
         connected,
         link: link.clone(),
     });
-    let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
-        http2::serve(io, respond, &link, timeouts, &mut closing, tasks).await
+        // In a box, which is gone when the head of the response is: hyper would keep the room for it, some
+        // 28 KiB, for as long as a stream waits for its client.
+        let respond = service_fn(move |request| Box::pin(Arc::clone(&service).respond(request)));
+        let held = ConnectionHeld::new(held, worker, link.clone(), timeouts.send);
+        http2::serve(io, respond, &link, timeouts, &mut closing, tasks, held).await
     } else {
+        let respond = service_fn(move |request| Arc::clone(&service).respond(request));
+        io.count_write_stalls(WriteStalls::new(held, worker, link.clone(), timeouts.send));
         let ended = http1::serve(io, respond, &link, timeouts, &mut closing).await;
         if let Some(switched) = link.take_switched()
             && ended.is_ok()
@@ -179,6 +186,10 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let in_request = self.connected.request();
         let open = self.link.begin();
+        let stream = http2::stream_held();
+        if let Some(stream) = &stream {
+            stream.room().await;
+        }
         let seen = self.server.see(self.listener);
         let version = request.version();
         let (mut parts, body) = request.into_parts();
@@ -203,7 +214,7 @@ impl Service {
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
-        body.progress = Progress::of_this_stream();
+        body.stream = stream;
         Ok(response)
     }
 

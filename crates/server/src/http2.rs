@@ -1,23 +1,24 @@
 //! HTTP/2 connections. hyper and h2 wait for a stream's window for as long as the client keeps it
-//! closed, and the guest behind it would wait with them; so each stream is watched here.
+//! closed, and the guest behind it would wait with them; so each stream is watched here until hyper is
+//! done with it. What h2 has left of it then is watched by `held`.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper::server::conn::http2::Builder;
+use hyper::server::conn::http2::{Builder, Connection};
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{sleep, timeout};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
 use crate::counters::WorkerId;
+use crate::held::{ConnectionHeld, StallTimer, StreamHeld, Verdict};
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
 use crate::response::ResponseBody;
@@ -31,8 +32,12 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes of a response that are given to a stream at a time: what the client must take within
-/// [`Timeouts::send`], and the most that is held of a stream that is over for the server.
+/// [`Timeouts::send`].
 pub(crate) const PIECE: usize = 16 * 1024;
+
+/// Bytes of one stream that h2 may hold, where the client's windows are that large. hyper's default,
+/// 400 KiB, would be 50 MiB for a connection that does not read.
+const SEND_BUFFER: usize = 64 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,6 +49,7 @@ pub(crate) async fn serve<S>(
     timeouts: &Timeouts,
     closing: &mut Closing,
     tasks: Tasks,
+    held: Arc<ConnectionHeld>,
 ) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
@@ -53,6 +59,7 @@ where
     let streams = Streams {
         timeout: timeouts.send,
         tasks,
+        held: Arc::clone(&held),
     };
     let connection = Builder::new(streams)
         .timer(TokioTimer::new())
@@ -60,6 +67,7 @@ where
         .max_header_list_size(MAX_HEADER_SECTION as u32)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(timeouts.header_read)
         .keep_alive_timeout(timeouts.send)
         .serve_connection(TokioIo::new(io), service);
@@ -67,16 +75,59 @@ where
     let goes_on = tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
+        verdict = held.verdict(Verdict::Stalled) => {
+            return end_stalled(connection, verdict, link, timeouts.send, &held).await;
+        }
         () = closing.wait() => true,
         () = idle(link, timeouts.idle) => false,
     };
     connection.as_mut().graceful_shutdown();
-    if goes_on {
-        return connection.await;
+    // What the streams of an idle connection have left in h2 is no longer waited for, either.
+    let limit = if goes_on {
+        Duration::MAX
+    } else {
+        timeouts.send
+    };
+    tokio::select! {
+        biased;
+        ended = timeout(limit, connection.as_mut()) => ended.unwrap_or(Ok(())),
+        verdict = held.verdict(Verdict::Stalled) => {
+            end_stalled(connection, verdict, link, timeouts.send, &held).await
+        }
     }
-    // What its streams have left in h2 is no longer waited for, either.
-    let ended = tokio::time::timeout(timeouts.send, connection).await;
-    ended.unwrap_or(Ok(()))
+}
+
+/// Ends a connection whose client does not take what is held for it, with a reset. Requests that are in
+/// progress beside a stream that has stalled are given `limit` to finish.
+async fn end_stalled<S>(
+    mut connection: Pin<&mut Connection<TokioIo<ClientIo>, S, Streams>>,
+    verdict: Verdict,
+    link: &Link,
+    limit: Duration,
+    held: &ConnectionHeld,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+{
+    tracing::debug!("a connection is reset: {verdict:?}");
+    if verdict == Verdict::Stalled && link.is_in_use() {
+        connection.as_mut().graceful_shutdown();
+        let others = timeout(limit, async {
+            while link.is_in_use() {
+                sleep(limit / 64).await;
+            }
+        });
+        tokio::select! {
+            biased;
+            ended = connection => return ended,
+            _ = others => {}
+            _ = held.verdict(Verdict::Evicted) => {}
+        }
+    }
+    link.reset();
+    Ok(())
 }
 
 /// Waits until the connection has been without a request for `limit`, twice that at most.
@@ -105,6 +156,7 @@ pub(crate) struct Tasks {
 struct Streams {
     timeout: Duration,
     tasks: Tasks,
+    held: Arc<ConnectionHeld>,
 }
 
 impl<F> Executor<F> for Streams
@@ -112,17 +164,17 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let timeout = self.timeout;
-        let progress = Progress::default();
+        let held = StreamHeld::new(Arc::clone(&self.held));
+        let mut timer = StallTimer::new(self.timeout);
         let Tasks { workers, home } = &self.tasks;
-        let stream = PROGRESS.scope(progress.clone(), async move {
+        let stream = STREAM.scope(held.clone(), async move {
             let mut stream = pin!(stream);
-            let mut watch = Watch::default();
             poll_fn(|cx| {
                 if stream.as_mut().poll(cx).is_ready() {
+                    held.finish();
                     return Poll::Ready(());
                 }
-                watch.poll(&progress, timeout, cx)
+                timer.poll(&held, cx)
             })
             .await;
             // What is dropped before its end is reset.
@@ -132,59 +184,11 @@ where
 }
 
 tokio::task_local! {
-    static PROGRESS: Progress;
+    /// Of the stream whose task this is. hyper has no place for it in the request that it makes.
+    static STREAM: StreamHeld;
 }
 
-/// How the body of the response on a stream gets on.
-#[derive(Clone, Default)]
-pub(crate) struct Progress(Arc<State>);
-
-#[derive(Default)]
-struct State {
-    /// Pieces that were given to hyper.
-    given: AtomicU64,
-    /// The last of them has not been followed by a question for the next.
-    waits_for_client: AtomicBool,
-}
-
-impl Progress {
-    /// That of the stream whose task this is; `None` in HTTP/1.
-    pub(crate) fn of_this_stream() -> Option<Self> {
-        PROGRESS.try_with(Self::clone).ok()
-    }
-
-    /// hyper has taken all that it was given, and asks for more.
-    pub(crate) fn asked(&self) {
-        self.0.waits_for_client.store(false, Ordering::Relaxed);
-    }
-
-    /// hyper has a piece now, and asks again when there is room for another.
-    pub(crate) fn given(&self) {
-        self.0.given.fetch_add(1, Ordering::Relaxed);
-        self.0.waits_for_client.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Ends the wait for a client that takes nothing.
-#[derive(Default)]
-struct Watch {
-    /// Armed for the piece of this number.
-    number: u64,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Watch {
-    fn poll(&mut self, progress: &Progress, timeout: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        if !progress.0.waits_for_client.load(Ordering::Relaxed) {
-            self.timer = None;
-            return Poll::Pending;
-        }
-        let given = progress.0.given.load(Ordering::Relaxed);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        if self.number != given {
-            self.number = given;
-            timer.as_mut().reset(Instant::now() + timeout);
-        }
-        timer.as_mut().poll(cx)
-    }
+/// What is held of the response on the stream whose task this is; `None` in HTTP/1.
+pub(crate) fn stream_held() -> Option<StreamHeld> {
+    STREAM.try_with(StreamHeld::clone).ok()
 }

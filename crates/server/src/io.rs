@@ -10,6 +10,7 @@ use message::Patience;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::held::WriteStalls;
 use crate::upstream::Switched;
 use crate::{socket, tls};
 
@@ -63,11 +64,19 @@ impl Link {
         self.0.requests.load(Ordering::Relaxed)
     }
 
+    /// Whether a write waits for the client.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request or its response is in progress.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether all that has begun is over, and the connection waits for a request.
     pub(crate) fn is_idle(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed) == 0
-            && !self.0.is_stalled.load(Ordering::Relaxed)
-            && self.switched().is_none()
+        !self.is_in_use() && !self.is_stalled() && self.switched().is_none()
     }
 
     /// Has the connection be something else behind the response to come.
@@ -100,6 +109,8 @@ impl Drop for Open {
 pub(crate) struct ClientIo {
     stream: Stream,
     read_ahead: Bytes,
+    /// In HTTP/1, once that is known.
+    write_stalls: Option<WriteStalls>,
 }
 
 /// The socket is watched below TLS, where it takes bytes or does not.
@@ -123,6 +134,7 @@ impl ClientIo {
         Self {
             stream: Stream::Plain(socket),
             read_ahead: Bytes::new(),
+            write_stalls: None,
         }
     }
 
@@ -130,7 +142,13 @@ impl ClientIo {
         Self {
             stream: Stream::Tls(Box::new(stream)),
             read_ahead: Bytes::new(),
+            write_stalls: None,
         }
+    }
+
+    /// Counts what is held for the client while it takes nothing. Above TLS, which has a part of it only.
+    pub(crate) fn count_write_stalls(&mut self, stalls: WriteStalls) {
+        self.write_stalls = Some(stalls);
     }
 
     /// Puts back what has been read of the next request.
@@ -196,9 +214,13 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let write = match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        match &mut self.write_stalls {
+            Some(stalls) => stalls.watch(cx, write, || bytes.len()),
+            None => write,
         }
     }
 
@@ -207,9 +229,14 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let write = match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        let total = || slices.iter().map(|slice| slice.len()).sum();
+        match &mut self.write_stalls {
+            Some(stalls) => stalls.watch(cx, write, total),
+            None => write,
         }
     }
 

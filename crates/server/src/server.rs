@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use engine::Application;
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Address;
 use crate::counters::Connections;
+use crate::held::{HeldForClients, HeldTotal, sweep_while_alive};
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
 use crate::socket::Listening;
@@ -27,6 +28,9 @@ pub struct Options {
     /// Requests that may be with other servers at a time, each of which takes a connection; further ones
     /// are answered with 503.
     pub exchanges: usize,
+    /// Bytes of responses that may be held in memory for clients that do not take them, of all connections
+    /// together. Beyond that, connections are reset: those first that hold much and take little.
+    pub held_for_clients: u64,
     /// Where connections are served: best a runtime of one thread for each core, the one that
     /// [`Server::commit`] is called in first. With none, all are served in that.
     pub runtimes: Vec<Handle>,
@@ -71,6 +75,9 @@ pub struct Server(Arc<Shared>);
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) workers: Arc<Workers>,
+    pub(crate) held: Arc<HeldTotal>,
+    /// Whether [`sweep_while_alive`] has been started.
+    sweeps: AtomicBool,
     places: Arc<Semaphore>,
     exchanges: Arc<Semaphore>,
     snapshot: ArcSwap<Snapshot>,
@@ -204,7 +211,10 @@ impl Server {
     /// A server that listens nowhere yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let workers = options.runtimes.len().max(1);
         Self(Arc::new(Shared {
+            held: Arc::new(HeldTotal::new(workers, options.held_for_clients)),
+            sweeps: AtomicBool::new(false),
             workers: Arc::new(Workers::new(options.runtimes)),
             places: semaphore(options.connections),
             exchanges: semaphore(options.exchanges),
@@ -309,6 +319,9 @@ impl Server {
             }
         }
         self.0.snapshot.store(Arc::new(next));
+        if !self.0.sweeps.swap(true, Ordering::Relaxed) {
+            tokio::spawn(sweep_while_alive(Arc::downgrade(&self.0)));
+        }
         for (listener, socket) in accepting {
             tokio::spawn(listener.accept(socket, Arc::clone(&self.0)));
         }
@@ -339,6 +352,12 @@ impl Server {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.0.workers.counters().requests()
+    }
+
+    /// What is held in memory for clients that have not taken it yet.
+    #[must_use]
+    pub fn held_for_clients(&self) -> HeldForClients {
+        self.0.held.figures()
     }
 
     /// Stops listening, lets requests in progress finish, closes what is idle, and waits until

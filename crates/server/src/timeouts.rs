@@ -20,8 +20,10 @@ pub struct Timeouts {
     /// connection is closed.
     pub body_read: Duration,
     /// Between two writes that the client takes something of; in HTTP/2 also for 16 KiB of a stream
-    /// whose window it keeps closed, and for the answer to a ping. Default: 30 seconds. At the edge
-    /// the connection is reset, or that stream alone, and the instance cancelled with it.
+    /// whose window it keeps closed, for what h2 has of a stream that has finished, and for the answer to a
+    /// ping. Default: 30 seconds. At the edge the connection is reset, or that stream alone, and the
+    /// instance cancelled with it; but a stream that has finished ends the connection, after `GOAWAY` and as
+    /// long again for requests in progress.
     pub send: Duration,
     /// After which an HTTP/1 connection without requests gives its buffers back; they are made again
     /// for its next request. Default: 1 second.

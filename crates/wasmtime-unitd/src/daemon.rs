@@ -32,6 +32,9 @@ const CONTROL_MODE: u32 = 0o600;
 /// state, and the control API's 128 connections.
 const RESERVED_FILES: usize = 256;
 
+/// The least limit on response data that is held for clients.
+const LEAST_HELD_FOR_CLIENTS: u64 = 64 << 20;
+
 /// Open files of a tokio runtime, of which there is one for each worker and one more.
 const FILES_PER_RUNTIME: usize = 4;
 
@@ -101,6 +104,11 @@ fn files(workers: usize) -> usize {
     }
 }
 
+/// A thirty-second part of the machine's memory, by default: guests have three quarters of it.
+fn held_for_clients(engine: &Engine) -> u64 {
+    (engine.memory_limit() / 24).max(LEAST_HELD_FOR_CLIENTS)
+}
+
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
 /// serves.
 pub(crate) fn build(
@@ -121,6 +129,7 @@ pub(crate) fn build(
     let server = Server::new(server::Options {
         connections: files - exchanges,
         exchanges,
+        held_for_clients: held_for_clients(&engine),
         runtimes,
         settings: Settings::new(server_name(true)),
     });

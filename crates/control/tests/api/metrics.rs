@@ -123,6 +123,9 @@ async fn prometheus_can_read_the_metrics() {
             ("instances_memory_bytes", &[], 3.0),
             ("instances_memory_limit_bytes", &[], 1_073_741_824.0),
             ("epoch_ticks_total", &[], 9.0),
+            ("held_for_clients_bytes", &[], 11.0),
+            ("held_for_clients_limit_bytes", &[], 12.0),
+            ("connections_ended_for_held_data_total", &[], 13.0),
         ] {
             let name = format!("wasmtime_unitd_{name}");
             assert_eq!(value(&name, with), expected, "{name}");

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use control::{
-    ApplicationInstances, ApplicationStatus, Connections, Control, Instances, Limits, Module,
-    PrepareError, Process, Processes, RestartError, Runtime, StateDir, Status,
+    ApplicationInstances, ApplicationStatus, Connections, Control, HeldForClients, Instances,
+    Limits, Module, PrepareError, Process, Processes, RestartError, Runtime, StateDir, Status,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -156,6 +156,11 @@ impl Runtime for Notes {
                 pooled: true,
                 memory: 3,
                 memory_limit: 1 << 30,
+            },
+            held_for_clients: HeldForClients {
+                bytes: 11,
+                limit: 12,
+                ended_connections: 13,
             },
             applications: vec![
                 (

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
+mod held;
 mod rest;
 mod streams;
 mod support;

@@ -17,6 +17,9 @@ use tokio::net::TcpStream;
 pub(crate) const NEVER: Duration = Duration::from_secs(60);
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
+/// More than is ever held for clients.
+const HELD: u64 = 64 << 20;
+
 /// Nobody is waited for in vain.
 pub(crate) const PATIENT: Timeouts = Timeouts {
     header_read: NEVER,
@@ -33,7 +36,17 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
-    start_on(guest, timeouts, connections, None).await
+    start_on(guest, timeouts, connections, None, HELD, 8).await
+}
+
+/// A server that may hold so many bytes for its clients.
+pub(crate) async fn start_holding(
+    guest: &str,
+    timeouts: Timeouts,
+    connections: usize,
+    held: u64,
+) -> Running {
+    start_on(guest, timeouts, connections, None, held, 256).await
 }
 
 pub(crate) async fn start_with_tls(
@@ -41,7 +54,7 @@ pub(crate) async fn start_with_tls(
     timeouts: Timeouts,
     tls: Arc<ServerConfig>,
 ) -> Running {
-    start_on(guest, timeouts, 64, Some(tls)).await
+    start_on(guest, timeouts, 64, Some(tls), HELD, 8).await
 }
 
 async fn start_on(
@@ -49,9 +62,11 @@ async fn start_on(
     timeouts: Timeouts,
     connections: usize,
     tls: Option<Arc<ServerConfig>>,
+    held_for_clients: u64,
+    instances: u32,
 ) -> Running {
     let engine = Engine::new(&engine::Options {
-        instances: 8,
+        instances,
         ..engine::Options::default()
     })
     .unwrap();
@@ -65,6 +80,7 @@ async fn start_on(
     let server = Server::new(Options {
         connections,
         exchanges: 1,
+        held_for_clients,
         runtimes: Vec::new(),
         settings: settings.clone(),
     });

@@ -11,6 +11,7 @@ mod control;
 mod flags;
 mod folders;
 mod forwarded;
+mod held;
 mod http;
 mod http1_strictness;
 mod options;
