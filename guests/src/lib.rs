@@ -12,7 +12,7 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
-pub use words::{compute, number, value};
+pub use words::{authority_and_path, compute, number, value};
 
 /// Makes the function `handle` of the guest its handler.
 #[macro_export]

@@ -31,3 +31,14 @@ pub fn compute(milliseconds: u64) {
         std::hint::black_box(());
     }
 }
+
+/// The authority and the path of a URL.
+///
+/// # Panics
+///
+/// When there is no scheme.
+#[must_use]
+pub fn authority_and_path(url: &str) -> (&str, &str) {
+    let (_, rest) = url.split_once("://").unwrap();
+    rest.split_at(rest.find('/').unwrap_or(rest.len()))
+}

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the recipes that people and CI run, set-up included.
 
 mod bench;
+mod covered;
 mod demo;
 mod docs;
 mod fuzz;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::unit::{self, Tree};
-use crate::{cargo, docs, step, toolchain, toolchains};
+use crate::{cargo, covered, docs, step, toolchain, toolchains};
 
 /// Packages that build only for WebAssembly, by what can be built at the same time: guests of both
 /// versions of WASI have the same names.
@@ -47,6 +47,7 @@ pub(crate) fn run() -> Result<()> {
 
     println!("\nxtask: paths in the documentation");
     docs::check()?;
+    covered::check()?;
     let missing = toolchains::run()?;
 
     println!(

@@ -29,6 +29,20 @@ pub const CONCURRENCY: Whole = Whole {
     most: 1_000_000,
 };
 
+/// `limits.files`.
+pub const FILES: Whole = Whole {
+    unit: "files",
+    least: 0,
+    most: 1_000_000,
+};
+
+/// `limits.weight`.
+pub const WEIGHT: Whole = Whole {
+    unit: "parts",
+    least: 1,
+    most: 1000,
+};
+
 /// `instances.reuse`.
 pub const INSTANCE_REUSE: Whole = Whole {
     unit: "requests",

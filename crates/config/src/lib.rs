@@ -43,8 +43,8 @@ mod path;
 mod value;
 
 pub use check::{
-    Access, AccessLog, Action, ActionKind, Application, ApplicationType, Checked, Config,
-    ConfigError, Folder, Instances, Limits, ListenAddress, Listener, LogFormat, Pass,
+    Access, AccessLog, Action, ActionKind, Application, ApplicationType, Authority, Checked,
+    Config, ConfigError, Folder, Instances, Limits, ListenAddress, Listener, LogFormat, Pass,
     ResponseHeader, Return, Route, ServerAddress, Settings, Share, Upstream, UpstreamServer,
     Warning, Weight, missing_certificate, uses_certificate,
 };

@@ -22,23 +22,24 @@ pub struct Path {
 }
 
 impl Path {
-    /// Reads the path of a request target (no query), as Unit does: each
-    /// segment is percent-decoded once, so that `%2F` is a slash within a name;
-    /// empty segments and `.` fall away, and `..` goes one up.
+    /// Reads the path of a request target (no query): each segment is percent-decoded
+    /// once, so that `%2F` is a slash within a name, as in Unit; empty segments fall away.
+    ///
+    /// A `.` or `..` segment is refused, encoded or not. Unit resolves them. But whoever
+    /// sends one on may have decoded the path before resolving it, and have let pass
+    /// another path than the one that would be read here.
     ///
     /// # Errors
     ///
-    /// A percent sign without two hexadecimal digits, a NUL, `..` above the
-    /// root, or a segment that is not UTF-8.
+    /// A percent sign without two hexadecimal digits, a NUL, a `.` or `..`, or a segment
+    /// that is not UTF-8.
     pub fn parse(target: &str) -> Result<Self, PathError> {
         let mut segments = Vec::new();
         for raw in target.split('/') {
             let segment = percent_decode(raw)?;
             match segment.as_str() {
-                "" | "." => {}
-                ".." => {
-                    segments.pop().ok_or(PathError::AboveRoot)?;
-                }
+                "" => {}
+                "." | ".." => return Err(PathError::DotSegment),
                 _ => segments.push(segment),
             }
         }
@@ -99,9 +100,9 @@ pub enum PathError {
     /// `%00`.
     #[error("the path contains a null character")]
     Nul,
-    /// More `..` than segments before them.
-    #[error("the path leads above the root")]
-    AboveRoot,
+    /// A segment that is `.` or `..`.
+    #[error("the path contains a \".\" or \"..\" segment")]
+    DotSegment,
     /// Bytes that are not UTF-8: no name in a configuration can match them.
     #[error("the decoded path is not UTF-8")]
     NotUtf8,
@@ -160,9 +161,23 @@ mod tests {
     }
 
     #[test]
-    fn dots_are_resolved_even_when_they_are_encoded() {
-        assert_eq!(segments("/a/./b/%2E%2e/c"), ["a", "c"]);
-        assert_eq!(Path::parse("/a/../.."), Err(PathError::AboveRoot));
+    fn path_traversal_is_refused_even_when_it_is_encoded() {
+        for target in [
+            "/a/./b",
+            "/a/../b",
+            "/a/..",
+            "/.",
+            "/%2E/a",
+            "/a/%2e%2E",
+            "/a/.%2e/b",
+        ] {
+            assert_eq!(Path::parse(target), Err(PathError::DotSegment), "{target}");
+        }
+        // Names of members, such as that of a listener on a Unix socket.
+        assert_eq!(
+            segments("/unix:%2Fa%2F..%2Fb/...,a./"),
+            ["unix:/a/../b", "...,a."]
+        );
     }
 
     #[test]

@@ -126,14 +126,33 @@ impl From<Object> for Value {
 }
 
 impl<'a> FromIterator<(&'a str, Value)> for Value {
-    /// An object of these members.
+    /// An object of these members. Of several of one name, the last one's value stands where the first
+    /// one was.
     fn from_iter<I: IntoIterator<Item = (&'a str, Self)>>(members: I) -> Self {
-        let mut object = Object::default();
-        for (name, value) in members {
-            object.set(name, value);
-        }
+        let members: Vec<_> = members.into_iter().collect();
+        let object = if are_unique(members.iter().map(|(name, _)| *name)) {
+            let members = members.into_iter();
+            Object::from_unique(
+                members
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            )
+        } else {
+            let mut object = Object::default();
+            for (name, value) in members {
+                object.set(name, value);
+            }
+            object
+        };
         Self::Object(object)
     }
+}
+
+/// In less than quadratic time: there may be thousands of applications.
+fn are_unique<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// An array index: decimal digits only. Leading zeros are allowed, as in Unit.
@@ -279,6 +298,28 @@ mod tests {
         assert_eq!(number("-1.0").as_i64(), Some(-1));
         assert_eq!(number("2e3").as_i64(), Some(2000));
         assert_eq!(number("0.5").as_i64(), None);
+    }
+
+    #[test]
+    fn an_object_keeps_the_last_value_of_a_name_at_the_place_of_the_first() {
+        let members = [("b", 1), ("a", 2), ("b", 3)].map(|(name, it)| (name, Value::from(it)));
+        let object: Value = members.into_iter().collect();
+        assert_eq!(crate::print(&object), r#"{"b":3,"a":2}"#);
+    }
+
+    #[test]
+    fn an_object_of_many_members_is_not_made_in_quadratic_time() {
+        let names: Vec<_> = (0..100_000)
+            .map(|number| format!("application-{number}"))
+            .collect();
+        let begun = std::time::Instant::now();
+        let object: Value = names
+            .iter()
+            .map(|name| (name.as_str(), Value::Null))
+            .collect();
+        // Milliseconds; with a look-up for each member, most of a minute.
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(object.as_object().unwrap().len(), names.len());
     }
 
     #[test]

@@ -4,17 +4,22 @@
 use bytes::Bytes;
 use certificates::{BundleError, NameError, WriteError};
 use config::{ConfigError, EditError, JsonError, Location, Object, Path, PathError, Value};
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use thiserror::Error;
 
-use crate::{PrepareError, RestartError, StateError, exposition};
+use crate::{METRICS_CONTENT_TYPE, PrepareError, RestartError, StateError};
+
+const JSON: &str = "application/json";
+
+/// Seconds until what was refused for others may be asked for again.
+const RETRY: &str = "1";
 
 /// A request that was done.
 pub(crate) enum Success {
-    /// A GET: this value.
-    Value(Value),
+    /// A GET: this text of a value.
+    Value(String),
     /// The counters as Prometheus reads them.
     Metrics(String),
     /// A change, and what of it has no effect.
@@ -76,6 +81,10 @@ pub(crate) enum Failure {
     BodyTimeout,
     #[error("cannot read the body: {0}")]
     Body(#[from] hyper::Error),
+    #[error("the bodies of other requests take all of {total} bytes")]
+    Busy { total: u32 },
+    #[error("there are {limit} proxied connections already")]
+    TooManyConnections { limit: usize },
     #[error("a task panicked")]
     Panic,
 }
@@ -103,6 +112,8 @@ struct Wire {
     suggestion: Option<&'static str>,
     /// The methods of an `Allow` field, which goes with every 405.
     allowed: Option<&'static str>,
+    /// Whether the same may be asked for again soon.
+    retry: bool,
 }
 
 impl Wire {
@@ -114,6 +125,7 @@ impl Wire {
             location: None,
             suggestion: None,
             allowed: None,
+            retry: false,
         }
     }
 
@@ -121,6 +133,13 @@ impl Wire {
         Self {
             allowed: Some(allowed),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, title)
+        }
+    }
+
+    fn unavailable(title: &'static str) -> Self {
+        Self {
+            retry: true,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, title)
         }
     }
 
@@ -203,6 +222,13 @@ impl Failure {
             Self::Body(error) => {
                 Wire::new(BAD_REQUEST, "Invalid request body.").detail(&sentence(error))
             }
+            Self::Busy { total } => Wire::unavailable("Too many request bodies.").detail(&format!(
+                "The bodies of all requests may have {total} bytes at a time."
+            )),
+            Self::TooManyConnections { limit } => Wire::unavailable("Too many connections.")
+                .detail(&format!(
+                    "There may be {limit} at a time through listeners of the server."
+                )),
             Self::Panic => Wire::new(INTERNAL, "Internal error."),
         }
     }
@@ -210,16 +236,22 @@ impl Failure {
 
 pub(crate) type Outcome = Result<Success, Failure>;
 
-pub(crate) fn response(outcome: &Outcome) -> Response<Full<Bytes>> {
+pub(crate) fn response(outcome: Outcome) -> Response<Full<Bytes>> {
     let content_type = match outcome {
-        Ok(Success::Metrics(_)) => exposition::CONTENT_TYPE,
-        Ok(_) | Err(_) => "application/json",
+        Ok(Success::Metrics(_)) => METRICS_CONTENT_TYPE,
+        Ok(_) | Err(_) => JSON,
     };
-    let (status, allowed, body) = match outcome {
-        Ok(success) => (StatusCode::OK, None, success.to_text()),
+    let (status, allowed, retry, body) = match outcome {
+        Ok(success) => (StatusCode::OK, None, false, success.into_text()),
         Err(failure) => {
             let wire = failure.wire();
-            (wire.status, wire.allowed, text(&wire.into_value()))
+            let Wire {
+                status,
+                allowed,
+                retry,
+                ..
+            } = wire;
+            (status, allowed, retry, text(&wire.into_value()))
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -229,11 +261,38 @@ pub(crate) fn response(outcome: &Outcome) -> Response<Full<Bytes>> {
     if let Some(allowed) = allowed {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
+    if retry {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY));
+    }
     response
 }
 
+/// The bytes of an answer that is sent without looking at the request, after which the connection ends.
+pub(crate) fn raw(failure: &Failure) -> String {
+    let wire = failure.wire();
+    let status = wire.status;
+    let body = text(&wire.into_value());
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\n\
+         retry-after: {RETRY}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+impl Failure {
+    /// Whether something is wrong with the server rather than with the request.
+    pub(crate) fn is_severe(&self) -> bool {
+        let Wire { status, retry, .. } = self.wire();
+        status.is_server_error() && !retry
+    }
+}
+
 impl Success {
-    fn to_text(&self) -> String {
+    pub(crate) fn value(value: &Value) -> Self {
+        Self::Value(text(value))
+    }
+
+    fn into_text(self) -> String {
         let done = |title: &str| {
             let mut object = Object::default();
             object.set("success", title.into());
@@ -248,12 +307,11 @@ impl Success {
             object.into()
         };
         match self {
-            Self::Value(value) => text(value),
-            Self::Metrics(text) => text.clone(),
-            Self::Changed { warnings } => text(&with_warnings("Reconfiguration done.", warnings)),
+            Self::Value(text) | Self::Metrics(text) => text,
+            Self::Changed { warnings } => text(&with_warnings("Reconfiguration done.", &warnings)),
             Self::Restarted => text(&done("Ok").into()),
             Self::CertificateKept { warnings } => {
-                text(&with_warnings("Certificate chain uploaded.", warnings))
+                text(&with_warnings("Certificate chain uploaded.", &warnings))
             }
             Self::CertificateDeleted => text(&done("Certificate deleted.").into()),
         }

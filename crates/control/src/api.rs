@@ -1,5 +1,7 @@
 //! Which request does what.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use config::{Path, Value};
 use http::{Method, Request, Response};
@@ -7,85 +9,124 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::answer::{Failure, Outcome, Success, response};
-use crate::control::blocking;
-use crate::{Control, Runtime, body, metrics};
+use crate::body::RequestBody;
+use crate::line::Arrival;
+use crate::{Control, Origin, Runtime};
+
+/// Who asks.
+pub(crate) struct Caller {
+    pub(crate) origin: Origin,
+    /// When it came.
+    pub(crate) arrival: Arrival,
+}
 
 impl<R: Runtime> Control<R> {
     /// Answers one request.
-    pub(crate) async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        caller: Caller,
+    ) -> Response<Full<Bytes>> {
         let (method, target) = (request.method().clone(), request.uri().path().to_owned());
-        let outcome = self.answer(request).await;
-        let response = response(&outcome);
+        let outcome = self.answer(request, caller).await;
+        let (method, target) = (shortened(method.as_str()), shortened(&target));
         match &outcome {
-            Ok(_) => tracing::debug!(%method, target, "control request"),
-            Err(failure) if response.status().is_server_error() => {
-                tracing::error!(%method, target, %failure, "control request failed");
+            Ok(_) => tracing::debug!(%method, %target, "control request"),
+            Err(failure) if failure.is_severe() => {
+                tracing::error!(%method, %target, %failure, "control request failed");
             }
-            Err(failure) => tracing::info!(%method, target, %failure, "control request refused"),
+            Err(failure) => tracing::info!(%method, %target, %failure, "control request refused"),
         }
-        response
+        response(outcome)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Outcome {
-        let (head, body) = request.into_parts();
-        // The whole request first, as in Unit: whoever is refused has sent it
-        // all, and reads the answer.
-        let limits = self.limits();
-        let body = body::read(&head.headers, body, limits.body_size, limits.body_read).await?;
+    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Outcome {
+        let (head, incoming) = request.into_parts();
         let path = Path::parse(head.uri.path())?;
         let segments: Vec<_> = path.segments().iter().map(String::as_str).collect();
+        let body = RequestBody {
+            incoming,
+            limits: self.limits(),
+            quota: self.quotas().of(caller.origin),
+        };
         match segments.as_slice() {
-            [] if head.method == Method::GET => {
-                let config = Value::clone(&self.config());
-                let members = [
-                    ("certificates", self.certificates()),
-                    ("config", config),
-                    ("status", self.status().to_value()),
-                ];
-                Ok(Success::Value(members.into_iter().collect()))
+            [] | ["status", ..] if head.method != Method::GET => {
+                Err(Failure::InvalidMethod { allowed: "GET" })
             }
-            ["status", "metrics"] if head.method == Method::GET => {
-                Ok(Success::Metrics(metrics::text(&self.status())))
+            [] => {
+                self.render(caller, |control| Ok(control.everything()))
+                    .await
             }
-            ["status", rest @ ..] if head.method == Method::GET => {
-                let status = self.status().to_value();
-                let found = status.at(&rest.iter().copied().collect());
-                found.cloned().map(Success::Value).ok_or(Failure::NoStatus)
+            ["status", "metrics"] => {
+                let metrics = |control: &Self| Success::Metrics(control.status().to_metrics());
+                self.render(caller, move |control| Ok(metrics(control)))
+                    .await
             }
-            [] | ["status", ..] => Err(Failure::InvalidMethod { allowed: "GET" }),
+            ["status", rest @ ..] => {
+                let path: Path = rest.iter().copied().collect();
+                self.render(caller, move |control| {
+                    let status = control.status().to_value();
+                    status
+                        .at(&path)
+                        .map(Success::value)
+                        .ok_or(Failure::NoStatus)
+                })
+                .await
+            }
             ["certificates", rest @ ..] => {
-                self.certificates_request(&head.method, &head.headers, rest, body)
+                self.certificates_request(&head.method, &head.headers, rest, body, caller)
                     .await
             }
             ["config", rest @ ..] => {
-                self.config_request(&head.method, rest.iter().copied().collect(), body)
+                self.config_request(&head.method, rest.iter().copied().collect(), body, caller)
                     .await
             }
             ["control", _, ..] if head.method != Method::GET => {
                 Err(Failure::NotAllowed { allowed: "GET" })
             }
-            ["control", "applications", name, "restart"] => self.restart((*name).to_owned()).await,
+            ["control", "applications", name, "restart"] => {
+                self.restart(caller.arrival, (*name).to_owned()).await
+            }
             _ => Err(Failure::NotFound),
         }
     }
 
-    async fn config_request(&self, method: &Method, path: Path, body: Vec<u8>) -> Outcome {
+    async fn config_request(
+        &self,
+        method: &Method,
+        path: Path,
+        body: RequestBody<'_>,
+        caller: Caller,
+    ) -> Outcome {
         match *method {
             Method::GET => {
-                let found = self.config().at(&path).cloned();
-                found.map(Success::Value).ok_or(Failure::NotFound)
+                self.render(caller, move |control| {
+                    let config = control.config();
+                    config
+                        .at(&path)
+                        .map(Success::value)
+                        .ok_or(Failure::NotFound)
+                })
+                .await
             }
             Method::PUT => {
-                let value = blocking(move || config::parse(&body)).await?;
-                self.change(move |root| config::put(root, &path, value))
-                    .await
+                let body = body.read().await?;
+                self.change(caller.arrival, move |root| {
+                    Ok(config::put(root, &path, config::parse(body.bytes())?)?)
+                })
+                .await
             }
             Method::POST if !path.is_root() => {
-                let value = blocking(move || config::parse(&body)).await?;
-                self.change(move |root| config::append(root, &path, value))
+                let body = body.read().await?;
+                self.change(caller.arrival, move |root| {
+                    Ok(config::append(root, &path, config::parse(body.bytes())?)?)
+                })
+                .await
+            }
+            Method::DELETE => {
+                self.change(caller.arrival, move |root| Ok(config::delete(root, &path)?))
                     .await
             }
-            Method::DELETE => self.change(move |root| config::delete(root, &path)).await,
             _ if path.is_root() => Err(Failure::NotAllowed {
                 allowed: "GET, PUT, DELETE",
             }),
@@ -93,5 +134,38 @@ impl<R: Runtime> Control<R> {
                 allowed: "GET, PUT, POST, DELETE",
             }),
         }
+    }
+
+    /// Makes an answer off the threads that serve: it may be of any size. The caller changes nothing.
+    pub(crate) async fn render(
+        &self,
+        caller: Caller,
+        render: impl FnOnce(&Self) -> Outcome + Send + 'static,
+    ) -> Outcome {
+        let Caller { origin, arrival } = caller;
+        drop(arrival);
+        let control = self.clone();
+        let quota = self.quotas().of(origin);
+        quota.render(move || render(&control)).await
+    }
+
+    /// What `GET /` shows.
+    fn everything(&self) -> Success {
+        let config = Value::clone(&self.config());
+        let members = [
+            ("certificates", self.certificates()),
+            ("config", config),
+            ("status", self.status().to_value()),
+        ];
+        Success::value(&members.into_iter().collect())
+    }
+}
+
+/// As much of a text from outside as a line of the log needs.
+fn shortened(text: &str) -> Cow<'_, str> {
+    const ENOUGH: usize = 200;
+    match text.char_indices().nth(ENOUGH) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }

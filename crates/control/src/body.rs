@@ -1,53 +1,76 @@
 //! A request's body, whole and within bounds.
 
-use std::time::Duration;
-
-use http::HeaderMap;
-use http::header::EXPECT;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::Limits;
 use crate::answer::Failure;
+use crate::quota::Quota;
 
-/// How many limits' worth of a body that is too long are read and thrown away.
-/// A client that sends without listening would else see a broken connection and
-/// not the answer.
-const DISCARDED: usize = 4;
+/// The body of a request that may be read, or left.
+pub(crate) struct RequestBody<'a> {
+    pub(crate) incoming: Incoming,
+    pub(crate) limits: &'a Limits,
+    pub(crate) quota: &'a Quota,
+}
 
-/// Reads a body of at most `limit` bytes in at most `time`.
-pub(crate) async fn read(
-    headers: &HeaderMap,
-    mut body: Incoming,
-    limit: usize,
-    time: Duration,
-) -> Result<Vec<u8>, Failure> {
-    let declared = body.size_hint().lower();
-    if headers.contains_key(EXPECT) && usize::try_from(declared).is_ok_and(|size| size > limit) {
-        // The client asks before it sends: the answer is no.
-        return Err(Failure::TooLarge { limit });
+/// A body that has been read. It counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
-    let whole = async {
-        let mut kept = Vec::new();
-        let mut length = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            length += data.len();
-            if length <= limit {
-                kept.extend_from_slice(&data);
-            } else if length / DISCARDED > limit {
-                break;
-            }
+}
+
+impl RequestBody<'_> {
+    /// Reads the body. One that is announced to be too long is refused at once, and so is one whose
+    /// bytes are too many as soon as they are: whoever closes the connection reads what else comes.
+    pub(crate) async fn read(self) -> Result<Body, Failure> {
+        let Self {
+            incoming,
+            limits,
+            quota,
+        } = self;
+        let limit = limits.body_size;
+        let announced = match incoming.size_hint().exact() {
+            Some(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            // In chunks.
+            None => limit,
+        };
+        if announced > limit {
+            return Err(Failure::TooLarge { limit });
         }
-        if length > limit {
-            Err(Failure::TooLarge { limit })
-        } else {
-            Ok(kept)
+        // All at once: bodies of which each has a part, and none gets the rest, would wait for each other.
+        let mut room = quota.body(announced, limits).await?;
+        let read = read(incoming, announced, limit);
+        let bytes = timeout(limits.body_read, read)
+            .await
+            .unwrap_or(Err(Failure::BodyTimeout))?;
+        // One in chunks was smaller than it might have been.
+        let kept = bytes.len().min(room.num_permits());
+        let _room = room.split(kept);
+        Ok(Body { bytes, _room })
+    }
+}
+
+async fn read(mut incoming: Incoming, announced: usize, limit: usize) -> Result<Vec<u8>, Failure> {
+    // Memory that is not written to takes none.
+    let mut bytes = Vec::with_capacity(announced);
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if data.len() > limit - bytes.len() {
+            return Err(Failure::TooLarge { limit });
         }
-    };
-    timeout(time, whole)
-        .await
-        .unwrap_or(Err(Failure::BodyTimeout))
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
 }

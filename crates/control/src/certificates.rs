@@ -8,7 +8,10 @@ use http::header::IF_MATCH;
 use http::{HeaderMap, Method};
 
 use crate::answer::{Failure, Outcome, Success};
+use crate::api::Caller;
+use crate::body::{Body, RequestBody};
 use crate::control::{Shared, blocking};
+use crate::line::Arrival;
 use crate::{Control, Runtime};
 
 /// The methods that a certificate has.
@@ -30,59 +33,73 @@ impl<R: Runtime> Control<R> {
         method: &Method,
         headers: &HeaderMap,
         segments: &[&str],
-        body: Vec<u8>,
+        body: RequestBody<'_>,
+        caller: Caller,
     ) -> Outcome {
         // In Unit's order: a name that is none is told before a method that is none.
         match segments {
-            [] if method == Method::GET => Ok(Success::Value(self.certificates())),
+            [] if method == Method::GET => {
+                let all = |control: &Self| Ok(Success::value(&control.certificates()));
+                self.render(caller, all).await
+            }
             [name, path @ ..] if method == Method::GET => {
-                let certificates = self.state().certificates().snapshot();
-                let bundle = certificates.get(name).ok_or(Failure::NoCertificate)?;
-                let found = bundle_value(bundle)
-                    .at(&path.iter().copied().collect())
-                    .cloned();
-                found.map(Success::Value).ok_or(Failure::NoFact)
+                let (name, path) = ((*name).to_owned(), path.iter().copied().collect());
+                self.render(caller, move |control| {
+                    let certificates = control.state().certificates().snapshot();
+                    let bundle = certificates.get(&name).ok_or(Failure::NoCertificate)?;
+                    let value = bundle_value(bundle);
+                    value.at(&path).map(Success::value).ok_or(Failure::NoFact)
+                })
+                .await
             }
             [name] if method == Method::PUT => {
                 let replaces = headers.get(IF_MATCH).is_some_and(|value| value == "*");
-                self.put_certificate((*name).to_owned(), body, replaces)
+                let body = body.read().await?;
+                self.put_certificate(caller.arrival, (*name).to_owned(), body, replaces)
                     .await
             }
-            [name] if method == Method::DELETE => self.delete_certificate((*name).to_owned()).await,
+            [name] if method == Method::DELETE => {
+                self.delete_certificate(caller.arrival, (*name).to_owned())
+                    .await
+            }
             [_] => Err(Failure::InvalidMethod { allowed: METHODS }),
             [] | [_, ..] => Err(Failure::CertificateName(None)),
         }
     }
 
-    async fn put_certificate(&self, name: String, text: Vec<u8>, replaces: bool) -> Outcome {
+    async fn put_certificate(
+        &self,
+        arrival: Arrival,
+        name: String,
+        text: Body,
+        replaces: bool,
+    ) -> Outcome {
         let shared = Arc::clone(self.shared());
-        self.in_line(async move { shared.put_certificate(name, text, replaces).await })
-            .await
+        let put = async move { shared.put_certificate(name, text, replaces).await };
+        self.in_line(arrival, put).await
     }
 
-    async fn delete_certificate(&self, name: String) -> Outcome {
+    async fn delete_certificate(&self, arrival: Arrival, name: String) -> Outcome {
         let shared = Arc::clone(self.shared());
-        self.in_line(async move { shared.delete_certificate(name).await })
-            .await
+        self.in_line(
+            arrival,
+            async move { shared.delete_certificate(name).await },
+        )
+        .await
     }
 }
 
 impl<R: Runtime> Shared<R> {
-    async fn put_certificate(
-        self: Arc<Self>,
-        name: String,
-        text: Vec<u8>,
-        replaces: bool,
-    ) -> Outcome {
+    async fn put_certificate(self: Arc<Self>, name: String, text: Body, replaces: bool) -> Outcome {
         let certificates = Arc::clone(self.state.certificates());
         if replaces && certificates.snapshot().get(&name).is_none() {
             return Err(Failure::NothingToReplace);
         }
         let (name, written) = blocking(move || {
             let written = if replaces {
-                certificates.replace(&name, &text)
+                certificates.replace(&name, text.bytes())
             } else {
-                certificates.put(&name, &text)
+                certificates.put(&name, text.bytes())
             };
             (name, written)
         })

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use config::{Checked, Config, ConfigError, EditError, Object, Value};
+use config::{Checked, Config, ConfigError, Object, Value};
 use thiserror::Error;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::answer::{Failure, Outcome, Success};
-use crate::{Limits, LoadError, PrepareError, Runtime, Saved, StateDir, StateError, Status};
+use crate::line::{Arrival, Line};
+use crate::quota::Quotas;
+use crate::{
+    Limits, LoadError, Origin, PrepareError, Runtime, Saved, StateDir, StateError, Status,
+};
 
 /// The control API of one server. Clones are handles to the same one.
 #[derive(Debug)]
@@ -22,10 +26,11 @@ pub(crate) struct Shared<R> {
     pub(crate) runtime: R,
     pub(crate) state: StateDir,
     limits: Limits,
+    quotas: Quotas,
     /// Locked for as long as a pointer takes to copy, never over a wait.
     current: RwLock<Arc<Value>>,
-    /// Held by the one change or restart that goes on. Others wait in line.
-    changing: Mutex<()>,
+    /// Of changes and restarts, one of which goes on at a time.
+    line: Line,
     /// Every change has a receiver, so `closed` waits for all of them.
     changes: watch::Sender<()>,
 }
@@ -82,8 +87,9 @@ impl<R: Runtime> Control<R> {
             runtime,
             state,
             limits,
+            quotas: Quotas::new(&limits),
             current: RwLock::new(Arc::new(empty())),
-            changing: Mutex::new(()),
+            line: Line::default(),
             changes: watch::Sender::new(()),
         };
         Self {
@@ -98,7 +104,7 @@ impl<R: Runtime> Control<R> {
     /// The configuration stays as it was. [`set_aside`](Self::set_aside) saves
     /// the file from being overwritten by the next change.
     pub async fn restore(&self) -> Result<Restored, RestoreError> {
-        let _changing = self.shared.changing.lock().await;
+        let _turn = self.shared.line.join().await;
         let path = self.shared.state.configuration();
         let shared = Arc::clone(&self.shared);
         let Some(tree) = blocking(move || shared.state.load()).await? else {
@@ -128,7 +134,7 @@ impl<R: Runtime> Control<R> {
     ///
     /// If it cannot be moved.
     pub async fn set_aside(&self) -> Result<Option<PathBuf>, StateError> {
-        let _changing = self.shared.changing.lock().await;
+        let _turn = self.shared.line.join().await;
         let shared = Arc::clone(&self.shared);
         blocking(move || shared.state.set_aside()).await
     }
@@ -157,37 +163,52 @@ impl<R: Runtime> Control<R> {
         &self.shared.limits
     }
 
+    /// Takes note of a connection that may ask for a change. Operators do not wait for strangers.
+    pub(crate) fn arrive(&self, origin: Origin) -> Arrival {
+        match origin {
+            Origin::Operator => self.shared.line.arrive(),
+            Origin::Proxied => self.shared.line.arrive_unnoticed(),
+        }
+    }
+
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.shared.quotas
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.shared.runtime.status()
     }
 
     /// Changes the configuration by `edit`, in a task of its own: a client that
-    /// goes away does not leave a change half done.
+    /// goes away does not leave a change half done. `edit` may take long; it is called when it is this
+    /// change's turn, so that there is one tree at a time beside the one in force.
     pub(crate) async fn change(
         &self,
-        edit: impl FnOnce(&Value) -> Result<Value, EditError> + Send + 'static,
+        arrival: Arrival,
+        edit: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Outcome {
         let shared = Arc::clone(&self.shared);
-        self.in_line(async move { shared.change(edit).await }).await
-    }
-
-    /// Restarts an application, in line with the changes.
-    pub(crate) async fn restart(&self, application: String) -> Outcome {
-        let shared = Arc::clone(&self.shared);
-        self.in_line(async move { shared.restart(&application).await })
+        self.in_line(arrival, async move { shared.change(edit).await })
             .await
     }
 
-    /// Does the job when no other goes on.
+    /// Restarts an application, in line with the changes.
+    pub(crate) async fn restart(&self, arrival: Arrival, application: String) -> Outcome {
+        let shared = Arc::clone(&self.shared);
+        self.in_line(arrival, async move { shared.restart(&application).await })
+            .await
+    }
+
+    /// Does the job when no other goes on, in the order of arrivals.
     pub(crate) async fn in_line(
         &self,
+        arrival: Arrival,
         job: impl Future<Output = Outcome> + Send + 'static,
     ) -> Outcome {
-        let shared = Arc::clone(&self.shared);
         let counted = self.shared.changes.subscribe();
         let task = tokio::spawn(async move {
             let _counted = counted;
-            let _changing = shared.changing.lock().await;
+            let _turn = arrival.turn().await;
             job.await
         });
         task.await.unwrap_or_else(|error| {
@@ -224,7 +245,7 @@ impl<R> Shared<R> {
 impl<R: Runtime> Shared<R> {
     async fn change(
         self: Arc<Self>,
-        edit: impl FnOnce(&Value) -> Result<Value, EditError> + Send + 'static,
+        edit: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Outcome {
         let current = self.current();
         let certificates = self.state.certificates().snapshot();

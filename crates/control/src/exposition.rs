@@ -8,8 +8,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
-/// The media type of the text.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The media type of [`Status::to_metrics`](crate::Status::to_metrics).
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy)]
@@ -32,6 +32,13 @@ pub(crate) struct Metric<'a> {
 }
 
 impl Exposition {
+    /// A text of about so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+        }
+    }
+
     /// Begins a metric. What `help` says of it has no backslash and no line end.
     pub(crate) fn metric(&mut self, name: &'static str, kind: Kind, help: &str) -> Metric<'_> {
         let kind = match kind {
@@ -69,15 +76,25 @@ struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                other => f.write_char(other)?,
-            }
+        let mut rest = self.0;
+        // By far the most have nothing to escape, and there may be hundreds of thousands.
+        if !rest
+            .bytes()
+            .any(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
+        {
+            return f.write_str(rest);
         }
-        Ok(())
+        while let Some(at) = rest.find(['\\', '"', '\n']) {
+            let (plain, escaped) = rest.split_at(at);
+            f.write_str(plain)?;
+            f.write_str(match escaped.as_bytes().first() {
+                Some(b'\\') => "\\\\",
+                Some(b'"') => "\\\"",
+                _ => "\\n",
+            })?;
+            rest = &escaped[1..];
+        }
+        f.write_str(rest)
     }
 }
 

@@ -7,15 +7,16 @@
 //!                      └─────────┴────────┴───────────┴───────────┴──▶ nothing has changed
 //! ```
 //!
-//! - [`Control`] holds the configuration in force, takes one change at a time,
-//!   and never makes a reader wait for it.
+//! - [`Control`] holds the configuration in force, takes one change at a time, in the
+//!   order of their arrival, and never makes a reader wait for it.
 //! - [`Runtime`] is what is driven: whoever serves requests implements it.
 //! - [`StateDir`] keeps the configuration and the certificates over a restart,
 //!   whole at any crash.
 //! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
 //!
 //! This crate does not know how a request is served, and opens no listener of
-//! its own: who may connect is decided by whoever made the socket.
+//! its own: who may connect is decided by whoever made the socket. Connections that the process itself
+//! opens for clients of its listeners have [`Limits`] of their own ([`Origin`]).
 //!
 //! | request | answer |
 //! | --- | --- |
@@ -76,10 +77,14 @@ mod answer;
 mod api;
 mod body;
 mod certificates;
+mod closing;
 mod control;
 mod exposition;
 mod limits;
+mod line;
+mod listen;
 mod metrics;
+mod quota;
 mod runtime;
 mod serve;
 mod state;
@@ -87,11 +92,12 @@ mod status;
 mod write_timeout;
 
 pub use control::{Control, RestoreError, Restored};
+pub use exposition::METRICS_CONTENT_TYPE;
 pub use limits::Limits;
+pub use listen::{Listen, Origin, PeerCheckedListener};
 pub use runtime::{PrepareError, RestartError, Runtime};
-pub use serve::Listen;
 pub use state::{CERTIFICATES, LoadError, Saved, StateDir, StateError};
 pub use status::{
-    ApplicationInstances, ApplicationStatus, Connections, Instances, Module, Process, Processes,
-    Status,
+    ApplicationInstances, ApplicationStatus, Connections, HeldForClients, Instances, Module,
+    Process, Processes, Status,
 };

@@ -5,8 +5,11 @@ use std::time::Duration;
 /// Limits on clients. They bound memory and time, not rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time; 128 by default. Further ones wait to be accepted.
+    /// Connections of operators at a time; 128 by default. Further ones wait to be accepted.
     pub connections: usize,
+    /// Connections at a time of [`Origin::Proxied`](crate::Origin::Proxied); 8 by default. Further ones
+    /// are answered with 503.
+    pub proxied_connections: usize,
     /// From the accept to the end of a request's header; 60 s by default, as in
     /// Unit. The connection is closed without an answer.
     pub header_read: Duration,
@@ -22,17 +25,33 @@ pub struct Limits {
     /// The bytes of a request's body; 16 MiB by default. A longer one is
     /// answered with 413.
     pub body_size: usize,
+    /// The bytes of all bodies of operators at a time, those included whose changes wait for others;
+    /// 64 MiB by default.
+    pub body_total: usize,
+    /// The same for [`Origin::Proxied`](crate::Origin::Proxied); 16 MiB by default.
+    pub proxied_body_total: usize,
+    /// How long a request waits until its body may come, where the bodies of others take all of the
+    /// total; 10 s by default. Then the answer is 503.
+    pub body_wait: Duration,
+    /// How long a client that has its answer may go on sending what is thrown away, up to four times
+    /// `body_size`; 5 s by default. To close with bytes unread could take the answer along.
+    pub linger: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 128,
+            proxied_connections: 8,
             header_read: Duration::from_secs(60),
             body_read: Duration::from_secs(60),
             write_stall: Duration::from_secs(60),
             header_size: 64 << 10,
             body_size: 16 << 20,
+            body_total: 64 << 20,
+            proxied_body_total: 16 << 20,
+            body_wait: Duration::from_secs(10),
+            linger: Duration::from_secs(5),
         }
     }
 }

@@ -5,16 +5,27 @@ use std::time::Duration;
 use crate::exposition::{Exposition, Kind};
 use crate::{ApplicationStatus, Status};
 
-/// All of a status, and what there is of the process, as Prometheus reads it.
-pub(crate) fn text(status: &Status) -> String {
-    let mut out = Exposition::default();
-    server(&mut out, status);
-    instances(&mut out, status);
-    process(&mut out, status);
-    applications(&mut out, &status.applications);
-    instances_of_applications(&mut out, &status.applications);
-    answers_of_applications(&mut out, &status.applications);
-    out.finish()
+/// Bytes of text about the server, roughly, and about each application.
+const SERVER: usize = 8 << 10;
+const APPLICATION: usize = 3 << 10;
+
+impl Status {
+    /// All of it, and what there is of the process, as Prometheus reads it
+    /// ([`METRICS_CONTENT_TYPE`](crate::METRICS_CONTENT_TYPE)). With thousands of applications this takes
+    /// milliseconds.
+    #[must_use]
+    pub fn to_metrics(&self) -> String {
+        let applications = self.applications.len().saturating_mul(APPLICATION);
+        let mut out = Exposition::with_capacity(SERVER + applications);
+        server(&mut out, self);
+        instances(&mut out, self);
+        held_for_clients(&mut out, self);
+        process(&mut out, self);
+        applications_loaded(&mut out, &self.applications);
+        instances_of_applications(&mut out, &self.applications);
+        answers_of_applications(&mut out, &self.applications);
+        out.finish()
+    }
 }
 
 fn server(out: &mut Exposition, status: &Status) {
@@ -91,6 +102,32 @@ fn instances(out: &mut Exposition, status: &Status) {
     .sample(&[], status.epoch_ticks);
 }
 
+fn held_for_clients(out: &mut Exposition, status: &Status) {
+    let held = &status.held_for_clients;
+    for (name, kind, help, value) in [
+        (
+            "wasmtime_unitd_held_for_clients_bytes",
+            Kind::Gauge,
+            "Response data in memory that clients have not taken yet.",
+            held.bytes,
+        ),
+        (
+            "wasmtime_unitd_held_for_clients_limit_bytes",
+            Kind::Gauge,
+            "How much that may be before connections are reset.",
+            held.limit,
+        ),
+        (
+            "wasmtime_unitd_connections_ended_for_held_data_total",
+            Kind::Counter,
+            "Connections that were ended because their clients did not take their responses.",
+            held.ended_connections,
+        ),
+    ] {
+        out.metric(name, kind, help).sample(&[], value);
+    }
+}
+
 /// The names are those that Prometheus' own libraries have.
 fn process(out: &mut Exposition, status: &Status) {
     let process = &status.process;
@@ -120,7 +157,7 @@ fn process(out: &mut Exposition, status: &Status) {
 
 type Applications = [(String, ApplicationStatus)];
 
-fn applications(out: &mut Exposition, applications: &Applications) {
+fn applications_loaded(out: &mut Exposition, applications: &Applications) {
     let mut loaded = out.metric(
         "wasmtime_unitd_application_loaded",
         Kind::Gauge,
@@ -164,6 +201,12 @@ fn instances_of_applications(out: &mut Exposition, applications: &Applications) 
             Kind::Gauge,
             "The most that these have been.",
             |one| one.instances.peak_memory,
+        ),
+        (
+            "wasmtime_unitd_application_open_files",
+            Kind::Gauge,
+            "Files that guests have open, and connections of their outgoing requests.",
+            |one| one.instances.files,
         ),
         (
             "wasmtime_unitd_application_responses_cut_off_total",

@@ -1,54 +1,33 @@
 //! The accept loop and its connections.
 
 use std::convert::Infallible;
-use std::io;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::select;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::api::Caller;
 use crate::write_timeout::WriteTimeout;
-use crate::{Control, Runtime};
+use crate::{Control, Listen, Origin, Runtime, closing};
 
 /// The first wait after a failed accept; each further failure doubles it.
 const SHORTEST_BACKOFF: Duration = Duration::from_millis(10);
 /// The longest wait: short enough that a freed file descriptor is soon used.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// What connections come from.
-pub trait Listen: Send {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+/// Proxied connections beyond their limit that are told so at a time; further ones are just closed.
+const REFUSALS: usize = 16;
 
-    /// The next connection. The future may be dropped before it is ready, and
-    /// no connection must be lost by that.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-}
-
-impl Listen for UnixListener {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
-}
-
-impl Listen for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<TcpStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
-}
+/// How often the log says that there are too many proxied connections.
+const WARNING_PERIOD: Duration = Duration::from_secs(60);
 
 impl<R: Runtime> Control<R> {
     /// Serves the control API on `listener` until `shutdown` is ready. Then it
@@ -60,37 +39,55 @@ impl<R: Runtime> Control<R> {
     /// a change that goes on is finished all the same.
     pub async fn serve<L: Listen>(&self, listener: L, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
-        let places = Arc::new(Semaphore::new(self.limits().connections));
         let draining = watch::Sender::new(());
         let mut connections = JoinSet::new();
+        let mut refusals = Refusals::default();
         let mut backoff = SHORTEST_BACKOFF;
         loop {
             while connections.try_join_next().is_some() {}
             let next = async {
                 // A place first: whoever finds none waits in the backlog.
-                let place = Arc::clone(&places).acquire_owned().await;
+                let place = self.quotas().of(Origin::Operator).connection().await;
                 listener.accept().await.map(|stream| (stream, place))
             };
             let accepted = select! {
                 () = &mut shutdown => break,
                 accepted = next => accepted,
             };
-            match accepted {
-                Ok((stream, place)) => {
-                    backoff = SHORTEST_BACKOFF;
-                    let connection = self.clone().connection(stream, draining.subscribe());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
-                }
+            let (stream, place) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a control connection");
                     select! {
                         () = &mut shutdown => break,
                         () = sleep(backoff) => backoff = (backoff * 2).min(LONGEST_BACKOFF),
                     }
+                    continue;
                 }
+            };
+            backoff = SHORTEST_BACKOFF;
+            let origin = listener.origin(&stream);
+            let place = match origin {
+                Origin::Operator => place,
+                // It leaves the place to an operator.
+                Origin::Proxied => self.quotas().of(origin).free_connection(),
+            };
+            let limit = self.limits().proxied_connections;
+            if let Some(place) = place {
+                let control = self.clone();
+                // Here, in the order of accepts, and not when its task has its first turn.
+                let arrival = self.arrive(origin);
+                let caller = Caller { origin, arrival };
+                let connection = control.connection(stream, caller, draining.subscribe());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            } else if let Some(refusal) = refusals.next(limit) {
+                connections.spawn(async move {
+                    closing::refuse(stream, limit).await;
+                    drop(refusal);
+                });
             }
         }
         drop(listener);
@@ -99,17 +96,23 @@ impl<R: Runtime> Control<R> {
         self.settled().await;
     }
 
-    async fn connection<S>(self, stream: S, mut draining: watch::Receiver<()>)
+    async fn connection<S>(self, stream: S, caller: Caller, mut draining: watch::Receiver<()>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = *self.limits();
+        let Caller { origin, arrival } = caller;
+        let arrived = Mutex::new(Some(arrival));
         let service = service_fn(move |request| {
             let control = self.clone();
-            async move { Ok::<_, Infallible>(control.respond(request).await) }
+            // There is one request.
+            let arrival = arrived.lock().ok().and_then(|mut it| it.take());
+            let arrival = arrival.unwrap_or_else(|| control.arrive(origin));
+            let caller = Caller { origin, arrival };
+            async move { Ok::<_, Infallible>(control.respond(request, caller).await) }
         });
         let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_stall));
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_read)
             .max_header_size(limits.header_size)
@@ -120,17 +123,50 @@ impl<R: Runtime> Control<R> {
             // A client may shut its sending side down and wait for the answer.
             .half_close(true)
             .serve_connection(stream, service);
-        let mut connection = pin!(connection);
         let ended = select! {
-            ended = connection.as_mut() => ended,
+            ended = &mut connection => ended,
             // The sender is dropped when draining starts.
             _ = draining.changed() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
         };
-        if let Err(error) = ended {
+        if let Err(error) = &ended {
             tracing::debug!(%error, "control connection failed");
         }
+        // What hyper cannot parse it has answered as well.
+        if ended.is_ok() || ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+        {
+            let stream = connection.into_parts().io.into_inner();
+            closing::close(stream, &limits).await;
+        }
+    }
+}
+
+/// Connections for which there is no place.
+struct Refusals {
+    places: Arc<Semaphore>,
+    logged: Option<Instant>,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(REFUSALS)),
+            logged: None,
+        }
+    }
+}
+
+impl Refusals {
+    /// A place to refuse one more of those beyond `limit`, if there is one. The log hears of it.
+    fn next(&mut self, limit: usize) -> Option<OwnedSemaphorePermit> {
+        if self.logged.is_none_or(|it| it.elapsed() >= WARNING_PERIOD) {
+            self.logged = Some(Instant::now());
+            tracing::warn!(
+                "limit of control connections through listeners ({limit}) reached; answering 503"
+            );
+        }
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 }

@@ -15,9 +15,11 @@ pub struct Status {
     pub requests: u64,
     /// Instances of all applications. Unit has no such member.
     pub instances: Instances,
+    /// What is held in memory for clients. Unit has no such member.
+    pub held_for_clients: HeldForClients,
     /// Each application by its name.
     pub applications: Vec<(String, ApplicationStatus)>,
-    /// The version of the server; like what follows, for `/status/metrics` alone.
+    /// The version of the server; like what follows but for resident memory, for `/status/metrics` alone.
     pub version: String,
     /// How often guests that compute were to give way to others.
     pub epoch_ticks: u64,
@@ -64,6 +66,17 @@ pub struct Instances {
     pub memory_limit: u64,
 }
 
+/// Response data that is in memory because its clients have not taken it yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldForClients {
+    /// Its bytes.
+    pub bytes: u64,
+    /// How many these may be before connections are reset.
+    pub limit: u64,
+    /// Connections that were ended because their clients did not take it.
+    pub ended_connections: u64,
+}
+
 /// The server as the system sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
@@ -97,6 +110,8 @@ pub struct ApplicationInstances {
     pub memory: u64,
     /// The most that this has been.
     pub peak_memory: u64,
+    /// Files that guests have open, and connections of their outgoing requests.
+    pub files: u64,
     /// How long guests have computed.
     pub execution_time: Duration,
     /// Requests by the class of the status that they were answered with.
@@ -130,6 +145,7 @@ impl Status {
                 [("total", self.requests.into())].into_iter().collect(),
             ),
             ("instances", self.instances.to_value()),
+            ("memory", self.memory_value()),
             (
                 "applications",
                 applications
@@ -139,6 +155,17 @@ impl Status {
         ]
         .into_iter()
         .collect()
+    }
+
+    /// What the process's memory is used for, as far as that is counted.
+    fn memory_value(&self) -> Value {
+        let resident = self.process.resident_memory;
+        let resident = resident.map(|bytes| ("resident", bytes.into()));
+        let counted = [
+            ("instances", self.instances.memory.into()),
+            ("held_for_clients", self.held_for_clients.to_value()),
+        ];
+        resident.into_iter().chain(counted).collect()
     }
 
     /// An object for a type that has one module, an array for one with several.
@@ -200,6 +227,16 @@ impl Instances {
     }
 }
 
+impl HeldForClients {
+    fn to_value(self) -> Value {
+        object(&[
+            ("current", self.bytes),
+            ("limit", self.limit),
+            ("ended_connections", self.ended_connections),
+        ])
+    }
+}
+
 impl ApplicationStatus {
     fn to_value(&self) -> Value {
         let Processes {
@@ -225,6 +262,7 @@ impl ApplicationInstances {
             ("active", self.active.into()),
             ("started", self.started.into()),
             ("memory", object(&memory)),
+            ("files", self.files.into()),
             ("execution_time", self.execution_time.into()),
             ("responses", object(&self.responses)),
             ("cut_off", self.cut_off.into()),

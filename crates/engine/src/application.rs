@@ -2,17 +2,24 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderMap;
 use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::authority::GuestAuthority;
+use crate::directory::Folders;
 use crate::figures::Counters;
 use crate::gate::Gate;
 use crate::instance::Instance;
+use crate::instance_pool::InstanceShare;
 use crate::limits::Holdings;
 use crate::log::{Output, Printing};
+use crate::open_files::Descriptors;
 use crate::shared::Shared;
-use crate::{Component, Directory, Engine, Failure, Figures, Limits, RequestId};
+use crate::trailers::LostTrailersLog;
+use crate::turns::CpuShare;
+use crate::{Component, Directory, Engine, Failure, Figures, Http1Trailers, Limits, RequestId};
 
 /// What makes an application of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +32,8 @@ pub struct Settings {
     pub directories: Vec<Directory>,
     /// Where its guests may send requests to; nowhere by default.
     pub outbound: Policy,
+    /// Which authority its guests see; by default the server name in WASI 0.2, and the host in 0.3.
+    pub authority: Option<GuestAuthority>,
     /// How many requests an instance serves; one by default.
     pub instances: Instances,
     /// What one request may take.
@@ -44,6 +53,7 @@ impl Settings {
             environment: Vec::new(),
             directories: Vec::new(),
             outbound: Policy::default(),
+            authority: None,
             instances: Instances::default(),
             limits: Limits::default(),
             stdout: Output::default(),
@@ -88,12 +98,16 @@ pub(crate) struct Inner {
     pub(crate) component: Component,
     pub(crate) settings: Arc<Settings>,
     pub(crate) gate: Gate,
+    instances: Arc<InstanceShare>,
+    pub(crate) folders: Folders,
     pub(crate) shared: Shared,
     /// For outgoing requests.
     pub(crate) client: Client,
     pub(crate) printing: Arc<Printing>,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) counters: Counters,
+    pub(crate) lost_trailers: LostTrailersLog,
+    pub(crate) cpu: Arc<CpuShare>,
     active: AtomicU64,
 }
 
@@ -105,19 +119,30 @@ impl Application {
         for directory in &mut settings.directories {
             directory.follow_links();
         }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let weight = u64::from(settings.limits.weight.get());
         // By default some instances are left for others.
-        let concurrency = settings
-            .limits
-            .concurrency
-            .map_or_else(|| (engine.instances() / 4 * 3).max(1), NonZeroU32::get);
+        let concurrency = settings.limits.concurrency.map_or_else(
+            || engine.default_concurrency(weight, component.slots()),
+            NonZeroU32::get,
+        );
+        let descriptors = Descriptors::new(Arc::clone(engine.files()), weight);
+        let outbound = outbound::Options {
+            budget: Some(Arc::<Descriptors>::clone(&descriptors)),
+            ..outbound::Options::default()
+        };
         Self(Arc::new(Inner {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number,
             gate: Gate::new(concurrency),
+            instances: engine.instance_share(weight, component.slots()),
+            folders: Folders::default(),
             shared: Shared::default(),
-            client: Client::new(settings.outbound.clone()),
+            client: Client::with_options(settings.outbound.clone(), outbound),
             printing: Printing::new(&settings),
-            holdings: Holdings::new(Arc::clone(engine.memory())),
+            holdings: Holdings::new(Arc::clone(engine.memory()), descriptors, weight),
             counters: Counters::default(),
+            lost_trailers: LostTrailersLog::default(),
+            cpu: CpuShare::new(number, weight),
             engine,
             component,
             settings: Arc::new(settings),
@@ -155,7 +180,7 @@ impl Application {
         let inner = &*self.0;
         let concurrency = inner.settings.instances.concurrency.get();
         let has_instance = || {
-            inner.engine.has_room()
+            inner.engine.has_room(&inner.instances)
                 || (inner.shares_instances() && inner.shared.has_room(concurrency))
         };
         inner.gate.has_room() && has_instance()
@@ -192,8 +217,20 @@ impl Inner {
             return Ok(instance);
         }
         let limit = self.settings.limits.timeout;
-        let permit = self.engine.permit(limit).await.ok_or(Failure::Busy)?;
+        let permit = self.engine.permit(&self.instances, limit).await;
+        let permit = permit.ok_or(Failure::Busy)?;
         Instance::new(self, id, permit)
+    }
+
+    /// Which authority the guests see.
+    pub(crate) fn authority(&self) -> GuestAuthority {
+        let by_version = if self.component.is_concurrent() {
+            GuestAuthority::Host
+        } else {
+            // What Unit gives, which components of 0.2 were written for.
+            GuestAuthority::ServerName
+        };
+        self.settings.authority.unwrap_or(by_version)
     }
 
     /// Counts a failure, and writes it to the log.
@@ -202,9 +239,20 @@ impl Inner {
         failure.log(&self.settings.name, id);
     }
 
+    /// Logs trailers that a client over HTTP/1 does not get.
+    pub(crate) fn check_trailers(
+        &self,
+        id: RequestId,
+        rules: &Http1Trailers,
+        trailers: &HeaderMap,
+    ) {
+        let name = &self.settings.name;
+        self.lost_trailers.check(name, id, rules, trailers);
+    }
+
     /// Takes an instance back that has served its request without fault.
     pub(crate) fn retire(&self, instance: Instance) {
-        let may_wait = !self.engine.memory().is_scarce();
+        let may_wait = !self.holdings.is_memory_scarce();
         if may_wait && instance.served() < self.settings.instances.reuse.get() {
             self.engine.keep(self.number, instance);
         }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,9 +7,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::Failure;
 use crate::outgoing::Outgoing;
 use crate::run::{InProgress, Run};
+use crate::{Application, Failure, Http1Trailers, RequestId};
 
 /// The body of a guest's response.
 ///
@@ -46,6 +47,8 @@ struct Live {
     lingers: bool,
     /// A frame has been delivered since then, or since this was last asked.
     moved: bool,
+    /// Which trailers can be sent, unless all can.
+    http1_trailers: Option<Http1Trailers>,
 }
 
 enum Progress {
@@ -53,6 +56,16 @@ enum Progress {
     Ended(InProgress, Result<(), Failure>),
     /// Only while the variants above change places, and when the body is over.
     Gone,
+}
+
+impl Progress {
+    fn request(&self) -> Option<&InProgress> {
+        match self {
+            Self::Running(run) => Some(run.request()),
+            Self::Ended(request, _) => Some(request),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// Why a body ends before its end.
@@ -99,6 +112,7 @@ impl Body {
             cut_off: None,
             lingers,
             moved: false,
+            http1_trailers: None,
         })))
     }
 
@@ -119,17 +133,48 @@ impl Body {
     ) -> Result<Self, CutOff> {
         let mut data = None;
         let mut trailers = None;
+        let mut cut_off = None;
         while let Poll::Ready(Some(frame)) = outgoing.poll(cx) {
-            match frame?.into_data() {
-                Ok(piece) => data = Some(append(data, piece)),
-                Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
+            match frame.map(Frame::into_data) {
+                Ok(Ok(piece)) => data = Some(append(data, piece)),
+                Ok(Err(frame)) => trailers = frame.into_trailers().ok().map(Box::new),
+                Err(why) => {
+                    cut_off = Some(why);
+                    break;
+                }
             }
         }
         let total = data.as_ref().map_or(0, Bytes::len) as u64;
-        match length {
-            Some(length) if total < length => Err(CutOff::Dropped),
-            Some(length) if total > length => Err(CutOff::TooLong),
+        match (length, cut_off) {
+            // The host also refuses to finish a body that is too long, which says less.
+            (Some(length), _) if total > length => Err(CutOff::TooLong),
+            (_, Some(cut_off)) => Err(cut_off),
+            (Some(length), None) if total < length => Err(CutOff::Dropped),
             _ => Ok(Self(State::Whole { data, trailers })),
+        }
+    }
+
+    /// Whether trailers may come.
+    #[must_use]
+    pub fn may_have_trailers(&self) -> bool {
+        match &self.0 {
+            State::Done => false,
+            State::Whole { trailers, .. } => trailers.is_some(),
+            State::Live(_) => true,
+        }
+    }
+
+    /// Has the log say, once for each application and reason, if trailers come that cannot be sent.
+    /// `application` and `id` are those of the request.
+    pub fn set_http1(&mut self, application: &Application, id: RequestId, rules: Http1Trailers) {
+        match &mut self.0 {
+            State::Done => {}
+            State::Whole { trailers, .. } => {
+                if let Some(trailers) = trailers {
+                    application.inner().check_trailers(id, &rules, trailers);
+                }
+            }
+            State::Live(live) => live.http1_trailers = Some(rules),
         }
     }
 
@@ -253,6 +298,12 @@ impl Live {
 
     fn deliver(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutOff> {
         self.moved = true;
+        if let (Some(trailers), Some(rules)) = (frame.trailers_ref(), &self.http1_trailers)
+            && let Some(request) = self.progress.request()
+        {
+            let application = request.active.application();
+            application.check_trailers(request.id, rules, trailers);
+        }
         if let (Some(data), Some(remaining)) = (frame.data_ref(), self.remaining) {
             match remaining.checked_sub(data.len() as u64) {
                 Some(rest) => self.remaining = Some(rest),
@@ -288,7 +339,10 @@ impl Live {
         };
         let application = request.active.application();
         application.counters.cut_off(failure.as_ref());
-        let reason = failure.map_or_else(|| cut_off.to_string(), |failure| failure.to_string());
+        let reason: &dyn fmt::Display = match &failure {
+            Some(failure) => failure,
+            None => &cut_off,
+        };
         tracing::error!(
             application = &*application.settings.name,
             request = %request.id,

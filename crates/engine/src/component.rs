@@ -25,6 +25,8 @@ pub struct Component {
     pub(crate) world: World,
     /// Bytes of its largest memory before anything is asked of it.
     initial_memory: u64,
+    /// For how many instances of the usual size one of it counts.
+    slots: u64,
 }
 
 /// The world that a component's exports tell. The one place to add the next.
@@ -119,6 +121,12 @@ impl Component {
         made.map_err(|reason| reason.of(path))
     }
 
+    /// For how many instances of the usual size one of it counts: those of many small modules take more of
+    /// the pool's tables and memories.
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots
+    }
+
     /// Whether an instance can serve several requests at the same time.
     pub(crate) fn is_concurrent(&self) -> bool {
         match self.world {
@@ -139,10 +147,15 @@ impl Component {
         kind: &runtime::Kind,
         component: &wasmtime::component::Component,
     ) -> Result<Self, Reason> {
-        let pages = component
-            .resources_required()
-            .and_then(|it| it.max_initial_memory_size);
+        let required = component.resources_required();
+        let slots = required.as_ref().map_or(1, |it| {
+            let tables = it.num_tables.div_ceil(runtime::TABLES_PER_COMPONENT);
+            let memories = it.num_memories.div_ceil(runtime::MEMORIES_PER_COMPONENT);
+            tables.max(memories).max(1)
+        });
+        let pages = required.and_then(|it| it.max_initial_memory_size);
         Ok(Self {
+            slots: slots.into(),
             world: World::of(kind, component)?,
             initial_memory: pages.unwrap_or(0).saturating_mul(PAGE),
         })

@@ -2,16 +2,22 @@ use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::Mode;
+use nix::libc::{dev_t, ino_t};
+use nix::sys::stat::{Mode, fstat};
+use wasmtime::component::ResourceTable;
 use wasmtime::error::Context as _;
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+use wasmtime_wasi::filesystem::{WasiFilesystemCtx, WasiFilesystemView as _};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::open_files::{DescriptorPermit, Descriptors};
 
 /// A folder that guests may use, with all that is in it.
 ///
-/// It is opened anew for each request; a request while it is not there ends in
+/// It is looked up anew for each request; a request while it is not there ends in
 /// [`Failure::Instantiate`](crate::Failure::Instantiate). Symbolic links on the way to it are followed
 /// once, when its [`Application`](crate::Application) is made: from then on none may be there, or a
 /// guest that can write to a folder around this one could choose what it is.
@@ -42,29 +48,129 @@ impl Directory {
         }
     }
 
-    /// Opens it for one guest.
+    /// Looks it up at this moment.
     ///
     /// # Errors
     ///
     /// When it is not there, or a symbolic link is on the way.
-    pub(crate) fn open(&self, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
-        let Self {
-            host,
-            guest,
-            access,
-        } = self;
-        let permissions = match access {
+    fn look_up(&self) -> wasmtime::Result<Found> {
+        let open = || {
+            let folder = open_without_links(&self.host)?;
+            let status = fstat(&folder)?;
+            Ok::<_, Errno>(Found {
+                folder,
+                identity: (status.st_dev, status.st_ino),
+            })
+        };
+        open().with_context(|| format!("the folder {} cannot be opened", self.host.display()))
+    }
+
+    /// Opens what was found, for guests.
+    fn open(&self, found: &Found, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
+        let permissions = match self.access {
             Access::ReadOnly => FsPerms::ReadOnly,
             Access::ReadWrite => FsPerms::ReadWrite,
         };
-        let cannot = || format!("the folder {} cannot be opened", host.display());
-        let folder = open_without_links(host).with_context(cannot)?;
         // WASI takes a path: that of what is open, whatever its name means by now.
-        let opened = format!("/proc/self/fd/{}", folder.as_raw_fd());
+        let opened = format!("/proc/self/fd/{}", found.folder.as_raw_fd());
         builder
-            .preopened_dir(opened, guest, permissions)
-            .with_context(cannot)?;
+            .preopened_dir(opened, &self.guest, permissions)
+            .with_context(|| format!("the folder {} cannot be opened", self.host.display()))?;
         Ok(())
+    }
+}
+
+/// A folder as it is at one moment.
+struct Found {
+    folder: OwnedFd,
+    identity: (dev_t, ino_t),
+}
+
+/// The folders of one application, open once for all of its instances that are there at the same time.
+/// While there is no instance, no folder is open.
+#[derive(Default)]
+pub(crate) struct Folders(Mutex<Weak<OpenFolders>>);
+
+/// Folders that are open.
+pub(crate) struct OpenFolders {
+    opened: WasiFilesystemCtx,
+    identities: Vec<(dev_t, ino_t)>,
+    _permits: Vec<DescriptorPermit>,
+}
+
+impl Folders {
+    /// The folders as they are now: those that others have open, if they still are the same.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is not there, a symbolic link is on the way, or the application may have no more
+    /// files open.
+    pub(crate) fn open(
+        &self,
+        directories: &[Directory],
+        descriptors: &Arc<Descriptors>,
+    ) -> wasmtime::Result<Arc<OpenFolders>> {
+        let found = directories.iter().map(Directory::look_up);
+        let found = found.collect::<wasmtime::Result<Vec<_>>>()?;
+        let identities: Vec<_> = found.iter().map(|it| it.identity).collect();
+        let opened = self.lock().upgrade();
+        if let Some(opened) = opened.filter(|opened| opened.identities == identities) {
+            return Ok(opened);
+        }
+        let permits = directories.iter().map(|_| descriptors.try_acquire());
+        let permits: Option<Vec<_>> = permits.collect();
+        let permits = permits.ok_or_else(|| {
+            wasmtime::Error::msg("its folders cannot be opened: the limit of open files is reached")
+        })?;
+        let mut builder = WasiCtxBuilder::new();
+        for (directory, found) in directories.iter().zip(&found) {
+            directory.open(found, &mut builder)?;
+        }
+        let opened = Arc::new(OpenFolders {
+            opened: Opened::new(builder.build()).into_folders(),
+            identities,
+            _permits: permits,
+        });
+        *self.lock() = Arc::downgrade(&opened);
+        Ok(opened)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Weak<OpenFolders>> {
+        // Nothing is left half done under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenFolders {
+    /// For one instance.
+    pub(crate) fn view(&self) -> WasiFilesystemCtx {
+        self.opened.clone()
+    }
+}
+
+/// What gives access to the folders of a context, which are private otherwise.
+struct Opened {
+    ctx: WasiCtx,
+    table: ResourceTable,
+}
+
+impl Opened {
+    fn new(ctx: WasiCtx) -> Self {
+        let table = ResourceTable::new();
+        Self { ctx, table }
+    }
+
+    fn into_folders(mut self) -> WasiFilesystemCtx {
+        self.filesystem().ctx.clone()
+    }
+}
+
+impl WasiView for Opened {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.ctx,
+            table: &mut self.table,
+        }
     }
 }
 

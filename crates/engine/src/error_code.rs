@@ -1,3 +1,6 @@
+//! Error codes of `wasi:http` in its versions.
+
+use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
@@ -58,5 +61,79 @@ pub(crate) fn of_03(code: p3::ErrorCode) -> p2::ErrorCode {
         ErrorCode::LoopDetected => Code::LoopDetected,
         ErrorCode::ConfigurationError => Code::ConfigurationError,
         ErrorCode::InternalError(message) => Code::InternalError(message),
+    }
+}
+
+/// The error code of WASI 0.2 that a body's error is, as `wasmtime-wasi-http` has it elsewhere.
+pub(crate) fn of_body(error: Error) -> p2::ErrorCode {
+    use p2::ErrorCode as Code;
+
+    let field = |field_name, field_size| p2::FieldSizePayload {
+        field_name,
+        field_size,
+    };
+    match error {
+        Error::DnsTimeout => Code::DnsTimeout,
+        Error::DnsError { rcode, info_code } => {
+            Code::DnsError(p2::DnsErrorPayload { rcode, info_code })
+        }
+        Error::DestinationNotFound => Code::DestinationNotFound,
+        Error::DestinationUnavailable => Code::DestinationUnavailable,
+        Error::DestinationIpProhibited => Code::DestinationIpProhibited,
+        Error::DestinationIpUnroutable => Code::DestinationIpUnroutable,
+        Error::ConnectionRefused => Code::ConnectionRefused,
+        Error::ConnectionTerminated => Code::ConnectionTerminated,
+        Error::ConnectionTimeout => Code::ConnectionTimeout,
+        Error::ConnectionReadTimeout => Code::ConnectionReadTimeout,
+        Error::ConnectionWriteTimeout => Code::ConnectionWriteTimeout,
+        Error::ConnectionLimitReached => Code::ConnectionLimitReached,
+        Error::TlsProtocolError => Code::TlsProtocolError,
+        Error::TlsCertificateError => Code::TlsCertificateError,
+        Error::TlsAlertReceived {
+            alert_id,
+            alert_message,
+        } => Code::TlsAlertReceived(p2::TlsAlertReceivedPayload {
+            alert_id,
+            alert_message,
+        }),
+        Error::HttpRequestDenied => Code::HttpRequestDenied,
+        Error::HttpRequestLengthRequired => Code::HttpRequestLengthRequired,
+        Error::HttpRequestBodySize(size) => Code::HttpRequestBodySize(size),
+        Error::HttpRequestMethodInvalid => Code::HttpRequestMethodInvalid,
+        Error::HttpRequestUriInvalid => Code::HttpRequestUriInvalid,
+        Error::HttpRequestUriTooLong => Code::HttpRequestUriTooLong,
+        Error::HttpRequestHeaderSectionSize(size) => Code::HttpRequestHeaderSectionSize(size),
+        Error::HttpRequestHeaderSize {
+            field_name,
+            field_size,
+        } => Code::HttpRequestHeaderSize(Some(field(field_name, field_size))),
+        Error::HttpRequestTrailerSectionSize(size) => Code::HttpRequestTrailerSectionSize(size),
+        Error::HttpRequestTrailerSize {
+            field_name,
+            field_size,
+        } => Code::HttpRequestTrailerSize(field(field_name, field_size)),
+        Error::HttpResponseIncomplete => Code::HttpResponseIncomplete,
+        Error::HttpResponseHeaderSectionSize(size) => Code::HttpResponseHeaderSectionSize(size),
+        Error::HttpResponseHeaderSize {
+            field_name,
+            field_size,
+        } => Code::HttpResponseHeaderSize(field(field_name, field_size)),
+        Error::HttpResponseBodySize(size) => Code::HttpResponseBodySize(size),
+        Error::HttpResponseTrailerSectionSize(size) => Code::HttpResponseTrailerSectionSize(size),
+        Error::HttpResponseTrailerSize {
+            field_name,
+            field_size,
+        } => Code::HttpResponseTrailerSize(field(field_name, field_size)),
+        Error::HttpResponseTransferCoding(coding) => Code::HttpResponseTransferCoding(coding),
+        Error::HttpResponseContentCoding(coding) => Code::HttpResponseContentCoding(coding),
+        Error::HttpResponseTimeout => Code::HttpResponseTimeout,
+        Error::HttpUpgradeFailed => Code::HttpUpgradeFailed,
+        Error::HttpProtocolError => Code::HttpProtocolError,
+        Error::LoopDetected => Code::LoopDetected,
+        Error::ConfigurationError => Code::ConfigurationError,
+        Error::InternalError(message) => Code::InternalError(message),
+        // Bodies here come from our own server and client, which tell hyper's errors apart themselves.
+        Error::Hyper(_) | Error::Connect(_) | Error::Tls(_) => Code::HttpProtocolError,
+        _ => Code::InternalError(None),
     }
 }

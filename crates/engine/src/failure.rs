@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,12 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use crate::log::is_active;
 use crate::{CutOff, FailureKind, RequestId};
+
+/// Bytes of a failure's text in the log.
+const MAX_TEXT: usize = 2048;
+
+/// Bytes of a trap's message beside its backtrace.
+const MAX_TRAP: usize = 1024;
 
 /// Why a request has no response of its guest's.
 ///
@@ -149,24 +155,19 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trap(error) => {
-                write!(
-                    f,
-                    "the guest trapped: {}",
-                    Bounded(&error.root_cause().to_string())
-                )?;
+                let cause = Bounded(MAX_TRAP, error.root_cause());
+                write!(f, "the guest trapped: {cause}")?;
                 match error.downcast_ref::<WasmBacktrace>() {
-                    Some(backtrace) => write!(f, "; {}", Bounded(&backtrace.to_string())),
+                    Some(backtrace) => write!(f, "; {}", Bounded(MAX_TEXT, backtrace)),
                     None => Ok(()),
                 }
             }
             Self::Exit(code) => write!(f, "the guest exited with {code} before it answered"),
             Self::NoResponse => f.write_str("the guest returned without a response"),
             Self::ErrorCode(code) => {
-                write!(
-                    f,
-                    "the guest answered with an error: {}",
-                    Bounded(&format!("{code:?}"))
-                )
+                let code = format_args!("{code:?}");
+                let code = Bounded(MAX_TEXT, code);
+                write!(f, "the guest answered with an error: {code}")
             }
             Self::InterimStatus(status) => {
                 write!(
@@ -194,17 +195,19 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "no instance could be made: {}",
-                    Bounded(&format!("{error:#}"))
+                    Bounded(MAX_TEXT, format_args!("{error:#}"))
                 )
             }
             Self::Request(error) => {
                 write!(
                     f,
                     "the request cannot be told to a guest: {}",
-                    Bounded(&format!("{error:#}"))
+                    Bounded(MAX_TEXT, format_args!("{error:#}"))
                 )
             }
-            Self::Panic(message) => write!(f, "the host panicked: {}", Bounded(message)),
+            Self::Panic(message) => {
+                write!(f, "the host panicked: {}", Bounded(MAX_TEXT, message))
+            }
         }
     }
 }
@@ -256,19 +259,21 @@ fn status_of(code: &ErrorCode) -> StatusCode {
     }
 }
 
-/// Text of a guest's making, on one line and no longer than a log line should be.
-pub(crate) struct Bounded<'a>(pub(crate) &'a str);
+/// Text that a guest can influence, on one line and of at most so many bytes, before what could do
+/// something in a log is escaped.
+struct Bounded<T>(usize, T);
 
-impl fmt::Display for Bounded<'_> {
+impl<T: fmt::Display> fmt::Display for Bounded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MAX: usize = 4096;
-        let text = &self.0[..self.0.floor_char_boundary(MAX)];
-        for (n, line) in text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .enumerate()
-        {
+        let Self(limit, text) = self;
+        let mut cut = Cut {
+            limit: *limit,
+            text: String::new(),
+            omitted: 0,
+        };
+        write!(cut, "{text}")?;
+        let lines = cut.text.lines().map(str::trim);
+        for (n, line) in lines.filter(|line| !line.is_empty()).enumerate() {
             if n > 0 {
                 f.write_str("; ")?;
             }
@@ -276,13 +281,33 @@ impl fmt::Display for Bounded<'_> {
                 if is_active(c) {
                     write!(f, "{}", c.escape_default())?;
                 } else {
-                    fmt::Write::write_char(f, c)?;
+                    f.write_char(c)?;
                 }
             }
         }
-        if text.len() < self.0.len() {
-            f.write_str("…")?;
+        if cut.omitted > 0 {
+            write!(f, "… ({} bytes more)", cut.omitted)?;
         }
+        Ok(())
+    }
+}
+
+/// Keeps the beginning of what is written to it: a guest's text may have megabytes.
+struct Cut {
+    limit: usize,
+    text: String,
+    omitted: usize,
+}
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = match self.omitted {
+            0 => self.limit - self.text.len(),
+            _ => 0,
+        };
+        let end = piece.floor_char_boundary(room);
+        self.text.push_str(&piece[..end]);
+        self.omitted += piece.len() - end;
         Ok(())
     }
 }
@@ -317,10 +342,14 @@ mod tests {
     #[test]
     fn a_guests_text_cannot_break_or_flood_the_log() {
         assert_eq!(
-            Bounded("a\n\n  b\u{1b}[0m\r\nc").to_string(),
+            Bounded(MAX_TEXT, "a\n\n  b\u{1b}[0m\r\nc").to_string(),
             "a; b\\u{1b}[0m; c"
         );
-        assert!(Bounded(&"é".repeat(10_000)).to_string().len() < 4200);
-        assert_eq!(Bounded("a\u{202e}b").to_string(), "a\\u{202e}b");
+        assert_eq!(Bounded(MAX_TEXT, "a\u{202e}b").to_string(), "a\\u{202e}b");
+        let long = Bounded(MAX_TEXT, "é".repeat(10_000)).to_string();
+        assert!(long.ends_with("é… (17952 bytes more)"), "{long}");
+        assert!(long.len() < MAX_TEXT + 50);
+        let code = ErrorCode::InternalError(Some("x".repeat(1 << 20)));
+        assert!(Failure::ErrorCode(code).to_string().len() < MAX_TEXT + 100);
     }
 }

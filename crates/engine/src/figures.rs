@@ -19,6 +19,8 @@ pub struct Figures {
     pub memory: u64,
     /// The most that this has ever been.
     pub peak_memory: u64,
+    /// Files that guests have open, and connections of their outgoing requests, idle ones included.
+    pub files: u64,
     /// How long guests have computed, over all turns that are over. A guest's turn ends when it
     /// waits, and after some milliseconds.
     pub execution_time: Duration,
@@ -87,6 +89,7 @@ impl Counters {
             instances_started: holdings.instances_started(),
             memory: holdings.memory(),
             peak_memory: holdings.peak_memory(),
+            files: holdings.descriptors().used(),
             execution_time: Duration::from_nanos(self.nanoseconds.load(Relaxed)),
             cut_off: self.cut_off.load(Relaxed),
             answers: self.answers.each_ref().map(|count| count.load(Relaxed)),
@@ -98,12 +101,15 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::MemoryBudget;
+    use crate::open_files::{DescriptorBudget, Descriptors};
+    use crate::share::Budget;
 
     #[test]
     fn answers_are_counted_by_class() {
         let counters = Counters::default();
-        let holdings = Holdings::new(MemoryBudget::new(0));
+        let all = DescriptorBudget::new(Budget::fair(0));
+        let descriptors = Descriptors::new(all, 1);
+        let holdings = Holdings::new(Budget::fair(0), descriptors, 1);
         for status in [200, 204, 301, 404, 500, 599, 600, 999] {
             counters.answered(StatusCode::from_u16(status).unwrap());
         }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
@@ -8,7 +9,9 @@ use wasmtime_wasi_io::IoView;
 use crate::RequestId;
 use crate::application::Inner;
 use crate::egress::{Admitting, Confined};
+use crate::incoming_body::BodyFailures;
 use crate::limits::MemoryAccount;
+use crate::open_files::OpenFiles;
 use crate::wasi::Wasi;
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
@@ -41,7 +44,11 @@ pub(crate) struct Guest {
     hooks: Confined,
     admitting: Admitting,
     table: ResourceTable,
+    body_failures: BodyFailures,
     memory: MemoryAccount,
+    max_files: u32,
+    /// Made when the guest first uses files. After the handles, so that those are closed by then.
+    files: Option<Box<OpenFiles>>,
 }
 
 impl Guest {
@@ -56,13 +63,34 @@ impl Guest {
         table.set_max_capacity(MAX_RESOURCES);
         let holdings = Arc::clone(&application.holdings);
         let memory = MemoryAccount::new(holdings, application.settings.limits.memory);
-        Ok(Self {
+        let mut guest = Self {
             wasi,
             http,
             hooks: Confined::new(application.client.clone(), CHUNK, CHUNKS),
             admitting: Admitting,
             table,
+            body_failures: BodyFailures::default(),
             memory,
+            max_files: application.settings.limits.files,
+            files: None,
+        };
+        guest.give_folders();
+        Ok(guest)
+    }
+
+    /// Gives the guest the folders of its application, which are open already.
+    fn give_folders(&mut self) {
+        if let Some(folders) = self.wasi.folders() {
+            *self.filesystem().ctx = folders;
+        }
+    }
+
+    /// The account of its files.
+    pub(crate) fn files(&mut self) -> &mut OpenFiles {
+        let (memory, limit) = (&self.memory, self.max_files);
+        self.files.get_or_insert_with(|| {
+            let holdings = Arc::clone(memory.holdings());
+            Box::new(OpenFiles::new(holdings, limit, memory.limit()))
         })
     }
 
@@ -74,6 +102,10 @@ impl Guest {
     /// To be called before what the guest holds is dropped.
     pub(crate) fn leave(&self) {
         self.hooks.leave();
+    }
+
+    pub(crate) fn body_failures(&mut self) -> &mut BodyFailures {
+        &mut self.body_failures
     }
 
     pub(crate) fn memory(&mut self) -> &mut MemoryAccount {

@@ -3,13 +3,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::timeout_at;
 
 use crate::guest::AHEAD;
 use crate::lent::lend;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, announced_length};
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run};
 use crate::{Application, Body, Failure, RequestId, shared};
@@ -19,8 +19,11 @@ impl Application {
     /// response; the body follows as the guest writes it.
     ///
     /// The guest sees the request's fields in their order, without those for the connection
-    /// (RFC 9110, section 7.6.1). Its `scheme`, `authority` and `path-with-query` are the parts of
-    /// the request's URI, which must be absolute.
+    /// (RFC 9110, section 7.6.1). Its `scheme` and `path-with-query` are the parts of the request's
+    /// URI, which must be absolute; so is its `authority`, unless [`Settings::authority`] asks for
+    /// the `host` field.
+    ///
+    /// [`Settings::authority`]: crate::Settings::authority
     ///
     /// Dropping the future cancels the instance, and so does dropping the body before its end, unless
     /// other requests are in it.
@@ -49,7 +52,11 @@ impl Application {
         response
     }
 
-    async fn serve<B>(&self, id: RequestId, request: Request<B>) -> Result<Response<Body>, Failure>
+    async fn serve<B>(
+        &self,
+        id: RequestId,
+        mut request: Request<B>,
+    ) -> Result<Response<Body>, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
@@ -62,6 +69,7 @@ impl Application {
             id,
             lender: None,
         };
+        self.0.authority().apply(&mut request);
         let head_only = request.method() == Method::HEAD;
         let run = if self.0.reuses_instances() {
             let (request, lender) = lend(request, self.settings().limits.after_response);
@@ -149,7 +157,7 @@ fn poll_response(
         }
         (Some(Ok(response)), ended) => {
             let (mut parts, outgoing) = response.into_parts();
-            let outgoing = Outgoing::new(outgoing);
+            let outgoing = Outgoing::new(&parts.headers, outgoing);
             frame(&mut parts.headers, parts.status, head_only)
                 .and_then(|framing| body(at_work, outgoing, framing, ended, cx))
                 .map(|body| Response::from_parts(parts, body))
@@ -187,14 +195,15 @@ fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result
         // RFC 9110, section 8.6: no `content-length` here.
         headers.remove(CONTENT_LENGTH);
     }
+    if status == StatusCode::RESET_CONTENT {
+        // RFC 9110, section 15.3.6.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        return Ok(Framing::None);
+    }
     if head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok(Framing::None);
     }
-    // `wasmtime-wasi-http` takes only one value here, and only digits.
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok(length.map_or(Framing::Open, Framing::Length))
+    Ok(announced_length(headers).map_or(Framing::Open, Framing::Length))
 }
 
 /// Turns that a guest gets to write what is read before its head goes out.
@@ -339,6 +348,14 @@ mod tests {
             of(103, None, false),
             Err(Failure::InterimStatus(_))
         ));
+    }
+
+    #[test]
+    fn a_205_has_no_content() {
+        let mut fields = headers(Some("5"));
+        let framing = frame(&mut fields, StatusCode::RESET_CONTENT, false).unwrap();
+        assert_eq!(framing, Framing::None);
+        assert_eq!(fields[CONTENT_LENGTH], "0");
     }
 
     #[test]

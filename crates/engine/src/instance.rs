@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
@@ -15,6 +14,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use crate::application::Inner;
 use crate::component::World;
 use crate::guest::Guest;
+use crate::instance_pool::InstancePermit;
 use crate::request::RequestBodyError;
 use crate::{Failure, RequestId, proxy, service};
 
@@ -72,7 +72,7 @@ pub(crate) struct Instance {
     exports: Option<Exports>,
     served: u32,
     /// After the store, so that there are never more of them than there may be.
-    _permit: OwnedSemaphorePermit,
+    _permit: InstancePermit,
 }
 
 enum Exports {
@@ -85,7 +85,7 @@ impl Instance {
     pub(crate) fn new(
         application: &Inner,
         id: RequestId,
-        permit: OwnedSemaphorePermit,
+        permit: InstancePermit,
     ) -> Result<Self, Failure> {
         let guest = Guest::new(application, id).map_err(Failure::Instantiate)?;
         let mut store = Store::new(application.component.wasmtime(), guest);

@@ -30,6 +30,7 @@
 //! runtime with time enabled.
 
 mod application;
+mod authority;
 mod body;
 mod component;
 mod directory;
@@ -41,15 +42,19 @@ mod failure_kind;
 mod figures;
 mod gate;
 mod guest;
+mod guest_files;
 mod handle;
 mod host_body;
 mod idle;
+mod incoming_body;
 mod instance;
+mod instance_pool;
 mod lent;
 mod limits;
 mod log;
 mod machine;
 mod moved;
+mod open_files;
 mod outgoing;
 mod proxy;
 mod request;
@@ -57,11 +62,15 @@ mod request_id;
 mod run;
 mod runtime;
 mod service;
+mod share;
 mod shared;
 mod stopwatch;
+mod trailers;
+mod turns;
 mod wasi;
 
 pub use application::{Application, Instances, Settings};
+pub use authority::GuestAuthority;
 pub use body::{Body, CutOff};
 pub use component::{Component, LoadError, Source};
 pub use directory::{Access, Directory};
@@ -74,3 +83,4 @@ pub use log::{Output, OutputError, OutputFile, OutputFiles, is_active};
 pub use request::RequestBodyError;
 pub use request_id::RequestId;
 pub use runtime::{Engine, EngineError, Options};
+pub use trailers::Http1Trailers;

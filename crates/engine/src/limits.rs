@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use crate::open_files::Descriptors;
+use crate::share::{Budget, Share};
+
 /// How much one request may take. Each limit holds for every request of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -19,10 +22,17 @@ pub struct Limits {
     /// Linear memories and tables of one instance together, in bytes. Default: 256 MiB. At the
     /// edge `memory.grow` fails in the guest, as it would on a full machine.
     pub memory: u64,
-    /// Requests in progress, each with its instance. Default: three quarters of
-    /// [`Engine::instances`](crate::Engine::instances). At the edge the next waits for a second,
-    /// then gets 503.
+    /// Requests in progress, each with its instance. Default: as many as the application gets of
+    /// [`Engine::instances`](crate::Engine::instances) while no other has any, which is three quarters
+    /// with a `weight` of 1. At the edge the next waits for a second, then gets 503.
     pub concurrency: Option<NonZeroU32>,
+    /// Files and folders that one instance may have open, those not counted that it is given. Default: 64.
+    /// At the edge, opening one more fails in the guest with `quota`.
+    pub files: u32,
+    /// How much of what applications share this one may take, compared with others: instances, memory,
+    /// open files with outgoing connections, and processor time of guests that compute for long.
+    /// Default: 1.
+    pub weight: NonZeroU32,
     /// How long a guest may go on after its response, or the last one, has ended, wall clock. Default: 30 seconds.
     /// At the edge the instance is cancelled and the log says so.
     pub after_response: Duration,
@@ -35,71 +45,34 @@ impl Default for Limits {
             execution_timeout: Duration::from_secs(10),
             memory: 256 << 20,
             concurrency: None,
+            files: 64,
+            weight: NonZeroU32::MIN,
             after_response: Duration::from_secs(30),
         }
     }
 }
 
-/// The memory of all guests together.
-#[derive(Debug)]
-pub(crate) struct MemoryBudget {
-    used: AtomicU64,
-    limit: u64,
-}
-
-impl MemoryBudget {
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self {
-            used: AtomicU64::new(0),
-            limit,
-        })
-    }
-
-    fn take(&self, bytes: u64) -> bool {
-        let taken = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|used| *used <= self.limit)
-            });
-        taken.is_ok()
-    }
-
-    /// Bytes that are used now.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// Whether more than half of it is used: too much to keep anything that is not at work.
-    pub(crate) fn is_scarce(&self) -> bool {
-        self.used() > self.limit / 2
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// What all instances of one application have together, out of the budget.
+/// What all instances of one application have together: memory, open files, and how many they are.
 #[derive(Debug)]
 pub(crate) struct Holdings {
-    budget: Arc<MemoryBudget>,
+    memory: Share,
+    descriptors: Arc<Descriptors>,
     started: AtomicU64,
     gone: AtomicU64,
-    memory: AtomicU64,
     peak: AtomicU64,
 }
 
 impl Holdings {
-    pub(crate) fn new(budget: Arc<MemoryBudget>) -> Arc<Self> {
+    pub(crate) fn new(
+        memory: Arc<Budget>,
+        descriptors: Arc<Descriptors>,
+        weight: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            budget,
+            memory: Share::new(memory, weight),
+            descriptors,
             started: AtomicU64::new(0),
             gone: AtomicU64::new(0),
-            memory: AtomicU64::new(0),
             peak: AtomicU64::new(0),
         })
     }
@@ -115,18 +88,29 @@ impl Holdings {
     }
 
     pub(crate) fn memory(&self) -> u64 {
-        self.memory.load(Ordering::Relaxed)
+        self.memory.used()
     }
 
     pub(crate) fn peak_memory(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: u64) -> bool {
-        if !self.budget.take(bytes) {
+    /// Whether there is too little memory to keep an instance that is not at work.
+    pub(crate) fn is_memory_scarce(&self) -> bool {
+        self.memory.is_scarce()
+    }
+
+    /// Open files and outgoing connections.
+    pub(crate) fn descriptors(&self) -> &Arc<Descriptors> {
+        &self.descriptors
+    }
+
+    /// Takes so many bytes, if the application may have them.
+    pub(crate) fn take(&self, bytes: u64) -> bool {
+        if !self.memory.try_take(bytes) {
             return false;
         }
-        let memory = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let memory = self.memory.used();
         // Once the peak is reached, to read it is all that this costs.
         if memory > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(memory, Ordering::Relaxed);
@@ -134,9 +118,8 @@ impl Holdings {
         true
     }
 
-    fn give_back(&self, bytes: u64) {
-        self.memory.fetch_sub(bytes, Ordering::Relaxed);
-        self.budget.give_back(bytes);
+    pub(crate) fn give_back(&self, bytes: u64) {
+        self.memory.give_back(bytes);
     }
 }
 
@@ -159,6 +142,15 @@ impl MemoryAccount {
             limit,
             last: 0,
         }
+    }
+
+    pub(crate) fn holdings(&self) -> &Arc<Holdings> {
+        &self.holdings
+    }
+
+    /// Bytes that the instance may have.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
@@ -233,9 +225,16 @@ impl Drop for MemoryAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::open_files::DescriptorBudget;
+
+    fn holdings(memory: &Arc<Budget>) -> Arc<Holdings> {
+        let all = DescriptorBudget::new(Budget::fair(10));
+        let descriptors = Descriptors::new(all, 1);
+        Holdings::new(Arc::clone(memory), descriptors, 1)
+    }
 
     fn account(budget: u64, limit: u64) -> MemoryAccount {
-        MemoryAccount::new(Holdings::new(MemoryBudget::new(budget)), limit)
+        MemoryAccount::new(holdings(&Budget::exclusive(budget)), limit)
     }
 
     #[test]
@@ -258,14 +257,14 @@ mod tests {
         account.memory_grow_failed(failed).unwrap();
         assert!(account.memory_growing(60, 100, None).unwrap());
         assert_eq!((account.used, account.holdings.memory()), (100, 100));
-        assert!(account.holdings.budget.is_scarce());
+        assert!(account.holdings.is_memory_scarce());
     }
 
     #[test]
     fn all_instances_together_stop_at_the_budget_and_give_back_what_they_had() {
-        let budget = MemoryBudget::new(100);
-        let mut first = MemoryAccount::new(Holdings::new(Arc::clone(&budget)), 100);
-        let mut second = MemoryAccount::new(Holdings::new(budget), 100);
+        let budget = Budget::exclusive(100);
+        let mut first = MemoryAccount::new(holdings(&budget), 100);
+        let mut second = MemoryAccount::new(holdings(&budget), 100);
         assert!(first.memory_growing(0, 70, None).unwrap());
         assert!(!second.memory_growing(0, 40, None).unwrap());
         drop(first);
@@ -274,7 +273,8 @@ mod tests {
 
     #[test]
     fn an_application_has_what_its_instances_have_and_knows_the_most_it_ever_had() {
-        let holdings = Holdings::new(MemoryBudget::new(100));
+        let budget = Budget::exclusive(100);
+        let holdings = holdings(&budget);
         let mut first = MemoryAccount::new(Arc::clone(&holdings), 100);
         let mut second = MemoryAccount::new(Arc::clone(&holdings), 100);
         assert!(first.memory_growing(0, 50, None).unwrap());
@@ -285,7 +285,22 @@ mod tests {
         assert_eq!((holdings.memory(), holdings.peak_memory()), (40, 90));
         assert_eq!((holdings.instances(), holdings.instances_started()), (1, 2));
         drop(second);
-        assert_eq!((holdings.memory(), holdings.budget.used()), (0, 0));
+        assert_eq!((holdings.memory(), budget.used()), (0, 0));
         assert_eq!((holdings.instances(), holdings.instances_started()), (0, 2));
+    }
+
+    #[test]
+    fn a_memory_bomb_leaves_memory_for_the_instances_of_other_applications() {
+        let budget = Budget::fair(1000);
+        let bomb = holdings(&budget);
+        let mut bombs: Vec<_> = (0..20)
+            .map(|_| MemoryAccount::new(Arc::clone(&bomb), 100))
+            .collect();
+        for account in &mut bombs {
+            while account.memory_growing(0, 10, None).unwrap() {}
+        }
+        assert_eq!(bomb.memory(), 750);
+        let mut other = MemoryAccount::new(holdings(&budget), 100);
+        assert!(other.memory_growing(0, 100, None).unwrap());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 /// Bytes of memory this process may hope for: the machine's, or the cgroup's limit where that is
 /// lower. `None` where neither can be read.
 pub(crate) fn memory() -> Option<u64> {
@@ -15,6 +17,11 @@ pub(crate) fn memory() -> Option<u64> {
         (Some(machine), Some(cgroup)) => Some(u64::min(machine, cgroup)),
         (machine, cgroup) => machine.or(cgroup),
     }
+}
+
+/// Files that this process may have open. Where the system does not say it, as many as it usually is.
+pub(crate) fn files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.

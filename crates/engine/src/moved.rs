@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::Failure;
 use crate::application::Application;
 use crate::run::{Over, OwnWork, compute};
 use crate::stopwatch::Stopwatch;
+use crate::turns::{TurnTaker, Turns};
 
 /// How long a guest has computed when it is moved: long enough that to hand it over, and each of its
 /// wake-ups from then on, is little beside.
@@ -22,6 +24,62 @@ const AFTER: Duration = Duration::from_millis(5);
 /// Whether a guest that has just yielded is one to be moved.
 pub(crate) fn is_due(stopwatch: &Stopwatch) -> bool {
     stopwatch.is_long() && stopwatch.computed() >= AFTER
+}
+
+/// Where guests compute that do so for long.
+#[derive(Clone)]
+pub(crate) struct Background {
+    runtime: Handle,
+    turns: Arc<Turns>,
+}
+
+impl Background {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        let turns = Turns::new(runtime.metrics().num_workers());
+        Self { runtime, turns }
+    }
+
+    /// Runs a task there. Its guests need an [`Away`].
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.spawn(task)
+    }
+
+    /// For a guest of this application that belongs to the runtime that this is called in.
+    pub(crate) fn away(&self, application: &Application) -> Away {
+        let cpu = Arc::clone(&application.inner().cpu);
+        Away {
+            home: Handle::current(),
+            turn: TurnTaker::new(Arc::clone(&self.turns), cpu),
+        }
+    }
+}
+
+/// A guest that computes in the background. What it begins there still belongs to the runtime that it
+/// comes from: its timers, and connections that other guests may use after it.
+pub(crate) struct Away {
+    home: Handle,
+    turn: TurnTaker,
+}
+
+impl Away {
+    /// Lets the guest compute, once it is its turn.
+    pub(crate) fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        stopwatch: &mut Stopwatch,
+        compute: impl FnOnce(&mut Context<'_>, &mut Stopwatch) -> Poll<T>,
+    ) -> Poll<T> {
+        ready!(self.turn.poll_begin(cx));
+        let before = stopwatch.computed();
+        let _at_home = self.home.enter();
+        let polled = compute(cx, stopwatch);
+        let took = stopwatch.computed().saturating_sub(before);
+        self.turn.finish(took);
+        polled
+    }
 }
 
 /// A guest that goes on in a task of its own. Dropping this cancels it, after its turn at the latest.
@@ -46,24 +104,24 @@ pub(crate) enum Ended {
 }
 
 impl Moved {
-    /// Lets the guest go on in `runtime`. What it begins there still belongs to the runtime that this is
-    /// called in: its timers, and connections that other guests may use after it.
+    /// Lets the guest go on in the background, as far as its application gets turns there.
     pub(crate) fn to(
-        runtime: &Handle,
+        background: &Background,
         mut work: OwnWork,
         application: Application,
         mut luggage: Luggage,
     ) -> Self {
-        let home = Handle::current();
-        Self(runtime.spawn(async move {
+        let away = background.away(&application);
+        Self(background.spawn(async move {
             let limit = application.settings().limits.execution_timeout;
             let over = poll_fn(|cx| {
-                let _at_home = home.enter();
-                let poll = || work.as_mut().poll(cx);
-                match compute(application.inner(), &mut luggage.stopwatch, limit, poll) {
-                    Ok(polled) => polled.map(Ok),
-                    Err(failure) => Poll::Ready(Err(failure)),
-                }
+                away.poll(cx, &mut luggage.stopwatch, |cx, stopwatch| {
+                    let poll = || work.as_mut().poll(cx);
+                    match compute(application.inner(), stopwatch, limit, poll) {
+                        Ok(polled) => polled.map(Ok),
+                        Err(failure) => Poll::Ready(Err(failure)),
+                    }
+                })
             });
             match over.await {
                 Ok(over) => Ended::ByItself(over, luggage),

@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body::Frame;
 use tokio::task::unconstrained;
+use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::{CutOff, FailureKind, host_body};
@@ -14,6 +16,8 @@ use crate::{CutOff, FailureKind, host_body};
 pub(crate) struct Outgoing {
     /// `None` when its end is known.
     body: Option<HyperOutgoingBody>,
+    /// Its announced length.
+    length: Option<u64>,
     rest: VecDeque<Frame<Bytes>>,
     end: Option<CutOff>,
     /// It comes from elsewhere, and does not end with its guest.
@@ -21,9 +25,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(body: HyperOutgoingBody) -> Self {
+    /// The body of a response with these fields.
+    pub(crate) fn new(headers: &HeaderMap, body: HyperOutgoingBody) -> Self {
         Self {
             body: Some(body),
+            length: announced_length(headers),
             rest: VecDeque::new(),
             end: None,
             is_passed_on: false,
@@ -45,7 +51,7 @@ impl Outgoing {
         }
         // How the body ended is told once.
         match &mut self.body {
-            Some(body) => poll_written(body, cx),
+            Some(body) => poll_written(body, self.length, cx),
             None => Poll::Ready(self.end.take().map(Err)),
         }
     }
@@ -56,7 +62,7 @@ impl Outgoing {
         let mut has_come = false;
         while self.held() < limit
             && let Some(body) = &mut self.body
-            && let Poll::Ready(frame) = poll_written(body, cx)
+            && let Poll::Ready(frame) = poll_written(body, self.length, cx)
         {
             has_come = true;
             match frame {
@@ -95,7 +101,7 @@ impl Outgoing {
             return true;
         };
         let end = loop {
-            let (frame, is_passed_on) = host_body::watch(|| poll_written(body, cx));
+            let (frame, is_passed_on) = host_body::watch(|| poll_written(body, self.length, cx));
             if is_passed_on {
                 self.is_passed_on = true;
                 if let Poll::Ready(Some(Ok(frame))) = frame {
@@ -126,14 +132,29 @@ impl Outgoing {
     }
 }
 
+/// The length that a response announces. `wasmtime-wasi-http` takes only one value, and only digits.
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// A body that waits when its guest has ended is an unfinished one. So it must wait for nothing
 /// else: tokio's channels also do when their task has used up its turn.
 fn poll_written(
     body: &mut HyperOutgoingBody,
+    length: Option<u64>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
     let frame = poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *body), cx));
     Pin::new(&mut unconstrained(frame))
         .poll(cx)
-        .map_err(|_| CutOff::Dropped)
+        .map_err(|error| match error {
+            // A guest of WASI 0.3 is stopped before it has written too much, with the size that the body
+            // would have had; none is one that cannot be counted. The same error is one of too little.
+            Error::HttpResponseBodySize(size)
+                if size.is_none_or(|size| length.is_some_and(|length| size > length)) =>
+            {
+                CutOff::TooLong
+            }
+            _ => CutOff::Dropped,
+        })
 }

@@ -109,6 +109,9 @@ impl Run {
     /// Its instance stays as it is when it has ended, until the run is dropped: as long as it is
     /// there, a body that it left unfinished can be told from a finished one.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if self.is_for_background() {
+            return self.make_way(cx);
+        }
         let work = match &mut self.work {
             Work::Own(work) => work,
             Work::Moved(_) => return self.poll_moved(cx),
@@ -117,9 +120,15 @@ impl Run {
         };
         let application = self.request.active.application();
         let limit = application.settings.limits.execution_timeout;
-        match compute(application, &mut self.stopwatch, limit, || {
+        let before = self.stopwatch.computed();
+        let computed = compute(application, &mut self.stopwatch, limit, || {
             work.as_mut().poll(cx)
-        }) {
+        });
+        if self.stopwatch.is_long() {
+            let took = self.stopwatch.computed().saturating_sub(before);
+            application.cpu.note_long_turn(took);
+        }
+        match computed {
             Ok(Poll::Ready((instance, outcome))) => {
                 self.work = Work::Over(instance);
                 Poll::Ready(outcome)
@@ -128,6 +137,16 @@ impl Run {
             Ok(Poll::Pending) => Poll::Pending,
             Err(failure) => Poll::Ready(Err(failure)),
         }
+    }
+
+    /// Whether the guest has not begun, and its application's have lately computed for so long that it is
+    /// not to hold up others here, not even for a moment.
+    fn is_for_background(&self) -> bool {
+        let application = self.request.active.application();
+        application.cpu.is_heavy()
+            && self.stopwatch.computed().is_zero()
+            && matches!(self.work, Work::Own(_))
+            && application.engine.background().is_some()
     }
 
     /// Moves the guest to where it is in nobody's way, if there is such a place.

@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
 use crate::epoch::Ticker;
-use crate::gate::Gate;
 use crate::guest::Guest;
+use crate::guest_files;
 use crate::idle::Idle;
+use crate::incoming_body;
 use crate::instance::Instance;
-use crate::limits::MemoryBudget;
+use crate::instance_pool::{InstancePermit, InstancePool, InstanceShare};
 use crate::machine;
+use crate::moved::Background;
+use crate::open_files::DescriptorBudget;
+use crate::share::Budget;
 
 /// Memory of the machine for which one more instance may exist.
 const MEMORY_PER_INSTANCE: u64 = 16 << 20;
@@ -25,12 +28,9 @@ const MEMORY_PER_INSTANCE: u64 = 16 << 20;
 const LEAST_INSTANCES: u64 = 16;
 const MOST_INSTANCES: u64 = 1000;
 
-/// Core instances of one component, on average: the program, adapters and shims around it.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
-
-/// Tables and memories of one component, on average.
-const TABLES_PER_COMPONENT: u32 = 4;
-const MEMORIES_PER_COMPONENT: u32 = 2;
+/// Tables and memories of one instance. One that has more counts for several.
+pub(crate) const TABLES_PER_COMPONENT: u32 = 4;
+pub(crate) const MEMORIES_PER_COMPONENT: u32 = 2;
 
 /// The most that one component may have of them, so that it cannot take all: those of many small
 /// modules, such as an interpreter's, have some dozens.
@@ -53,6 +53,13 @@ pub struct Options {
     /// Where guests go on that compute for long, so that they do not take turns with others on the
     /// thread that serves them: a runtime with threads of its own. Default: nowhere else.
     pub background: Option<Handle>,
+    /// Files and outgoing connections of all guests together. Default: half of the files that the process
+    /// may have open now (`RLIMIT_NOFILE`).
+    pub files: u64,
+    /// Whether one application is all that there will be. It may then have all of the above; otherwise
+    /// applications share it by their [`weight`](crate::Limits::weight), and one by itself gets three
+    /// quarters. Default: no.
+    pub sole_application: bool,
 }
 
 impl Options {
@@ -64,6 +71,8 @@ impl Options {
             instances: instances as u32,
             memory,
             background: None,
+            files: machine::files() / 2,
+            sole_application: false,
         }
     }
 }
@@ -85,11 +94,13 @@ struct Inner {
     sequential: Kind,
     concurrent: Kind,
     ticker: Ticker,
-    memory: Arc<MemoryBudget>,
-    instances: Gate,
+    memory: Arc<Budget>,
+    files: Arc<DescriptorBudget>,
+    instances: Arc<InstancePool>,
+    is_shared: bool,
     idle: Idle,
     pooled: bool,
-    background: Option<Handle>,
+    background: Option<Background>,
 }
 
 /// One of Wasmtime's own engines, and what its guests may import.
@@ -125,16 +136,23 @@ impl Engine {
     pub fn new(options: &Options) -> Result<Self, EngineError> {
         let ([sequential, concurrent], total, pooled) = allocate(options.instances.max(1))?;
         let ticker = Ticker::start([sequential.weak(), concurrent.weak()])?;
+        let budget = if options.sole_application {
+            Budget::exclusive
+        } else {
+            Budget::fair
+        };
         let kind = |wasmtime| Kind::new(wasmtime).map_err(EngineError::Wasmtime);
         Ok(Self(Arc::new(Inner {
             sequential: kind(sequential)?,
             concurrent: kind(concurrent)?,
             ticker,
-            memory: MemoryBudget::new(options.memory),
-            instances: Gate::new(total),
+            memory: budget(options.memory),
+            files: DescriptorBudget::new(budget(options.files)),
+            instances: InstancePool::new(budget(total.into())),
+            is_shared: !options.sole_application,
             idle: Idle::default(),
             pooled,
-            background: options.background.clone(),
+            background: options.background.clone().map(Background::new),
         })))
     }
 
@@ -169,6 +187,18 @@ impl Engine {
         self.0.memory.limit()
     }
 
+    /// Open files and outgoing connections of all guests.
+    #[must_use]
+    pub fn files_used(&self) -> u64 {
+        self.0.files.used()
+    }
+
+    /// How many that may be.
+    #[must_use]
+    pub fn files_limit(&self) -> u64 {
+        self.0.files.limit()
+    }
+
     /// How often guests have been interrupted so far, or would have been.
     #[must_use]
     pub fn ticks(&self) -> u64 {
@@ -183,28 +213,45 @@ impl Engine {
         }
     }
 
-    /// Waits until no instance is left, of any application. New requests wait meanwhile.
+    /// Waits until no instance is left, of any application. Those that are made meanwhile are waited
+    /// for, too.
     pub async fn idle(&self) {
         self.0.idle.close();
-        self.0.instances.empty().await;
+        self.0.instances.wait_empty().await;
+    }
+
+    /// What an application of this weight has of the instances, each of which counts for so many.
+    pub(crate) fn instance_share(&self, weight: u64, slots: u64) -> Arc<InstanceShare> {
+        InstanceShare::new(Arc::clone(&self.0.instances), weight, slots)
+    }
+
+    /// How many requests an application of this weight has in progress by default, where each instance
+    /// counts for so many.
+    pub(crate) fn default_concurrency(&self, weight: u64, slots: u64) -> u32 {
+        if self.0.is_shared {
+            let most = (self.0.instances.budget().most(weight) / slots).max(1);
+            return u32::try_from(most).unwrap_or(u32::MAX);
+        }
+        (self.instances() / 4 * 3).max(1)
     }
 
     /// Whether one more instance could be made at once.
-    pub(crate) fn has_room(&self) -> bool {
-        self.0.instances.has_room() || !self.0.idle.is_empty()
+    pub(crate) fn has_room(&self, application: &InstanceShare) -> bool {
+        application.has_room() || !self.0.idle.is_empty()
     }
 
-    pub(crate) fn background(&self) -> Option<&Handle> {
+    pub(crate) fn background(&self) -> Option<&Background> {
         self.0.background.as_ref()
     }
 
     /// The right to have one more instance, as soon as there may be one; `None` when that takes too
     /// long, or longer than `limit`. Instances that only wait for their next request make room.
-    pub(crate) async fn permit(&self, limit: Duration) -> Option<OwnedSemaphorePermit> {
-        let make_room = || {
-            self.0.idle.evict();
-        };
-        self.0.instances.enter_or(limit, make_room).await
+    pub(crate) async fn permit(
+        &self,
+        application: &Arc<InstanceShare>,
+        limit: Duration,
+    ) -> Option<InstancePermit> {
+        application.acquire(limit, || self.0.idle.evict()).await
     }
 
     /// Keeps an instance for the next request of its application, unless another waits for room.
@@ -229,8 +276,12 @@ impl Engine {
         &self.0.ticker
     }
 
-    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+    pub(crate) fn memory(&self) -> &Arc<Budget> {
         &self.0.memory
+    }
+
+    pub(crate) fn files(&self) -> &Arc<DescriptorBudget> {
+        &self.0.files
     }
 }
 
@@ -273,7 +324,8 @@ fn pool(instances: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)
-        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        // Only a count: nothing is reserved for them.
+        .total_core_instances(instances.saturating_mul(MOST_CORE_INSTANCES))
         .total_tables(instances.saturating_mul(TABLES_PER_COMPONENT))
         .total_memories(instances.saturating_mul(MEMORIES_PER_COMPONENT))
         .table_elements(TABLE_ELEMENTS)
@@ -304,11 +356,16 @@ impl Kind {
         // Once more for streams: these need the guest's handles only, and not what else WASI has.
         linker.allow_shadowing(true);
         wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+        guest_files::add_to_linker_02(&mut linker)?;
         linker.allow_shadowing(false);
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        incoming_body::add_to_linker(&mut linker)?;
         if wasmtime.get_concurrency_support() {
             wasmtime_wasi::p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+            linker.allow_shadowing(true);
+            guest_files::add_to_linker_03(&mut linker)?;
+            linker.allow_shadowing(false);
         }
         Ok(Self { wasmtime, linker })
     }

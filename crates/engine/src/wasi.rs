@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
 use crate::application::{Inner, Settings};
+use crate::directory::OpenFolders;
 use crate::log::{GuestLog, Printing, Speaker, Stream};
 
 /// What WASI has for one guest beyond HTTP: environment, folders, clocks, random numbers, and where
@@ -16,29 +18,38 @@ pub(crate) struct Wasi {
     settings: Arc<Settings>,
     printing: Arc<Printing>,
     speaker: Speaker,
+    /// Those of its application, as long as the guest is there.
+    folders: Option<Arc<OpenFolders>>,
 }
 
 impl Wasi {
     /// # Errors
     ///
-    /// When one of the application's folders cannot be opened. They are opened here, so that no guest
-    /// starts without them.
+    /// When one of the application's folders cannot be opened, so that no guest starts without them.
     pub(crate) fn new(application: &Inner, id: RequestId) -> wasmtime::Result<Self> {
         let settings = &application.settings;
-        let mut wasi = Self {
+        let folders = if settings.directories.is_empty() {
+            None
+        } else {
+            let descriptors = application.holdings.descriptors();
+            Some(
+                application
+                    .folders
+                    .open(&settings.directories, descriptors)?,
+            )
+        };
+        Ok(Self {
             ctx: None,
             settings: Arc::clone(settings),
             printing: Arc::clone(&application.printing),
             speaker: Speaker::new(id, settings.instances.reuse.get() > 1),
-        };
-        if !settings.directories.is_empty() {
-            let mut builder = WasiCtx::builder();
-            for directory in &settings.directories {
-                directory.open(&mut builder)?;
-            }
-            wasi.ctx = Some(wasi.build(builder));
-        }
-        Ok(wasi)
+            folders,
+        })
+    }
+
+    /// What the guest may do with its folders, if it has any.
+    pub(crate) fn folders(&self) -> Option<WasiFilesystemCtx> {
+        self.folders.as_ref().map(|folders| folders.view())
     }
 
     /// From now on the guest works for this request, too.
@@ -49,14 +60,14 @@ impl Wasi {
     pub(crate) fn ctx(&mut self) -> &mut WasiCtx {
         let ctx = match self.ctx.take() {
             Some(ctx) => ctx,
-            None => self.build(WasiCtx::builder()),
+            None => self.build(),
         };
         self.ctx.insert(ctx)
     }
 
-    fn build(&self, mut builder: WasiCtxBuilder) -> Box<WasiCtx> {
+    fn build(&self) -> Box<WasiCtx> {
         let log = |stream| GuestLog::new(Arc::clone(&self.printing), self.speaker.clone(), stream);
-        let ctx = builder
+        let ctx = WasiCtxBuilder::new()
             .stdout(log(Stream::Stdout))
             .stderr(log(Stream::Stderr))
             .envs(&self.settings.environment)

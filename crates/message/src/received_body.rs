@@ -8,16 +8,33 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::Patience;
+use crate::{Patience, SmallPieces};
+
+/// Small pieces that are gathered in a row, at most. The connection's task has a turn for each.
+const MAX_PIECES: usize = 16;
+
+/// How often the reader is made wait for another small piece. hyper polls a body up to twice in one turn
+/// of its task, and the connection's task is to have a turn, too.
+const MAX_WAITS: u8 = 2;
 
 /// A body as a server sends it, with a limit on the wait for each piece, which counts only while the
-/// reader waits for one. After an error there is nothing more.
+/// reader waits for one. Small pieces that have been received are passed on together. After an error
+/// there is nothing more.
 #[derive(Debug)]
 pub struct ReceivedBody {
     /// `None` once it has ended.
     incoming: Option<Incoming>,
     patience: Patience,
+    small: SmallPieces,
+    /// Pieces that have been gathered.
+    count: usize,
+    /// How often the reader has been made wait since the last piece.
+    waits: u8,
+    /// Comes after what is gathered.
+    next: Option<Received>,
 }
+
+type Received = Option<Result<Frame<Bytes>, ReceivedBodyError>>;
 
 /// Why a body ends before its end.
 #[derive(Debug)]
@@ -34,12 +51,18 @@ impl ReceivedBody {
         Self {
             incoming: Some(incoming),
             patience: Patience::new(limit),
+            small: SmallPieces::default(),
+            count: 0,
+            waits: 0,
+            next: None,
         }
     }
 
     /// Has nothing more come of it.
     pub fn end(&mut self) {
         self.incoming = None;
+        self.small = SmallPieces::default();
+        self.next = None;
     }
 
     /// Whether that is so: it was read to its end, has failed, or was ended.
@@ -52,49 +75,95 @@ impl Body for ReceivedBody {
     type Data = Bytes;
     type Error = ReceivedBodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ReceivedBodyError>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+        let received = match self.next.take() {
+            Some(next) => next,
+            None => ready!(self.poll_received(cx)),
         };
-        let mut polled = Pin::new(incoming).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && frame.data_ref().is_some_and(Bytes::is_empty)
-        {
-            // HTTP/2 has pieces without bytes. A server is not waited for any longer for sending
-            // them, nor does it keep the thread.
-            cx.waker().wake_by_ref();
-            polled = Poll::Pending;
+        if !matches!(received, Some(Ok(_))) {
+            self.end();
         }
-        let end = match polled {
-            Poll::Ready(frame) => {
-                self.patience.rest();
-                match frame {
-                    Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
-                    Some(Err(error)) => Some(Err(ReceivedBodyError::Failed(error))),
-                    None => None,
-                }
-            }
-            Poll::Pending => {
-                ready!(self.patience.poll_over(cx));
-                Some(Err(ReceivedBodyError::Late))
-            }
-        };
-        self.end();
-        Poll::Ready(end)
+        Poll::Ready(received)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        let is_end = self.incoming.as_ref().is_none_or(Body::is_end_stream);
+        is_end && self.small.is_empty() && matches!(self.next, None | Some(None))
     }
 
+    /// Asked before the first piece is.
     fn size_hint(&self) -> SizeHint {
         self.incoming
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+impl ReceivedBody {
+    /// What the reader is given next.
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        while let Some(incoming) = &mut self.incoming {
+            match Pin::new(&mut *incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {
+                    if !self.small.is_empty() {
+                        break;
+                    }
+                    // HTTP/2 has pieces without bytes. A server is not waited for any longer for sending
+                    // them, nor does it keep the thread.
+                    cx.waker().wake_by_ref();
+                    ready!(self.patience.poll_over(cx));
+                    return Poll::Ready(Some(Err(ReceivedBodyError::Late)));
+                }
+                Poll::Ready(Some(Ok(frame))) if is_small(&frame) => {
+                    let is_over = incoming.is_end_stream();
+                    if let Ok(data) = frame.into_data() {
+                        self.push(data);
+                    }
+                    if is_over || self.small.is_enough() || self.count >= MAX_PIECES {
+                        break;
+                    }
+                }
+                Poll::Ready(received) => {
+                    self.patience.rest();
+                    let received = received.map(|frame| frame.map_err(ReceivedBodyError::Failed));
+                    if self.small.is_empty() {
+                        return Poll::Ready(received);
+                    }
+                    self.next = Some(received);
+                    break;
+                }
+                Poll::Pending if self.small.is_empty() => {
+                    ready!(self.patience.poll_over(cx));
+                    return Poll::Ready(Some(Err(ReceivedBodyError::Late)));
+                }
+                Poll::Pending if self.waits >= MAX_WAITS => break,
+                Poll::Pending => {
+                    // The connection's task, which this has woken, decodes the next piece, if there is one.
+                    self.waits += 1;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.count = 0;
+        self.waits = 0;
+        Poll::Ready(self.small.take().map(|gathered| Ok(Frame::data(gathered))))
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        self.patience.rest();
+        self.small.push(piece);
+        self.count += 1;
+        self.waits = 0;
+    }
+}
+
+fn is_empty(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(Bytes::is_empty)
+}
+
+fn is_small(frame: &Frame<Bytes>) -> bool {
+    (frame.data_ref()).is_some_and(|data| SmallPieces::is_small(data.len()))
 }
 
 /// What hyper says of chunks that are none, if a body has failed for that. Who has something else below

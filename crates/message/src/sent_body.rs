@@ -3,11 +3,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, Method};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::BoxError;
+use crate::{BoxError, HeldBody, Length, READ_AHEAD};
 
 /// A body on its way to a server, which never looks whole when it is not.
 ///
@@ -17,13 +18,15 @@ pub struct SentBody {
     /// `None` once it has ended.
     inner: Option<UnsyncBoxBody<Bytes, BoxError>>,
     /// Read, and not yet counted.
-    next: Option<Frame<Bytes>>,
+    ahead: HeldBody,
+    /// They follow what was read ahead, and end the body.
+    trailers: Option<HeaderMap>,
     /// Counted, and waits for the end.
     last: Option<Frame<Bytes>>,
     announced: Option<u64>,
     /// Of what was announced.
     left: u64,
-    reads: u64,
+    given: u64,
 }
 
 /// Why a body ends before its end. What is left of it is given up.
@@ -55,11 +58,12 @@ impl SentBody {
         let is_over = body.is_end_stream();
         Self {
             inner: (!is_over).then(|| body.map_err(Into::into).boxed_unsync()),
-            next: None,
+            ahead: HeldBody::default(),
+            trailers: None,
             last: None,
             announced,
             left: announced.unwrap_or(0),
-            reads: 0,
+            given: 0,
         }
     }
 
@@ -68,54 +72,101 @@ impl SentBody {
         self.announced
     }
 
-    /// How often something of it was read, be it an error. 0 as long as it is as it was given.
-    pub fn reads(&self) -> u64 {
-        self.reads
+    /// How often something of it was asked for and came, be it an error. 0 as long as all of it is still
+    /// here.
+    pub fn given(&self) -> u64 {
+        self.given
     }
 
-    /// Gives up what is left. What was given up counts as read.
+    /// Whether a byte of it was read, and waits.
+    pub fn has_begun(&self) -> bool {
+        self.ahead.length() > 0
+    }
+
+    /// Whether a server has all that it was told to expect. Trailers may be left, for which there is no room
+    /// behind a length.
+    pub fn is_sent(&self) -> bool {
+        let has_all = self.announced.is_some() && self.left == 0 && self.last.is_none();
+        has_all || self.is_end_stream()
+    }
+
+    /// Gives up what is left. What was given up counts as given.
     pub fn discard(&mut self) {
         self.inner = None;
-        self.next = None;
+        self.ahead = HeldBody::default();
+        self.trailers = None;
         self.last = None;
-        self.reads += 1;
+        self.given += 1;
     }
 
-    /// Reads until it is known whether the body has a first byte, or trailers, which is kept for
-    /// [`poll_frame`](Body::poll_frame).
-    pub fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SentBodyError>> {
-        if self.next.is_some() {
-            return Poll::Ready(Ok(true));
-        }
-        match ready!(self.poll_next(cx)) {
-            Some(Ok(frame)) => {
-                if self.announced == Some(0) && frame.is_data() {
-                    return Poll::Ready(Err(SentBodyError::Size { announced: 0 }));
+    /// Reads until the body has ended, or [`READ_AHEAD`] bytes wait, without giving anything.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SentBodyError>> {
+        while self.inner.is_some() && self.ahead.length() < READ_AHEAD {
+            match ready!(self.poll_inner(cx)) {
+                None => {}
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.ahead.push(data),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        self.inner = None;
+                    }
+                },
+                Some(Err(error)) => {
+                    self.discard();
+                    return Poll::Ready(Err(SentBodyError::Failed(error)));
                 }
-                self.next = Some(frame);
-                Poll::Ready(Ok(true))
             }
-            Some(Err(error)) => Poll::Ready(Err(SentBodyError::Failed(error))),
-            None => Poll::Ready(Ok(false)),
+            if self.announced == Some(0) && self.has_begun() {
+                self.discard();
+                return Poll::Ready(Err(SentBodyError::Size { announced: 0 }));
+            }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decides on the length of a body of which none was announced, by what was read ahead of it. Trailers
+    /// that are to be `kept` need chunks.
+    pub fn decide(&mut self, method: &Method, keeps_trailers: bool) -> Length {
+        let length = self.ahead.length();
+        let needs_chunks = self.trailers.is_some() && (keeps_trailers || length == 0);
+        if self.inner.is_some() || needs_chunks {
+            return Length::Unknown;
+        }
+        if length == 0 {
+            return Length::of_no_body(method);
+        }
+        self.announced = Some(length);
+        self.left = length;
+        Length::Exactly(length)
     }
 
     /// The next piece that is not empty.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(frame) = self.next.take() {
-            return Poll::Ready(Some(Ok(frame)));
+        let frame = if let Some(data) = self.ahead.pop() {
+            Some(Ok(Frame::data(data)))
+        } else if let Some(trailers) = self.trailers.take() {
+            Some(Ok(Frame::trailers(trailers)))
+        } else {
+            ready!(self.poll_inner(cx))
+        };
+        if frame.is_some() {
+            self.given += 1;
         }
+        Poll::Ready(frame)
+    }
+
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(None);
         };
         let polled = ready!(Pin::new(inner).poll_frame(cx));
         match &polled {
             Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {
-                // Whoever has endless empty pieces ready must not keep the thread.
+                // A sender that has endless empty pieces ready must not keep the thread.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Some(_) => self.reads += 1,
+            Some(_) => {}
             None => self.inner = None,
         }
         Poll::Ready(polled)
@@ -140,7 +191,7 @@ impl SentBody {
                 // Trailers are the end that the last piece has waited for.
                 return Poll::Ready(Some(Ok(match self.last.take() {
                     Some(last) => {
-                        self.next = Some(frame);
+                        self.trailers = frame.into_trailers().ok();
                         last
                     }
                     None => frame,
@@ -150,7 +201,8 @@ impl SentBody {
                 break;
             }
             self.left -= length;
-            let is_ended = self.inner.as_ref().is_none_or(Body::is_end_stream);
+            let is_read = self.ahead.length() == 0 && self.trailers.is_none();
+            let is_ended = is_read && self.inner.as_ref().is_none_or(Body::is_end_stream);
             if self.left > 0 {
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -182,7 +234,8 @@ impl Body for SentBody {
 
     /// Whether all of it has been given.
     fn is_end_stream(&self) -> bool {
-        self.next.is_none() && self.last.is_none() && self.left == 0 && self.inner.is_none()
+        let is_read = self.ahead.length() == 0 && self.trailers.is_none();
+        is_read && self.last.is_none() && self.left == 0 && self.inner.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

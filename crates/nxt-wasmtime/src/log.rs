@@ -1,29 +1,40 @@
 //! Unit's log, for the module.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Write as _};
 
 use tracing::Level;
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::FilterExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
-use unit_log::Lines;
+use unit_log::{Lines, RateLimit};
 use unit_sys::{NXT_LOG_ALERT, nxt_task_t, nxt_uint_t};
 
 /// Our own crates, whose events are the log's.
 const OWN: [&str; 3] = ["nxt_wasmtime", "engine", "unit_app"];
 
+/// Events without a rate limit. What guests print has one of its own.
+const UNLIMITED: [&str; 1] = ["engine::log::lines"];
+
 /// Sends all events to Unit's log from now on, which unitd has made this process's standard error.
 pub(crate) fn start() {
+    let limit = RateLimit::new(&UNLIMITED);
     let layer = tracing_subscriber::fmt::layer()
         .event_format(Lines::Module)
         .with_writer(io::stderr)
         // A log that cannot be written to must not end in a panic.
         .log_internal_errors(false)
-        .with_filter(unit_log::targets(&OWN, Level::INFO));
+        .with_filter(unit_log::targets(&OWN, Level::INFO).and(limit.clone()));
     let subscriber = tracing_subscriber::registry().with(layer);
     // It is set already where the prototype process did so before the fork.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        // Not by an event, since the panic may have come while one was logged.
+        std::panic::set_hook(Box::new(move |panic| {
+            if limit.admits_panic() {
+                let line = Lines::Module.line(Level::ERROR, panic);
+                let _ = io::stderr().write_all(line.as_bytes());
+            }
+        }));
     }
 }
 

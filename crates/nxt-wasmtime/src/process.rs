@@ -64,12 +64,17 @@ impl Process {
         let name = &configuration.name;
         unit_app::look_into(&configuration.directories)
             .map_err(|error| format!("application {name:?}: {error}"))?;
-        let engine = Engine::new(&engine::Options::default()).map_err(|error| error.to_string())?;
+        let engine = Engine::new(&engine::Options {
+            sole_application: true,
+            ..engine::Options::default()
+        });
+        let engine = engine.map_err(|error| error.to_string())?;
         let component = image.load(&engine, &configuration.component)?;
         let settings = Settings {
             environment: configuration.environment.clone(),
             directories: configuration.directories.clone(),
             outbound: options.outbound.clone(),
+            authority: options.authority,
             instances: options.instances,
             limits: options.limits.clone(),
             stdout: stdout(configuration)?,

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -5,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::header::TRAILER;
 use http::uri::{PathAndQuery, Uri};
 use http::{Extensions, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -18,7 +19,7 @@ use rustls::RootCertStore;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::connect::Connector;
+use crate::connect::{ConnectionLimit, Connector};
 use crate::exchange::{Exchange, Interest};
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
@@ -29,8 +30,8 @@ use crate::{BoxError, Error, Timeouts, fields};
 const IDLE_CONNECTIONS: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Of a response's header section; with HTTP/1 also the size of the buffer for reading.
-const HEADER_BYTES: usize = 64 * 1024;
-const HEADER_FIELDS: usize = 128;
+pub(crate) const HEADER_BYTES: usize = 64 * 1024;
+pub(crate) const HEADER_FIELDS: usize = 256;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// An HTTP/2 connection is shared: one that has gone silent is to be noticed before every request
@@ -62,6 +63,16 @@ pub struct Options {
     /// Open connections, idle ones included. Default: 1,024. A request that needs one more ends in
     /// [`Error::ConnectionLimit`] at once.
     pub connections: usize,
+    /// What several clients share, if they do. A connection that it does not allow ends in
+    /// [`Error::ConnectionLimit`], too.
+    pub budget: Option<Arc<dyn ConnectionBudget>>,
+}
+
+/// A limit of connections that several clients share.
+pub trait ConnectionBudget: fmt::Debug + Send + Sync {
+    /// Allows one more connection, until what is returned is dropped; `None` at the limit. It is called
+    /// before each connection is opened.
+    fn try_acquire(self: Arc<Self>) -> Option<Box<dyn Any + Send + Sync>>;
 }
 
 impl Default for Options {
@@ -70,6 +81,7 @@ impl Default for Options {
             roots: None,
             requests: 512,
             connections: 1024,
+            budget: None,
         }
     }
 }
@@ -83,7 +95,8 @@ impl Client {
     /// The same with other options.
     pub fn with_options(policy: Policy, options: Options) -> Self {
         let tls = Tls::new(options.roots);
-        let connector = Connector::new(policy.clone(), tls, options.connections);
+        let limit = ConnectionLimit::new(options.connections, options.budget);
+        let connector = Connector::new(policy.clone(), tls, limit);
         let pool = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -120,10 +133,13 @@ impl Client {
     /// there is no `content-length`.
     ///
     /// With a `content-length` the body's last piece is sent once the body has ended, when its
-    /// length is known to be right. A `GET` or `HEAD` with a body of unknown length waits for the
-    /// body's first piece, or its end: an empty one is sent as none.
+    /// length is known to be right. A body of unknown length is read ahead, by 64 KiB at most and as long
+    /// as it is written without a pause: one that ends by then is sent with its length, all others in
+    /// chunks. Of an empty one nothing is told, or `content-length: 0` with POST, PUT and PATCH. A pause
+    /// is one of some milliseconds; before the first byte of a `GET`, `HEAD`, `DELETE`, `OPTIONS` or
+    /// `TRACE` it is one of a second.
     ///
-    /// Interim responses (1xx) are passed over.
+    /// Interim responses (1xx) are passed over: `wasi:http` has no words for them.
     ///
     /// # Errors
     ///
@@ -177,14 +193,9 @@ impl Shared {
         let exchange = Exchange::new(permit);
         let interest = Interest::new(Arc::clone(&exchange));
         let mut body = RequestBody::new(body, announced, exchange);
-        // hyper looks at none of these bodies, and would lose them without a word.
-        let unseen = match body.announced() {
-            Some(length) => length == 0,
-            None => matches!(head.method, Method::GET | Method::HEAD),
-        };
-        if unseen && !body.is_end_stream() && body.begin().await? && body.announced().is_none() {
-            let chunked = HeaderValue::from_static("chunked");
-            head.headers.insert(TRANSFER_ENCODING, chunked);
+        let keeps_trailers = head.headers.contains_key(TRAILER);
+        if let Some(length) = body.length(&head.method, keeps_trailers).await? {
+            length.write(&mut head.headers);
         }
 
         let mut request = Request::from_parts(head, body);

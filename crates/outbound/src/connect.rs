@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use crate::BoxError;
+use crate::client::ConnectionBudget;
 use crate::error::Fault;
 use crate::resolve::{self, Resolver};
 use crate::timeouts::LONGEST_CONNECT;
@@ -31,24 +33,54 @@ pub(crate) struct Connector {
     policy: Policy,
     tls: Tls,
     lookups: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+    connections: ConnectionLimit,
+}
+
+/// How many connections may be open.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionLimit {
+    own: Arc<Semaphore>,
+    shared: Option<Arc<dyn ConnectionBudget>>,
+}
+
+/// The right to one.
+#[derive(Debug)]
+struct ConnectionPermit {
+    _own: OwnedSemaphorePermit,
+    _shared: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl ConnectionLimit {
+    pub(crate) fn new(own: usize, shared: Option<Arc<dyn ConnectionBudget>>) -> Self {
+        let own = Arc::new(Semaphore::new(own.min(Semaphore::MAX_PERMITS)));
+        Self { own, shared }
+    }
+
+    fn try_acquire(&self) -> Option<ConnectionPermit> {
+        let own = Arc::clone(&self.own).try_acquire_owned().ok()?;
+        let shared = match &self.shared {
+            Some(budget) => Some(Arc::clone(budget).try_acquire()?),
+            None => None,
+        };
+        Some(ConnectionPermit {
+            _own: own,
+            _shared: shared,
+        })
+    }
 }
 
 impl Connector {
-    pub(crate) fn new(policy: Policy, tls: Tls, connections: usize) -> Self {
+    pub(crate) fn new(policy: Policy, tls: Tls, connections: ConnectionLimit) -> Self {
         Self {
             policy,
             tls,
             lookups: resolve::lookups(),
-            connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            connections,
         }
     }
 
     async fn connect(self, uri: Uri) -> Result<Counted, BoxError> {
-        let permit = self
-            .connections
-            .try_acquire_owned()
-            .map_err(|_| Fault::Limit)?;
+        let permit = self.connections.try_acquire().ok_or(Fault::Limit)?;
         let destination = Destination::of(&uri)?;
         // The resolver is not asked about an address.
         if let Host::Address(address) = destination.host()
@@ -105,7 +137,7 @@ impl Service<Uri> for Connector {
 #[derive(Debug)]
 pub(crate) struct Counted {
     io: MaybeHttpsStream<TokioIo<TcpStream>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: ConnectionPermit,
 }
 
 impl Connection for Counted {

@@ -4,6 +4,8 @@ use std::io;
 use message::{BoxError, ReceivedBodyError, SentBodyError, malformed};
 use outbound_policy::DestinationError;
 
+use crate::client::{HEADER_BYTES, HEADER_FIELDS};
+
 /// What became of a request, or of its response's body.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -83,8 +85,10 @@ pub enum Error {
     /// There was no response within [`Timeouts::first_byte`](crate::Timeouts::first_byte).
     #[error("the response does not come in time")]
     FirstByteTimeout,
-    /// A response's header section is above the bounds.
-    #[error("the response's header section is too large")]
+    /// A response's header section is above 64 KiB or 256 fields.
+    #[error(
+        "the response's header section has more than {HEADER_BYTES} bytes or {HEADER_FIELDS} fields"
+    )]
     ResponseHeaderTooLarge,
     /// What the server sends is not HTTP.
     #[error("the server violates the protocol: {0}")]

@@ -1,6 +1,8 @@
 //! The fields of a message that belong to one connection, and to nobody else.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
+};
 use message::{content_length, forwarded, has_token};
 
 use crate::Error;
@@ -21,6 +23,10 @@ pub(crate) fn prepare(fields: &mut HeaderMap) -> Result<Option<u64>, Error> {
     // RFC 9110, 10.1.4: of `te` only this passes on, and it means the message's last reader.
     if wants_trailers {
         prepared.insert(TE, HeaderValue::from_static("trailers"));
+        // It has to be named as the connection's own in HTTP/1. For HTTP/2, which is chosen later, hyper
+        // leaves out `connection`, and the fields that the first of its values names: so this is the second.
+        prepared.append(CONNECTION, HeaderValue::from_static("keep-alive"));
+        prepared.append(CONNECTION, HeaderValue::from_static("te"));
     }
     // It may have been repeated, or named in `connection`.
     if let Some(length) = length {
@@ -87,6 +93,8 @@ mod tests {
             "x-first: 1",
             "x-kept: 1",
             "te: trailers",
+            "connection: keep-alive",
+            "connection: te",
             "content-length: 5",
         ];
         assert_eq!(left, expected);

@@ -39,14 +39,15 @@
 //! | what | how much |
 //! | --- | --- |
 //! | requests in progress, their bodies included | [`Options::requests`], 512 |
-//! | connections, idle ones included | [`Options::connections`], 1,024 |
+//! | connections, idle ones included | [`Options::connections`], 1,024, and what [`Options::budget`] allows |
 //! | idle connections to one scheme, host and port | 32, each for 60 seconds |
 //! | look-ups of names at a time | 16, each for 5 seconds |
 //! | addresses that are tried | 16, in 10 seconds altogether |
-//! | a response's header section | 64 KiB and 128 fields |
+//! | a response's header section | 64 KiB and 256 fields |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB |
 //! | HTTP/2's receive windows | 256 KiB a stream, 1 MiB a connection |
 //!
-//! All are per [`Client`].
+//! All are per [`Client`], but for the budget.
 //!
 //! # Runtimes
 //!
@@ -72,7 +73,7 @@ mod response_body;
 mod timeouts;
 mod tls;
 
-pub use client::{Client, Options};
+pub use client::{Client, ConnectionBudget, Options};
 pub use error::Error;
 pub use message::BoxError;
 pub use response_body::ResponseBody;

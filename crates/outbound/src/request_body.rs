@@ -1,13 +1,19 @@
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http_body::{Body, Frame, SizeHint};
-use message::{CutOff, SentBody};
+use message::{CutOff, Length, ReadAhead, SentBody};
 
 use crate::exchange::Exchange;
 use crate::{BoxError, Error};
+
+/// How long a guest may pause within its body before the head is sent. It may compute on another thread.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A request's body on its way to the server.
 pub(crate) struct RequestBody {
@@ -22,21 +28,30 @@ impl RequestBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        // hyper announces an exact size, so that it becomes one to keep.
-        let announced = announced.or_else(|| body.size_hint().exact());
+        // hyper announces an exact size, so that it becomes one to keep. Of none it is for us to decide.
+        let exact = body.size_hint().exact().filter(|&length| length > 0);
         Self {
-            body: SentBody::new(body, announced),
+            body: SentBody::new(body, announced.or(exact)),
             exchange,
         }
     }
 
-    pub(crate) fn announced(&self) -> Option<u64> {
-        self.body.announced()
-    }
-
-    /// Reads until it is known whether the body has a first byte, or trailers.
-    pub(crate) async fn begin(&mut self) -> Result<bool, Error> {
-        Ok(std::future::poll_fn(|cx| self.body.poll_begin(cx)).await?)
+    /// Decides on the length of the body, for which it is read ahead where that is not known. `None` where
+    /// one has been announced.
+    pub(crate) async fn length(
+        &mut self,
+        method: &Method,
+        keeps_trailers: bool,
+    ) -> Result<Option<Length>, Error> {
+        let announced = self.body.announced();
+        if !self.body.is_end_stream() && announced.is_none_or(|length| length == 0) {
+            let mut ahead = ReadAhead::new(method, PAUSE);
+            poll_fn(|cx| ahead.poll(&mut self.body, cx)).await?;
+        }
+        Ok(match announced {
+            Some(_) => None,
+            None => Some(self.body.decide(method, keeps_trailers)),
+        })
     }
 }
 
@@ -52,9 +67,9 @@ impl Body for RequestBody {
             self.body.discard();
             return Poll::Ready(Some(Err(CutOff)));
         }
-        let before = self.body.reads();
+        let before = self.body.given();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if self.body.reads() != before {
+        if self.body.given() != before {
             self.exchange.moves();
         }
         polled.map_err(|error| {

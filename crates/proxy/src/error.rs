@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use tracing::Level;
 
 use crate::Server;
+use crate::pool::{HEADER_BYTES, HEADER_FIELDS};
 
 /// Why there is no response, or why its body has no end. The text is for the log: it names servers, and
 /// is not for clients.
@@ -54,8 +55,10 @@ pub enum ProxyError {
     /// The server closed the connection before its response.
     #[error("the server closed the connection without a response")]
     Terminated,
-    /// A response's header section is above 64 KiB or 100 fields.
-    #[error("the response's header section is too large")]
+    /// A response's header section is above 64 KiB or 256 fields.
+    #[error(
+        "the response's header section has more than {HEADER_BYTES} bytes or {HEADER_FIELDS} fields"
+    )]
     ResponseHeaderTooLarge,
     /// What the server sends is not HTTP, or is not certain to be read by all in the same way.
     #[error("the server violates the protocol: {0}")]

@@ -1,11 +1,14 @@
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http_body::{Body as _, Frame, SizeHint};
-use message::{CutOff, SentBody};
+use message::{CutOff, Length, ReadAhead, SentBody};
 use tokio::sync::Notify;
 
 use crate::{ProxyError, fields};
@@ -69,15 +72,63 @@ impl Exchange {
                 Poll::Ready(Some(Err(CutOff)))
             }
             Poll::Ready(frame) => {
-                if state.body.is_end_stream() {
-                    self.is_sent.store(true, Ordering::Release);
-                    self.sent.notify_one();
+                if state.body.is_sent() {
+                    self.note_sent();
                 }
                 let frame = frame.and_then(Result::ok).map(fields::prepare_trailers);
                 Poll::Ready(frame.map(Ok))
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Reads the body ahead, until it is time to decide on its length.
+    ///
+    /// # Errors
+    ///
+    /// When the body fails, of which nothing has been sent then.
+    pub(crate) async fn read_ahead(&self, method: &Method) -> Result<(), ProxyError> {
+        // What a client has sent goes on without delay.
+        let mut ahead = ReadAhead::new(method, Duration::ZERO);
+        poll_fn(|cx| ahead.poll(&mut self.state().body, cx)).await?;
+        Ok(())
+    }
+
+    /// Goes on reading ahead while something else is waited for.
+    ///
+    /// # Errors
+    ///
+    /// When the body fails, of which nothing has been sent then.
+    pub(crate) async fn read_ahead_while<T>(
+        &self,
+        other: impl Future<Output = Result<T, ProxyError>>,
+    ) -> Result<T, ProxyError> {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            let done = other.as_mut().poll(cx);
+            if done.is_pending()
+                && let Poll::Ready(Err(error)) = self.state().body.poll_ahead(cx)
+            {
+                return Poll::Ready(Err(error.into()));
+            }
+            done
+        })
+        .await
+    }
+
+    /// The length of a body of which none was announced, by what was read ahead. It holds from then on.
+    pub(crate) fn decide(&self, method: &Method, keeps_trailers: bool) -> Length {
+        let mut state = self.state();
+        let length = state.body.decide(method, keeps_trailers);
+        if state.body.is_end_stream() {
+            self.note_sent();
+        }
+        length
+    }
+
+    fn note_sent(&self) {
+        self.is_sent.store(true, Ordering::Release);
+        self.sent.notify_one();
     }
 
     /// Whether all of the request's body was taken.
@@ -92,9 +143,9 @@ impl Exchange {
         }
     }
 
-    /// Whether all of the request's body is still to be read, if there is any.
+    /// Whether all of the request's body is still here, if there is any.
     pub(crate) fn is_whole(&self) -> bool {
-        self.state().body.reads() == 0
+        self.state().body.given() == 0
     }
 
     /// What is left of the body, by which its framing is decided.

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, SERVER, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
-use message::{Framing, forwarded, has_token};
+use message::{Framing, Length, forwarded, has_token};
 
 use crate::ProxyError;
 
@@ -23,41 +23,32 @@ pub(crate) struct Asked {
     pub(crate) upgrade: bool,
     /// To be told to go on before there is a body.
     pub(crate) proceed: bool,
+    /// For a client that may be told which protocol to upgrade to: HTTP/2 has no such field (RFC 9113,
+    /// section 8.2.2).
+    pub(crate) hears_upgrade: bool,
 }
 
-/// How long a request's body is told to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Length {
-    /// There is none, and nothing is told.
-    None,
-    Exactly(u64),
-    /// It is sent in chunks.
-    Unknown,
+/// The length of a request's body, as far as its head and its body know it.
+///
+/// # Errors
+///
+/// When they do not agree: then the next server may see another end than this one.
+pub(crate) fn known_length(
+    head: &Parts,
+    exact: Option<u64>,
+    is_none: bool,
+) -> Result<Length, ProxyError> {
+    let framing = Framing::of(&head.headers).map_err(ProxyError::RequestFraming)?;
+    Ok(match (framing, exact) {
+        (Framing::Length(length), _) => Length::Exactly(length),
+        (Framing::Chunked, _) if is_none => Length::of_no_body(&head.method),
+        (Framing::None, _) if is_none || exact == Some(0) => Length::of_no_body(&head.method),
+        (Framing::None, Some(length)) => Length::Exactly(length),
+        (Framing::Chunked, _) | (Framing::None, None) => Length::Unknown,
+    })
 }
 
-impl Length {
-    /// What a request's fields and its body say together.
-    ///
-    /// # Errors
-    ///
-    /// When they do not agree: then the next server may see another end than this one.
-    pub(crate) fn of_request(
-        fields: &HeaderMap,
-        exact: Option<u64>,
-        is_none: bool,
-    ) -> Result<Self, ProxyError> {
-        Ok(
-            match Framing::of(fields).map_err(ProxyError::RequestFraming)? {
-                Framing::Chunked => Self::Unknown,
-                Framing::Length(length) => Self::Exactly(length),
-                Framing::None if is_none => Self::None,
-                Framing::None => exact.map_or(Self::Unknown, Self::Exactly),
-            },
-        )
-    }
-}
-
-/// Makes a request's fields fit for the next server.
+/// Makes a request's fields fit for the next server, but for those that tell its length.
 ///
 /// `host` stays as the client sent it, as do all fields about who forwarded the request before: Unit
 /// adds none. An HTTP/1.0 request may have no host, but the one that is sent in HTTP/1.1 must
@@ -69,6 +60,7 @@ pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
         upgrade: !has_body && asks_for_websocket(head),
         // RFC 9110, section 10.1.1.
         proceed: has_body && !is_http_1_0 && expects_continue(&head.headers),
+        hears_upgrade: head.version < Version::HTTP_2,
     };
     let wants_trailers = has_token(&head.headers, &TE, "trailers");
     let keeps_expect = asked.proceed || !expects_continue(&head.headers);
@@ -82,15 +74,6 @@ pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
         let host = head.uri.authority().map(Authority::as_str);
         let host = HeaderValue::from_str(host.unwrap_or_default());
         fields.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
-    }
-    match length {
-        Length::None => {}
-        Length::Exactly(length) => {
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Length::Unknown => {
-            fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
     }
     // RFC 9110, sections 7.8 and 10.1.4: both have to be named as the connection's.
     if wants_trailers {
@@ -128,6 +111,13 @@ pub(crate) fn prepare_response(
     // would be taken for the next response.
     let is_empty = switches || status == StatusCode::NO_CONTENT;
     let is_kept = !(is_empty && framing.announces_content());
+    let required: Vec<_> = match status {
+        // RFC 9110, section 15.5.22: it must name the protocols.
+        StatusCode::UPGRADE_REQUIRED if asked.hears_upgrade => {
+            fields.get_all(UPGRADE).iter().cloned().collect()
+        }
+        _ => Vec::new(),
+    };
     let mut prepared = forwarded(fields, |name| *name != SERVER && *name != CONTENT_LENGTH);
     if let Framing::Length(length) = framing
         && !is_empty
@@ -137,6 +127,12 @@ pub(crate) fn prepare_response(
     if switches {
         prepared.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         prepared.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    }
+    if !required.is_empty() {
+        prepared.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        for protocols in required {
+            prepared.append(UPGRADE, protocols);
+        }
     }
     *fields = prepared;
     Ok(is_kept)

@@ -30,8 +30,11 @@
 //! # Unlike Unit
 //!
 //! - Connections are kept. Unit asks for each to be closed.
-//! - Bodies stream; Unit reads a request's whole body first. A body without a length goes on in chunks, and
-//!   `expect: 100-continue` reaches the server: the body waits for it to say so, for a second at most.
+//! - Bodies stream; Unit reads a request's whole body first. `expect: 100-continue` reaches the server: the
+//!   body waits for it to say so, for a second at most.
+//! - A body without a length goes on in chunks, unless all of it (64 KiB at most) has come before the
+//!   connection to the server is there, or without a pause: then the server is sent its length. A request that
+//!   has none gets `content-length: 0` if its method is POST, PUT or PATCH.
 //! - WebSockets go through.
 //! - Fields that `connection` names stay with their connection, as do `keep-alive`, `te`, `upgrade`, and
 //!   those for proxies; Unit takes out `connection` and `transfer-encoding` alone.
@@ -53,7 +56,8 @@
 //! | a bare LF at a line's end | the client's parser's | taken, in the header section only |
 //! | a body that is shorter, or chunks that are none | cut off, in an error | cut off, in an error |
 //! | a body that is longer | cut off before its last byte, in an error | ends, and the connection with it |
-//! | 1xx | – | passed over |
+//! | 1xx | – | passed over: hyper's server has no way to send them |
+//! | 426 | – | with `upgrade`, which a client of HTTP/1 needs |
 //! | HEAD, 204, 304 | – | no body, whatever the fields say |
 //! | trailers | if `trailer` announces them, and without framing | without framing |
 //! | `CONNECT` | refused | – |
@@ -85,7 +89,8 @@
 //! | --- | --- |
 //! | idle connections | [`PoolOptions`]: 32 to one server, each for 60 seconds |
 //! | connections in use | one for each request in progress |
-//! | a response's header section, or its trailers | 64 KiB, as in Unit, and 100 fields |
+//! | a response's header section, or its trailers | 64 KiB, as in Unit, and 256 fields |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB |
 //! | bytes that one connection holds | 128 KiB each way |
 //! | bytes that a tunnel holds | 16 KiB each way |
 //! | the wait for a last word when a server takes no more | 1 second |

@@ -13,6 +13,8 @@ use crate::{ProxyError, Server, Timeouts};
 
 /// Of a response's header section, and of its trailers, as in Unit.
 pub(crate) const HEADER_BYTES: usize = 64 * 1024;
+/// Of a response, or of its trailers.
+pub(crate) const HEADER_FIELDS: usize = 256;
 /// Of what hyper has read and not yet given, and of what it has taken and not yet written.
 const BUFFER: usize = 128 * 1024;
 
@@ -188,6 +190,7 @@ impl Connection {
         let socket = io.view();
         let (sender, connection) = Builder::new()
             .max_header_size(HEADER_BYTES)
+            .max_headers(HEADER_FIELDS)
             .max_buf_size(BUFFER)
             .handshake(TokioIo::new(io))
             .await

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::TRAILER;
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{Extensions, Method, Request, Response, StatusCode, Version};
@@ -10,11 +11,11 @@ use http_body::Body;
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use message::SentBody;
+use message::{Length, SentBody};
 use tokio::time::sleep;
 
 use crate::exchange::{Exchange, Interest};
-use crate::fields::{self, Asked, Length};
+use crate::fields::{self, Asked};
 use crate::pool::{Connection, Pool};
 use crate::request_body::RequestBody;
 use crate::response_body::Kept;
@@ -91,11 +92,8 @@ impl Proxy {
         }
         let client = hyper::upgrade::on(&mut request);
         let (mut head, body) = request.into_parts();
-        let length = Length::of_request(
-            &head.headers,
-            body.size_hint().exact(),
-            body.is_end_stream(),
-        )?;
+        let is_none = body.is_end_stream();
+        let length = fields::known_length(&head, body.size_hint().exact(), is_none)?;
         let asked = fields::prepare_request(&mut head, length);
         head.uri = target(&head.uri);
         // The client's version is that of another connection, as are its extensions.
@@ -103,15 +101,17 @@ impl Proxy {
         head.extensions = Extensions::new();
         let body = match length {
             // There is nothing to be read, whatever the body has.
+            Length::None => SentBody::new(Empty::new(), None),
             Length::Exactly(0) => SentBody::new(Empty::new(), Some(0)),
             Length::Exactly(length) => SentBody::new(body, Some(length)),
-            Length::None | Length::Unknown => SentBody::new(body, None),
+            Length::Unknown => SentBody::new(body, None),
         };
         let interest = Interest::new(Exchange::new(body));
         let job = Job {
             proxy: &self.0,
             server,
             asked,
+            length,
             client: asked.upgrade.then_some(client),
         };
         job.run(head, interest).await
@@ -123,6 +123,8 @@ struct Job<'a> {
     proxy: &'a Inner,
     server: &'a Server,
     asked: Asked,
+    /// What is known of the body's length without reading it.
+    length: Length,
     client: Option<OnUpgrade>,
 }
 
@@ -141,11 +143,16 @@ impl Job<'_> {
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let exchange = Arc::clone(interest.exchange());
         let method = head.method.clone();
-        let head = match self.proxy.pool.take(self.server) {
+        if self.reads_ahead() {
+            exchange.read_ahead(&method).await?;
+        }
+        let mut head = match self.proxy.pool.take(self.server) {
             None => head,
             Some(mut kept) => {
                 // The server may have closed it at this moment.
                 let copy = method.is_idempotent().then(|| head.clone());
+                let mut head = head;
+                self.tell_length(&mut head, &exchange);
                 match self.attempt(&mut kept, head, &exchange).await {
                     Ok(response) => return self.finish(response, kept, interest),
                     Err(Failed::Unsent(head)) => head,
@@ -163,12 +170,33 @@ impl Job<'_> {
                 }
             }
         };
-        let mut connection = Connection::open(self.server, &self.proxy.timeouts).await?;
+        let connecting = Connection::open(self.server, &self.proxy.timeouts);
+        let mut connection = if self.reads_ahead() {
+            exchange.read_ahead_while(connecting).await?
+        } else {
+            connecting.await?
+        };
+        self.tell_length(&mut head, &exchange);
         match self.attempt(&mut connection, head, &exchange).await {
             Ok(response) => self.finish(response, connection, interest),
             Err(Failed::Unsent(_)) => Err(ProxyError::Terminated),
             Err(Failed::For(error)) => Err(exchange.explain(error)),
         }
+    }
+
+    /// Whether the body may turn out to be a short one. One that the server is to ask for first is not read
+    /// before: the client would be asked for it then.
+    fn reads_ahead(&self) -> bool {
+        self.length == Length::Unknown && !self.asked.proceed
+    }
+
+    fn tell_length(&self, head: &mut Parts, exchange: &Exchange) {
+        let length = if self.reads_ahead() {
+            exchange.decide(&head.method, head.headers.contains_key(TRAILER))
+        } else {
+            self.length
+        };
+        length.write(&mut head.headers);
     }
 
     async fn attempt(
@@ -244,7 +272,7 @@ impl Job<'_> {
         let server = self.server.clone();
         let mut body = ResponseBody::new(incoming, timeouts.read, interest, server, kept);
         if let (true, Some(client), Some(server)) = (switches, self.client, switched) {
-            body.tunnel = Some(Tunnel::new(client, server, timeouts.tunnel));
+            body.tunnel = Some(Tunnel::new(client, server, *timeouts));
         }
         Ok(Response::from_parts(head, body))
     }

@@ -24,6 +24,9 @@ pub struct Timeouts {
     /// How long nothing may move in either direction of a [`Tunnel`](crate::Tunnel) until it is
     /// closed. Default: an hour; Unit has no such thing.
     pub tunnel: Duration,
+    /// The same once one side of a tunnel has ended: a client that has closed its connection looks like one that
+    /// only has no more to say. Default: 60 seconds.
+    pub half_closed_tunnel: Duration,
 }
 
 impl Default for Timeouts {
@@ -34,6 +37,7 @@ impl Default for Timeouts {
             response: Duration::from_secs(60),
             read: Duration::from_secs(30),
             tunnel: Duration::from_secs(60 * 60),
+            half_closed_tunnel: Duration::from_secs(60),
         }
     }
 }

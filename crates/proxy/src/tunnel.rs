@@ -1,14 +1,15 @@
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
-use crate::ResponseBody;
+use crate::{ResponseBody, Timeouts};
 
 /// Bytes that one direction holds, besides what the kernel has.
 const BUFFER: usize = 16 * 1024;
@@ -19,7 +20,7 @@ const BUFFER: usize = 16 * 1024;
 pub struct Tunnel {
     client: OnUpgrade,
     server: OnUpgrade,
-    idle: Duration,
+    timeouts: Timeouts,
 }
 
 /// Why a tunnel was closed before both sides had ended.
@@ -32,7 +33,7 @@ pub enum TunnelError {
     /// A connection failed.
     #[error("a connection failed: {0}")]
     Failed(io::Error),
-    /// Nothing moved for [`Timeouts::tunnel`](crate::Timeouts::tunnel).
+    /// Nothing moved for [`Timeouts::tunnel`], or for [`Timeouts::half_closed_tunnel`] after one side had ended.
     #[error("nothing has moved for {} seconds", .0.as_secs())]
     Idle(Duration),
 }
@@ -48,11 +49,11 @@ pub fn tunnel(response: &mut Response<ResponseBody>) -> Option<Tunnel> {
 }
 
 impl Tunnel {
-    pub(crate) fn new(client: OnUpgrade, server: OnUpgrade, idle: Duration) -> Self {
+    pub(crate) fn new(client: OnUpgrade, server: OnUpgrade, timeouts: Timeouts) -> Self {
         Self {
             client,
             server,
-            idle,
+            timeouts,
         }
     }
 
@@ -84,7 +85,7 @@ impl Tunnel {
         tokio::select! {
             biased;
             carried = both => carried.map_err(TunnelError::Failed),
-            () = moved.rest(self.idle) => Err(TunnelError::Idle(self.idle)),
+            limit = moved.rest(&self.timeouts) => Err(TunnelError::Idle(limit)),
         }
     }
 }
@@ -99,6 +100,7 @@ async fn carry(
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {
+            moved.end();
             to.shutdown().await?;
             return Ok(sum);
         }
@@ -115,6 +117,9 @@ struct Moved {
     start: Instant,
     /// Milliseconds since.
     last: AtomicU64,
+    has_ended: AtomicBool,
+    /// Wakes the one that waits when a side ends.
+    ended: Notify,
 }
 
 impl Moved {
@@ -122,6 +127,8 @@ impl Moved {
         Self {
             start: Instant::now(),
             last: AtomicU64::new(0),
+            has_ended: AtomicBool::new(false),
+            ended: Notify::new(),
         }
     }
 
@@ -131,16 +138,28 @@ impl Moved {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    /// Ends when nothing has moved for that long.
-    async fn rest(&self, idle: Duration) {
+    /// One side has ended.
+    fn end(&self) {
+        self.note();
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.ended.notify_one();
+    }
+
+    /// Ends when nothing has moved for too long, and returns the limit.
+    async fn rest(&self, timeouts: &Timeouts) -> Duration {
         loop {
+            let limit = if self.has_ended.load(Ordering::Relaxed) {
+                timeouts.half_closed_tunnel.min(timeouts.tunnel)
+            } else {
+                timeouts.tunnel
+            };
             let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-            let moved = last.saturating_add(idle);
+            let moved = last.saturating_add(limit);
             let now = self.start.elapsed();
             if moved <= now {
-                return;
+                return limit;
             }
-            sleep(moved - now).await;
+            _ = timeout(moved - now, self.ended.notified()).await;
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::percent;
 /// | `routes` | the array of steps |
 /// | `routes/NAME` | one of several arrays |
 /// | `upstreams/NAME` | a group of servers |
+/// | `metrics` | the server's own counters |
 /// | anything else of one to three segments | nothing |
 ///
 /// Each segment is percent-decoded by itself, so that `%2F` is a slash within a name.
@@ -36,6 +37,8 @@ pub enum Destination {
     Routes(Option<String>),
     /// The upstream of this name.
     Upstream(String),
+    /// The server's own counters.
+    Metrics,
     /// It reads like a destination, and is none.
     Nothing,
 }
@@ -59,6 +62,7 @@ impl Destination {
             ("applications", Some(name), target) => Self::Application { name, target },
             ("routes", name, None) => Self::Routes(name),
             ("upstreams", Some(name), None) => Self::Upstream(name),
+            ("metrics", None, None) => Self::Metrics,
             _ => Self::Nothing,
         })
     }

@@ -130,16 +130,22 @@ fn look_at_target(target: &Target<'_>) {
     assert_eq!(target.path().first(), Some(&b'/'), "a path without a slash");
 
     let rewritten = target.with_path(target.path().to_vec().into());
-    let sent = rewritten.to_send();
-    let Ok(again) = Target::parse(&sent) else {
-        unreachable!("{} is refused", sent.escape_ascii());
-    };
-    assert_eq!(again.path(), target.path(), "a path is not what was sent");
-    assert_eq!(
-        again.query(),
-        target.query(),
-        "a query is not what was sent"
-    );
+    for sent in [target.to_send(), rewritten.to_send()] {
+        let Ok(again) = Target::parse(&sent) else {
+            unreachable!("{} is refused", sent.escape_ascii());
+        };
+        assert!(
+            !again.is_respelled(),
+            "{} is ambiguous",
+            sent.escape_ascii()
+        );
+        assert_eq!(again.path(), target.path(), "a path is not what was sent");
+        assert_eq!(
+            again.query(),
+            target.query(),
+            "a query is not what was sent"
+        );
+    }
 }
 
 fn assert_normal(path: &[u8]) {

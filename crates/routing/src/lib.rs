@@ -19,20 +19,23 @@
 //!
 //! # Targets
 //!
-//! [`Target::parse`] does what Unit's parser does, in the same order:
+//! [`Target::parse`] does what Unit's parser does, in the same order. [`Target::to_send`] is the one
+//! spelling that others get, so that nobody reads another path than what has matched:
 //!
-//! | target | path | query |
-//! | --- | --- | --- |
-//! | `/a?b#c` | `/a` | `b` |
-//! | `//a///b` | `/a/b` | |
-//! | `/a/./b/../c`, `/a/%2e/b/%2E%2e/c`, `/a/b%2f..%2fc` | `/a/c` | |
-//! | `/a/b/..`, `/a/.` | `/a/` | |
-//! | `/%2561` | `/%61` | |
-//! | `/a%3Fb%23c` | `/a?b#c` | |
-//! | `/?%zz` | `/` | `%zz` |
-//! | `/..`, `/%2e%2e/a`, `/a/../..` | refused | |
-//! | `/%`, `/%zz`, `/%00` | refused | |
-//! | `*`, `http://example.com/` | refused; a server that takes these takes them apart before | |
+//! | target | path | query | sent on |
+//! | --- | --- | --- | --- |
+//! | `/a%2Fb;c?d#e` | `/a/b;c` | `d` | as it came |
+//! | `//a///b` | `/a/b` | | `/a/b` |
+//! | `/a/./b/../c`, `/a/%2e/b/%2E%2e/c`, `/a/b%2f..%2fc` | `/a/c` | | `/a/c` |
+//! | `/a/b/..`, `/a/.` | `/a/` | | `/a/` |
+//! | `/a\b` | `/a\b` | | `/a%5Cb` |
+//! | `/%2561` | `/%61` | | as it came |
+//! | `/a%3Fb%23c` | `/a?b#c` | | as it came |
+//! | `/?%zz` | `/` | `%zz` | as it came |
+//! | `/..`, `/%2e%2e/a`, `/a/../..` | refused | | |
+//! | `/a/..;b`, `/.;` | refused; in Unit an ordinary segment | | |
+//! | `/%`, `/%zz`, `/%00` | refused | | |
+//! | `*`, `http://example.com/` | refused; a server that takes these takes them apart before | | |
 //!
 //! # Patterns
 //!

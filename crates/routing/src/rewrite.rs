@@ -58,7 +58,7 @@ impl Rewrite {
     /// # Errors
     ///
     /// When the new path is refused, for which Unit answers 500. Beyond what Unit refuses these are a
-    /// null character and a `..` at the very beginning: both could only come of what a client says in
+    /// null character, a `..` at the very beginning, and `..;`: all could only come of what a client says in
     /// a variable.
     pub fn apply<'a, V: Variables + ?Sized>(
         &'a self,
@@ -78,5 +78,5 @@ fn path(text: &[u8]) -> Result<Cow<'_, [u8]>, TargetError> {
     if path.contains(&b'\0') {
         return Err(TargetError::Forbidden);
     }
-    target::normalise(path)
+    target::normalise(path).map(|normalised| normalised.path)
 }

@@ -12,6 +12,8 @@ pub struct Target<'a> {
     path: Cow<'a, [u8]>,
     query: &'a [u8],
     rewritten: bool,
+    /// Others might read another path out of `raw` than the one here.
+    ambiguous: bool,
 }
 
 /// Why a target is refused: with 400 when a client sent it, with 500 when it came of a rewrite.
@@ -30,6 +32,10 @@ pub enum TargetError {
     /// More `..` than there are segments in front of them.
     #[error("the path leads above its root")]
     AboveRoot,
+    /// A segment is `.` or `..` with parameters, such as `..;a`: no client has a use for one, and
+    /// servers that take parameters off before they resolve dots (Tomcat does) go up by it.
+    #[error("a \".\" or \"..\" segment has no parameters")]
+    DotSegmentParameters,
 }
 
 impl<'a> Target<'a> {
@@ -53,11 +59,13 @@ impl<'a> Target<'a> {
             return Err(TargetError::Forbidden);
         }
         let (path, query) = split(raw);
+        let Normalised { path, ambiguous } = normalise(path)?;
         Ok(Self {
             raw,
-            path: normalise(path)?,
+            path,
             query,
             rewritten: false,
+            ambiguous,
         })
     }
 
@@ -68,6 +76,7 @@ impl<'a> Target<'a> {
             path: Cow::Borrowed(b""),
             query: b"",
             rewritten: false,
+            ambiguous: false,
         }
     }
 
@@ -79,6 +88,7 @@ impl<'a> Target<'a> {
             path,
             query: self.query,
             rewritten: true,
+            ambiguous: false,
         }
     }
 
@@ -103,13 +113,25 @@ impl<'a> Target<'a> {
         self.rewritten
     }
 
-    /// What to send on, to an application or a proxied server: the target as it came, or, after a
-    /// rewrite, the new path, encoded, and the query.
+    /// Whether [`to_send`](Self::to_send) is another spelling than [`raw`](Self::raw).
+    pub fn is_respelled(&self) -> bool {
+        self.rewritten || self.ambiguous
+    }
+
+    /// What to send on, to an application or a proxied server, so that it reads the same path as the
+    /// patterns have matched: the target as it came, or, if [`path`](Self::path) has been rewritten or
+    /// the spelling is ambiguous, that path, encoded, and the query.
     ///
-    /// A `?` or `#` in a rewritten path is encoded. Unit leaves the first ones as they are, by which
-    /// a part of the path becomes a query on its way to a proxied server; that is not followed.
+    /// A spelling is ambiguous if segments have been resolved (`.`, `..` and empty ones, encoded or
+    /// not), since servers differ in whether they decode first; and if it has a `\`, which is a slash
+    /// for URL parsers that follow WHATWG. All else is the client's choice: an encoded slash within a
+    /// name, `+`, `;`, the case of hexadecimal digits.
+    ///
+    /// A `?` or `#` in such a path is encoded. Unit leaves the first ones of a rewritten path as they
+    /// are, by which a part of the path becomes a query on its way to a proxied server; that is not
+    /// followed.
     pub fn to_send(&self) -> Cow<'a, [u8]> {
-        if !self.rewritten {
+        if !self.is_respelled() {
             return Cow::Borrowed(self.raw);
         }
         let mut sent = Vec::with_capacity(self.path.len() + 1 + self.query.len());
@@ -142,22 +164,44 @@ pub(crate) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// A path as patterns see it.
+pub(crate) struct Normalised<'a> {
+    pub(crate) path: Cow<'a, [u8]>,
+    /// See [`Target::to_send`].
+    ambiguous: bool,
+}
+
 /// Decodes a path, then resolves its segments.
 ///
 /// Unit does both in one pass. Since a decoded slash or dot counts as one, and any other decoded
 /// character as an ordinary one, the outcome is the same.
-pub(crate) fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, TargetError> {
-    if !path.contains(&b'%') && is_resolved(path) {
-        return Ok(Cow::Borrowed(path));
-    }
-    let decoded = percent::decode(path, false).ok_or(TargetError::PercentEncoding)?;
+pub(crate) fn normalise(path: &[u8]) -> Result<Normalised<'_>, TargetError> {
+    let mut ambiguous = path.contains(&b'\\');
+    let decoded = if path.contains(&b'%') {
+        Cow::Owned(percent::decode(path, false).ok_or(TargetError::PercentEncoding)?)
+    } else {
+        Cow::Borrowed(path)
+    };
     if decoded.contains(&b'\0') {
         return Err(TargetError::Forbidden);
     }
-    if is_resolved(&decoded) {
-        return Ok(Cow::Owned(decoded));
+    if decoded.contains(&b';') && has_dot_segment_parameters(&decoded) {
+        return Err(TargetError::DotSegmentParameters);
     }
-    resolve(&decoded).map(Cow::Owned)
+    let path = if is_resolved(&decoded) {
+        decoded
+    } else {
+        ambiguous = true;
+        Cow::Owned(resolve(&decoded)?)
+    };
+    Ok(Normalised { path, ambiguous })
+}
+
+fn has_dot_segment_parameters(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|piece| {
+        let name = piece.iter().position(|&byte| byte == b';');
+        name.is_some_and(|end| matches!(&piece[..end], b"." | b".."))
+    })
 }
 
 /// Whether there is nothing to resolve.

@@ -1,23 +1,19 @@
 //! Notes requests in a file.
 
 use std::borrow::Cow;
-use std::io;
-use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::OutputFile;
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
 use routing::{Condition, Template, Variable, VariableKind, Variables};
-use tokio::runtime::Handle;
 
 use crate::variables::{Facts, Kept, Known, Responded};
+use crate::wire_fields::{self, BodyLength};
 
-/// Bytes of lines that wait to be written. Further lines are lost, and counted.
-const MAX_WAITING: usize = 1 << 20;
-
-/// How long lines are gathered, so that one write does for many.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long the end of the server waits for what is still to be written.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Which requests are noted, how and where.
 ///
@@ -28,8 +24,9 @@ pub struct AccessLog(Arc<Inner>);
 struct Inner {
     format: LogFormat,
     condition: Option<Condition>,
-    lines: Arc<Lines>,
+    file: OutputFile,
     notes_response_fields: bool,
+    notes_request_time: bool,
 }
 
 /// How a line looks.
@@ -47,28 +44,31 @@ impl AccessLog {
     /// Notes requests in `file`. They are noted when `condition` holds, once their response is over
     /// or their client has gone.
     ///
-    /// Lines wait for up to 10 ms and are written together, off the threads that serve. Of those that
-    /// wait, there is 1 MiB at most; what is beyond that, or cannot be written, is lost, and the
-    /// server's log tells how many lines were.
+    /// Lines are gathered and written off the threads that serve, as the file has it. What comes faster
+    /// than it is written, or cannot be, is lost, and the server's log tells how many lines were.
     #[must_use]
     pub fn new(file: OutputFile, format: LogFormat, condition: Option<Condition>) -> Self {
+        let mentions = |kind| {
+            let condition = condition.as_ref();
+            format.mentions(kind) || condition.is_some_and(|it| it.mentions(kind))
+        };
         Self(Arc::new(Inner {
-            notes_response_fields: format.mentions(VariableKind::ResponseHeader)
-                || condition
-                    .as_ref()
-                    .is_some_and(|it| it.mentions(VariableKind::ResponseHeader)),
+            notes_response_fields: mentions(VariableKind::ResponseHeader),
+            notes_request_time: mentions(VariableKind::RequestTime),
             format,
             condition,
-            lines: Arc::new(Lines {
-                file,
-                waiting: Mutex::default(),
-            }),
+            file,
         }))
     }
 
-    /// Writes what waits.
+    /// Whether it asks how long requests have taken.
+    pub(crate) fn notes_request_time(&self) -> bool {
+        self.0.notes_request_time
+    }
+
+    /// Writes what waits, for a second at most. Blocks.
     pub(crate) fn flush(&self) {
-        self.0.lines.flush();
+        self.0.file.flush(FLUSH);
     }
 
     fn note(&self, known: &Known<'_>) {
@@ -82,7 +82,7 @@ impl AccessLog {
             LogFormat::Json(members) => json(members, known, &mut line),
         }
         line.push(b'\n');
-        self.0.lines.add(&line);
+        self.0.file.write_lines(&line, 1);
     }
 }
 
@@ -100,9 +100,16 @@ pub(crate) struct Note {
     log: AccessLog,
     request: Kept,
     facts: Facts,
-    response: Option<(StatusCode, HeaderMap)>,
+    response: Option<NotedResponse>,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
+}
+
+/// What is kept of a response's head.
+struct NotedResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    length: BodyLength,
 }
 
 impl Note {
@@ -116,23 +123,29 @@ impl Note {
         }
     }
 
-    /// Has the response's head noted as well.
-    fn respond(&mut self, status: StatusCode, headers: &HeaderMap) {
+    /// Has the response's head noted as well. Where its fields may be asked for, it gets a `Date`.
+    fn respond<B: Body>(&mut self, response: &mut Response<B>) {
         let headers = if self.log.0.notes_response_fields {
-            headers.clone()
+            wire_fields::set_date(response.headers_mut());
+            response.headers().clone()
         } else {
             HeaderMap::new()
         };
-        self.response = Some((status, headers));
+        self.response = Some(NotedResponse {
+            status: response.status(),
+            headers,
+            length: BodyLength::of(response.body()),
+        });
     }
 }
 
 impl Drop for Note {
     fn drop(&mut self) {
         let response = self.response.as_ref();
-        let response = response.map(|(status, headers)| Responded {
-            status: *status,
-            headers,
+        let response = response.map(|response| Responded {
+            status: response.status,
+            headers: &response.headers,
+            length: response.length,
             sent: self.sent,
         });
         let log = &self.log;
@@ -165,83 +178,14 @@ impl Told {
     }
 
     /// What is to be noted of the request once this response to it is over.
-    pub(crate) fn note<B>(self, response: &Response<B>) -> Option<Box<Note>> {
+    pub(crate) fn note<B: Body>(self, response: &mut Response<B>) -> Option<Box<Note>> {
         match self {
             Self::Nothing | Self::Asked(_) => None,
             Self::Noted(mut note) => {
-                note.respond(response.status(), response.headers());
+                note.respond(response);
                 Some(note)
             }
         }
-    }
-}
-
-/// Lines on their way to a file.
-struct Lines {
-    file: OutputFile,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    lines: Vec<u8>,
-    count: u64,
-    /// Whether somebody writes them, or is about to.
-    is_taken_care_of: bool,
-}
-
-impl Lines {
-    fn add(self: &Arc<Self>, line: &[u8]) {
-        let mut waiting = self.waiting();
-        if waiting.lines.len() + line.len() > MAX_WAITING {
-            drop(waiting);
-            let why = io::Error::other("they come faster than they are written");
-            self.file.lose(1, Some(why));
-            return;
-        }
-        waiting.lines.extend_from_slice(line);
-        waiting.count += 1;
-        if !mem::replace(&mut waiting.is_taken_care_of, true) {
-            drop(waiting);
-            match Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(Arc::clone(self).write())),
-                Err(_) => self.flush(),
-            }
-        }
-    }
-
-    /// Writes until there is nothing more to write.
-    async fn write(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(GATHER).await;
-            if !self.take_care() {
-                return;
-            }
-            let lines = Arc::clone(&self);
-            // The disk may take its time. A panic there has been told of.
-            _ = tokio::task::spawn_blocking(move || lines.flush()).await;
-        }
-    }
-
-    /// Whether there is something to write; whoever adds a line next finds another writer if not.
-    fn take_care(&self) -> bool {
-        let mut waiting = self.waiting();
-        waiting.is_taken_care_of = !waiting.lines.is_empty();
-        waiting.is_taken_care_of
-    }
-
-    fn flush(&self) {
-        let (lines, count) = {
-            let mut waiting = self.waiting();
-            (mem::take(&mut waiting.lines), mem::take(&mut waiting.count))
-        };
-        if !lines.is_empty() {
-            self.file.write_lines(&lines, count);
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, VARY};
+use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, SERVER, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use routing::{Expanded, Rewrite, Template, Variables, encode_location};
 use static_files::{ExpandedPath, NotServed, Paths};
 
+use crate::head::WithoutServer;
 use crate::page;
 use crate::response::ResponseBody;
 use crate::table::Pass;
 use crate::variables::{Known, Responded};
+use crate::wire_fields::BodyLength;
 
 /// What a step does with a request, and with what comes of it.
 pub struct Action {
@@ -174,6 +176,7 @@ pub(crate) fn set_headers(
             response: Some(Responded {
                 status: response.status(),
                 headers: response.headers(),
+                length: BodyLength::of(response.body()),
                 sent: 0,
             }),
             ..*known
@@ -191,7 +194,13 @@ pub(crate) fn set_headers(
     for (header, value) in headers.iter().zip(values) {
         match value {
             Some(value) => _ = response.headers_mut().insert(&header.name, value),
-            None => _ = response.headers_mut().remove(&header.name),
+            None => {
+                response.headers_mut().remove(&header.name);
+                if header.name == SERVER {
+                    // It is set after this.
+                    response.extensions_mut().insert(WithoutServer);
+                }
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use engine::{Application, RequestId};
-use http::header::SERVER;
+use engine::{Application, Http1Trailers, RequestId};
 use http::request::Parts;
 use http::uri;
 use http::{Request, Response, StatusCode, Version};
@@ -14,14 +16,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use routing::Scheme;
 use rustls::ServerConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use crate::access_log::{Note, Told};
 use crate::counters::Connected;
-use crate::http2::{Progress, Tasks};
+use crate::drain::ClientBody;
+use crate::head;
+use crate::held::{ConnectionHeld, WriteStalls};
+use crate::http2::Streams;
 use crate::io::{ClientIo, Link, Socket};
+use crate::linger::linger;
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
 use crate::request_body::RequestBody;
@@ -48,9 +54,6 @@ const CLOSING_GRACE: Duration = Duration::from_millis(250);
 /// costs more than it saves.
 const ROW: u64 = 4;
 
-/// Bytes that are still read of a client that has its final answer.
-const MAX_UNREAD: u64 = 64 * 1024;
-
 /// Serves one connection to its end.
 pub(crate) async fn serve(
     stream: Accepted,
@@ -62,6 +65,7 @@ pub(crate) async fn serve(
     _place: Option<OwnedSemaphorePermit>,
 ) {
     let timeouts = &server.timeouts();
+    let first_by = Deadline::now() + timeouts.header_read;
 
     // Here, so that its events come to this thread.
     let stream = match stream.watched() {
@@ -72,6 +76,7 @@ pub(crate) async fn serve(
         }
     };
     let link = Link::default();
+    link.want_first_bytes(server.times_requests(listener));
     let socket = Socket::new(stream, timeouts.send, link.clone());
     let tls = server.tls(listener);
     if tls.is_some() {
@@ -83,10 +88,10 @@ pub(crate) async fn serve(
     };
     let begun = tokio::select! {
         biased;
-        begun = begin(socket, tls, timeouts) => begun,
+        begun = timeout_at(first_by, begin(socket, tls)) => begun.unwrap_or_else(|late| Err(late.into())),
         () = closes => return,
     };
-    let (io, opening) = match begun {
+    let (mut io, opening) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             // A client that breaks off, or that TLS cannot be spoken with, is no event.
@@ -95,32 +100,50 @@ pub(crate) async fn serve(
         }
     };
     let refusal = match opening {
-        Opening::Http1 | Opening::Http2 => None,
+        Opening::Http1 | Opening::NewerHttp1 | Opening::Http2 => None,
         Opening::UnknownVersion => Some(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
         Opening::WithoutTls => Some(page::tls_expected()),
         Opening::Closed => return,
     };
     if let Some(page) = refusal {
-        let _ = timeout(timeouts.send, refuse(io, &page)).await;
+        refuse(io, &page, timeouts, &mut closing).await;
         return;
     }
 
-    let tasks = Tasks {
-        workers: Arc::clone(&server.workers),
-        home: connected.worker(),
-    };
+    let (held, worker) = (Arc::clone(&server.held), connected.worker());
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
         ends,
         connected,
         link: link.clone(),
+        is_newer_http1: opening == Opening::NewerHttp1,
     });
-    let respond = service_fn(move |request| Arc::clone(&service).respond(request));
     let ended = if opening == Opening::Http2 {
-        http2::serve(io, respond, &link, timeouts, &mut closing, tasks).await
+        link.want_first_bytes(false);
+        // In a box, which is gone when the head of the response is: hyper would keep the room for it, some
+        // 28 KiB, for as long as a stream waits for its client.
+        let respond = service_fn(move |request| Box::pin(Arc::clone(&service).respond(request)));
+        let streams = Streams {
+            workers: Arc::clone(&server.workers),
+            home: worker,
+            held: ConnectionHeld::new(held, worker, link.clone(), timeouts.send),
+            timeout: timeouts.send,
+        };
+        http2::serve(
+            io,
+            respond,
+            &link,
+            timeouts,
+            first_by,
+            &mut closing,
+            streams,
+        )
+        .await
     } else {
-        let ended = http1::serve(io, respond, &link, timeouts, &mut closing).await;
+        let respond = service_fn(move |request| Arc::clone(&service).respond(request));
+        io.count_write_stalls(WriteStalls::new(held, worker, link.clone(), timeouts.send));
+        let ended = http1::serve(io, respond, &link, timeouts, first_by, &mut closing).await;
         if let Some(switched) = link.take_switched()
             && ended.is_ok()
         {
@@ -136,31 +159,25 @@ pub(crate) async fn serve(
 }
 
 /// Waits for the client, speaks TLS where that is spoken, and finds out what is spoken then.
-async fn begin(
-    socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
-    timeouts: &Timeouts,
-) -> io::Result<(ClientIo, Opening)> {
-    timeout(timeouts.idle, socket.stream().readable()).await??;
+async fn begin(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<(ClientIo, Opening)> {
+    socket.stream().readable().await?;
     let Some(tls) = tls else {
+        socket.note_read();
         let mut read_ahead = BytesMut::new();
-        let opening = opening::read(socket.stream(), &mut read_ahead);
-        let opening = timeout(timeouts.header_read, opening).await??;
+        let opening = opening::read(socket.stream(), &mut read_ahead).await?;
+        opening.rewrite_version(&mut read_ahead);
         let mut io = ClientIo::plain(socket);
         io.put_back(read_ahead.freeze());
         return Ok((io, opening));
     };
     // In a box, so that connections without TLS are none the larger for it.
-    Box::pin(tls::begin(socket, tls, timeouts)).await
+    Box::pin(tls::begin(socket, tls)).await
 }
 
-async fn refuse(mut io: ClientIo, page: &str) -> io::Result<()> {
-    io.write_all(page.as_bytes()).await?;
-    io.shutdown().await?;
-    // To close with bytes unread resets the connection, which may take the answer along.
-    let mut unread = io.take(MAX_UNREAD);
-    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
-    Ok(())
+async fn refuse(mut io: ClientIo, page: &str, timeouts: &Timeouts, closing: &mut Closing) {
+    if let Ok(Ok(())) = timeout(timeouts.send, io.write_all(page.as_bytes())).await {
+        linger(io, closing).await;
+    }
 }
 
 /// What the requests of one connection share.
@@ -170,6 +187,8 @@ struct Service {
     ends: Ends,
     connected: Arc<Connected>,
     link: Link,
+    /// Its first request was made into one of HTTP/1.1; a further one would not be.
+    is_newer_http1: bool,
 }
 
 impl Service {
@@ -178,22 +197,35 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let in_request = self.connected.request();
+        let first_byte = self.link.take_first_byte();
         let open = self.link.begin();
+        let stream = http2::stream_held();
+        if let Some(stream) = &stream {
+            stream.room().await;
+        }
+        self.link.turn().wait().await;
         let seen = self.server.see(self.listener);
         let version = request.version();
+        if version < Version::HTTP_2 && seen.times_requests() {
+            // The settings may have changed since the connection began.
+            self.link.want_first_bytes(true);
+        }
         let (mut parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let body = ClientBody::new(body, &parts, &seen.settings, &self.link);
+        let has_content = body.has_content();
         let mut ends = self.ends;
         let checked = check(&mut parts, &body, &mut ends, &seen);
-        let told = told(&parts, ends, &seen);
+        let told = told(&parts, first_byte, ends, &seen);
         let mut response = match checked {
             Ok(()) => self.answer(parts, body, ends, &seen, told.facts()).await,
             Err(status) => page::refused(status),
         };
-        let headers = response.headers_mut();
-        headers
-            .entry(SERVER)
-            .or_insert_with(|| seen.settings.name.clone());
-        let note = told.note(&response);
+        head::prepare(&mut response, version, &method, &seen.settings.name);
+        if has_content || self.is_newer_http1 {
+            self.announce_close(&mut response, version);
+        }
+        let note = told.note(&mut response);
         let body = response.body_mut();
         body.note = note;
         match body.tunnel() {
@@ -203,14 +235,32 @@ impl Service {
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
-        body.progress = Progress::of_this_stream();
+        body.stream = stream;
+        if has_content && body.delay_end() {
+            head::hide_length(&mut response, &method);
+        }
+        if version < Version::HTTP_2 {
+            self.link.turn().use_up();
+        }
         Ok(response)
+    }
+
+    /// Has the head say `connection: close` where the connection cannot serve a further request: the
+    /// rest of this one's body is not going to be read, for one.
+    fn announce_close(&self, response: &mut Response<ResponseBody>, version: Version) {
+        if version >= Version::HTTP_2 || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        let says_close = self.is_newer_http1 || head::says_close(response);
+        if self.link.drain_queue().close_after_response(says_close) {
+            head::close(response, version);
+        }
     }
 
     async fn answer(
         &self,
         parts: Parts,
-        body: Incoming,
+        body: ClientBody,
         ends: Ends,
         seen: &Seen,
         facts: Option<&Facts>,
@@ -255,7 +305,7 @@ impl Service {
         &self,
         passed: Passed<'_>,
         mut parts: Parts,
-        body: Incoming,
+        body: ClientBody,
         scheme: Scheme,
         settings: &Settings,
         facts: Option<&Facts>,
@@ -276,16 +326,13 @@ impl Service {
         let mut response = match to {
             To::Application(application) => {
                 let id = facts.map_or_else(RequestId::next, |facts| facts.id);
-                run(&application, id, request, in_row).await
+                run(&application, id, request, in_row, &self.link).await
             }
             // Apart, so that other requests take no room for it.
-            To::Upstream(proxy) => match self.server.free_exchange() {
-                Some(room) => Box::pin(forward(&proxy, request, room)).await,
-                None => {
-                    tracing::warn!("no file is left for a connection to another server");
-                    page::error(StatusCode::SERVICE_UNAVAILABLE)
-                }
-            },
+            To::Upstream(proxy) => {
+                let sent = forward(&self.server, &proxy, request, settings.hold_uploads);
+                Box::pin(sent).await
+            }
         };
         if let Some(status) = fault.and_then(|fault| fault.status()) {
             return Err(status);
@@ -296,11 +343,12 @@ impl Service {
 }
 
 /// What somebody may ask about a request.
-fn told(parts: &Parts, ends: Ends, seen: &Seen) -> Told {
+fn told(parts: &Parts, first_byte: Option<Instant>, ends: Ends, seen: &Seen) -> Told {
     if !seen.needs_facts() {
         return Told::Nothing;
     }
-    let facts = Facts::new(RequestId::next(), parts, Instant::now());
+    let begun = first_byte.unwrap_or_else(Instant::now);
+    let facts = Facts::new(RequestId::next(), parts, begun);
     match &seen.settings.access_log {
         None => Told::Asked(facts),
         Some(log) => {
@@ -316,9 +364,27 @@ async fn run(
     id: RequestId,
     request: Request<RequestBody>,
     in_row: bool,
+    link: &Link,
 ) -> Response<ResponseBody> {
-    let response = match application.handle(id, request).await {
-        Ok(response) => response.map(ResponseBody::guest),
+    let accepts_trailers = request::accepts_trailers(&request);
+    let mut response = pin!(application.handle(id, request));
+    let response = poll_fn(|cx| {
+        if link.gatherings().is_gathering() {
+            // The connection is polled again when that is over.
+            return Poll::Pending;
+        }
+        response.as_mut().poll(cx)
+    });
+    let response = match response.await {
+        Ok(mut response) => {
+            if let Some(accepts) = accepts_trailers
+                && response.body().may_have_trailers()
+            {
+                let rules = Http1Trailers::new(accepts, response.headers());
+                response.body_mut().set_http1(application, id, rules);
+            }
+            response.map(ResponseBody::guest)
+        }
         Err(failure) => page::failure(&failure),
     };
     if in_row && application.turns_are_short() {
@@ -334,7 +400,7 @@ async fn run(
 /// named, if it is believed.
 fn check(
     parts: &mut Parts,
-    body: &Incoming,
+    body: &ClientBody,
     ends: &mut Ends,
     seen: &Seen,
 ) -> Result<(), StatusCode> {

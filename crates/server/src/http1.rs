@@ -16,7 +16,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
+use crate::drain::CloseQueue;
+use crate::hang_up;
 use crate::io::{ClientIo, Link};
+use crate::linger::linger;
 use crate::listener::Closing;
 use crate::page;
 use crate::response::ResponseBody;
@@ -27,18 +30,21 @@ const BUFFER: usize = 128 * 1024;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a connection to its end, or until it has been switched to another protocol, for which
-/// [`Link::take_switched`] has what goes on.
+/// [`Link::take_switched`] has what goes on. Its first request has to be there by `first_by`.
 pub(crate) async fn serve<S>(
     mut io: ClientIo,
     mut service: S,
     link: &Link,
     timeouts: &Timeouts,
+    first_by: Instant,
     closing: &mut Closing,
 ) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
+    let _close = CloseQueue(link.drain_queue());
+    let mut request_by = first_by;
     let is_late = loop {
         // Without a timer of hyper's, which would be armed and disarmed for each request: what it
         // bounds is bounded in `drive`.
@@ -47,8 +53,14 @@ where
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
-        let parts = match drive(connection, link, timeouts, closing).await {
-            Driven::Ended(ended) => return ended,
+        let parts = match drive(connection, link, timeouts, request_by, closing).await {
+            Driven::Ended(ended, parts) => {
+                if let Some(parts) = parts.filter(|it| leaves_unread(&ended, it, link)) {
+                    // Apart, so that other connections take no room for it.
+                    Box::pin(linger(parts.io.into_inner(), closing)).await;
+                }
+                return ended;
+            }
             Driven::Late(parts) => {
                 io = parts.io.into_inner();
                 break true;
@@ -62,11 +74,13 @@ where
             io.put_back(parts.read_buf);
         }
         // It has been idle for that long at least.
-        let left = timeouts.idle.saturating_sub(timeouts.rest);
+        let left = timeouts.idle.saturating_sub(rest(timeouts));
         tokio::select! {
             biased;
             // Whatever is wrong with it, hyper will find.
-            _ = poll_fn(|cx| io.poll_readable(cx)) => {}
+            _ = poll_fn(|cx| io.poll_readable(cx)) => {
+                request_by = Instant::now() + timeouts.header_read;
+            }
             () = closing.wait() => break false,
             () = sleep(left) => break true,
         }
@@ -91,37 +105,64 @@ async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
     _ = tokio::time::timeout(timeouts.send, told).await;
 }
 
+/// Whether the client may have sent what nobody has read. To close the socket would reset it then.
+fn leaves_unread<S>(
+    ended: &hyper::Result<()>,
+    parts: &Parts<TokioIo<ClientIo>, S>,
+    link: &Link,
+) -> bool {
+    link.drain_queue().is_abandoned()
+        || !parts.read_buf.is_empty()
+        || ended.as_ref().is_err_and(hyper::Error::is_parse)
+}
+
 enum Driven<S> {
-    Ended(hyper::Result<()>),
+    /// With its parts, unless it has been switched.
+    Ended(hyper::Result<()>, Option<Parts<TokioIo<ClientIo>, S>>),
     /// Its first request has not come in time.
     Late(Parts<TokioIo<ClientIo>, S>),
     /// It waits for its next request, and has had one.
     Idle(Parts<TokioIo<ClientIo>, S>),
 }
 
-/// Drives a connection until it ends, its first header section takes too long, or it has been without
-/// a request for `rest`, twice that at most.
+/// Drives a connection until it ends, its first request is not there by `request_by`, or it has been
+/// without one for `rest`, and up to [`hang_up::INTERVAL`] more.
 async fn drive<S>(
     mut connection: UpgradeableConnection<TokioIo<ClientIo>, S>,
     link: &Link,
     timeouts: &Timeouts,
+    request_by: Instant,
     closing: &mut Closing,
 ) -> Driven<S>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
-    let mut watch = Watch::new(link.requests(), timeouts, Instant::now());
+    let mut watch = Watch::new(link.requests(), timeouts, request_by, Instant::now());
+    let gatherings = link.gatherings().accept();
     let notice = closing.clone();
     let mut closes = pin!(closing.wait());
     let mut is_closing = false;
     let mut pause = pin!(sleep_until(watch.next));
     let mut asked: Option<Waker> = None;
     let over = poll_fn(|cx| {
+        link.turn().begin();
+        let mut may_gather = true;
         loop {
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Over::Ended(ended));
             }
+            // Once: an order after that has woken this task for another turn.
+            if std::mem::take(&mut may_gather)
+                && let Some(polled) = gatherings.gather(cx, |cx| Pin::new(&mut connection).poll(cx))
+            {
+                match polled {
+                    Poll::Ready(ended) => return Poll::Ready(Over::Ended(ended)),
+                    Poll::Pending => continue,
+                }
+            }
+            // hyper has written before what the end of a response is known by.
+            _ = (link.drain_queue()).poll_drain(|| link.is_answered(), cx);
             // Both wake this task when they are ready; to poll them takes locks. So that is done
             // once, and again where the answer is known to be another.
             let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
@@ -133,6 +174,7 @@ where
             if !is_closing && closes.as_mut().poll(cx).is_ready() {
                 is_closing = true;
                 Pin::new(&mut connection).graceful_shutdown();
+                link.drain_queue().stop_keep_alive();
                 continue;
             }
             if pause.as_mut().poll(cx).is_pending() {
@@ -142,6 +184,7 @@ where
                 Seen::Late => return Poll::Ready(Over::Late),
                 // hyper closes one that is idle by itself then.
                 Seen::Idle if !is_closing => return Poll::Ready(Over::Idle),
+                Seen::Busy => link.hang_up().order(),
                 Seen::Idle | Seen::Nothing => {}
             }
             pause.as_mut().reset(watch.next);
@@ -151,7 +194,7 @@ where
     })
     .await;
     let is_late = match over {
-        Over::Ended(ended) => return Driven::Ended(ended),
+        Over::Ended(ended) => return Driven::Ended(ended, connection.into_parts()),
         Over::Late => true,
         Over::Idle => false,
     };
@@ -159,7 +202,7 @@ where
         Some(parts) if is_late => Driven::Late(parts),
         Some(parts) => Driven::Idle(parts),
         // It has been switched, with which it has ended for hyper.
-        None => Driven::Ended(Ok(())),
+        None => Driven::Ended(Ok(()), None),
     }
 }
 
@@ -167,6 +210,11 @@ enum Over {
     Ended(hyper::Result<()>),
     Late,
     Idle,
+}
+
+/// How long a connection without requests keeps its buffers.
+fn rest(timeouts: &Timeouts) -> Duration {
+    timeouts.rest.min(timeouts.idle)
 }
 
 /// Looks at a connection now and then: whether it has had a request, and since when it has none.
@@ -179,10 +227,11 @@ struct Watch {
     /// Requests before this.
     before: u64,
     /// By when the first is to have come.
-    deadline: Instant,
+    request_by: Instant,
+    rest: Duration,
     interval: Duration,
-    /// Requests when it was last seen idle, if it was.
-    idle_at: Option<u64>,
+    /// Requests when it was first seen idle, and when that was.
+    idle_since: Option<(u64, Instant)>,
     /// When to look.
     next: Instant,
 }
@@ -191,37 +240,50 @@ struct Watch {
 enum Seen {
     /// The first request has not come in time.
     Late,
-    /// There was none since the last look, nor is there one in progress.
+    /// There was none for `rest`, nor is there one in progress.
     Idle,
+    /// A request is in progress.
+    Busy,
     Nothing,
 }
 
 impl Watch {
-    fn new(requests: u64, timeouts: &Timeouts, now: Instant) -> Self {
-        let interval = timeouts.rest.min(timeouts.header_read);
+    fn new(requests: u64, timeouts: &Timeouts, request_by: Instant, now: Instant) -> Self {
+        let rest = rest(timeouts);
+        let interval = rest.min(hang_up::INTERVAL);
         Self {
             before: requests,
-            deadline: now + timeouts.header_read,
+            request_by,
+            rest,
             interval,
-            idle_at: None,
-            next: now + interval,
+            idle_since: None,
+            next: (now + interval).min(request_by),
         }
     }
 
     fn look(&mut self, requests: u64, is_idle: bool, now: Instant) -> Seen {
         self.next = now + self.interval;
         if requests == self.before {
-            self.next = self.next.min(self.deadline);
-            return if now >= self.deadline {
+            self.next = self.next.min(self.request_by);
+            return if now >= self.request_by {
                 Seen::Late
             } else {
                 Seen::Nothing
             };
         }
-        let idle_at = is_idle.then_some(requests);
-        let was_idle = idle_at.is_some() && idle_at == self.idle_at;
-        self.idle_at = idle_at;
-        if was_idle { Seen::Idle } else { Seen::Nothing }
+        if !is_idle {
+            self.idle_since = None;
+            return Seen::Busy;
+        }
+        match self.idle_since {
+            Some((before, since)) if before == requests => {
+                if now >= since + self.rest {
+                    return Seen::Idle;
+                }
+            }
+            Some(_) | None => self.idle_since = Some((requests, now)),
+        }
+        Seen::Nothing
     }
 }
 
@@ -233,24 +295,25 @@ mod tests {
 
     fn watch() -> (Watch, Instant) {
         let timeouts = Timeouts {
-            header_read: SECOND * 5 / 2,
             rest: SECOND,
             ..Timeouts::default()
         };
         let now = Instant::now();
-        (Watch::new(7, &timeouts, now), now)
+        (Watch::new(7, &timeouts, now + SECOND * 9 / 4, now), now)
     }
 
     #[test]
-    fn a_connection_is_idle_when_two_looks_find_no_request_and_none_between_them() {
+    fn a_connection_is_idle_when_it_had_no_request_since_it_was_seen_idle_long_enough_ago() {
         let (mut watch, now) = watch();
-        let mut see = |requests, is_idle| watch.look(requests, is_idle, now + SECOND * 9);
-        assert_eq!(see(8, false), Seen::Nothing);
-        assert_eq!(see(8, true), Seen::Nothing);
-        assert_eq!(see(9, true), Seen::Nothing);
-        assert_eq!(see(10, false), Seen::Nothing);
-        assert_eq!(see(10, true), Seen::Nothing);
-        assert_eq!(see(10, true), Seen::Idle);
+        let mut see =
+            |requests, is_idle, tenths| watch.look(requests, is_idle, now + SECOND * tenths / 10);
+        assert_eq!(see(8, false, 5), Seen::Busy);
+        assert_eq!(see(8, true, 10), Seen::Nothing);
+        assert_eq!(see(9, true, 20), Seen::Nothing);
+        assert_eq!(see(10, false, 25), Seen::Busy);
+        assert_eq!(see(10, true, 30), Seen::Nothing);
+        assert_eq!(see(10, true, 39), Seen::Nothing);
+        assert_eq!(see(10, true, 40), Seen::Idle);
     }
 
     #[test]
@@ -265,7 +328,16 @@ mod tests {
                 seen => break (seen, at),
             }
         };
-        assert_eq!(late, (Seen::Late, now + SECOND * 5 / 2));
-        assert_eq!(looks, 3);
+        assert_eq!(late, (Seen::Late, now + SECOND * 9 / 4));
+        assert_eq!(looks, 5);
+    }
+
+    #[test]
+    fn a_connection_with_a_request_is_checked_for_a_hang_up_within_a_second() {
+        let (mut watch, now) = watch();
+        assert!(watch.next < now + SECOND);
+        let at = watch.next;
+        assert_eq!(watch.look(8, false, at), Seen::Busy);
+        assert!(watch.next < at + SECOND);
     }
 }

@@ -3,13 +3,20 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use message::Patience;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::drain::DrainQueue;
+use crate::first_byte::FirstByte;
+use crate::gathering::Gatherings;
+use crate::hang_up::HangUpCheck;
+use crate::held::WriteStalls;
+use crate::idle::IdleNotice;
+use crate::turn::Turn;
 use crate::upstream::Switched;
 use crate::{socket, tls};
 
@@ -28,6 +35,14 @@ struct State {
     requests: AtomicU64,
     /// Requests in progress, and their bodies.
     open: AtomicU64,
+    /// Of the next request.
+    first_byte: FirstByte,
+    hang_up: HangUpCheck,
+    turn: Turn,
+    gatherings: Gatherings,
+    idle_notice: IdleNotice,
+    /// Bodies of HTTP/1 that were dropped unread.
+    drain_queue: DrainQueue,
     /// What the connection becomes when hyper is done with it.
     switched: Mutex<Option<Switched>>,
 }
@@ -58,16 +73,68 @@ impl Link {
         self.0.reset.load(Ordering::Relaxed)
     }
 
+    /// Has the first byte of each request's head noted, or no longer.
+    pub(crate) fn want_first_bytes(&self, are_wanted: bool) {
+        self.0.first_byte.want(are_wanted);
+    }
+
+    /// When the first byte of the request that begins now came, if that was noted.
+    pub(crate) fn take_first_byte(&self) -> Option<Instant> {
+        self.0.first_byte.take()
+    }
+
+    /// Something has been read, perhaps the first byte of a request.
+    fn note_read(&self) {
+        if self.0.first_byte.is_wanted() && self.0.open.load(Ordering::Relaxed) == 0 {
+            self.0.first_byte.note_read();
+        }
+    }
+
+    pub(crate) fn hang_up(&self) -> &HangUpCheck {
+        &self.0.hang_up
+    }
+
+    pub(crate) fn turn(&self) -> &Turn {
+        &self.0.turn
+    }
+
+    pub(crate) fn gatherings(&self) -> &Gatherings {
+        &self.0.gatherings
+    }
+
+    pub(crate) fn idle_notice(&self) -> &IdleNotice {
+        &self.0.idle_notice
+    }
+
     /// Requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
 
+    /// Whether a write waits for the client.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request or its response is in progress.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether all that has begun is over, and the connection waits for a request.
     pub(crate) fn is_idle(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed) == 0
+        !self.is_in_use() && !self.is_stalled() && self.switched().is_none()
+    }
+
+    /// Where bodies of requests are left that nothing more is to be read of.
+    pub(crate) fn drain_queue(&self) -> &DrainQueue {
+        &self.0.drain_queue
+    }
+
+    /// Whether the responses to all requests of an HTTP/1 connection have been sent.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) <= self.drain_queue().bodies() as u64
             && !self.0.is_stalled.load(Ordering::Relaxed)
-            && self.switched().is_none()
     }
 
     /// Has the connection be something else behind the response to come.
@@ -77,6 +144,8 @@ impl Link {
 
     /// What the connection has become, for who has it then.
     pub(crate) fn take_switched(&self) -> Option<Switched> {
+        // In a tunnel, a side that has ended may still be sent to.
+        self.0.hang_up.cancel();
         self.switched().take()
     }
 
@@ -89,9 +158,17 @@ impl Link {
 /// Something in progress on a connection.
 pub(crate) struct Open(Link);
 
+impl Open {
+    pub(crate) fn link(&self) -> &Link {
+        &self.0
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
+        if self.0.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.0.idle_notice.send();
+        }
     }
 }
 
@@ -100,6 +177,8 @@ impl Drop for Open {
 pub(crate) struct ClientIo {
     stream: Stream,
     read_ahead: Bytes,
+    /// In HTTP/1, once that is known.
+    write_stalls: Option<WriteStalls>,
 }
 
 /// The socket is watched below TLS, where it takes bytes or does not.
@@ -123,6 +202,7 @@ impl ClientIo {
         Self {
             stream: Stream::Plain(socket),
             read_ahead: Bytes::new(),
+            write_stalls: None,
         }
     }
 
@@ -130,7 +210,23 @@ impl ClientIo {
         Self {
             stream: Stream::Tls(Box::new(stream)),
             read_ahead: Bytes::new(),
+            write_stalls: None,
         }
+    }
+
+    /// The socket, below TLS.
+    pub(crate) fn stream(&self) -> &socket::Stream {
+        &self.stream.socket().stream
+    }
+
+    /// Whether the connection ends in a reset.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.stream.socket().link.is_reset()
+    }
+
+    /// Counts what is held for the client while it takes nothing. Above TLS, which has a part of it only.
+    pub(crate) fn count_write_stalls(&mut self, stalls: WriteStalls) {
+        self.write_stalls = Some(stalls);
     }
 
     /// Puts back what has been read of the next request.
@@ -152,10 +248,16 @@ impl ClientIo {
             Stream::Tls(stream) => {
                 let mut read = BytesMut::new();
                 ready!(tls::poll_read_some(stream, &mut read, cx))?;
+                stream.get_ref().0.note_read();
                 self.read_ahead = read.freeze();
                 Poll::Ready(Ok(()))
             }
         }
+    }
+
+    fn check_hang_up(&self) -> io::Result<()> {
+        let socket = self.stream.socket();
+        socket.link.0.hang_up.run(&socket.stream)
     }
 
     /// Ends the connection in order. With TLS the client is told, or it could not tell that from
@@ -175,10 +277,15 @@ impl AsyncRead for ClientIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.read_ahead.is_empty() {
-            return match &mut self.stream {
+            let filled = buffer.filled().len();
+            let read = match &mut self.stream {
                 Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
                 Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             };
+            if buffer.filled().len() > filled {
+                self.stream.socket().note_read();
+            }
+            return read;
         }
         let length = self.read_ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.read_ahead[..length]);
@@ -196,9 +303,14 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        self.check_hang_up()?;
+        let write = match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        match &mut self.write_stalls {
+            Some(stalls) => stalls.watch(cx, write, || bytes.len()),
+            None => write,
         }
     }
 
@@ -207,9 +319,15 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        self.check_hang_up()?;
+        let write = match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        let total = || slices.iter().map(|slice| slice.len()).sum();
+        match &mut self.write_stalls {
+            Some(stalls) => stalls.watch(cx, write, total),
+            None => write,
         }
     }
 
@@ -219,6 +337,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_hang_up()?;
         match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
@@ -226,7 +345,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stream.socket().link.is_reset() {
+        if self.is_reset() {
             // An orderly end would make the cut-off body look whole.
             return Poll::Ready(Ok(()));
         }
@@ -259,6 +378,11 @@ impl Socket {
 
     pub(crate) fn stream(&self) -> &socket::Stream {
         &self.stream
+    }
+
+    /// Something has been read that is not TLS's own: perhaps the first byte of a request.
+    pub(crate) fn note_read(&self) {
+        self.link.note_read();
     }
 
     /// Puts back the first byte.

@@ -24,8 +24,8 @@
 //! - A body that its guest, or another server, cut off ends in a cut-off message, on every version of HTTP.
 //! - What is asked of a request by a [`Table`], the log of routes or an [`AccessLog`] is found out for
 //!   those only: a request whose listener names an application is passed on as it is.
-//! - Where a configuration comes from, and what runs behind an application, is none of its
-//!   business; nor is which certificate is for whom, which is decided by whoever made a listener's
+//! - Where a configuration comes from, what runs behind an application, and which counters
+//!   [`Metrics`] show, is none of its business; nor is which certificate is for whom, which is decided by whoever made a listener's
 //!   `rustls::ServerConfig`.
 //! - A connection that has become a WebSocket to another server is waited for like a request.
 //!
@@ -37,12 +37,24 @@ mod action;
 mod address;
 mod connection;
 mod counters;
+mod drain;
+mod end_delay;
+mod first_byte;
+mod gathering;
+mod hang_up;
+mod head;
+mod held;
+mod held_uploads;
 mod http1;
 mod http2;
+mod idle;
 mod io;
+mod linger;
 mod listener;
+mod metrics;
 mod opening;
 mod page;
+mod read_turns;
 mod request;
 mod request_body;
 mod response;
@@ -53,8 +65,10 @@ mod socket;
 mod table;
 mod timeouts;
 mod tls;
+mod turn;
 mod upstream;
 mod variables;
+mod wire_fields;
 mod workers;
 
 pub use access_log::{AccessLog, LogFormat};
@@ -62,7 +76,10 @@ pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use address::Address;
 pub use connection::MAX_HEADER_SECTION;
 pub use counters::Connections;
+pub use held::HeldForClients;
+pub use held_uploads::MAX_HELD;
 pub use listener::BindError;
+pub use metrics::Metrics;
 pub use server::{Listen, Options, Plan, Server, Target};
 pub use settings::Settings;
 pub use table::{Pass, Steps, Table};

@@ -1,6 +1,7 @@
 //! What a connection begins with.
 
 use std::io;
+use std::ops::Range;
 
 use bytes::BytesMut;
 
@@ -15,6 +16,8 @@ const MAX_LINE: usize = 8 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     Http1,
+    /// HTTP/1.2 or later, which is served as HTTP/1.1 (RFC 9110, section 2.5).
+    NewerHttp1,
     Http2,
     /// A request line with a major version that is neither.
     UnknownVersion,
@@ -22,6 +25,19 @@ pub(crate) enum Opening {
     WithoutTls,
     /// Nothing, not even a byte.
     Closed,
+}
+
+impl Opening {
+    /// Makes the first request, which has been read ahead, one of HTTP/1.1 if its minor version is
+    /// newer: hyper takes no other.
+    pub(crate) fn rewrite_version(self, read_ahead: &mut BytesMut) {
+        if self == Self::NewerHttp1
+            && let Some(line) = request_line(read_ahead)
+            && let Some(minor) = read_ahead[line].last_mut()
+        {
+            *minor = b'1';
+        }
+    }
 }
 
 /// Reads until it is clear what the client speaks. What was read is in `buffer`.
@@ -68,22 +84,30 @@ pub(crate) fn tell(bytes: &[u8]) -> Option<Opening> {
     if HTTP2_PREFACE.starts_with(bytes) {
         return None;
     }
-    // Empty lines before a request are to be ignored (RFC 9112, section 2.2).
-    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-    let line = start.map_or(&[][..], |start| &bytes[start..]);
-    match line.iter().position(|byte| *byte == b'\n') {
-        Some(end) => Some(version(&line[..end])),
+    match request_line(bytes) {
+        Some(line) => Some(version(&bytes[line])),
         None if bytes.len() >= MAX_LINE => Some(Opening::Http1),
         None => None,
     }
 }
 
+/// Where the request line is, without its end; `None` if that has not come.
+fn request_line(bytes: &[u8]) -> Option<Range<usize>> {
+    // Empty lines before a request are to be ignored (RFC 9112, section 2.2).
+    let start = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let length = bytes[start..].iter().position(|byte| *byte == b'\n')?;
+    let line = bytes[start..start + length].trim_ascii_end();
+    Some(start..start + line.len())
+}
+
 /// Only `HTTP/x.y` with a foreign `x` is an unknown version; any other fault is hyper's to judge.
 fn version(line: &[u8]) -> Opening {
-    let line = line.trim_ascii_end();
     let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     match last.strip_prefix(b"HTTP/") {
-        Some([b'1', b'.', b'0'..=b'9']) => Opening::Http1,
+        Some([b'1', b'.', b'0' | b'1']) => Opening::Http1,
+        Some([b'1', b'.', b'2'..=b'9']) => Opening::NewerHttp1,
         Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Opening::UnknownVersion
         }
@@ -104,7 +128,28 @@ mod tests {
         assert_eq!(of("GET / HTTP/2.0\r\n"), Some(Opening::UnknownVersion));
         assert_eq!(of("GET / HTTP/0.9\n"), Some(Opening::UnknownVersion));
         assert_eq!(of("GET / HTTPS/3.0\r\n"), Some(Opening::Http1));
+        assert_eq!(of("GET / HTTP/1.2\r\n"), Some(Opening::NewerHttp1));
         assert_eq!(of("GET /\r\n"), Some(Opening::Http1));
+    }
+
+    #[test]
+    fn a_newer_minor_version_is_rewritten_to_1_1() {
+        let rewritten = |text: &str| {
+            let mut bytes = BytesMut::from(text);
+            tell(&bytes).unwrap().rewrite_version(&mut bytes);
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        assert_eq!(
+            rewritten("\r\nGET /1.2 HTTP/1.2\r\nhost: HTTP/1.2\r\n\r\n"),
+            "\r\nGET /1.2 HTTP/1.1\r\nhost: HTTP/1.2\r\n\r\n"
+        );
+        for kept in [
+            "GET / HTTP/1.0\r\n",
+            "GET / HTTP/2.2\r\n",
+            "GET / HTTP/1.2x\n",
+        ] {
+            assert_eq!(rewritten(kept), kept);
+        }
     }
 
     #[test]

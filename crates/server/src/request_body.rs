@@ -7,10 +7,11 @@ use bytes::Bytes;
 use engine::RequestBodyError;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use message::{Patience, malformed};
 
-use crate::io::{Link, Open};
+use crate::drain::ClientBody;
+use crate::gathering::GatheredBody;
+use crate::io::Link;
 
 /// What became of a request's body, for whoever answers the request.
 #[derive(Clone, Debug, Default)]
@@ -32,25 +33,22 @@ impl BodyFault {
 
 /// A request's body as the client sends it, with limits on the wait for each piece, and on its size.
 pub(crate) struct RequestBody {
-    incoming: Incoming,
+    incoming: GatheredBody,
     /// `None` where there is no body that could be at fault.
     fault: Option<BodyFault>,
     patience: Patience,
     /// Bytes that may still come.
     left: u64,
-    _open: Option<Open>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, timeout: Duration, max_size: u64, link: &Link) -> Self {
-        let has_content = !incoming.is_end_stream();
-        let fault = has_content.then(BodyFault::default);
+    pub(crate) fn new(incoming: ClientBody, timeout: Duration, max_size: u64, link: &Link) -> Self {
+        let fault = incoming.has_content().then(BodyFault::default);
         Self {
-            incoming,
+            incoming: GatheredBody::new(incoming, link),
             fault,
             patience: Patience::new(timeout),
             left: max_size,
-            _open: has_content.then(|| link.open()),
         }
     }
 

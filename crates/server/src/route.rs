@@ -12,6 +12,7 @@ use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
 use static_files::NotServed;
 
 use crate::action::{self, Action, ActionKind, Share};
+use crate::metrics::Metrics;
 use crate::page;
 use crate::request;
 use crate::response::ResponseBody;
@@ -118,6 +119,8 @@ pub(crate) struct Walk<'t, 'a> {
     action: Option<&'t Action>,
     /// How many were.
     taken: usize,
+    /// Whether the target has decided where the request goes.
+    is_matched: bool,
     logs: bool,
 }
 
@@ -145,12 +148,14 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             target,
             action: None,
             taken: 0,
+            is_matched: false,
             logs,
         })
     }
 
     /// Goes where `pass` says, and on from there.
     pub(crate) async fn go(mut self, pass: &Pass) -> Routed<'t> {
+        self.is_matched = matches!(pass, Pass::Steps(_) | Pass::Variable(_));
         let end = match self.pass(pass) {
             // Only here is something to wait for, which takes room.
             End::Share(share) => Box::pin(self.serve(share)).await,
@@ -159,12 +164,18 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         match end {
             End::To(to) => match self.rest() {
                 Ok(rest) => Routed::To(Passed { to, rest }),
-                // Nobody may get to see the target from before instead.
-                Err(error) => {
+                // Encoded, it is too long. The target as the client sent it must not go on instead.
+                Err(error) if self.target.is_rewritten() => {
                     tracing::warn!(request = %self.facts.id, "a rewrite fails: {error}");
                     Routed::Here(page::error(StatusCode::INTERNAL_SERVER_ERROR))
                 }
+                Err(_) => Routed::Here(page::refused(StatusCode::URI_TOO_LONG)),
             },
+            End::Metrics(metrics) => {
+                let mut response = Box::pin(metrics.respond(&self.parts.method)).await;
+                self.set_headers(&mut response);
+                Routed::Here(response)
+            }
             End::Respond(mut response) => {
                 self.set_headers(&mut response);
                 Routed::Here(response)
@@ -181,6 +192,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     return End::To(To::Application(application));
                 }
                 Place::Upstream(proxy) => return End::To(To::Upstream(proxy)),
+                Place::Metrics(metrics) => return End::Metrics(metrics),
                 Place::Application(None) => return respond(StatusCode::SERVICE_UNAVAILABLE),
                 Place::Nowhere => return respond(StatusCode::NOT_FOUND),
                 Place::Steps(steps) => steps,
@@ -242,15 +254,16 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         let action = self.action.filter(|it| !it.response_headers.is_empty());
         let is_kept = action.is_some_and(Action::has_variable_headers);
         Ok(Rest {
-            target: self.rewritten()?,
+            target: self.respelled()?,
             action,
             kept: is_kept.then(|| Kept::of(self.parts, self.ends)),
         })
     }
 
-    /// The request's new target, if it was rewritten. Encoded, it may be too long for one.
-    fn rewritten(&self) -> Result<Option<PathAndQuery>, InvalidUri> {
-        if !self.target.is_rewritten() {
+    /// The target that who answers is to see, if it is not the one that the client sent. Steps that
+    /// have matched a path are sure that no other is read out of it: see [`Target::to_send`].
+    fn respelled(&self) -> Result<Option<PathAndQuery>, InvalidUri> {
+        if !self.is_matched || !self.target.is_respelled() {
             return Ok(None);
         }
         let mut sent = self.target.to_send();
@@ -273,6 +286,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         match pass {
             Pass::Application(application) => Place::Application(application.clone()),
             Pass::Upstream(proxy) => Place::Upstream(proxy.clone()),
+            Pass::Metrics(metrics) => Place::Metrics(metrics.clone()),
             Pass::Steps(index) => self
                 .table
                 .steps(*index)
@@ -286,7 +300,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     Some(Pass::Steps(index)) => {
                         self.table.steps(index).map_or(Place::Nowhere, Place::Steps)
                     }
-                    Some(Pass::Variable(_)) | None => Place::Nowhere,
+                    Some(Pass::Metrics(_) | Pass::Variable(_)) | None => Place::Nowhere,
                 }
             }
         }
@@ -302,7 +316,11 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 .map_or_else(String::new, |name| format!("{name}/"));
             let discarded = selected.map_or(steps.route.steps().len(), |(index, _)| index);
             for index in 0..discarded {
-                tracing::info!(request = %self.facts.id, "\"routes/{name}{index}\" discarded");
+                tracing::info!(
+                    target: "server::discarded",
+                    request = %self.facts.id,
+                    "\"routes/{name}{index}\" discarded"
+                );
             }
             if let Some((index, _)) = selected {
                 notice!(self.facts, "\"routes/{name}{index}\" selected");
@@ -379,6 +397,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
 enum End<'a> {
     To(To),
     Respond(Response<ResponseBody>),
+    Metrics(Metrics),
     /// The files of this share are to be asked.
     Share(&'a Share),
 }
@@ -386,6 +405,7 @@ enum End<'a> {
 enum Place<'a> {
     Application(Option<Application>),
     Upstream(Proxy),
+    Metrics(Metrics),
     Steps(&'a Steps),
     Nowhere,
 }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use engine::Application;
@@ -11,7 +11,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Address;
+use crate::access_log::AccessLog;
 use crate::counters::Connections;
+use crate::held::{HeldForClients, HeldTotal, sweep_while_alive};
+use crate::held_uploads::{HeldUploads, MAX_HELD};
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
 use crate::socket::Listening;
@@ -27,6 +30,9 @@ pub struct Options {
     /// Requests that may be with other servers at a time, each of which takes a connection; further ones
     /// are answered with 503.
     pub exchanges: usize,
+    /// Bytes of responses that may be held in memory for clients that do not take them, of all connections
+    /// together. Beyond that, connections are reset: those first that hold much and take little.
+    pub held_for_clients: u64,
     /// Where connections are served: best a runtime of one thread for each core, the one that
     /// [`Server::commit`] is called in first. With none, all are served in that.
     pub runtimes: Vec<Handle>,
@@ -71,8 +77,12 @@ pub struct Server(Arc<Shared>);
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) workers: Arc<Workers>,
+    pub(crate) held: Arc<HeldTotal>,
+    /// Whether [`sweep_while_alive`] has been started.
+    sweeps: AtomicBool,
     places: Arc<Semaphore>,
     exchanges: Arc<Semaphore>,
+    pub(crate) uploads: HeldUploads,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
 }
@@ -110,6 +120,17 @@ impl Seen {
         let is_routed = matches!(self.target, Some(Target::Table(..)));
         is_routed || self.settings.log_route || self.settings.access_log.is_some()
     }
+
+    /// Whether somebody may ask how long the request has taken.
+    pub(crate) fn times_requests(&self) -> bool {
+        times_requests(self.target.as_ref(), &self.settings)
+    }
+}
+
+/// Routes may have `$request_time` anywhere.
+fn times_requests(target: Option<&Target>, settings: &Settings) -> bool {
+    let log = settings.access_log.as_ref();
+    matches!(target, Some(Target::Table(..))) || log.is_some_and(AccessLog::notes_request_time)
 }
 
 impl Snapshot {
@@ -133,6 +154,13 @@ impl Shared {
             forwarded: behind.and_then(|it| it.forwarded.clone()),
             settings: Arc::clone(&snapshot.settings),
         }
+    }
+
+    /// Whether somebody may ask how long requests of this listener have taken.
+    pub(crate) fn times_requests(&self, listener: ListenerId) -> bool {
+        let snapshot = self.snapshot.load();
+        let behind = snapshot.behind.get(&listener);
+        times_requests(behind.map(|it| &it.target), &snapshot.settings)
     }
 
     /// How long the client of a connection that begins now is waited for.
@@ -204,10 +232,14 @@ impl Server {
     /// A server that listens nowhere yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let workers = options.runtimes.len().max(1);
         Self(Arc::new(Shared {
+            held: Arc::new(HeldTotal::new(workers, options.held_for_clients)),
+            sweeps: AtomicBool::new(false),
             workers: Arc::new(Workers::new(options.runtimes)),
             places: semaphore(options.connections),
             exchanges: semaphore(options.exchanges),
+            uploads: HeldUploads::new(MAX_HELD),
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
             next_id: AtomicU64::new(0),
         }))
@@ -309,6 +341,9 @@ impl Server {
             }
         }
         self.0.snapshot.store(Arc::new(next));
+        if !self.0.sweeps.swap(true, Ordering::Relaxed) {
+            tokio::spawn(sweep_while_alive(Arc::downgrade(&self.0)));
+        }
         for (listener, socket) in accepting {
             tokio::spawn(listener.accept(socket, Arc::clone(&self.0)));
         }
@@ -339,6 +374,12 @@ impl Server {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.0.workers.counters().requests()
+    }
+
+    /// What is held in memory for clients that have not taken it yet.
+    #[must_use]
+    pub fn held_for_clients(&self) -> HeldForClients {
+        self.0.held.figures()
     }
 
     /// Stops listening, lets requests in progress finish, closes what is idle, and waits until

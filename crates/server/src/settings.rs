@@ -19,6 +19,9 @@ pub struct Settings {
     pub max_body_size: u64,
     /// Whether request fields are dropped whose names have anything but letters, digits and hyphens.
     pub discard_unsafe_fields: bool,
+    /// Whether a request's body of unknown length is held back until it is there as a whole, and then sent
+    /// to the other server with its length. At most [`MAX_HELD`](crate::MAX_HELD) bytes are held for all.
+    pub hold_uploads: bool,
     /// Whether the log tells how each request is routed.
     pub log_route: bool,
     /// Where requests are noted, if anywhere.
@@ -37,6 +40,7 @@ impl Settings {
             timeouts: Timeouts::default(),
             max_body_size: u64::MAX,
             discard_unsafe_fields: true,
+            hold_uploads: false,
             log_route: false,
             access_log: None,
             workers: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use routing::Endpoint;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket_file::{BindError, SocketFile};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -150,6 +151,20 @@ impl Stream {
 
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         either!(self, it => it.try_read_buf(buffer))
+    }
+
+    /// Whether the peer has closed the connection or shut down its sending side, whatever is still to be
+    /// read before that.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        const NOW: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        either!(self, it => {
+            let mut polled = [PollFd::new(it, PollFlags::RDHUP)];
+            // An interrupted call is repeated at the next check.
+            matches!(poll(&mut polled, Some(&NOW)), Ok(count) if count > 0)
+        })
     }
 
     /// Has closing reset the connection. Between Unix sockets there is no such thing: the other end

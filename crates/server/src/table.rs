@@ -6,6 +6,7 @@ use proxy::Proxy;
 use routing::{Destination, Template};
 
 use crate::action::Action;
+use crate::metrics::Metrics;
 
 /// Routes, and all that a `pass` may name. Nothing of it changes; a new configuration has a new one.
 ///
@@ -36,6 +37,8 @@ pub enum Pass {
     Application(Option<Application>),
     /// Other servers.
     Upstream(Proxy),
+    /// The server's own counters.
+    Metrics(Metrics),
     /// The steps at this index of the [`Table`]; 404 where there are none.
     Steps(usize),
     /// What the template names once it is expanded, for each request anew; 404 where that is
@@ -76,6 +79,8 @@ impl Table {
             }
             Destination::Routes(name) => self.0.by_name.get(&name).copied().map(Pass::Steps),
             Destination::Upstream(name) => self.0.upstreams.get(&name).cloned().map(Pass::Upstream),
+            // What variables say is the client's choice, and counters are not for every client.
+            Destination::Metrics => None,
             Destination::Application { .. } | Destination::Nothing => None,
         }
     }

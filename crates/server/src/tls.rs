@@ -9,11 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::Timeouts;
 use crate::io::{ClientIo, Socket};
 use crate::opening::{self, Opening};
 
@@ -23,8 +21,7 @@ const PIECE: usize = 4 * 1024;
 /// What a client of HTTP/2 asks for (RFC 9113, section 3.3).
 const HTTP2: &[u8] = b"h2";
 
-/// Shakes hands within the time for a header section, and reads until it is clear what the client
-/// speaks. There is something to read already. A client that speaks HTTP without TLS is told so by
+/// Shakes hands, and reads until it is clear what the client speaks. The caller bounds the time for it. A client that speaks HTTP without TLS is told so by
 /// [`Opening::WithoutTls`].
 ///
 /// A handshake that fails is answered with the alert that is for it (RFC 8446, section 6.2), and is
@@ -32,11 +29,9 @@ const HTTP2: &[u8] = b"h2";
 pub(crate) async fn begin(
     mut socket: Socket,
     config: Arc<ServerConfig>,
-    timeouts: &Timeouts,
 ) -> io::Result<(ClientIo, Opening)> {
     let mut first = [0];
-    let length = timeout(timeouts.header_read, socket.read(&mut first)).await??;
-    if length == 0 {
+    if socket.read(&mut first).await? == 0 {
         return Ok((ClientIo::plain(socket), Opening::Closed));
     }
     socket.put_back(first[0]);
@@ -44,20 +39,20 @@ pub(crate) async fn begin(
     if first[0].is_ascii_alphabetic() {
         return Ok((ClientIo::plain(socket), Opening::WithoutTls));
     }
-    let handshake = TlsAcceptor::from(config).accept(socket);
-    let mut stream = timeout(timeouts.header_read, handshake).await??;
+    let mut stream = TlsAcceptor::from(config).accept(socket).await?;
     if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
         return Ok((ClientIo::tls(stream), Opening::Http2));
     }
     let mut read_ahead = BytesMut::new();
     let more = poll_fn(|cx| poll_read_some(&mut stream, &mut read_ahead, cx));
-    let opening = match timeout(timeouts.idle, more).await?? {
+    let opening = match more.await? {
         0 => Opening::Closed,
         _ => {
-            let opening = tell(&mut stream, &mut read_ahead);
-            timeout(timeouts.header_read, opening).await??
+            stream.get_ref().0.note_read();
+            tell(&mut stream, &mut read_ahead).await?
         }
     };
+    opening.rewrite_version(&mut read_ahead);
     let mut io = ClientIo::tls(stream);
     io.put_back(read_ahead.freeze());
     Ok((io, opening))

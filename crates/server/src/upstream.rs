@@ -4,22 +4,44 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use message::BoxError;
 use proxy::{Proxy, ProxyError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::counters::InRequest;
+use crate::held_uploads::HeldUploads;
 use crate::page;
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
+use crate::server::Shared;
 
-/// Has another server answer, for which there is room.
+/// Has another server answer. With `holds`, a body of unknown length is held back until it is whole.
 pub(crate) async fn forward(
+    server: &Shared,
     proxy: &Proxy,
     request: Request<RequestBody>,
-    room: OwnedSemaphorePermit,
+    holds: bool,
 ) -> Response<ResponseBody> {
+    if !(holds && HeldUploads::concern(&request)) {
+        return send(server, proxy, request).await;
+    }
+    match server.uploads.hold(request).await {
+        Ok(request) => send(server, proxy, request).await,
+        Err(status) => page::refused(status),
+    }
+}
+
+async fn send<B>(server: &Shared, proxy: &Proxy, request: Request<B>) -> Response<ResponseBody>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let Some(room) = server.free_exchange() else {
+        tracing::warn!("no file is left for a connection to another server");
+        return page::error(StatusCode::SERVICE_UNAVAILABLE);
+    };
     match proxy.send(request).await {
         Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body, room))),
         Err(error) if error.status().is_client_error() => page::refused(error.status()),

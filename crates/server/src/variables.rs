@@ -14,6 +14,7 @@ use routing::{Request, Target, Variable, Variables, response_header};
 
 use crate::request::server_name;
 use crate::route::Ends;
+use crate::wire_fields::{BodyLength, Framed};
 
 /// What of a request no other type has.
 pub(crate) struct Facts {
@@ -129,11 +130,25 @@ pub(crate) struct Known<'a> {
 pub(crate) struct Responded<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
+    /// What its body says of its length.
+    pub(crate) length: BodyLength,
     /// Bytes of its body, so far.
     pub(crate) sent: u64,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    /// What decides about the framing of the response.
+    fn framed(&self) -> Option<Framed<'a>> {
+        let response = self.response?;
+        Some(Framed {
+            version: self.facts.version,
+            is_head: self.request.method == Method::HEAD.as_str(),
+            status: response.status,
+            headers: response.headers,
+            length: response.length,
+        })
+    }
+
     /// The `connection` that hyper adds where the response has none, as the client asked for it.
     fn connection(&self) -> Option<&'static [u8]> {
         let mut fields = self.request.headers.get_all(CONNECTION).iter();
@@ -175,7 +190,13 @@ impl Variables for Known<'_> {
             Variable::Status => text(self.response?.status.as_str().to_owned()),
             Variable::BodyBytesSent => text(self.response?.sent.to_string()),
             Variable::ResponseHeader(name) => {
-                let value = response_header(self.response?.headers, name);
+                let framed = self.framed()?;
+                match &**name {
+                    "content_length" => return framed.content_length(),
+                    "transfer_encoding" => return framed.transfer_encoding().map(Cow::Borrowed),
+                    _ => {}
+                }
+                let value = response_header(framed.headers, name);
                 let value = value.or_else(|| match &**name {
                     "connection" => self.connection(),
                     _ => None,

@@ -6,7 +6,7 @@ use http::header::{
 };
 
 use crate::entity_tag;
-use crate::validators::{self, Validators};
+use crate::validators::{self, EntityTag, Validators};
 
 /// What a request's conditions say about a file (RFC 9110, section 13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,24 +22,32 @@ pub(crate) enum Verdict {
 /// Weighs the conditions of a GET or HEAD in the order of RFC 9110, section 13.2.2.
 ///
 /// A date that is none, or of which there are several, is not a condition. A list of tags that is
-/// none matches nothing.
-pub(crate) fn weigh(headers: &HeaderMap, tag: &[u8], validators: &Validators) -> Verdict {
+/// none matches nothing. A file that may have changed without another time is not taken for what the
+/// client has.
+pub(crate) fn weigh(
+    headers: &HeaderMap,
+    tag: &EntityTag,
+    validators: &Validators,
+    now: SystemTime,
+) -> Verdict {
+    let modified = validators.modified.seconds;
     if headers.contains_key(IF_MATCH) {
-        if !entity_tag::any_matches(headers, &IF_MATCH, tag, false) {
+        if !entity_tag::any_matches(headers, &IF_MATCH, tag.comparable(), false) {
             return Verdict::Failed;
         }
     } else if let Some(date) = date(headers, &IF_UNMODIFIED_SINCE)
-        && validators.modified > date
+        && modified > date
     {
         return Verdict::Failed;
     }
 
     if headers.contains_key(IF_NONE_MATCH) {
-        if entity_tag::any_matches(headers, &IF_NONE_MATCH, tag, true) {
+        if entity_tag::any_matches(headers, &IF_NONE_MATCH, tag.comparable(), true) {
             return Verdict::NotModified;
         }
     } else if let Some(date) = date(headers, &IF_MODIFIED_SINCE)
-        && validators.modified <= date
+        && modified <= date
+        && validators.are_settled(now)
     {
         return Verdict::NotModified;
     }
@@ -50,7 +58,7 @@ pub(crate) fn weigh(headers: &HeaderMap, tag: &[u8], validators: &Validators) ->
 /// (RFC 9110, section 13.1.5). Tags are compared strongly, dates have to be equal.
 pub(crate) fn range_is_of_this(
     headers: &HeaderMap,
-    tag: &[u8],
+    tag: &EntityTag,
     validators: &Validators,
     now: SystemTime,
 ) -> bool {
@@ -62,7 +70,7 @@ pub(crate) fn range_is_of_this(
         return false;
     }
     let text = value.as_bytes().trim_ascii();
-    text == tag || validators::date(value) == Some(validators.modified)
+    Some(text) == tag.comparable() || validators::date(value) == Some(validators.modified.seconds)
 }
 
 fn date(headers: &HeaderMap, field: &HeaderName) -> Option<i64> {

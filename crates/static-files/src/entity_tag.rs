@@ -43,12 +43,12 @@ impl<'a> Iterator for Tags<'a> {
     }
 }
 
-/// Whether `field` has `*` or a tag that equals `ours`, which is strong. With `weakly`, a weak tag
-/// equals a strong one of the same text (RFC 9110, section 8.8.3.2).
+/// Whether `field` has `*` or a tag that equals `ours`, which is strong; none is equalled by nothing.
+/// With `weakly`, a weak tag equals a strong one of the same text (RFC 9110, section 8.8.3.2).
 pub(crate) fn any_matches(
     headers: &HeaderMap,
     field: &HeaderName,
-    ours: &[u8],
+    ours: Option<&[u8]>,
     weakly: bool,
 ) -> bool {
     headers
@@ -57,11 +57,11 @@ pub(crate) fn any_matches(
         .any(|value| matches(value.as_bytes(), ours, weakly))
 }
 
-fn matches(value: &[u8], ours: &[u8], weakly: bool) -> bool {
+fn matches(value: &[u8], ours: Option<&[u8]>, weakly: bool) -> bool {
     value.trim_ascii() == b"*"
         || Tags(value)
             .map_while(|tag| tag)
-            .any(|(weak, tag)| tag == ours && (weakly || !weak))
+            .any(|(weak, tag)| Some(tag) == ours && (weakly || !weak))
 }
 
 #[cfg(test)]
@@ -69,11 +69,11 @@ mod tests {
     use super::*;
 
     fn weakly(value: &str) -> bool {
-        matches(value.as_bytes(), b"\"a\"", true)
+        matches(value.as_bytes(), Some(b"\"a\""), true)
     }
 
     fn strongly(value: &str) -> bool {
-        matches(value.as_bytes(), b"\"a\"", false)
+        matches(value.as_bytes(), Some(b"\"a\""), false)
     }
 
     #[test]
@@ -89,6 +89,14 @@ mod tests {
         ] {
             assert!(weakly(value), "{value}");
             assert!(strongly(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn without_a_tag_of_ours_only_the_asterisk_matches() {
+        assert!(matches(b"*", None, false));
+        for value in [&b"\"a\""[..], b"W/\"a\"", b"\"\"", b"", b"a"] {
+            assert!(!matches(value, None, true));
         }
     }
 

@@ -1,7 +1,11 @@
-//! Unit's built-in MIME types, as its documentation lists their extensions.
+//! The built-in MIME types: Unit's, and those that it lacks.
+//!
+//! A table of our own rather than a crate's: the crates know a thousand extensions, for some of which
+//! (`.ts`, `.rs`) the type is not what a web server is asked for, and every type more is one that the
+//! pattern `""` of `types` no longer matches.
 
-/// Types, each with its extensions.
-pub(crate) const TYPES: &[(&str, &[&str])] = &[
+/// Unit's types, as its documentation lists their extensions.
+pub(crate) const UNIT_S: &[(&str, &[&str])] = &[
     ("application/atom+xml", &[".atom"]),
     ("application/javascript", &[".js", ".mjs"]),
     ("application/json", &[".json"]),
@@ -44,4 +48,91 @@ pub(crate) const TYPES: &[(&str, &[&str])] = &[
     ("video/mpeg", &[".mpeg", ".mpg"]),
     ("video/webm", &[".webm"]),
     ("video/x-msvideo", &[".avi"]),
+];
+
+/// Types that Unit lacks, of extensions that it has no type for. They are those of IANA's registry; of what
+/// is not registered there, those that browsers and other servers use.
+pub(crate) const FURTHER: &[(&str, &[&str])] = &[
+    ("application/dash+xml", &[".mpd"]),
+    ("application/epub+zip", &[".epub"]),
+    ("application/geo+json", &[".geojson"]),
+    ("application/gpx+xml", &[".gpx"]),
+    ("application/gzip", &[".gz", ".tgz"]),
+    ("application/java-archive", &[".jar"]),
+    // Source maps are JSON (ECMA-426).
+    ("application/json", &[".map"]),
+    ("application/ld+json", &[".jsonld"]),
+    ("application/manifest+json", &[".webmanifest"]),
+    ("application/msword", &[".doc"]),
+    ("application/ogg", &[".ogx"]),
+    ("application/postscript", &[".eps", ".ps"]),
+    ("application/rtf", &[".rtf"]),
+    ("application/sql", &[".sql"]),
+    ("application/toml", &[".toml"]),
+    ("application/vnd.android.package-archive", &[".apk"]),
+    ("application/vnd.apple.mpegurl", &[".m3u8"]),
+    ("application/vnd.google-earth.kml+xml", &[".kml"]),
+    ("application/vnd.google-earth.kmz", &[".kmz"]),
+    ("application/vnd.ms-excel", &[".xls"]),
+    ("application/vnd.ms-fontobject", &[".eot"]),
+    ("application/vnd.ms-powerpoint", &[".ppt"]),
+    ("application/vnd.oasis.opendocument.presentation", &[".odp"]),
+    ("application/vnd.oasis.opendocument.spreadsheet", &[".ods"]),
+    ("application/vnd.oasis.opendocument.text", &[".odt"]),
+    (
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        &[".pptx"],
+    ),
+    (
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        &[".xlsx"],
+    ),
+    (
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        &[".docx"],
+    ),
+    ("application/vnd.rar", &[".rar"]),
+    ("application/wasm", &[".wasm"]),
+    ("application/x-7z-compressed", &[".7z"]),
+    ("application/x-bzip2", &[".bz2"]),
+    ("application/x-tar", &[".tar"]),
+    ("application/x-xz", &[".xz"]),
+    ("application/xhtml+xml", &[".xhtml"]),
+    ("application/xml", &[".xsd"]),
+    ("application/xml-dtd", &[".dtd"]),
+    ("application/xslt+xml", &[".xsl", ".xslt"]),
+    ("application/yaml", &[".yaml", ".yml"]),
+    ("application/zstd", &[".zst"]),
+    ("audio/matroska", &[".mka"]),
+    ("audio/mp4", &[".m4a", ".m4b"]),
+    ("audio/ogg", &[".oga", ".opus"]),
+    ("audio/webm", &[".weba"]),
+    ("font/collection", &[".ttc"]),
+    ("image/bmp", &[".bmp"]),
+    ("image/heic", &[".heic"]),
+    ("image/heif", &[".heif"]),
+    ("image/jxl", &[".jxl"]),
+    ("image/tiff", &[".tif", ".tiff"]),
+    ("model/3mf", &[".3mf"]),
+    ("model/gltf+json", &[".gltf"]),
+    ("model/gltf-binary", &[".glb"]),
+    ("model/obj", &[".obj"]),
+    ("model/stl", &[".stl"]),
+    ("model/vnd.usdz+zip", &[".usdz"]),
+    ("text/calendar", &[".ics"]),
+    ("text/csv", &[".csv"]),
+    ("text/javascript", &[".cjs"]),
+    ("text/plain", &[".log"]),
+    ("text/tab-separated-values", &[".tsv"]),
+    ("text/vcard", &[".vcf"]),
+    ("text/vtt", &[".vtt"]),
+    ("video/3gpp", &[".3gp"]),
+    ("video/3gpp2", &[".3g2"]),
+    ("video/iso.segment", &[".m4s"]),
+    ("video/matroska", &[".mkv"]),
+    // Segments of HLS; TypeScript is compiled before it is served.
+    ("video/mp2t", &[".ts"]),
+    ("video/mp4", &[".m4v"]),
+    ("video/ogg", &[".ogv"]),
+    ("video/quicktime", &[".mov"]),
 ];

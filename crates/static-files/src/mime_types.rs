@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use crate::mime_table;
 
-/// Which MIME type a file's name has: Unit's own table, and what
+/// Which MIME type a file's name has: Unit's own table, a further one of what Unit lacks, and what
 /// `settings.http.static.mime_types` adds to it or puts in its place.
 ///
 /// A key is an extension with its dot (`.html`) or a whole file name (`README`); either is matched
@@ -47,7 +47,7 @@ pub enum MimeTypeError {
 }
 
 impl MimeTypes {
-    /// Unit's table with `additions`, pairs of a type and an extension or file name.
+    /// The built-in types with `additions`, pairs of a type and an extension or file name.
     ///
     /// An addition takes precedence over the table. The empty type takes a name out of it.
     ///
@@ -100,11 +100,11 @@ impl MimeTypes {
     }
 }
 
-/// Unit's table.
+/// The built-in types.
 impl Default for MimeTypes {
     fn default() -> Self {
         let mut by_name = HashMap::new();
-        for &(text, extensions) in mime_table::TYPES {
+        for &(text, extensions) in mime_table::UNIT_S.iter().chain(mime_table::FURTHER) {
             for extension in extensions {
                 let mime_type = MimeType {
                     text: text.into(),
@@ -147,17 +147,59 @@ mod tests {
     }
 
     #[test]
+    fn extensions_that_unit_lacks_have_mime_types() {
+        for (path, expected) in [
+            ("/a.wasm", "application/wasm"),
+            ("/a.webmanifest", "application/manifest+json"),
+            ("/a.JXL", "image/jxl"),
+            ("/a.js.map", "application/json"),
+            ("/a.tar.gz", "application/gzip"),
+            ("/a.yml", "application/yaml"),
+            ("/a.glb", "model/gltf-binary"),
+            ("/a.opus", "audio/ogg"),
+            ("/a.csv", "text/csv"),
+            ("/a.unknown", ""),
+        ] {
+            assert_eq!(of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn unit_s_mime_types_stay_and_no_extension_has_two() {
+        let further = mime_table::FURTHER.iter();
+        let mut seen = std::collections::HashSet::new();
+        for &(text, extensions) in mime_table::UNIT_S.iter().chain(further) {
+            for extension in extensions {
+                assert!(seen.insert(extension), "{extension} is there twice");
+                assert_eq!(of(&format!("/a{extension}")), text);
+                assert_eq!(*extension, extension.to_ascii_lowercase());
+            }
+        }
+        for (path, expected) in [
+            ("/a.mjs", "application/javascript"),
+            ("/a.js", "application/javascript"),
+            ("/a.avif", "image/avif"),
+            ("/a.iso", "application/octet-stream"),
+            ("/a.ico", "image/x-icon"),
+        ] {
+            assert_eq!(of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn additions_come_before_the_table() {
         let types = MimeTypes::new([
             ("text/plain", ".html"),
             ("text/x-code", "Makefile"),
             ("", ".css"),
+            ("text/x-typescript", ".ts"),
         ])
         .unwrap();
         assert_eq!(types.of(b"/a.HTML").0, "text/plain");
         assert_eq!(types.of(b"/x/makefile").1.unwrap(), "text/x-code");
         assert_eq!(types.of(b"/a.css"), ("", None));
         assert_eq!(types.of(b"/a.js").0, "application/javascript");
+        assert_eq!(types.of(b"/a.ts").0, "text/x-typescript");
     }
 
     #[test]

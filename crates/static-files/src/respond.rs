@@ -36,13 +36,14 @@ fn folder(request: &Request<'_>) -> Result<Response<Body>, InvalidHeaderValue> {
 
 fn file(request: &Request<'_>, found: FoundFile) -> Result<Response<Body>, InvalidHeaderValue> {
     let validators = &found.validators;
-    let tag = HeaderValue::try_from(validators.entity_tag())?;
+    let entity_tag = validators.entity_tag(request.now);
+    let tag = HeaderValue::try_from(entity_tag.as_str())?;
     let mut fields = HeaderMap::with_capacity(8);
     if found.varies {
         // In every answer about the file, or a cache gives it to clients that want another.
         fields.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    match conditions::weigh(request.headers, tag.as_bytes(), validators) {
+    match conditions::weigh(request.headers, &entity_tag, validators, request.now) {
         Verdict::Send => {}
         Verdict::NotModified => {
             // No `Last-Modified` beside a tag, and no length (RFC 9110, section 15.4.5).
@@ -54,7 +55,7 @@ fn file(request: &Request<'_>, found: FoundFile) -> Result<Response<Body>, Inval
 
     // Ranges are for GET alone (RFC 9110, section 14.2).
     let takes_range = request.method == Method::GET
-        && conditions::range_is_of_this(request.headers, tag.as_bytes(), validators, request.now);
+        && conditions::range_is_of_this(request.headers, &entity_tag, validators, request.now);
     let asked = if takes_range {
         range::of(request.headers, validators.size)
     } else {

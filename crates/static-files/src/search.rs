@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::coding::Accepted;
 use crate::open::{OpenError, Place, Wait};
 use crate::path::{self, ExpandedPath};
-use crate::validators::Validators;
+use crate::validators::{Modified, Validators};
 use crate::{NotServed, Options};
 
 /// A search for the file to serve.
@@ -70,25 +70,21 @@ impl Search<'_> {
         }
         let share = share.as_bytes();
         let is_folder = share.last() == Some(&b'/');
-        // A folder's type is its index's, and that is not filtered by.
-        let (text, content_type) = if is_folder {
-            let index = self.options.index.as_bytes();
-            self.options.mime_types.of(index)
-        } else {
-            self.options.mime_types.of(share)
-        };
-        if let Some(types) = &self.options.types
-            && !is_folder
-            && !types(text)
-        {
-            return Err(Miss::Next(NotServed::Forbidden));
-        }
-
         let full = if is_folder {
             Cow::Owned([share, self.options.index.as_bytes()].concat())
         } else {
             Cow::Borrowed(share)
         };
+        let (text, content_type) = self.options.mime_types.of(&full);
+        // Unit does not filter an index, so that a folder's URI serves what the file's URI does not.
+        // Without an index, a folder is looked for in vain.
+        let names_file = !is_folder || !self.options.index.is_empty();
+        if let Some(types) = &self.options.types
+            && names_file
+            && !types(text)
+        {
+            return Err(Miss::Next(NotServed::Forbidden));
+        }
         let (place, name) = self.place(&full)?;
         let file = place.open(name).map_err(|error| miss(error, &full))?;
         let status = rustix::fs::fstat(&file).map_err(|errno| failed(errno, &full))?;
@@ -103,7 +99,7 @@ impl Search<'_> {
         let found = FoundFile {
             file,
             validators: Validators {
-                modified: status.st_mtime,
+                modified: Modified::of(&status),
                 size: u64::try_from(status.st_size).unwrap_or(0),
                 coding: None,
             },
@@ -157,11 +153,12 @@ impl Search<'_> {
                 continue;
             };
             let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
-            if is_file && status.st_mtime >= found.validators.modified {
+            let modified = Modified::of(&status);
+            if is_file && modified.is_up_to_date_with(&found.validators.modified) {
                 return Ok(FoundFile {
                     file,
                     validators: Validators {
-                        modified: status.st_mtime,
+                        modified,
                         size: u64::try_from(status.st_size).unwrap_or(0),
                         coding: Some(coding),
                     },

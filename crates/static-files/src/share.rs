@@ -27,8 +27,9 @@ pub struct Options {
     /// Which files are served, by their types: by default all.
     ///
     /// As in Unit, it is the type of the path's extension that is asked about, before the file is
-    /// looked for, and never that of an index. `""` is asked where there is no type, which is the
-    /// case for folders, too: to see them redirected, `types` must accept `""`.
+    /// looked for. Unlike in Unit, that holds for an index, too. `""` is asked where there is no type,
+    /// which is the case for folders without their slash: to see them redirected, `types` must accept
+    /// `""`.
     pub types: Option<TypeFilter>,
     /// Which type a file has.
     pub mime_types: Arc<MimeTypes>,

@@ -1,47 +1,121 @@
+//! What tells one state of a file from another: its entity tag and its date.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
+use rustix::fs::Stat;
 
 use crate::coding::Coding;
 
-/// What tells one state of a file from another: its time of modification, to the second, and its
-/// size.
+/// How long after its time of modification a file may have been written again without another time.
 ///
-/// A file that is replaced by one of the same size within the same second keeps both validators.
-/// Unit has the same limit; where it would join pieces of two files, in `If-Range`, a time that has
-/// not passed yet matches nothing.
+/// The clock that Linux takes the time from ticks every few milliseconds; file systems that know no
+/// fractions round down to a second, or to two (FAT).
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// What tells one state of a file from another: its time of modification and its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validators {
-    /// Seconds since 1970.
-    pub(crate) modified: i64,
+    pub(crate) modified: Modified,
     pub(crate) size: u64,
     pub(crate) coding: Option<Coding>,
 }
 
+/// When a file was modified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Modified {
+    /// Since 1970.
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
+}
+
+impl Modified {
+    pub(crate) fn of(status: &Stat) -> Self {
+        Self {
+            seconds: status.st_mtime,
+            nanoseconds: u32::try_from(status.st_mtime_nsec).unwrap_or(0),
+        }
+    }
+
+    /// Whether what has this time was made of a file with the time `other`, or after it. Some tools give
+    /// their output the time of their input without its fraction.
+    pub(crate) fn is_up_to_date_with(&self, other: &Self) -> bool {
+        self >= other || (self.seconds == other.seconds && self.nanoseconds == 0)
+    }
+}
+
+/// An entity tag (RFC 9110, section 8.8.3).
+pub(crate) struct EntityTag {
+    text: String,
+    is_weak: bool,
+}
+
+impl EntityTag {
+    /// As it stands in a field.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What equals it in a condition. Nothing equals a weak one: what has it may have changed since.
+    pub(crate) fn comparable(&self) -> Option<&[u8]> {
+        (!self.is_weak).then_some(self.text.as_bytes())
+    }
+}
+
 impl Validators {
-    /// Unit's form: both in hexadecimal, with a hyphen between. A precompressed file has the name
-    /// of its coding in addition, since it is another representation.
-    pub(crate) fn entity_tag(&self) -> String {
-        let Self { modified, size, .. } = self;
+    /// Unit's form, time and size in hexadecimal with a hyphen between, where the time is one of whole
+    /// seconds; otherwise the nanoseconds follow after a point. The inode is left out: servers behind
+    /// one load balancer have copies of a file with its time, but not with its inode.
+    ///
+    /// A precompressed file has the name of its coding in addition, since it is another
+    /// representation.
+    ///
+    /// While the file may be written again without another time, the tag is weak, and differs from the
+    /// one that the file has later: a weak comparison would take both for one.
+    pub(crate) fn entity_tag(&self, now: SystemTime) -> EntityTag {
+        let Modified {
+            seconds,
+            nanoseconds,
+        } = self.modified;
         // Before 1970 it is negative.
-        let sign = if *modified < 0 { "-" } else { "" };
-        let modified = modified.unsigned_abs();
-        match self.coding {
-            None => format!("\"{sign}{modified:x}-{size:x}\""),
-            Some(coding) => format!("\"{sign}{modified:x}-{size:x}-{}\"", coding.name()),
+        let sign = if seconds < 0 { "-" } else { "" };
+        let seconds = seconds.unsigned_abs();
+        let fraction = match nanoseconds {
+            0 => String::new(),
+            nanoseconds => format!(".{nanoseconds:x}"),
+        };
+        let size = self.size;
+        let coding = self
+            .coding
+            .map_or_else(String::new, |coding| format!("-{}", coding.name()));
+        let text = format!("{sign}{seconds:x}{fraction}-{size:x}{coding}");
+        let is_weak = !self.are_settled(now);
+        EntityTag {
+            text: if is_weak {
+                format!("W/\"{text}-new\"")
+            } else {
+                format!("\"{text}\"")
+            },
+            is_weak,
         }
     }
 
     /// `Last-Modified`. None before 1970 and after 9999, for which HTTP has no words.
     ///
-    /// A time that is still to come is given as `now` (RFC 9110, section 8.8.2.1).
+    /// A time that is still to come is given as `now` (RFC 9110, section 8.8.2.1). While the file may be
+    /// written again within the same second, the second before is given, so that `If-Modified-Since`
+    /// does not take the next state of the file for this one.
     ///
     /// Unit gives the router's local time and says that it is GMT. That is not followed: with a time
     /// zone it would make every date comparison wrong.
     pub(crate) fn last_modified(&self, now: SystemTime) -> Option<HeaderValue> {
         /// The first second of the year 10000.
         const END: i64 = 253_402_300_800;
-        let modified = self.modified.min(seconds(now));
+        let modified = if self.are_settled(now) {
+            self.modified.seconds
+        } else {
+            self.modified.seconds.min(seconds(now)).saturating_sub(1)
+        };
         if !(0..END).contains(&modified) {
             return None;
         }
@@ -49,9 +123,18 @@ impl Validators {
         HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()
     }
 
-    /// Whether the second of the last modification is over, so that it cannot have another one.
+    /// Whether the next change of the file gives it another time.
     pub(crate) fn are_settled(&self, now: SystemTime) -> bool {
-        self.modified < seconds(now)
+        let Modified {
+            seconds,
+            nanoseconds,
+        } = self.modified;
+        let Ok(seconds) = u64::try_from(seconds) else {
+            return true;
+        };
+        let until = Duration::new(seconds, nanoseconds).checked_add(SETTLED_AFTER);
+        let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        until.is_some_and(|until| until <= since_1970)
     }
 }
 
@@ -75,37 +158,99 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn of(modified: i64) -> Validators {
+    fn of(seconds: i64, nanoseconds: u32) -> Validators {
         Validators {
-            modified,
+            modified: Modified {
+                seconds,
+                nanoseconds,
+            },
             size: 13,
             coding: None,
         }
     }
 
+    fn tag(validators: &Validators, now: SystemTime) -> String {
+        validators.entity_tag(now).as_str().to_owned()
+    }
+
     #[test]
-    fn the_entity_tag_is_unit_s() {
-        assert_eq!(of(0x5d66_459d).entity_tag(), "\"5d66459d-d\"");
-        assert_eq!(of(-0x15180).entity_tag(), "\"-15180-d\"");
+    fn the_etag_of_a_whole_second_is_unit_s() {
+        let now = SystemTime::now();
+        assert_eq!(tag(&of(0x5d66_459d, 0), now), "\"5d66459d-d\"");
+        assert_eq!(tag(&of(-0x15180, 0), now), "\"-15180-d\"");
         let coded = Validators {
             coding: Some(Coding::Gzip),
-            ..of(16)
+            ..of(16, 0)
         };
-        assert_eq!(coded.entity_tag(), "\"10-d-gzip\"");
+        assert_eq!(tag(&coded, now), "\"10-d-gzip\"");
+    }
+
+    #[test]
+    fn the_etag_has_nanoseconds_where_the_time_has_them() {
+        let now = SystemTime::now();
+        assert_eq!(tag(&of(16, 0x3b9a_c9ff), now), "\"10.3b9ac9ff-d\"");
+        assert_eq!(tag(&of(16, 1), now), "\"10.1-d\"");
+        assert_ne!(tag(&of(16, 1), now), tag(&of(16, 2), now));
+        let coded = Validators {
+            coding: Some(Coding::Gzip),
+            ..of(16, 1)
+        };
+        assert_eq!(tag(&coded, now), "\"10.1-d-gzip\"");
+    }
+
+    #[test]
+    fn the_etag_is_weak_while_the_file_may_change_unnoticed() {
+        let of = of(16, 500_000_000);
+        let tag_at = |milliseconds| {
+            let tag = of.entity_tag(UNIX_EPOCH + Duration::from_millis(milliseconds));
+            assert_eq!(tag.comparable().is_some(), !tag.as_str().starts_with("W/"));
+            tag.as_str().to_owned()
+        };
+        assert_eq!(tag_at(18_499), "W/\"10.1dcd6500-d-new\"");
+        assert_eq!(tag_at(18_500), "\"10.1dcd6500-d\"");
+        // A clock that is behind.
+        assert_eq!(tag_at(0), "W/\"10.1dcd6500-d-new\"");
     }
 
     #[test]
     fn last_modified_is_never_in_the_future_nor_out_of_words() {
-        let text = |modified, now| of(modified).last_modified(at(now));
+        let text = |modified, now| of(modified, 0).last_modified(at(now));
         assert_eq!(
             text(784_111_777, 900_000_000).unwrap(),
             "Sun, 06 Nov 1994 08:49:37 GMT"
         );
         assert_eq!(
             text(900_000_000, 784_111_777).unwrap(),
-            "Sun, 06 Nov 1994 08:49:37 GMT"
+            "Sun, 06 Nov 1994 08:49:36 GMT"
         );
         assert_eq!(text(-1, 900_000_000), None);
-        assert_eq!(text(i64::MAX, 253_402_300_800), None);
+        assert_eq!(text(0, 0), None);
+        assert_eq!(text(i64::MAX, 253_402_300_802), None);
+        assert_eq!(text(i64::MIN, 0), None);
+    }
+
+    #[test]
+    fn last_modified_is_the_second_before_while_the_file_may_change_within_its_own() {
+        let text = |now| of(784_111_777, 0).last_modified(at(now)).unwrap();
+        for now in [784_111_777, 784_111_778] {
+            assert_eq!(text(now), "Sun, 06 Nov 1994 08:49:36 GMT");
+        }
+        assert_eq!(text(784_111_779), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn a_sibling_is_out_of_date_by_its_nanoseconds_if_it_has_them() {
+        let modified = |seconds, nanoseconds| of(seconds, nanoseconds).modified;
+        let file = modified(16, 500);
+        for (sibling, expected) in [
+            (modified(16, 500), true),
+            (modified(16, 501), true),
+            (modified(17, 0), true),
+            (modified(16, 0), true),
+            (modified(16, 499), false),
+            (modified(15, 999), false),
+        ] {
+            assert_eq!(sibling.is_up_to_date_with(&file), expected, "{sibling:?}");
+        }
     }
 }

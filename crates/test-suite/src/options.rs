@@ -11,6 +11,8 @@ pub struct Options<'a> {
     pub concurrency: Option<u32>,
     /// `instances`: `reuse`, then `concurrency`.
     pub instances: Option<(u32, u32)>,
+    /// `authority`.
+    pub authority: Option<&'a str>,
     /// `access.outbound_http`.
     pub outbound_http: &'a [&'a str],
 }
@@ -32,12 +34,13 @@ impl Options<'_> {
             .iter()
             .map(|it| format!("{it:?}"))
             .collect();
-        [
+        let mut members = vec![
             format!(r#""limits": {{{}}}"#, limits.join(", ")),
             format!(r#""instances": {}"#, self.instances()),
             format!(r#""access": {{"outbound_http": [{}]}}"#, grants.join(", ")),
-        ]
-        .join(", ")
+        ];
+        members.extend(self.authority.map(|it| format!(r#""authority": {it:?}"#)));
+        members.join(", ")
     }
 
     /// As the module for Unit reads them out of the `environment`.
@@ -52,6 +55,7 @@ impl Options<'_> {
             ("MEMORY", self.memory.map(|it| it.to_string())),
             ("CONCURRENCY", self.concurrency.map(|it| it.to_string())),
             ("INSTANCES", self.instances.map(|_| self.instances())),
+            ("AUTHORITY", self.authority.map(str::to_owned)),
             ("OUTBOUND_HTTP", Some(self.outbound_http.join(" "))),
         ];
         let variables: Vec<String> = variables

@@ -284,6 +284,10 @@ fn spawn(mut command: Command, directory: &Path) -> Child {
 }
 
 fn read(path: &Path) -> String {
+    // Who reads a pipe waits for its writer.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return String::new();
+    }
     // A file that is not there yet has nothing in it.
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()

@@ -33,6 +33,7 @@ macro_rules! http_suite {
             no_client_learns_why_a_guest_failed,
             a_guest_that_fails_is_gone_at_once,
             an_endless_loop_before_the_response_is_a_504,
+            a_body_longer_than_its_length_is_logged_as_that,
         }
         $crate::http_suite! { @area $front, cancellation:
             a_client_that_leaves_before_its_answer_cancels_the_instance [Cancellation],
@@ -58,6 +59,7 @@ macro_rules! http_suite {
             pieces_go_to_and_fro_over_http2 [Http2],
             trailers_pass_both_ways [Trailers],
             trailers_pass_both_ways_over_http2 [Http2],
+            trailers_that_are_not_sent_over_http1_are_logged_once [Trailers],
             a_download_has_every_byte_in_its_place,
             an_upload_comes_back_with_every_byte_in_its_place,
             an_upload_that_the_host_moves_comes_back_whole,
@@ -72,9 +74,12 @@ macro_rules! http_suite {
             work_goes_on_after_a_response_without_a_body,
             work_goes_on_after_the_client_has_left_with_its_response,
             a_body_that_a_guest_leaves_unread_harms_nobody,
+            a_guest_gets_the_error_code_of_a_request_body_that_fails [StreamedRequests],
         }
         $crate::http_suite! { @area $front, http1:
             a_guest_sees_the_request_as_it_was_sent,
+            the_authority_is_the_server_name_or_the_host_with_its_port,
+            a_redirect_that_a_guest_makes_keeps_the_port_of_the_host,
             a_method_may_be_anything,
             an_absolute_target_names_the_host [AnyRequest],
             a_request_may_come_byte_by_byte,
@@ -93,6 +98,8 @@ macro_rules! http_suite {
         $crate::http_suite! { @area $front, http2:
             http2_is_spoken_where_a_client_begins_with_it [Http2],
             a_guest_sees_the_same_over_http2 [Http2],
+            an_authority_over_http2_has_its_port_if_it_is_the_host [Http2],
+            cookie_fields_of_http2_reach_a_guest_as_one [Http2],
             a_head_request_over_http2_gets_the_head_alone [Http2],
             a_status_without_content_has_none_over_http2 [Http2],
             a_guest_that_leaves_the_body_unread_harms_no_other_stream [Http2],
@@ -105,6 +112,8 @@ macro_rules! http_suite {
             a_line_without_end_is_continued_on_the_next,
             requests_at_the_same_time_have_ids_of_their_own,
             what_a_guest_prints_too_much_is_lost_and_counted,
+            failures_are_logged_up_to_a_rate_limit_and_counted,
+            a_long_error_code_is_cut_in_the_log,
         }
         $crate::http_suite! { @area $front, capabilities:
             the_environment_is_the_configured_one_and_nothing_else,
@@ -140,11 +149,16 @@ macro_rules! http_suite {
             a_wildcard_does_not_reach_the_machine_itself,
             connections_to_other_servers_are_kept,
             bodies_go_to_other_servers_and_come_back,
+            an_upload_without_a_body_has_no_framing_or_a_content_length_of_0,
+            an_upload_that_is_written_at_once_has_a_content_length,
+            an_upload_that_waits_for_the_response_is_sent_in_chunks,
+            te_is_named_in_the_connection_field,
             pieces_go_to_other_servers_and_come_back_one_by_one [StreamedRequests, Wasi03],
             a_redirect_is_the_guests_to_follow,
             the_host_is_the_one_that_is_called,
             a_guests_time_outs_hold,
             a_response_that_breaks_off_is_not_taken_for_whole,
+            a_guest_gets_the_error_code_of_a_response_body_that_fails,
             a_server_that_is_not_there_is_told_as_that,
             a_client_that_leaves_takes_the_upload_along [StreamedRequests],
         }

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 /// | --- | --- |
 /// | `/hello` | 200, `hello\n` |
 /// | `/host` | 200, the request's `host` |
+/// | `/framing` | 200, the fields of the request that are about its body and its connection, at once |
 /// | `/echo` | 200, the request's body as it comes |
 /// | `/count` | 200, the length of the request's body, or `cut off` |
 /// | `/redirect` | 302 to `/hello` |
@@ -139,6 +140,7 @@ async fn answer(request: Request<Incoming>, counts: &Counts) -> Answer {
             let host = request.headers().get("host").map(|it| it.to_str().unwrap());
             text(&format!("{}\n", host.unwrap_or("none")))
         }
+        "/framing" => text(&framing(&request)),
         "/echo" => Response::new(request.into_body().boxed_unsync()),
         "/count" => match request.into_body().collect().await {
             Ok(body) => text(&format!("{}\n", body.to_bytes().len())),
@@ -166,6 +168,17 @@ async fn answer(request: Request<Incoming>, counts: &Counts) -> Answer {
             response
         }
     }
+}
+
+/// Method, and each field that frames the body or is about the connection, by lines.
+fn framing(request: &Request<Incoming>) -> String {
+    let mut lines = format!("{}\n", request.method());
+    for name in ["content-length", "transfer-encoding", "te", "connection"] {
+        for value in request.headers().get_all(name) {
+            lines.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+        }
+    }
+    lines
 }
 
 fn text(text: &str) -> Answer {

@@ -3,7 +3,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use config::bounds::{self, Seconds, Whole};
-use engine::{Instances, Limits};
+use engine::{GuestAuthority, Instances, Limits};
 use outbound_policy::{Grant, GrantError, Policy};
 
 /// What the names of the module's own options begin with, in the application's `environment`.
@@ -38,8 +38,10 @@ const SHOWN: usize = 100;
 /// | `NXT_WASMTIME_EXECUTION_TIMEOUT` | seconds; 0 is no limit | 10 |
 /// | `NXT_WASMTIME_MEMORY` | bytes | 268435456 |
 /// | `NXT_WASMTIME_CONCURRENCY` | requests | the engine's choice |
+/// | `NXT_WASMTIME_FILES` | open files of an instance | 64 |
 /// | `NXT_WASMTIME_INSTANCES` | a JSON object of `reuse` and `concurrency` | 1 and 1 |
 /// | `NXT_WASMTIME_OUTBOUND_HTTP` | grants with spaces between them | nothing |
+/// | `NXT_WASMTIME_AUTHORITY` | `server-name` or `host` | by the component's version of WASI |
 /// | `NXT_WASMTIME_RESPONSE_TIMEOUT` | seconds, up to 31536000; 0 is no limit | 3600 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -51,6 +53,8 @@ pub struct Options {
     pub instances: Instances,
     /// Where guests may send requests to.
     pub outbound: Policy,
+    /// What guests see as the authority of a request, if it is not the default.
+    pub authority: Option<GuestAuthority>,
     /// How long a response may take from its head to its end. Unit does not tell its applications
     /// that a client has left, so this is what ends a guest that streams to nobody.
     pub response_timeout: Option<Duration>,
@@ -100,18 +104,22 @@ const TIMEOUT: &str = "NXT_WASMTIME_TIMEOUT";
 const EXECUTION_TIMEOUT: &str = "NXT_WASMTIME_EXECUTION_TIMEOUT";
 const MEMORY: &str = "NXT_WASMTIME_MEMORY";
 const CONCURRENCY: &str = "NXT_WASMTIME_CONCURRENCY";
+const FILES: &str = "NXT_WASMTIME_FILES";
 const INSTANCES: &str = "NXT_WASMTIME_INSTANCES";
 const OUTBOUND_HTTP: &str = "NXT_WASMTIME_OUTBOUND_HTTP";
+const AUTHORITY: &str = "NXT_WASMTIME_AUTHORITY";
 const RESPONSE: &str = "NXT_WASMTIME_RESPONSE_TIMEOUT";
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     THREADS,
     TIMEOUT,
     EXECUTION_TIMEOUT,
     MEMORY,
     CONCURRENCY,
+    FILES,
     INSTANCES,
     OUTBOUND_HTTP,
+    AUTHORITY,
     RESPONSE,
 ];
 
@@ -133,6 +141,7 @@ impl Options {
             limits: Limits::default(),
             instances: Instances::default(),
             outbound: Policy::default(),
+            authority: None,
             response_timeout: Some(RESPONSE_TIMEOUT),
             silence: unit_timeout,
         };
@@ -158,8 +167,10 @@ impl Options {
                 let concurrency = whole(CONCURRENCY, value, bounds::CONCURRENCY)?;
                 self.limits.concurrency = Some(concurrency);
             }
+            FILES => self.limits.files = whole(FILES, value, bounds::FILES)?,
             INSTANCES => self.instances = instances(value)?,
             OUTBOUND_HTTP => self.outbound = outbound(value)?,
+            AUTHORITY => self.authority = Some(authority(value)?),
             RESPONSE => {
                 let time = seconds(RESPONSE, value, RESPONSE_BOUNDS)?;
                 self.response_timeout = Some(time).filter(|time| *time != Duration::MAX);
@@ -221,6 +232,18 @@ fn outbound(value: &str) -> Result<Policy, EnvironmentError> {
         return Err(refused(OUTBOUND_HTTP, value, expected));
     }
     Ok(Policy::new(grants))
+}
+
+/// The daemon's `authority`.
+fn authority(value: &str) -> Result<GuestAuthority, EnvironmentError> {
+    match config::Authority::parse(value) {
+        Some(config::Authority::ServerName) => Ok(GuestAuthority::ServerName),
+        Some(config::Authority::Host) => Ok(GuestAuthority::Host),
+        None => {
+            let names = config::Authority::NAMES.join(" or ");
+            Err(refused(AUTHORITY, value, names))
+        }
+    }
 }
 
 fn refused(name: &'static str, value: &str, expected: String) -> EnvironmentError {
@@ -292,11 +315,16 @@ mod tests {
             (CONCURRENCY, "0"),
             (CONCURRENCY, "1.5"),
             (CONCURRENCY, "1000001"),
+            (FILES, "-1"),
+            (FILES, "1000001"),
             (INSTANCES, ""),
             (INSTANCES, "100"),
             (INSTANCES, "{"),
             (INSTANCES, "{} {}"),
             (INSTANCES, "null"),
+            (AUTHORITY, ""),
+            (AUTHORITY, "Host"),
+            (AUTHORITY, "server_name"),
             (RESPONSE, "-0"),
             (RESPONSE, "1s"),
         ] {
@@ -320,6 +348,7 @@ mod tests {
         let (options, left) = take(&[
             (EXECUTION_TIMEOUT, "0.05"),
             (CONCURRENCY, "1000000"),
+            (FILES, "0"),
             (INSTANCES, r#"{"reuse": 100, "concurrency": 4,}"#),
             (MEMORY, "17179869184"),
             (TIMEOUT, "4294967"),
@@ -333,6 +362,14 @@ mod tests {
         assert_eq!(limits.timeout, Duration::from_secs(4_294_967));
         assert_eq!(options.instances.reuse.get(), 100);
         assert_eq!(options.instances.concurrency.get(), 4);
+    }
+
+    #[test]
+    fn the_authority_is_the_server_name_or_the_host() {
+        let authority = |value| take(&[(AUTHORITY, value)]).unwrap().0.authority;
+        assert_eq!(authority("host"), Some(GuestAuthority::Host));
+        assert_eq!(authority("server-name"), Some(GuestAuthority::ServerName));
+        assert_eq!(take(&[]).unwrap().0.authority, None);
     }
 
     #[test]

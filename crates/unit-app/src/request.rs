@@ -74,8 +74,11 @@ where
         } else {
             Scheme::HTTP
         });
+        // Unit takes user information for a part of the name.
         let authority = Authority::try_from(self.server_name)
-            .map_err(|_| BadRequest::ServerName(shown(self.server_name)))?;
+            .ok()
+            .filter(|authority| !authority.as_str().contains('@'))
+            .ok_or_else(|| BadRequest::ServerName(shown(self.server_name)))?;
         uri.authority = Some(authority);
         uri.path_and_query = Some(self.path_and_query()?);
         Uri::from_parts(uri).map_err(|_| BadRequest::Target(shown(self.target)))
@@ -178,12 +181,14 @@ mod tests {
             request.into_parts().unwrap_err().to_string(),
             "the method is \"G T\""
         );
-        let mut request = raw(b"/", &[]);
-        request.server_name = b"a b";
-        assert!(matches!(
-            request.into_parts(),
-            Err(BadRequest::ServerName(_))
-        ));
+        for server_name in [&b"a b"[..], b"user@a", b"a@"] {
+            let mut request = raw(b"/", &[]);
+            request.server_name = server_name;
+            assert!(matches!(
+                request.into_parts(),
+                Err(BadRequest::ServerName(_))
+            ));
+        }
         let long = [b'@'; 1000];
         let error = raw(b"/", &[(&long, b"")]).into_parts().unwrap_err();
         assert!(error.to_string().len() < 120);

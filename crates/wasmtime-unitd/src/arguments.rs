@@ -33,11 +33,7 @@ pub(crate) struct Arguments {
 
     /// Where the control API listens: unix:PATH, unix:@NAME, or ADDRESS:PORT. Whoever reaches it
     /// controls the server.
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "unix:/run/wasmtime-unitd/control.sock"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = CONTROL)]
     pub(crate) control: ControlAddress,
 
     /// Permissions of the control socket, in octal [default: 0600].
@@ -89,6 +85,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) no_daemon: bool,
 }
+
+/// The address of the control API where no other is named.
+const CONTROL: &str = "unix:/run/wasmtime-unitd/control.sock";
 
 /// The state directory where no other is named.
 const STATE: &str = "/var/lib/wasmtime-unitd";
@@ -205,6 +204,10 @@ pub(crate) struct Check {
     /// certificates, and for the server's own files it is taken to be /var/lib/wasmtime-unitd.
     #[arg(long, visible_alias = "state", value_name = "DIRECTORY")]
     pub(crate) statedir: Option<PathBuf>,
+
+    /// Where the server's control API listens, for a warning of routes that lead there.
+    #[arg(long, value_name = "ADDRESS", default_value = CONTROL)]
+    pub(crate) control: ControlAddress,
 
     #[command(flatten)]
     pub(crate) cache: CacheFolder,

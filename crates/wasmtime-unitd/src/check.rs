@@ -12,7 +12,7 @@ use engine::{Component, Engine};
 
 use crate::arguments::Check;
 use crate::folders::{self, Guarded};
-use crate::shares;
+use crate::{control_exposure, shares};
 
 /// Bytes of a configuration; as many as the control API takes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -49,6 +49,7 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
     for warning in warnings
         .into_iter()
         .chain(shares::warnings(&config, &guarded))
+        .chain(control_exposure::warnings(&config, &check.control))
     {
         eprintln!("{name}: warning: {warning}");
     }

@@ -12,7 +12,8 @@ use crate::log::Log;
 
 /// Compiles the components into the cache. All are tried, whichever fail.
 pub(crate) fn run(compile: &Compile) -> Result<ExitCode> {
-    Log::start(&compile.logging)?;
+    let log = Log::start(&compile.logging)?;
+    let _flush = log.flush_at_end();
     let components = &compile.components;
     let folder = compile.cache.of(&compile.state);
     let cache = Cache::open(folder).context("the cache cannot be used")?;

@@ -6,9 +6,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use control::{Control, Restored, StateDir};
+use control::{Control, PeerCheckedListener, Restored, StateDir};
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,7 +23,7 @@ use crate::control_socket::{Access, ControlAddress, ControlSocket};
 use crate::log::Log;
 use crate::privileges::{Identity, find_group, find_user};
 use crate::runtime::{OwnFolders, Runtime, server_name};
-use crate::shutdown::StopSignals;
+use crate::shutdown::{self, StopSignals};
 use crate::workers::Workers;
 
 /// Permissions of the control socket where no others are asked for.
@@ -32,11 +33,19 @@ const CONTROL_MODE: u32 = 0o600;
 /// state, and the control API's 128 connections.
 const RESERVED_FILES: usize = 256;
 
+/// The least limit on response data that is held for clients.
+const LEAST_HELD_FOR_CLIENTS: u64 = 64 << 20;
+
 /// Open files of a tokio runtime, of which there is one for each worker and one more.
 const FILES_PER_RUNTIME: usize = 4;
 
+/// How long the end of the server waits for files of guests' output.
+const FLUSH: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(&arguments.logging)?;
+    // Dropped last, so that it has what is logged at the very end.
+    let _flush = log.flush_at_end();
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
     let state = StateDir::open(&arguments.state.directory)?;
     require_effect(arguments)?;
@@ -81,9 +90,33 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// As many connections as the system allows this process open files, but for some that it needs
-/// itself: the control API stays within reach when clients and other servers have taken all others.
-fn files(workers: usize) -> usize {
+/// How the files that the process may have open are split.
+struct Files {
+    /// Connections of clients.
+    clients: usize,
+    /// Requests that are with other servers, each of which has a connection beside its client's.
+    exchanges: usize,
+    /// What guests open, and the connections of their own requests.
+    guests: usize,
+}
+
+impl Files {
+    /// A half for clients' connections, most of which are idle, and a quarter each for the others. None of
+    /// them touches what the server needs itself.
+    fn split(workers: usize) -> Self {
+        let files = available_files(workers);
+        let quarter = (files / 4).max(1);
+        Self {
+            clients: files.saturating_sub(2 * quarter).max(1),
+            exchanges: quarter,
+            guests: quarter,
+        }
+    }
+}
+
+/// As many as the system allows this process open files, but for some that it needs itself: the control
+/// API stays within reach when clients, other servers and guests have taken all others.
+fn available_files(workers: usize) -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         Ok(hard)
@@ -93,12 +126,26 @@ fn files(workers: usize) -> usize {
         Ok(files) => usize::try_from(files)
             .unwrap_or(usize::MAX)
             .saturating_sub(reserved)
-            .max(2),
+            .max(3),
         Err(error) => {
             tracing::warn!("the limit of open files cannot be raised: {error}");
-            1024_usize.saturating_sub(reserved).max(2)
+            1024_usize.saturating_sub(reserved).max(3)
         }
     }
+}
+
+/// How many applications a server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applications {
+    /// One, which may have all instances, memory and files.
+    One,
+    /// As many as are configured. They share.
+    Several,
+}
+
+/// A thirty-second part of the machine's memory, by default: guests have three quarters of it.
+fn held_for_clients(engine: &Engine) -> u64 {
+    (engine.memory_limit() / 24).max(LEAST_HELD_FOR_CLIENTS)
 }
 
 /// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
@@ -108,23 +155,28 @@ pub(crate) fn build(
     workers: &Workers,
     identity: Option<Identity>,
     own: OwnFolders,
+    control: Option<ControlAddress>,
     outputs: OutputFiles,
+    applications: Applications,
 ) -> Result<Runtime> {
+    let runtimes = workers.handles();
+    let files = Files::split(runtimes.len());
     let engine = Engine::new(&engine::Options {
         background: workers.background(),
+        files: files.guests as u64,
+        sole_application: applications == Applications::One,
         ..running.engine()
     })?;
-    // Each request that is sent on takes a connection beside its client's, which are more: most are idle.
-    let runtimes = workers.handles();
-    let files = files(runtimes.len());
-    let exchanges = (files / 4).max(1);
     let server = Server::new(server::Options {
-        connections: files - exchanges,
-        exchanges,
+        connections: files.clients,
+        exchanges: files.exchanges,
+        held_for_clients: held_for_clients(&engine),
         runtimes,
         settings: Settings::new(server_name(true)),
     });
-    Ok(Runtime::new(engine, own, server, outputs, identity))
+    Ok(Runtime::new(
+        engine, own, control, server, outputs, identity,
+    ))
 }
 
 async fn serve(
@@ -136,7 +188,7 @@ async fn serve(
     socket: ControlSocket,
     _pid: Option<PidFile>,
 ) -> Result<ExitCode> {
-    let mut stop = StopSignals::listen()?;
+    let stop = StopSignals::listen(log)?;
     let outputs = OutputFiles::default();
     reopen_on_signal(log, &outputs)?;
     let own = OwnFolders {
@@ -144,7 +196,16 @@ async fn serve(
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
         certificates: Some(Arc::clone(state.certificates())),
     };
-    let runtime = build(&arguments.running, workers, identity, own, outputs)?;
+    let address = Some(arguments.control.clone());
+    let runtime = build(
+        &arguments.running,
+        workers,
+        identity,
+        own,
+        address,
+        outputs.clone(),
+        Applications::Several,
+    )?;
     let control = Control::new(runtime, state);
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
@@ -165,7 +226,9 @@ async fn serve(
                 let _ = closing.wait_for(|closing| *closing).await;
             };
             match listener {
-                Listener::Unix(listener) => control.serve(listener, closed).await,
+                Listener::Unix(listener) => {
+                    control.serve(PeerCheckedListener(listener), closed).await;
+                }
                 Listener::Tcp(listener) => control.serve(listener, closed).await,
             }
         }
@@ -176,16 +239,18 @@ async fn serve(
         arguments.control
     );
 
-    let name = stop.next().await;
+    let name = stop.first().await;
     tracing::info!("{name}: finishing what is in progress");
-    let drain = async {
+    let drained = async {
         closing.send_replace(true);
         if let Err(panic) = serving.await {
             tracing::error!("the control API failed: {panic}");
         }
         control.runtime().drain().await;
     };
-    Ok(stop.drain(arguments.running.shutdown_timeout, drain).await)
+    let code = shutdown::drain(arguments.running.shutdown_timeout, drained).await;
+    flush_outputs(outputs).await;
+    Ok(code)
 }
 
 /// Puts in force what was kept over the restart, as far as it can be.
@@ -226,24 +291,37 @@ fn listener(socket: ControlSocket) -> Result<(Listener, Option<socket_file::Sock
     })
 }
 
+/// Writes what guests have printed last, for a second at most.
+pub(crate) async fn flush_outputs(outputs: OutputFiles) {
+    // The time-out is for a disk that stalls.
+    let flushed = tokio::task::spawn_blocking(move || outputs.flush(FLUSH));
+    let _ = tokio::time::timeout(FLUSH, flushed).await;
+}
+
 pub(crate) fn reopen_on_signal(log: &Log, outputs: &OutputFiles) -> Result<()> {
     let mut reopen = signal(SignalKind::user_defined1())?;
     let (log, outputs) = (log.clone(), outputs.clone());
     tokio::spawn(async move {
         while reopen.recv().await.is_some() {
-            match log.reopen() {
-                Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
-                Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
-            }
-            for error in outputs.reopen() {
-                tracing::error!("SIGUSR1: {error}; the old file, if any, goes on");
-            }
+            let (log, outputs) = (log.clone(), outputs.clone());
+            // The disk may take its time. A panic there is logged by its hook.
+            let _ = tokio::task::spawn_blocking(move || reopen_files(&log, &outputs)).await;
         }
     });
     // A file that has grown to the process's limit is then an error of the write, and not the end
     // of the server. The handler stays when this is dropped.
     let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     Ok(())
+}
+
+fn reopen_files(log: &Log, outputs: &OutputFiles) {
+    match log.reopen() {
+        Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
+        Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
+    }
+    for error in outputs.reopen() {
+        tracing::error!("SIGUSR1: {error}; the old file, if any, goes on");
+    }
 }
 
 fn hand_over(identity: &Identity, state: &StateDir, log: &Log) -> Result<()> {

@@ -9,9 +9,11 @@ mod arguments;
 mod check;
 mod compile;
 mod components;
+mod control_exposure;
 mod control_socket;
 mod daemon;
 mod folders;
+mod idle_memory;
 mod log;
 mod privileges;
 mod routes;
@@ -30,7 +32,7 @@ use clap::Parser as _;
 use arguments::{Arguments, Command};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::MiMalloc = allocator::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use engine::Application;
-use server::{Action, ActionKind, Pass, ResponseHeader, Return, Share, Steps, Table, Target};
+use server::{
+    Action, ActionKind, Metrics, Pass, ResponseHeader, Return, Share, Steps, Table, Target,
+};
 use static_files::MimeTypes;
 
 use crate::upstreams::Upstreams;
@@ -14,6 +16,7 @@ pub(crate) fn table(
     routes: &[config::Route],
     mime_types: &Arc<MimeTypes>,
     upstreams: &Upstreams,
+    metrics: &Metrics,
     application: impl Fn(&str) -> Option<Application>,
     names: impl Iterator<Item = String>,
 ) -> Table {
@@ -21,6 +24,7 @@ pub(crate) fn table(
         routes,
         mime_types,
         upstreams,
+        metrics,
         application: &application,
     };
     let steps = routes.iter().map(|route| Steps {
@@ -42,6 +46,7 @@ pub(crate) fn target(
     pass: &config::Pass,
     routes: &[config::Route],
     upstreams: &Upstreams,
+    metrics: &Metrics,
     table: &Table,
     application: impl Fn(&str) -> Option<Application>,
 ) -> Target {
@@ -56,6 +61,7 @@ pub(crate) fn target(
         config::Pass::Upstream(name) => upstreams.get(name).map_or(Target::Unavailable, |proxy| {
             Target::Table(table.clone(), Pass::Upstream(proxy))
         }),
+        config::Pass::Metrics => Target::Table(table.clone(), Pass::Metrics(metrics.clone())),
         config::Pass::Variable(template) => {
             Target::Table(table.clone(), Pass::Variable(template.clone()))
         }
@@ -67,6 +73,7 @@ struct Context<'a> {
     routes: &'a [config::Route],
     mime_types: &'a Arc<MimeTypes>,
     upstreams: &'a Upstreams,
+    metrics: &'a Metrics,
     application: &'a dyn Fn(&str) -> Option<Application>,
 }
 
@@ -103,6 +110,7 @@ impl Context<'_> {
                 // The configuration has been checked: it is there.
                 proxy.map_or(Pass::Application(None), Pass::Upstream)
             }
+            config::Pass::Metrics => Pass::Metrics(self.metrics.clone()),
             config::Pass::Variable(template) => Pass::Variable(template.clone()),
         }
     }

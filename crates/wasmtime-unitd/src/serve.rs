@@ -9,16 +9,17 @@ use control::Runtime as _;
 use engine::OutputFiles;
 
 use crate::arguments::Serve;
-use crate::daemon;
+use crate::daemon::{self, Applications};
 use crate::log::Log;
 use crate::runtime::OwnFolders;
-use crate::shutdown::StopSignals;
+use crate::shutdown::{self, StopSignals};
 
 /// The application's name, in the log.
 const NAME: &str = "component";
 
 pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     let log = Log::start(&serve.logging)?;
+    let _flush = log.flush_at_end();
     let application = application(serve)?;
     let config = Config {
         settings: Settings {
@@ -38,7 +39,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     };
     let workers = serve.running.workers()?;
     workers.run(async {
-        let mut stop = StopSignals::listen()?;
+        let stop = StopSignals::listen(&log)?;
         let outputs = OutputFiles::default();
         daemon::reopen_on_signal(&log, &outputs)?;
         let runtime = daemon::build(
@@ -50,7 +51,9 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
                 cache: serve.cache.cachedir.clone(),
                 certificates: None,
             },
-            outputs,
+            None,
+            outputs.clone(),
+            Applications::One,
         )?;
         let prepared = runtime
             .prepare(&config)
@@ -60,11 +63,11 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         for address in runtime.server().addresses() {
             println!("Serving {} on http://{address}/", serve.component.display());
         }
-        let name = stop.next().await;
+        let name = stop.first().await;
         tracing::info!("{name}: finishing what is in progress");
-        Ok(stop
-            .drain(serve.running.shutdown_timeout, runtime.drain())
-            .await)
+        let code = shutdown::drain(serve.running.shutdown_timeout, runtime.drain()).await;
+        daemon::flush_outputs(outputs).await;
+        Ok(code)
     })
 }
 
@@ -73,7 +76,7 @@ fn application(serve: &Serve) -> Result<Application> {
     let mut tree = config::parse(
         br#"{"applications": {"component": {
             "type": "wasm-wasi-component", "component": "/",
-            "environment": {}, "limits": {}, "instances": {}, "access": {}
+            "environment": {}, "authority": "host", "limits": {}, "instances": {}, "access": {}
         }}}"#,
     )?;
     let root: Path = ["applications", NAME].into_iter().collect();

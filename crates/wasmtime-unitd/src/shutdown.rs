@@ -1,60 +1,81 @@
 //! How the server stops.
 
-use std::process::{ExitCode, exit};
+use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::{Context as _, Result};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
+use tokio::sync::oneshot;
 
-/// The signals that stop the server.
-pub(crate) struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-}
+use crate::log::Log;
+
+/// How long the end that a second signal asks for waits for the log.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
+/// The signals that stop the server: the first in order, the second at once.
+pub(crate) struct StopSignals(oneshot::Receiver<&'static str>);
 
 impl StopSignals {
     /// From here on the signals no longer end the process by themselves.
-    pub(crate) fn listen() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
+    ///
+    /// A thread of its own waits for them, so that the second one ends the process whatever all other
+    /// threads are doing.
+    pub(crate) fn listen(log: &Log) -> Result<Self> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT])?;
+        let (sender, receiver) = oneshot::channel();
+        let log = log.clone();
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let mut signals = signals.forever();
+                if let Some(signal) = signals.next() {
+                    // Nothing has to be stopped in order if the receiver is gone.
+                    let _ = sender.send(name(signal));
+                }
+                if let Some(signal) = signals.next() {
+                    tracing::warn!("{} again: requests in progress are cut off", name(signal));
+                    log.flush(LAST_LINES);
+                    low_level::exit(1);
+                }
+            })
+            .context("cannot start a thread that waits for signals")?;
+        Ok(Self(receiver))
     }
 
-    /// Waits for one of them.
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.quit.recv() => "SIGQUIT",
+    /// Waits for the first of them.
+    pub(crate) async fn first(self) -> &'static str {
+        match self.0.await {
+            Ok(name) => name,
+            // The thread waits for as long as the process lives.
+            Err(_) => std::future::pending().await,
         }
     }
+}
 
-    /// Lets `drain` finish, unless it takes too long or a second signal comes.
-    pub(crate) async fn drain(
-        mut self,
-        limit: Duration,
-        drain: impl Future<Output = ()>,
-    ) -> ExitCode {
-        tokio::select! {
-            () = drain => {
-                tracing::info!("stopped");
-                ExitCode::SUCCESS
-            }
-            () = tokio::time::sleep(limit) => {
-                tracing::warn!(
-                    "requests were still in progress {} seconds after the signal, and are cut off",
-                    limit.as_secs()
-                );
-                ExitCode::FAILURE
-            }
-            name = self.next() => {
-                tracing::warn!("{name} again: requests in progress are cut off");
-                // Nothing that is still to do may hold this up.
-                exit(1)
-            }
+fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGTERM => "SIGTERM",
+        SIGINT => "SIGINT",
+        _ => "SIGQUIT",
+    }
+}
+
+/// Lets `drain` finish, unless it takes too long.
+pub(crate) async fn drain(limit: Duration, drain: impl Future<Output = ()>) -> ExitCode {
+    tokio::select! {
+        () = drain => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        () = tokio::time::sleep(limit) => {
+            tracing::warn!(
+                "requests were still in progress {} seconds after the signal, and are cut off",
+                limit.as_secs()
+            );
+            ExitCode::FAILURE
         }
     }
 }

@@ -13,6 +13,8 @@ use rustix::thread::gettid;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
+use crate::idle_memory;
+
 /// Threads for what blocks, files that are sent and components that are loaded, shared out among the
 /// workers.
 const BLOCKING_THREADS: usize = 512;
@@ -55,6 +57,7 @@ impl Workers {
         let blocking = (BLOCKING_THREADS / count).max(LEAST_BLOCKING_THREADS);
         let first = runtime(blocking).context("cannot start a worker")?;
         let (alive, threads) = mpsc::channel();
+        first.spawn(idle_memory::give_back());
         let mut workers = Self {
             handles: vec![first.handle().clone()],
             first: Some(first),
@@ -72,6 +75,7 @@ impl Workers {
 
     fn add(&mut self, number: usize, blocking: usize) -> io::Result<()> {
         let runtime = runtime(blocking)?;
+        runtime.spawn(idle_memory::give_back());
         self.handles.push(runtime.handle().clone());
         let mut stop = self.stop.subscribe();
         let alive = self.alive.clone();
@@ -110,7 +114,7 @@ impl Drop for Workers {
         if let Some(first) = self.first.take() {
             first.shutdown_timeout(BLOCKED);
         }
-        // A thread that is held up, by a log that nobody reads for one, must not hold up the end.
+        // A thread that is held up, by a disk for one, must not hold up the end.
         self.alive = mpsc::channel().0;
         _ = self.threads.recv_timeout(2 * BLOCKED);
         if let Some(background) = self.background.take() {

@@ -60,6 +60,7 @@ fn code(name: &str) -> ErrorCode {
         "http-response-trailer-size" => ErrorCode::HttpResponseTrailerSize(field()),
         "http-response-transfer-coding" => ErrorCode::HttpResponseTransferCoding(None),
         "http-response-content-coding" => ErrorCode::HttpResponseContentCoding(None),
+        "long" => ErrorCode::InternalError(Some("x".repeat(100_000))),
         "internal-error" => ErrorCode::InternalError(Some("a secret of the guest".to_owned())),
         _ => panic!("no such code: {name}"),
     }

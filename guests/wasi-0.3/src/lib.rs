@@ -15,7 +15,7 @@ use wasip3::wit_bindgen::rt::async_support::{
 };
 use wasip3::{wit_future, wit_stream};
 
-pub use words::{compute, number, value};
+pub use words::{authority_and_path, compute, number, value};
 
 /// Makes the async function `handle` of the guest its handler.
 #[macro_export]

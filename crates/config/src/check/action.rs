@@ -296,7 +296,7 @@ fn check_headers<'a>(
 
 /// Unit sends names and values as they are, be they fields or not.
 fn check_header(
-    checker: &Checker<'_>,
+    checker: &mut Checker<'_>,
     name: &str,
     value: &Value,
 ) -> Result<ResponseHeader, ConfigError> {
@@ -325,6 +325,9 @@ fn check_header(
             )));
         }
     };
+    if value.is_none() && field == http::header::DATE {
+        checker.warn("a response always has its date (RFC 9110, section 6.6.1)");
+    }
     let constant = value.as_ref().and_then(Template::constant);
     if constant.is_some_and(|constant| HeaderValue::from_bytes(constant).is_err()) {
         return Err(checker.error(format!(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::access::{self, Access};
+use super::authority::{self, Authority};
 use super::error::ConfigError;
 use super::instances::{self, Instances};
 use super::isolation;
@@ -28,6 +29,9 @@ pub struct Application {
     /// The whole environment of the component, in the order of the text. No
     /// name is empty or has a `=`, and nothing has a NUL.
     pub environment: Vec<(String, String)>,
+    /// What guests see as the authority of a request, if it is not the default of their version of
+    /// WASI.
+    pub authority: Option<Authority>,
     /// What guests have beyond their requests.
     pub access: Access,
     /// How many requests an instance serves.
@@ -50,6 +54,7 @@ impl Application {
             r#type: ApplicationType::WasmWasiComponent,
             component: component.into(),
             environment: Vec::new(),
+            authority: None,
             access: Access::default(),
             instances: Instances::default(),
             limits: Limits::default(),
@@ -158,6 +163,7 @@ const COMMON: &[Member] = &[
     Member::optional("type", Kinds::STRING),
     Member::optional("limits", Kinds::OBJECT),
     Member::optional("instances", Kinds::OBJECT),
+    Member::optional("authority", Kinds::STRING),
     Member::optional("processes", Kinds::INTEGER.or(Kinds::OBJECT)),
     Member::optional("user", Kinds::STRING),
     Member::optional("group", Kinds::STRING),
@@ -190,6 +196,7 @@ pub(super) fn check<'a>(
                     paths.push((name, checker.filled(name, value)?));
                 }
                 "access" => application.access = access::check(checker, value)?,
+                "authority" => application.authority = Some(authority::check(checker, value)?),
                 "instances" => application.instances = instances::check(checker, value)?,
                 "limits" => application.limits = limits::check(checker, value)?,
                 "environment" => application.environment = check_environment(checker, value)?,

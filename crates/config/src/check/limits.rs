@@ -19,6 +19,10 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Requests of the application in progress at a time.
     pub concurrency: Option<NonZeroU32>,
+    /// Files that an instance may have open at a time.
+    pub files: Option<u32>,
+    /// How much the application may have of what all share, compared with others.
+    pub weight: Option<NonZeroU32>,
 }
 
 const LIMITS: &[Member] = &[
@@ -26,6 +30,8 @@ const LIMITS: &[Member] = &[
     Member::optional("execution_timeout", Kinds::NUMBER),
     Member::optional("memory", Kinds::INTEGER),
     Member::optional("concurrency", Kinds::INTEGER),
+    Member::optional("files", Kinds::INTEGER),
+    Member::optional("weight", Kinds::INTEGER),
     Member::optional("requests", Kinds::INTEGER),
     Member::optional("shm", Kinds::INTEGER),
 ];
@@ -52,6 +58,8 @@ pub(super) fn check<'a>(
             "concurrency" => {
                 limits.concurrency = Some(checker.whole(name, value, &bounds::CONCURRENCY)?);
             }
+            "files" => limits.files = Some(checker.whole(name, value, &bounds::FILES)?),
+            "weight" => limits.weight = Some(checker.whole(name, value, &bounds::WEIGHT)?),
             "requests" => checker
                 .warn("no process is replaced after a number of requests, so this has no effect"),
             _ => checker.warn("no memory is shared with other processes, so this has no effect"),

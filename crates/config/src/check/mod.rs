@@ -6,7 +6,7 @@
 //!
 //! | what | members |
 //! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.listen_threads`, `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and for their paths `working_directory` and `isolation.rootfs` |
+//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.listen_threads`, `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `authority`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and for their paths `working_directory` and `isolation.rootfs` |
 //! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
 //! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.telemetry`, and of `settings.http` `compression` and what is about buffers |
 
@@ -15,6 +15,7 @@ mod access_log;
 mod action;
 mod address;
 mod application;
+mod authority;
 mod compression;
 mod error;
 mod forwarded;
@@ -29,6 +30,7 @@ mod patterns;
 mod processes;
 mod route;
 mod schema;
+mod servers;
 mod settings;
 mod suggestion;
 mod telemetry;
@@ -40,6 +42,7 @@ pub use access::{Access, Folder};
 pub use access_log::{AccessLog, LogFormat};
 pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use application::{Application, ApplicationType};
+pub use authority::Authority;
 pub use error::{ConfigError, Warning};
 pub use instances::Instances;
 pub use limits::Limits;

@@ -16,7 +16,10 @@ pub enum Pass {
     Routes(Option<String>),
     /// To the upstream of this name, which exists.
     Upstream(String),
-    /// To what this says for each request, which may be nothing that exists.
+    /// To the server's own counters, in Prometheus' text format.
+    Metrics,
+    /// To what this says for each request, which may be nothing that exists, and is never
+    /// [`Metrics`](Self::Metrics).
     Variable(Template),
 }
 
@@ -52,6 +55,7 @@ fn destination(checker: &Checker<'_>, pass: &str, text: &[u8]) -> Result<Pass, C
         }
         Destination::Routes(Some(name)) if named("routes", &name) => Ok(Pass::Routes(Some(name))),
         Destination::Upstream(name) if named("upstreams", &name) => Ok(Pass::Upstream(name)),
+        Destination::Metrics => Ok(Pass::Metrics),
         _ => Err(checker.error(format!(
             "Request \"pass\" points to invalid location \"{pass}\"."
         ))),

@@ -28,6 +28,8 @@ pub struct Settings {
     pub max_body_size: u64,
     /// Whether request fields are dropped whose names have anything but letters, digits and hyphens.
     pub discard_unsafe_fields: bool,
+    /// Whether request bodies that come in chunks are sent on to other servers with their length.
+    pub chunked_transform: bool,
     /// Whether responses tell the server's version.
     pub server_version: bool,
     /// Whether the log tells how requests are routed.
@@ -47,6 +49,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(180),
             max_body_size: 8 << 20,
             discard_unsafe_fields: true,
+            chunked_transform: false,
             server_version: true,
             log_route: false,
             mime_types: Vec::new(),
@@ -143,7 +146,7 @@ fn check_http<'a>(
                     "bodies are passed on as they come and are in no file, so this has no effect",
                 );
             }
-            "chunked_transform" if is_true => {}
+            "chunked_transform" if is_true => settings.chunked_transform = true,
             "chunked_transform" => {
                 checker.warn("chunked bodies are accepted in any case, so this has no effect");
             }

@@ -159,6 +159,36 @@ async fn changes_are_made_one_at_a_time_and_none_is_lost() {
 }
 
 #[tokio::test]
+async fn changes_are_made_in_the_order_of_their_arrival() {
+    let (_directory, server) = start();
+    let gate = server.notes.close_gate();
+    let names: Vec<_> = (0..30).map(|number| format!("a{number:02}")).collect();
+    let mut clients = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        // To read and to parse every third one takes longer.
+        let variables = if number % 3 == 0 { 5000 } else { 0 };
+        let variables: Vec<_> = (0..variables).map(|it| format!(r#""{it}":"""#)).collect();
+        let body = format!(
+            r#"{{"applications":{{"{name}":{{"type":"wasm","module":"/c","environment":{{{}}}}}}}}}"#,
+            variables.join(",")
+        );
+        let mut client = server.connect().await;
+        client
+            .write_all(&request("PUT", "/config", body.as_bytes()))
+            .await
+            .unwrap();
+        clients.push(client);
+    }
+    gate.add_permits(clients.len());
+    for client in clients {
+        support::read(client).await.done();
+    }
+    let calls = server.notes.calls();
+    let commits = calls.iter().filter_map(|call| call.strip_prefix("commit "));
+    assert_eq!(commits.collect::<Vec<_>>(), names);
+}
+
+#[tokio::test]
 async fn a_reader_does_not_wait_for_a_slow_change() {
     let (_directory, server) = start();
     server.put("/config", &one("old")).await.done();

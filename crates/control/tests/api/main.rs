@@ -10,5 +10,6 @@ mod certificates;
 mod changes;
 mod limits;
 mod metrics;
+mod quotas;
 mod requests;
 mod support;

@@ -123,6 +123,9 @@ async fn prometheus_can_read_the_metrics() {
             ("instances_memory_bytes", &[], 3.0),
             ("instances_memory_limit_bytes", &[], 1_073_741_824.0),
             ("epoch_ticks_total", &[], 9.0),
+            ("held_for_clients_bytes", &[], 11.0),
+            ("held_for_clients_limit_bytes", &[], 12.0),
+            ("connections_ended_for_held_data_total", &[], 13.0),
         ] {
             let name = format!("wasmtime_unitd_{name}");
             assert_eq!(value(&name, with), expected, "{name}");
@@ -145,6 +148,7 @@ async fn each_application_has_its_metrics_whatever_its_name() {
         ("instances_started_total", 8.0),
         ("memory_bytes", 3.0),
         ("memory_peak_bytes", 6.0),
+        ("open_files", 4.0),
         ("execution_seconds_total", 2.0005),
         ("responses_cut_off_total", 1.0),
     ] {
@@ -164,5 +168,16 @@ async fn each_application_has_its_metrics_whatever_its_name() {
         let samples = &metrics[&format!("wasmtime_unitd_application_{name}")].samples;
         let wanted = labels(&[("application", "a/b"), (label, which)]);
         assert_eq!(samples[&wanted], value, "{name} {which}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_rendered_off_the_serving_threads() {
+    let (_directory, server) = start();
+    let serving = std::thread::current().id();
+    for target in ["/", "/status", "/status/requests/total", "/status/metrics"] {
+        assert_eq!(server.get(target).await.status, 200);
+        let rendered = server.notes.asked_on().unwrap();
+        assert_ne!(rendered, serving, "{target}");
     }
 }

@@ -82,6 +82,9 @@ async fn the_status_is_in_units_form_at_every_level() {
          \t\t\"idle\": 2,\n\t\t\"closed\": 2\n\t},\n\n\t\"requests\": {\n\t\t\"total\": 7\n\t},\n\n\
          \t\"instances\": {\n\t\t\"active\": 2,\n\t\t\"limit\": 16,\n\t\t\"pooled\": true,\n\
          \t\t\"memory\": {\n\t\t\t\"current\": 3,\n\t\t\t\"limit\": 1073741824\n\t\t}\n\t},\n\n\
+         \t\"memory\": {\n\t\t\"resident\": 4096,\n\t\t\"instances\": 3,\n\
+         \t\t\"held_for_clients\": {\n\t\t\t\"current\": 11,\n\t\t\t\"limit\": 12,\n\
+         \t\t\t\"ended_connections\": 13\n\t\t}\n\t},\n\n\
          \t\"applications\": {\n\t\t\"a/b\": {\n\t\t\t\"processes\": {\n\t\t\t\t\"running\": 1,\n\
          \t\t\t\t\"starting\": 0,\n\t\t\t\t\"idle\": 1\n\t\t\t},\n\n\t\t\t\"requests\": {\n\
          \t\t\t\t\"active\": 1\n\t\t\t},\n\n\t\t\t\"instances\": {\n";
@@ -165,7 +168,14 @@ async fn broken_paths_are_refused() {
         ),
         ("/config/%00", "The path contains a null character."),
         ("/config/%FF", "The decoded path is not UTF-8."),
-        ("/config/../..", "The path leads above the root."),
+        (
+            "/config/../..",
+            r#"The path contains a \".\" or \"..\" segment."#,
+        ),
+        (
+            "/config/routes/..%2F..%2Fstatus%2Fx/%2E%2e/metrics",
+            r#"The path contains a \".\" or \"..\" segment."#,
+        ),
     ] {
         let body = format!("{{\n\t\"error\": \"Invalid path.\",\n\t\"detail\": \"{detail}\"\n}}\n");
         server.get(target).await.is(400, &body);

@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use control::{
-    ApplicationInstances, ApplicationStatus, Connections, Control, Instances, Limits, Module,
-    PrepareError, Process, Processes, RestartError, Runtime, StateDir, Status,
+    ApplicationInstances, ApplicationStatus, Connections, Control, HeldForClients, Instances,
+    Limits, Module, PrepareError, Process, Processes, RestartError, Runtime, StateDir, Status,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,6 +45,8 @@ pub(crate) struct Notes {
     refusal: Arc<Mutex<Option<PrepareError>>>,
     /// While there is one, a `prepare` takes a permit of it for good.
     gate: Arc<Mutex<Option<Arc<Semaphore>>>>,
+    /// Where `status` was last called.
+    asked_on: Arc<Mutex<Option<ThreadId>>>,
 }
 
 /// Notes that it was dropped without a commit.
@@ -78,6 +81,11 @@ impl Notes {
         let gate = Arc::new(Semaphore::new(0));
         *self.gate.lock().unwrap() = Some(Arc::clone(&gate));
         gate
+    }
+
+    /// The thread that `status` was last called on.
+    pub(crate) fn asked_on(&self) -> Option<ThreadId> {
+        *self.asked_on.lock().unwrap()
     }
 
     /// Waits until the calls end with these.
@@ -132,6 +140,7 @@ impl Runtime for Notes {
     }
 
     fn status(&self) -> Status {
+        *self.asked_on.lock().unwrap() = Some(thread::current().id());
         let processes = Processes {
             running: 1,
             starting: 0,
@@ -156,6 +165,11 @@ impl Runtime for Notes {
                 pooled: true,
                 memory: 3,
                 memory_limit: 1 << 30,
+            },
+            held_for_clients: HeldForClients {
+                bytes: 11,
+                limit: 12,
+                ended_connections: 13,
             },
             applications: vec![
                 (
@@ -198,6 +212,7 @@ fn instances() -> ApplicationInstances {
         started: 8,
         memory: 3,
         peak_memory: 6,
+        files: 4,
         execution_time: Duration::from_micros(2_000_500),
         responses: vec![("2xx", 5), ("5xx", 2)],
         cut_off: 1,

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::Stream;
 use super::losses::Losses;
+use super::queue::{Bounds, Loss, Queue};
 use crate::RequestId;
 
 /// A file that cannot take what guests print.
@@ -51,24 +53,28 @@ pub enum OutputError {
 ///
 /// Clones are the same. A file is closed when no application has it any more.
 #[derive(Clone, Debug, Default)]
-pub struct OutputFiles(Arc<Mutex<HashMap<PathBuf, Weak<Inner>>>>);
+pub struct OutputFiles(Arc<Files>);
+
+#[derive(Debug, Default)]
+struct Files {
+    by_path: Mutex<HashMap<PathBuf, Weak<Inner>>>,
+    bounds: Arc<Bounds>,
+}
 
 impl OutputFiles {
     /// The open file of this path; opens it, unless it is open already.
     ///
-    /// The file is made, with the process's file mode mask, if it is not there. It is never waited
-    /// for: a pipe needs a reader, and what a pipe or device does not take at once is lost.
+    /// The file is made, with the process's file mode mask, if it is not there. No thread that serves
+    /// waits for it: a pipe needs a reader, and what a pipe or device does not take for a second is lost.
     ///
     /// # Errors
     ///
     /// When it cannot be opened, or is a folder, a socket or a block device.
     pub fn open(&self, path: &Path) -> Result<OutputFile, OutputError> {
         let file = self.closed(path);
-        let mut state = file.0.state();
-        if state.file.is_none() {
-            state.file = Some(open(path)?);
+        if !file.0.queue.is_open() {
+            file.0.queue.open(open(path)?);
         }
-        drop(state);
         Ok(file)
     }
 
@@ -76,12 +82,13 @@ impl OutputFiles {
     /// or [`reopen`](Self::reopen) succeeds for it.
     #[must_use]
     pub fn closed(&self, path: &Path) -> OutputFile {
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = &self.0.by_path;
+        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = files.get(path).and_then(Weak::upgrade) {
             return OutputFile(file);
         }
         files.retain(|_, file| file.strong_count() > 0);
-        let file = OutputFile::new(path, None);
+        let file = OutputFile::new(path, None, Arc::clone(&self.0.bounds), false);
         files.insert(path.to_owned(), Arc::downgrade(&file.0));
         file
     }
@@ -89,29 +96,39 @@ impl OutputFiles {
     /// Opens those that are not open, and returns why some cannot be.
     #[must_use]
     pub fn open_rest(&self) -> Vec<OutputError> {
-        self.each(|file| file.state().file.is_none())
+        self.open_where(|file| !file.queue.is_open())
     }
 
     /// Opens all of them anew, after someone has moved the old ones away. Where that fails, the old
     /// one goes on.
     #[must_use]
     pub fn reopen(&self) -> Vec<OutputError> {
-        self.each(|_| true)
+        self.open_where(|_| true)
     }
 
-    fn each(&self, concerns: impl Fn(&Inner) -> bool) -> Vec<OutputError> {
-        let files: Vec<_> = {
-            let files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            files.values().filter_map(Weak::upgrade).collect()
-        };
+    /// Writes what waits to be written, for as long as `limit` or a little longer. Blocks.
+    pub fn flush(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        for file in self.all() {
+            file.queue.flush(deadline);
+        }
+    }
+
+    fn open_where(&self, concerns: impl Fn(&Inner) -> bool) -> Vec<OutputError> {
         let mut errors = Vec::new();
-        for file in files.iter().filter(|file| concerns(file)) {
-            match open(&file.path) {
-                Ok(new) => file.state().replace(new),
+        for file in self.all().iter().filter(|file| concerns(file)) {
+            match open(&file.queue.path) {
+                Ok(new) => file.queue.open(new),
                 Err(error) => errors.push(error),
             }
         }
         errors
+    }
+
+    fn all(&self) -> Vec<Arc<Inner>> {
+        let files = &self.0.by_path;
+        let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.values().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -119,37 +136,32 @@ impl OutputFiles {
 #[derive(Clone)]
 pub struct OutputFile(Arc<Inner>);
 
+struct Inner {
+    queue: Arc<Queue>,
+    #[cfg(test)]
+    losses: Arc<FileLosses>,
+}
+
 impl OutputFile {
     /// A file that is open already, such as one that the process was started with. `path` is what
     /// the log calls it.
     ///
-    /// Writes wait if it makes them wait.
+    /// It is written to on the threads that print, which wait if it makes them wait.
     #[must_use]
     pub fn inherited(path: impl AsRef<Path>, file: File) -> Self {
-        Self::new(path.as_ref(), Some(file))
+        Self::new(path.as_ref(), Some(file), Arc::default(), true)
     }
 
-    fn new(path: &Path, file: Option<File>) -> Self {
-        let error = Arc::new(Mutex::new(None::<io::Error>));
-        let losses = Losses::new({
-            let (path, error) = (path.to_owned(), Arc::clone(&error));
-            move |lines| {
-                let error = error.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let error = error.map_or_else(
-                    || "it is not open".to_owned(),
-                    |error| format!("it cannot be written to: {error}"),
-                );
-                let path = path.display();
-                tracing::warn!("{path}: {lines} lines of output were lost: {error}");
-            }
-        });
+    fn new(path: &Path, file: Option<File>, bounds: Arc<Bounds>, writes_at_once: bool) -> Self {
+        let losses = Arc::new(FileLosses::new(path));
+        let lose = {
+            let losses = Arc::clone(&losses);
+            move |lines, loss| losses.add(lines, loss)
+        };
+        let queue = Queue::new(path, file, bounds, writes_at_once, lose);
         Self(Arc::new(Inner {
-            path: path.to_owned(),
-            state: Mutex::new(State {
-                file,
-                line: Line::Ended,
-            }),
-            error,
+            queue: Arc::new(queue),
+            #[cfg(test)]
             losses,
         }))
     }
@@ -157,30 +169,58 @@ impl OutputFile {
     /// Appends a line, or a piece of one that goes on. `continues` says that the owner's last piece
     /// belongs to the same line.
     ///
-    /// What cannot be written is lost, and the log tells how many lines of all guests were.
+    /// It is written within some milliseconds, elsewhere. What cannot be written, or comes faster than
+    /// it is written, is lost, and the log tells how many lines of all guests were.
     pub(super) fn append(&self, owner: Owner, continues: bool, bytes: &[u8]) {
-        let appended = self.0.state().append(owner, continues, bytes);
-        if let Err(error) = appended {
-            self.lose(1, error);
-        }
+        self.0.queue.add_piece(owner, continues, bytes);
     }
-}
 
-impl OutputFile {
     /// Appends whole lines that are no guest's, `count` of them. What cannot be written is lost like
     /// guests' lines.
     pub fn write_lines(&self, lines: &[u8], count: u64) {
-        let appended = self.0.state().append_lines(lines);
-        if let Err(error) = appended {
-            self.lose(count, error);
-        }
+        self.0.queue.add_lines(count, lines);
     }
 
-    /// Has the log tell that so many lines were lost, and why; without a reason, since the file is
-    /// not open.
-    pub fn lose(&self, count: u64, error: Option<io::Error>) {
-        *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
-        self.0.losses.add_all(count);
+    /// Writes what waits to be written, for as long as `limit` or a little longer. Blocks.
+    pub fn flush(&self, limit: Duration) {
+        self.0.queue.flush(Instant::now() + limit);
+    }
+}
+
+/// Counts the lines of a file that are lost, and has the log say how many and why.
+struct FileLosses {
+    /// Of the last line that was lost.
+    loss: Arc<Mutex<Loss>>,
+    losses: Losses,
+}
+
+impl FileLosses {
+    fn new(path: &Path) -> Self {
+        let loss = Arc::new(Mutex::new(Loss::Closed));
+        let losses = Losses::new({
+            let (path, loss) = (path.to_owned(), Arc::clone(&loss));
+            move |lines| {
+                let path = path.display();
+                let loss = loss.lock().unwrap_or_else(PoisonError::into_inner);
+                tracing::warn!("{path}: {lines} lines of output were lost: {loss}");
+            }
+        });
+        Self { loss, losses }
+    }
+
+    fn add(&self, lines: u64, loss: Loss) {
+        *self.loss.lock().unwrap_or_else(PoisonError::into_inner) = loss;
+        self.losses.add_all(lines);
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("it is not open"),
+            Self::TooFast => f.write_str("they come faster than they are written"),
+            Self::Write(error) => write!(f, "it cannot be written to: {error}"),
+        }
     }
 }
 
@@ -194,7 +234,9 @@ impl Eq for OutputFile {}
 
 impl fmt::Debug for OutputFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OutputFile").field(&self.0.path).finish()
+        f.debug_tuple("OutputFile")
+            .field(&self.0.queue.path)
+            .finish()
     }
 }
 
@@ -205,100 +247,10 @@ pub(super) struct Owner {
     pub(super) stream: Stream,
 }
 
-struct Inner {
-    path: PathBuf,
-    state: Mutex<State>,
-    /// Why the last line was lost; none if the file was not open.
-    error: Arc<Mutex<Option<io::Error>>>,
-    losses: Losses,
-}
-
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.fmt(f)
+        self.queue.path.fmt(f)
     }
-}
-
-struct State {
-    file: Option<File>,
-    line: Line,
-}
-
-/// How what we wrote last ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    Ended,
-    /// With a piece of a line, which its owner may go on with.
-    Begun(Owner),
-    /// With a piece of a line whose rest is lost.
-    Torn,
-}
-
-impl State {
-    fn replace(&mut self, new: File) {
-        self.file = Some(new);
-        self.line = Line::Ended;
-    }
-
-    fn append_lines(&mut self, lines: &[u8]) -> Result<(), Option<io::Error>> {
-        let file = self.file.as_mut().ok_or(None)?;
-        if self.line != Line::Ended {
-            write(file, b"\n").map_err(|(_, error)| Some(error))?;
-            self.line = Line::Ended;
-        }
-        write(file, lines).map_err(|(written, error)| {
-            if written > 0 {
-                self.line = Line::Torn;
-            }
-            Some(error)
-        })
-    }
-
-    /// Fails with no error where no file is open.
-    fn append(
-        &mut self,
-        owner: Owner,
-        continues: bool,
-        bytes: &[u8],
-    ) -> Result<(), Option<io::Error>> {
-        let file = self.file.as_mut().ok_or(None)?;
-        let goes_on = continues && self.line == Line::Begun(owner);
-        if self.line != Line::Ended && !goes_on {
-            write(file, b"\n").map_err(|(_, error)| Some(error))?;
-            self.line = Line::Ended;
-        }
-        match write(file, bytes) {
-            Ok(()) if bytes.ends_with(b"\n") => self.line = Line::Ended,
-            Ok(()) => self.line = Line::Begun(owner),
-            Err((written, error)) => {
-                if written > 0 || goes_on {
-                    self.line = Line::Torn;
-                }
-                return Err(Some(error));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes all in one go if the system does. An error says how much it took before.
-fn write(file: &mut File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match file.write(&bytes[written..]) {
-            Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
-            Ok(more) => written += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err((written, error)),
-        }
-    }
-    Ok(())
 }
 
 fn open(path: &Path) -> Result<File, OutputError> {
@@ -330,6 +282,14 @@ fn open(path: &Path) -> Result<File, OutputError> {
 
 fn takes_output(kind: FileType) -> bool {
     kind.is_file() || kind.is_char_device() || kind.is_fifo()
+}
+
+#[cfg(test)]
+impl OutputFiles {
+    /// Bytes that wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.bounds.waiting()
+    }
 }
 
 #[cfg(test)]
@@ -401,12 +361,12 @@ mod tests {
         let files = OutputFiles::default();
         let null = files.open(Path::new("/dev/null")).unwrap();
         print(&null, b"gone\n");
-        assert_eq!(null.0.losses.count(), 0);
+        assert_eq!(null.0.losses.losses.count(), 0);
         let full = files.open(Path::new("/dev/full")).unwrap();
         for _ in 0..3 {
             print(&full, b"lost\n");
         }
-        assert_eq!(full.0.losses.count(), 3);
+        assert_eq!(full.0.losses.losses.count(), 3);
     }
 
     #[test]
@@ -424,7 +384,7 @@ mod tests {
         for _ in 0..1000 {
             print(&file, &line);
         }
-        assert!(file.0.losses.count() > 900);
+        assert!(file.0.losses.losses.count() > 900);
         // A line that was cut off by a full pipe is ended before the next.
         let mut received = Vec::new();
         let mut read = || {
@@ -470,6 +430,6 @@ mod tests {
         assert!(files.open_rest().is_empty());
         print(&file, b"there\n");
         assert_eq!(fs::read(&path).unwrap(), b"there\n");
-        assert_eq!(file.0.losses.count(), 1);
+        assert_eq!(file.0.losses.losses.count(), 1);
     }
 }

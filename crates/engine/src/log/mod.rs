@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   guest ─▶ Lines ──a line, or 8 KiB of one──▶ Rate ──▶ the server's log, escaped
-//!            (one a stream of a guest)           │   └──▶ OutputFile, as it is ──▶ write(2)
+//!            (one a stream of a guest)           │   └──▶ OutputFile, as it is ──▶ Queue ──▶ write(2)
 //!                                                ▼                  ▼
 //!                                             Losses             Losses
 //! ```
@@ -12,6 +12,7 @@
 mod file;
 mod lines;
 mod losses;
+mod queue;
 mod rate;
 
 pub use file::{OutputError, OutputFile, OutputFiles};

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::lock;
-use crate::FailureKind;
 use crate::outgoing::Outgoing;
+use crate::{CutOff, FailureKind};
 
 /// A response's body between the worker, which knows when its guest ends, and its reader.
 #[derive(Default)]
@@ -27,8 +28,9 @@ struct Contents {
 }
 
 impl Slot {
-    pub(super) fn fill(&self, body: WasiBody) {
-        lock(&self.0).body = Some(Outgoing::new(body));
+    /// The body of a response with these fields.
+    pub(super) fn fill(&self, headers: &HeaderMap, body: WasiBody) {
+        lock(&self.0).body = Some(Outgoing::new(headers, body));
     }
 
     /// The guest has ended, with all that the host does for it.
@@ -82,6 +84,9 @@ impl Body for Reader {
         let frame = body.poll(cx);
         contents.reader = frame.is_pending().then(|| cx.waker().clone());
         contents.moved |= frame.is_ready();
-        frame.map_err(|_| Error::HttpProtocolError)
+        frame.map_err(|cut_off| match cut_off {
+            CutOff::TooLong => Error::HttpResponseBodySize(None),
+            CutOff::Dropped | CutOff::Failed | CutOff::Unfinished => Error::HttpProtocolError,
+        })
     }
 }

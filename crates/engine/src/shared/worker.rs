@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use http::Response;
 use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -18,6 +19,7 @@ use super::body::{Reader, Slot};
 use super::{Job, Worker, lock};
 use crate::guest::Guest;
 use crate::instance::{Instance, LINGER};
+use crate::moved::Away;
 use crate::run::compute;
 use crate::stopwatch::Stopwatch;
 use crate::{Application, Failure, service};
@@ -66,15 +68,23 @@ pub(super) fn start(application: Application, instance: Instance, first: Job) {
         in_progress: Arc::clone(&in_progress),
     };
     inner.shared.lock().push(worker);
-    tokio::spawn(async move {
+    let background = inner.engine.background().filter(|_| inner.cpu.is_heavy());
+    let background = background.cloned();
+    let away = background.as_ref().map(|it| it.away(&application));
+    let task = async move {
         let work = Work {
             application: &application,
             number,
             in_progress: &in_progress,
             after_response: application.inner().settings.limits.after_response,
+            away,
         };
         work.run(instance, queue).await;
-    });
+    };
+    match background {
+        Some(background) => drop(background.spawn(task)),
+        None => drop(tokio::spawn(task)),
+    }
 }
 
 struct Work<'a> {
@@ -82,6 +92,8 @@ struct Work<'a> {
     number: u64,
     in_progress: &'a Mutex<u32>,
     after_response: Duration,
+    /// Where it is in the background.
+    away: Option<Away>,
 }
 
 impl Work<'_> {
@@ -107,10 +119,25 @@ impl Work<'_> {
                 allowed = allowed
                     .saturating_add(limit.saturating_mul(fresh))
                     .min(most);
-                match compute(inner, &mut stopwatch, allowed, || work.as_mut().poll(cx)) {
+                let mut poll = |cx: &mut Context<'_>, stopwatch: &mut Stopwatch| match compute(
+                    inner,
+                    stopwatch,
+                    allowed,
+                    || work.as_mut().poll(cx),
+                ) {
                     Ok(poll) => poll,
                     Err(failure) => Poll::Ready(Err(failure)),
+                };
+                if let Some(away) = &self.away {
+                    return away.poll(cx, &mut stopwatch, poll);
                 }
+                let before = stopwatch.computed();
+                let polled = poll(cx, &mut stopwatch);
+                if stopwatch.is_long() {
+                    let took = stopwatch.computed().saturating_sub(before);
+                    inner.cpu.note_long_turn(took);
+                }
+                polled
             })
             .await;
             inner.shared.remove(self.number);
@@ -316,11 +343,13 @@ async fn call(
         }
         Ok(response) => {
             let (over, is_over) = oneshot::channel();
-            let response = response.map(|body| {
-                slot.fill(body);
-                let slot = Arc::clone(&slot);
-                Reader { slot, _over: over }.boxed_unsync()
-            });
+            let (parts, body) = response.into_parts();
+            slot.fill(&parts.headers, body);
+            let reader = Reader {
+                slot: Arc::clone(&slot),
+                _over: over,
+            };
+            let response = Response::from_parts(parts, reader.boxed_unsync());
             let _ = head.send(Ok(response));
             // Its sender is dropped with the reader.
             let _ = is_over.await;

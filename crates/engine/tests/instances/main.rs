@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
 mod background;
+mod bodies;
 mod figures;
 
 use std::future::Future;
@@ -343,7 +344,7 @@ fn all_guests_together_stay_within_the_memory_of_the_engine() {
         let options = Options {
             instances: 8,
             memory: 32 << 20,
-            background: None,
+            ..Options::default()
         };
         let engine = Engine::new(&options).unwrap();
         let bomb = application(&engine, "memory_bomb", Limits::default());

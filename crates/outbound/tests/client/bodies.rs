@@ -1,34 +1,13 @@
 //! Bodies in both directions, whole and cut off.
 
-use http::Request;
 use http_body_util::BodyExt as _;
-use outbound::{Client, Error, Timeouts};
+use outbound::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
-    Called as _, Pieces, Upstream, full, get, pieces, post, read_head, read_rest, text, until,
-    within, written,
+    Called as _, Upstream, full, get, pieces, post, read_head, read_rest, text, until, within,
+    written,
 };
-
-fn body_of(message: &str) -> &str {
-    message.split_once("\r\n\r\n").unwrap().1
-}
-
-#[tokio::test]
-async fn a_body_of_unknown_length_is_sent_in_chunks() {
-    let (upstream, mut received) = Upstream::answers_after("0\r\n\r\n").await;
-    let body = written(&["hello", "", "world"]);
-    let response = post(&upstream.client(), &upstream.uri(), &[], body)
-        .await
-        .unwrap();
-    assert_eq!(text(response).await.unwrap(), "hello");
-    let message = received.recv().await.unwrap();
-    assert!(
-        message.contains("transfer-encoding: chunked\r\n"),
-        "{message}"
-    );
-    assert_eq!(body_of(&message), "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n");
-}
 
 #[tokio::test]
 async fn an_announced_body_is_sent_as_announced() {
@@ -116,39 +95,6 @@ async fn a_body_that_fails_cuts_the_connection() {
     );
     let message = within(received.recv()).await.unwrap();
     assert!(!message.ends_with("0\r\n\r\n"), "{message}");
-}
-
-#[tokio::test]
-async fn a_get_has_a_body_if_one_is_written() {
-    async fn send(client: &Client, method: &str, uri: &str, body: Pieces) {
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(body)
-            .unwrap();
-        within(client.send(request, Timeouts::default()))
-            .await
-            .unwrap();
-    }
-    for method in ["GET", "HEAD"] {
-        let (upstream, mut received) = Upstream::answers_after("0\r\n\r\n").await;
-        send(
-            &upstream.client(),
-            method,
-            &upstream.uri(),
-            written(&["", "hello"]),
-        )
-        .await;
-        assert_eq!(
-            body_of(&received.recv().await.unwrap()),
-            "5\r\nhello\r\n0\r\n\r\n"
-        );
-
-        let (upstream, mut received) = Upstream::answers_after("").await;
-        send(&upstream.client(), method, &upstream.uri(), written(&[""])).await;
-        let message = received.recv().await.unwrap();
-        assert!(!message.contains("transfer-encoding"), "{message}");
-    }
 }
 
 #[tokio::test]

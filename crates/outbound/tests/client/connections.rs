@@ -1,14 +1,15 @@
 //! Which connections are used again, and how many there are.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
-use outbound::{Client, Error, Options, Timeouts};
+use outbound::{Client, ConnectionBudget, Error, Options, Timeouts};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::support::{
     Called as _, LONG, Upstream, client, get, policy, read_head, read_rest, request, text, until,
@@ -170,6 +171,39 @@ async fn open_connections_are_counted_idle_or_not() {
     text(get(&client, &first.uri()).await.unwrap())
         .await
         .unwrap();
+}
+
+/// Allows so many connections, of all clients that share it.
+#[derive(Debug)]
+struct Budget(Arc<Semaphore>);
+
+impl ConnectionBudget for Budget {
+    fn try_acquire(self: Arc<Self>) -> Option<Box<dyn Any + Send + Sync>> {
+        let permit = Arc::clone(&self.0).try_acquire_owned().ok()?;
+        Some(Box::new(permit))
+    }
+}
+
+#[tokio::test]
+async fn clients_that_share_a_budget_have_no_more_connections_than_it_allows() {
+    let upstream = Upstream::replies(HELLO).await;
+    let budget = Arc::new(Semaphore::new(1));
+    let client = || {
+        let options = Options {
+            budget: Some(Arc::new(Budget(Arc::clone(&budget)))),
+            ..Options::default()
+        };
+        Client::with_options(policy(&["http://127.0.0.1:*"]), options)
+    };
+    let (first, second) = (client(), client());
+    text(get(&first, &upstream.uri()).await.unwrap())
+        .await
+        .unwrap();
+    let error = get(&second, &upstream.uri()).await.unwrap_err();
+    assert!(matches!(error, Error::ConnectionLimit), "{error}");
+    drop(first);
+    until_sent(&second, &upstream).await;
+    assert_eq!(budget.available_permits(), 0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod connections;
+mod framing;
 mod policy;
 mod responses;
 mod support;

@@ -8,8 +8,7 @@ use outbound::{BoxError, Client, Error, Options, ResponseBody, Timeouts};
 use outbound_policy::{Grant, Policy};
 
 pub(crate) use test_peer::{
-    Fake as Upstream, LONG, Pieces, SHORT, full, pieces, read_head, read_rest, until, within,
-    written,
+    Fake as Upstream, LONG, SHORT, full, pieces, read_head, read_rest, until, within, written,
 };
 
 /// How a server is reached.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -49,11 +50,16 @@ async fn echo(
         Some(host) => host.to_str().unwrap().to_owned(),
         None => request.uri().authority().unwrap().to_string(),
     };
-    Ok(Response::builder()
+    let mut response = Response::builder()
         .header("x-version", version)
         .header("x-host", host)
-        .body(request.into_body())
-        .unwrap())
+        .header("x-end", request.body().is_end_stream().to_string());
+    for name in ["te", "connection", "content-length"] {
+        for value in request.headers().get_all(name) {
+            response = response.header(format!("x-{name}"), value);
+        }
+    }
+    Ok(response.body(request.into_body()).unwrap())
 }
 
 impl Secure {
@@ -169,6 +175,42 @@ async fn http_2_is_agreed_on_and_one_connection_serves_all() {
         assert!(within(response.body_mut().frame()).await.is_none());
     }
     assert_eq!(server.handshakes.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_empty_body_ends_its_http_2_stream_with_the_head() {
+    let server = Secure::start(&["127.0.0.1"], &["h2"]).await;
+    let client = server.client();
+    for (method, length) in [("GET", None), ("DELETE", None), ("POST", Some("0"))] {
+        for pieces in [&[][..], &[""]] {
+            let request = Request::builder()
+                .method(method)
+                .uri(server.uri("127.0.0.1"));
+            let request = request.body(written(pieces)).unwrap();
+            let response = within(client.send(request, Timeouts::default()))
+                .await
+                .unwrap();
+            let fields = response.headers();
+            assert_eq!(fields["x-version"], "HTTP/2.0");
+            assert_eq!(fields["x-end"], "true", "{method}");
+            let told = fields.get("x-content-length");
+            assert_eq!(told.map(|it| it.to_str().unwrap()), length, "{method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn te_reaches_servers_of_both_versions() {
+    for (alpn, connection) in [("h2", &[][..]), ("http/1.1", &["keep-alive", "te"])] {
+        let server = Secure::start(&["127.0.0.1"], &[alpn]).await;
+        let fields = [("te", "trailers")];
+        let (client, uri) = (server.client(), server.uri("127.0.0.1"));
+        let response = post(&client, &uri, &fields, full("a")).await.unwrap();
+        assert_eq!(response.headers()["x-te"], "trailers", "{alpn}");
+        let told = response.headers().get_all("x-connection");
+        let told: Vec<_> = told.iter().collect();
+        assert_eq!(told, connection, "{alpn}");
+    }
 }
 
 #[tokio::test]

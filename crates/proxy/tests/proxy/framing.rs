@@ -14,36 +14,6 @@ fn body_of(message: &str) -> &str {
 }
 
 #[tokio::test]
-async fn a_request_without_a_body_announces_none() {
-    for method in ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
-        let (head, _) = exchange(method, &[], "HTTP/1.1 204 No Content\r\n\r\n").await;
-        let expected = format!("{method} /path?query HTTP/1.1\r\nhost: a.example:8080\r\n\r\n");
-        assert_eq!(head, expected);
-    }
-    let length = [("content-length", "0")];
-    let (head, _) = exchange("POST", &length, "HTTP/1.1 204 No Content\r\n\r\n").await;
-    assert!(head.ends_with("\r\ncontent-length: 0\r\n\r\n"), "{head}");
-}
-
-#[tokio::test]
-async fn a_body_of_unknown_length_is_sent_in_chunks() {
-    for method in ["POST", "GET", "HEAD"] {
-        for client in [&[][..], &[("transfer-encoding", "Chunked")][..]] {
-            let (fake, mut received) = Fake::answers_after("0\r\n\r\n").await;
-            let body = written(&["hello", "", "world"]);
-            let request = request(method, client).body(body).unwrap();
-            send(&fake.proxy(), request).await.unwrap();
-            let message = received.recv().await.unwrap();
-            let expected = format!(
-                "{method} /path?query HTTP/1.1\r\nhost: a.example:8080\r\n\
-                 transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"
-            );
-            assert_eq!(message, expected);
-        }
-    }
-}
-
-#[tokio::test]
 async fn an_announced_body_is_sent_as_announced() {
     for (fields, body) in [
         (
@@ -292,13 +262,15 @@ async fn the_header_section_is_bounded() {
         format!("HTTP/1.1 200 OK\r\n{fields}content-length: 5\r\n\r\nhello")
     };
     assert_eq!(outcome(&fields(60, 1_000)).await.unwrap().1, "hello");
-    assert_eq!(outcome(&fields(99, 1)).await.unwrap().1, "hello");
-    for reply in [fields(70, 1_000), fields(1, 70_000), fields(101, 1)] {
+    assert_eq!(outcome(&fields(255, 1)).await.unwrap().1, "hello");
+    for reply in [fields(70, 1_000), fields(1, 70_000), fields(257, 1)] {
         let error = outcome(&reply).await.unwrap_err();
         assert!(
             matches!(error, ProxyError::ResponseHeaderTooLarge),
             "{error}"
         );
+        let text = error.to_string();
+        assert!(text.contains("65536 bytes or 256 fields"), "{text}");
         assert_eq!(error.status(), 502);
     }
 }

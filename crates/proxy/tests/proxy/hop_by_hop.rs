@@ -126,3 +126,26 @@ async fn any_status_is_passed_on() {
         assert_eq!(response.unwrap().status(), status);
     }
 }
+
+#[tokio::test]
+async fn a_426_keeps_the_upgrade_field_that_it_must_have() {
+    let reply = "HTTP/1.1 426 Upgrade Required\r\nupgrade: TLS/1.2, HTTP/1.1\r\n\
+                 upgrade: websocket\r\nconnection: upgrade, x-hop\r\nx-hop: 1\r\n\
+                 content-length: 0\r\n\r\n";
+    let (_, response) = exchange("GET", &[], reply).await;
+    assert_eq!(
+        fields(response.unwrap().headers()),
+        [
+            "content-length: 0",
+            "connection: upgrade",
+            "upgrade: TLS/1.2, HTTP/1.1",
+            "upgrade: websocket",
+        ]
+    );
+    // HTTP/2 has no such field.
+    let fake = Fake::replies(reply).await;
+    let mut request = request("GET", &[]).body(empty()).unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    let response = send(&fake.proxy(), request).await.unwrap();
+    assert_eq!(fields(response.headers()), ["content-length: 0"]);
+}

@@ -94,8 +94,9 @@ async fn uploads_keep_the_connection() {
     assert_eq!(fake.connections(), 1);
     let (fake, _received) = Fake::answers_after("0\r\n\r\n").await;
     let proxy = fake.proxy();
+    let long: &str = "a".repeat(100_000).leak();
     for _ in 0..3 {
-        let response = post(&proxy, &[], written(&["hello"])).await.unwrap();
+        let response = post(&proxy, &[], written(&[long])).await.unwrap();
         text(response).await.unwrap();
     }
     assert_eq!(fake.connections(), 1);

@@ -166,6 +166,34 @@ async fn a_tunnel_in_which_nothing_moves_is_closed() {
 }
 
 #[tokio::test]
+async fn a_half_closed_tunnel_in_which_nothing_moves_is_closed_sooner() {
+    for ends in ["client", "server"] {
+        let (fake, mut switched) = switching("").await;
+        let proxy = fake.proxy_with(Timeouts {
+            half_closed_tunnel: SHORT,
+            ..Timeouts::default()
+        });
+        let (address, mut ended) = front(proxy).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        write(&mut client, ASKS).await;
+        let (_, mut server) = within(switched.recv()).await.unwrap();
+        within(read_head(&mut client)).await.unwrap();
+        tokio::time::sleep(SHORT * 2).await;
+        // A client that has closed its connection cannot be told from this one.
+        let other = if ends == "client" {
+            client.shutdown().await.unwrap();
+            &mut server
+        } else {
+            server.shutdown().await.unwrap();
+            &mut client
+        };
+        assert_eq!(within(read_rest(other)).await, "");
+        let error = within(ended.recv()).await.unwrap().unwrap_err();
+        assert!(matches!(error, TunnelError::Idle(SHORT)), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_may_refuse_to_switch() {
     let fake = Fake::replies(HELLO).await;
     let proxy = fake.proxy();

@@ -2,8 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
+mod first_request;
+mod hang_up;
+mod heads;
+mod held;
+mod pipelining;
 mod rest;
+mod small_pieces;
 mod streams;
 mod support;
 mod timeouts;
 mod tls;
+mod unread;

@@ -102,7 +102,6 @@ fn a_client_that_is_slow_is_waited_for() {
 fn a_connection_without_requests_is_closed() {
     run(async {
         let timeouts = Timeouts {
-            header_read: SHORT,
             idle: SHORT,
             ..PATIENT
         };
@@ -122,7 +121,6 @@ fn a_connection_without_requests_is_closed() {
         let running = start(
             "download",
             Timeouts {
-                header_read: SHORT,
                 idle: SHORT,
                 ..IMPATIENT
             },

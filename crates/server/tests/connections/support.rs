@@ -4,18 +4,22 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Application, Component, Engine, Settings};
 use http::HeaderValue;
+use proxy::{Pool, Proxy, Upstream};
 use rustls::ServerConfig;
-use server::{Address, Listen, Options, Server, Target, Timeouts};
+use server::{Address, Listen, Options, Pass, Server, Table, Target, Timeouts};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// Long enough for anything that is not to time out.
 pub(crate) const NEVER: Duration = Duration::from_secs(60);
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
+
+/// More than is ever held for clients.
+const HELD: u64 = 64 << 20;
 
 /// Nobody is waited for in vain.
 pub(crate) const PATIENT: Timeouts = Timeouts {
@@ -32,8 +36,27 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
 }
 
+/// Waits for something that has to happen.
+pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
-    start_on(guest, timeouts, connections, None).await
+    start_on(guest, timeouts, connections, None, HELD, 8).await
+}
+
+/// A server that may hold so many bytes for its clients.
+pub(crate) async fn start_holding(
+    guest: &str,
+    timeouts: Timeouts,
+    connections: usize,
+    held: u64,
+) -> Running {
+    start_on(guest, timeouts, connections, None, held, 256).await
 }
 
 pub(crate) async fn start_with_tls(
@@ -41,7 +64,7 @@ pub(crate) async fn start_with_tls(
     timeouts: Timeouts,
     tls: Arc<ServerConfig>,
 ) -> Running {
-    start_on(guest, timeouts, 64, Some(tls)).await
+    start_on(guest, timeouts, 64, Some(tls), HELD, 8).await
 }
 
 async fn start_on(
@@ -49,14 +72,42 @@ async fn start_on(
     timeouts: Timeouts,
     connections: usize,
     tls: Option<Arc<ServerConfig>>,
+    held_for_clients: u64,
+    instances: u32,
 ) -> Running {
     let engine = Engine::new(&engine::Options {
-        instances: 8,
+        instances,
         ..engine::Options::default()
     })
     .unwrap();
     let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
     let application = Application::new(engine, component, Settings::new(guest));
+    let target = Target::Application(application.clone());
+    let (server, address) = listen(target, timeouts, connections, tls, held_for_clients).await;
+    Running {
+        server,
+        application,
+        address,
+    }
+}
+
+/// A server that sends all requests on to `upstream`.
+pub(crate) async fn start_proxy(upstream: SocketAddr, timeouts: Timeouts) -> (Server, SocketAddr) {
+    let upstream = Upstream::single(proxy::Server::tcp(upstream));
+    let pool = Pool::new(proxy::PoolOptions::default());
+    let proxy = Proxy::new(upstream, pool, proxy::Timeouts::default());
+    let table = Table::new(Vec::new(), [], []);
+    let target = Target::Table(table, Pass::Upstream(proxy));
+    listen(target, timeouts, 64, None, HELD).await
+}
+
+async fn listen(
+    target: Target,
+    timeouts: Timeouts,
+    connections: usize,
+    tls: Option<Arc<ServerConfig>>,
+    held_for_clients: u64,
+) -> (Server, SocketAddr) {
     let name = HeaderValue::from_static("test");
     let settings = server::Settings {
         timeouts,
@@ -64,14 +115,15 @@ async fn start_on(
     };
     let server = Server::new(Options {
         connections,
-        exchanges: 1,
+        exchanges: 16,
+        held_for_clients,
         runtimes: Vec::new(),
         settings: settings.clone(),
     });
     let listen = Listen {
         address: Address::Tcp("127.0.0.1:0".parse().unwrap()),
         backlog: 16,
-        target: Target::Application(application.clone()),
+        target,
         tls,
         forwarded: Vec::new(),
     };
@@ -83,11 +135,7 @@ async fn start_on(
         Address::Unix(_) | Address::Abstract(_) => None,
     };
     let address = server.addresses().into_iter().find_map(tcp).unwrap();
-    Running {
-        server,
-        application,
-        address,
-    }
+    (server, address)
 }
 
 /// Checks that this is the whole of the answer to a client that took too long.
@@ -109,6 +157,15 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> String {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
     String::from_utf8(received).unwrap()
+}
+
+/// As connections and their streams are served by the daemon: in turns, on one thread.
+pub(crate) fn run_on_one_thread(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
 }
 
 pub(crate) fn run(test: impl Future<Output = ()>) {

@@ -1,5 +1,7 @@
 //! Siblings with `.br`, `.zst` and `.gz`.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     HeaderMap, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
@@ -124,6 +126,21 @@ fn a_sibling_that_is_older_than_its_file_is_passed_over() {
     let answer = accepting(&site, "/a.css", "br, gzip");
     assert_eq!(answer.text(), "gzip it");
     assert_eq!(answer.field(LAST_MODIFIED), "Sun, 06 Nov 1994 08:49:39 GMT");
+}
+
+#[test]
+fn a_sibling_that_is_older_by_a_fraction_of_a_second_is_passed_over() {
+    let site = site();
+    let time = |nanoseconds| UNIX_EPOCH + Duration::new(MODIFIED, nanoseconds);
+    site.set_modified_at("a.css", time(500));
+    site.set_modified_at("a.css.br", time(499));
+    site.set_modified_at("a.css.gz", time(501));
+    let answer = accepting(&site, "/a.css", "br, gzip");
+    assert_eq!(answer.text(), "gzip it");
+    assert_eq!(answer.field(ETAG), "\"2ebc98a1.1f5-7-gzip\"");
+    // Its tool has left the fraction out.
+    site.set_modified_at("a.css.br", time(0));
+    assert_eq!(accepting(&site, "/a.css", "br, gzip").text(), "brotli");
 }
 
 #[test]

@@ -61,8 +61,11 @@ impl Site {
     }
 
     pub(crate) fn set_modified(&self, name: &str, seconds: u64) {
+        self.set_modified_at(name, UNIX_EPOCH + Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn set_modified_at(&self, name: &str, time: SystemTime) {
         let file = File::options().write(true).open(self.path(name)).unwrap();
-        let time = UNIX_EPOCH + Duration::from_secs(seconds);
         file.set_modified(time).unwrap();
     }
 

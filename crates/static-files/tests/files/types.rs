@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use static_files::MimeTypes;
 
 use crate::support::Site;
@@ -65,12 +65,46 @@ fn an_unknown_type_is_the_empty_one() {
 }
 
 #[test]
-fn the_index_is_not_filtered_and_a_folder_without_its_slash_is() {
+fn an_index_is_filtered_by_its_type_as_its_own_uri_is() {
+    let mut site = site();
+    site.write("php/index.php", "source");
+    site.write("php/index.php.gz", "source");
+    site.options.precompressed = true;
+    for (types, index, expected) in [
+        (&["application/xml"][..], "index.html", 403),
+        (&["text/html"], "index.html", 200),
+        (&["text/html"], "file.xml", 403),
+        (&[""], "file", 200),
+        (&["text/html"], "file", 403),
+    ] {
+        only(&mut site, types);
+        site.options.index = index.to_owned();
+        assert_eq!(site.status("/"), expected, "{types:?} {index}");
+        assert_eq!(site.status(format!("/{index}")), expected, "{types:?}");
+    }
+    site.options.types = Some(Arc::new(|asked| asked != "application/x-httpd-php"));
+    site.options.index = "index.php".to_owned();
+    for uri in ["/php/", "/php/index.php", "/php//", "/nothing/"] {
+        assert_eq!(site.status(uri), 403, "{uri}");
+        let coded = site.ask(uri).field(ACCEPT_ENCODING, "gzip").answer();
+        assert_eq!(coded.status, 403, "{uri}");
+    }
+}
+
+#[test]
+fn a_folder_without_its_slash_has_no_type() {
     let mut site = site();
     only(&mut site, &["application/xml"]);
-    assert_eq!(site.get("/").text(), "index");
-    assert_eq!(site.status("/index.html"), 403);
     assert_eq!(site.status("/dir"), 403);
     only(&mut site, &[""]);
     assert_eq!(site.status("/dir"), 301);
+}
+
+#[test]
+fn without_an_index_a_folder_is_still_not_found() {
+    let mut site = site();
+    only(&mut site, &["text/html"]);
+    site.options.index = String::new();
+    assert_eq!(site.status("/"), 404);
+    assert_eq!(site.status("/dir/"), 404);
 }

@@ -424,3 +424,17 @@ pub fn an_endless_loop_before_the_response_is_a_504(front: &impl FrontEnd) {
     assert_names_the_request(&server.wait_for_log(&of("spin")));
     until("no request is in progress", || server.active("spin") == "0");
 }
+
+pub fn a_body_longer_than_its_length_is_logged_as_that(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["long_length"]);
+    for (target, lines) in [("/", 1), ("/?100", 2)] {
+        let mut client = server.connect("long_length");
+        client.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+        // A page or a body that is cut off.
+        let _ = client.try_response();
+        until("the log has the reason", || {
+            let why = "the guest's body is longer than its content-length";
+            server.log_lines(why).len() == lines
+        });
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{End, FrontEnd, Need, Running};
+use test_components::World;
+
+use crate::{End, FrontEnd, Need, Options, Running, configuration};
 
 fn server(front: &impl FrontEnd) -> Arc<Running> {
     Running::shared(
@@ -32,8 +34,12 @@ pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
     );
     // Fields about the connection are not for the guest; the others keep their order, and those of
     // one name are together.
-    client.response().assert_text(
-        "PATCH http example.com /a%20b/../c?d=e&f\n\
+    let authority = match front.world() {
+        World::Wasi02 => "example.com",
+        World::Wasi03 => "Example.COM:8080",
+    };
+    client.response().assert_text(&format!(
+        "PATCH http {authority} /a%20b/../c?d=e&f\n\
          x-first: 1\n\
          x-first: 2\n\
          host: Example.COM:8080\n\
@@ -41,7 +47,67 @@ pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
          x-second: two words\n\
          cookie: a=1\n\
          accept: */*\n",
+    ));
+}
+
+pub fn the_authority_is_the_server_name_or_the_host_with_its_port(front: &impl FrontEnd) {
+    let file = test_components::guest("headers");
+    let application = |authority| {
+        let options = Options {
+            authority: Some(authority),
+            ..Options::default()
+        };
+        configuration::application(&file, &front.options(&options))
+    };
+    let server = Running::start(
+        front,
+        &configuration::applications_of(&[
+            ("server_name", application("server-name")),
+            ("host", application("host")),
+        ]),
     );
+    for (host, server_name, authority) in [
+        ("Example.COM:8080", "example.com", "Example.COM:8080"),
+        ("127.0.0.1:54771", "127.0.0.1", "127.0.0.1:54771"),
+        ("[::1]:8080", "[::1]", "[::1]:8080"),
+        ("a.", "a", "a."),
+        ("a:", "a", "a:"),
+        ("a:0", "a", "a:0"),
+        ("", "localhost", "localhost"),
+    ] {
+        for (application, expected) in [("server_name", server_name), ("host", authority)] {
+            let mut client = server.connect(application);
+            client.send(format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+            let response = client.response();
+            let first = response.text().lines().next();
+            let expected = format!("GET http {expected} /");
+            assert_eq!(first, Some(&*expected), "{host:?}");
+        }
+    }
+    for application in ["server_name", "host"] {
+        let mut client = server.connect(application);
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        client.response().assert_text("GET http localhost /\n");
+    }
+}
+
+pub fn a_redirect_that_a_guest_makes_keeps_the_port_of_the_host(front: &impl FrontEnd) {
+    let options = Options {
+        authority: (front.world() == World::Wasi02).then_some("host"),
+        ..Options::default()
+    };
+    let members = front.options(&options);
+    let server = Running::start(
+        front,
+        &configuration::guests_with(&[("redirect", members.as_str())]),
+    );
+    let address = server.address("redirect");
+    let mut client = server.connect("redirect");
+    client.send(format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+    let response = client.response();
+    assert_eq!(response.head.status, 302, "{response:?}");
+    let location = format!("http://{address}/next");
+    assert_eq!(response.head.field("location"), Some(&*location));
 }
 
 pub fn a_method_may_be_anything(front: &impl FrontEnd) {
@@ -63,9 +129,12 @@ pub fn an_absolute_target_names_the_host(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("headers");
     client.send("GET http://one.example:81/x?y HTTP/1.1\r\nhost: two.example\r\n\r\n");
-    client
-        .response()
-        .assert_text("GET http one.example /x?y\nhost: one.example:81\n");
+    let authority = match front.world() {
+        World::Wasi02 => "one.example",
+        World::Wasi03 => "one.example:81",
+    };
+    let expected = format!("GET http {authority} /x?y\nhost: one.example:81\n");
+    client.response().assert_text(&expected);
 }
 
 pub fn a_request_may_come_byte_by_byte(front: &impl FrontEnd) {

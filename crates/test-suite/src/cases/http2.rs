@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::http2::{Http2, empty, full, request};
-use crate::{FrontEnd, Running};
+use crate::{FrontEnd, Options, Running, configuration};
 
 fn server(front: &impl FrontEnd) -> Arc<Running> {
     Running::shared(front, &["count", "early", "headers", "hello", "status"])
@@ -38,6 +38,47 @@ pub fn a_guest_sees_the_same_over_http2(front: &impl FrontEnd) {
     for line in ["x-one: 1", "accept: */*", "content-length: 3"] {
         assert!(text.lines().any(|it| it == line), "{line} in {text}");
     }
+}
+
+pub fn an_authority_over_http2_has_its_port_if_it_is_the_host(front: &impl FrontEnd) {
+    let file = test_components::guest("headers");
+    let application = |authority| {
+        let options = Options {
+            authority: Some(authority),
+            ..Options::default()
+        };
+        configuration::application(&file, &front.options(&options))
+    };
+    let server = Running::start(
+        front,
+        &configuration::applications_of(&[
+            ("server_name", application("server-name")),
+            ("host", application("host")),
+        ]),
+    );
+    for (application, expected) in [("server_name", "[::1]"), ("host", "[::1]:8443")] {
+        let mut http2 = Http2::connect(server.address(application));
+        let request = http::Request::get("http://[::1]:8443/");
+        let response = http2.begin(request.body(empty()).unwrap());
+        let text = String::from_utf8(http2.read(response).body).unwrap();
+        let first = format!("GET http {expected} /\n");
+        assert!(text.starts_with(&first), "{text}");
+        assert!(text.contains("host: [::1]:8443\n"), "{text}");
+    }
+}
+
+pub fn cookie_fields_of_http2_reach_a_guest_as_one(front: &impl FrontEnd) {
+    let server = server(front);
+    let mut http2 = Http2::connect(server.address("headers"));
+    let request = request("GET", "/")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .header("x-one", "1")
+        .header("cookie", "e=f");
+    let response = http2.begin(request.body(empty()).unwrap());
+    let text = String::from_utf8(http2.read(response).body).unwrap();
+    let cookies: Vec<_> = (text.lines().filter(|line| line.starts_with("cookie"))).collect();
+    assert_eq!(cookies, ["cookie: a=b; c=d; e=f"], "{text}");
 }
 
 pub fn a_head_request_over_http2_gets_the_head_alone(front: &impl FrontEnd) {

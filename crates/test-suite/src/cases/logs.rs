@@ -103,3 +103,49 @@ pub fn what_a_guest_prints_too_much_is_lost_and_counted(front: &impl FrontEnd) {
             == 2
     });
 }
+
+pub fn failures_are_logged_up_to_a_rate_limit_and_counted(front: &impl FrontEnd) {
+    const CLIENTS: usize = 4;
+    const REQUESTS: usize = 200;
+    let server = Running::guests(front, &["trap", "status"]);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let mut client = server.connect("trap");
+                for _ in 0..REQUESTS {
+                    assert_eq!(client.get("/").head.status, 500);
+                }
+            });
+        }
+    });
+    const OMITTED: &str = "more lines [error] of the application are not logged";
+    let logged = || {
+        let lines = server.log_lines("the guest trapped");
+        lines.iter().filter(|line| !line.contains(OMITTED)).count()
+    };
+    let omitted = || {
+        let lines = server.log_lines(OMITTED);
+        let number = |line: &String| {
+            let (_, message) = line.split_once("application \"trap\" ").unwrap();
+            message.split_once(' ').unwrap().0.parse::<usize>().unwrap()
+        };
+        lines.iter().map(number).sum::<usize>()
+    };
+    until("each failure is logged or counted", || {
+        logged() + omitted() == CLIENTS * REQUESTS
+    });
+    assert!(omitted() > 0, "{} lines", logged());
+    // Another application has a rate of its own.
+    let mut other = server.connect("status");
+    other.get("/?103").assert_page(500);
+    server.wait_for_log("application \"status\"");
+}
+
+pub fn a_long_error_code_is_cut_in_the_log(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["error_code"]);
+    server.connect("error_code").get("/?long").assert_page(500);
+    let line = server.wait_for_log("the guest answered with an error: ");
+    assert!(line.contains("xxx… ("), "{line}");
+    assert!(line.ends_with(" bytes more)"), "{line}");
+    assert!(line.len() < 3000, "{} bytes", line.len());
+}

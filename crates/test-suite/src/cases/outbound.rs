@@ -130,6 +130,75 @@ pub fn pieces_go_to_other_servers_and_come_back_one_by_one(front: &impl FrontEnd
     assert_eq!(client.rest().2, End::Complete);
 }
 
+/// The guest that writes the bodies of its requests itself, and what it is answered.
+fn uploading(front: &impl FrontEnd, upstream: &Upstream) -> Running {
+    let options = front.options(&Options {
+        outbound_http: &[&upstream.url()],
+        ..Options::default()
+    });
+    let guests = [("upload", &*options), ("fetch", &*options)];
+    Running::start(front, &configuration::guests_with(&guests))
+}
+
+#[track_caller]
+fn assert_framing(server: &Running, guest: &str, told: &str, fields: &str) {
+    let method = told.split(' ').next().unwrap_or_default();
+    let response = ask(&mut server.connect(guest), told, Some(""));
+    assert_eq!(
+        response.text(),
+        format!("{method}\n{fields}"),
+        "{guest} {told}"
+    );
+}
+
+pub fn an_upload_without_a_body_has_no_framing_or_a_content_length_of_0(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = uploading(front, &upstream);
+    let url = upstream.url() + "/framing";
+    for (method, fields) in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("OPTIONS", ""),
+        ("POST", "content-length: 0\n"),
+        ("PUT", "content-length: 0\n"),
+        ("PATCH", "content-length: 0\n"),
+    ] {
+        // It has no body, or one that is empty.
+        let told = format!("{method} {url}");
+        assert_framing(&server, "upload", &format!("{told} none"), fields);
+        assert_framing(&server, "upload", &told, fields);
+        // It passes an empty one on.
+        assert_framing(&server, "fetch", &told, fields);
+    }
+}
+
+pub fn an_upload_that_is_written_at_once_has_a_content_length(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = uploading(front, &upstream);
+    let text = "0123456789abcdef".repeat(300);
+    for method in ["POST", "PUT", "DELETE"] {
+        let told = format!("{method} {}/framing text={text}", upstream.url());
+        assert_framing(&server, "upload", &told, "content-length: 4800\n");
+    }
+}
+
+pub fn an_upload_that_waits_for_the_response_is_sent_in_chunks(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = uploading(front, &upstream);
+    for method in ["POST", "GET"] {
+        let told = format!("{method} {}/framing late text=hello", upstream.url());
+        assert_framing(&server, "upload", &told, "transfer-encoding: chunked\n");
+    }
+}
+
+pub fn te_is_named_in_the_connection_field(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let server = uploading(front, &upstream);
+    let told = format!("GET {}/framing none te", upstream.url());
+    let fields = "te: trailers\nconnection: keep-alive\nconnection: te\n";
+    assert_framing(&server, "upload", &told, fields);
+}
+
 pub fn a_redirect_is_the_guests_to_follow(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
@@ -168,6 +237,26 @@ fn assert_cut_off(front: &impl FrontEnd, response: &Response) {
     if front.lacks(Need::ExactCutOffs).is_none() {
         assert_eq!((response.head.status, &*response.body), (200, &b"some"[..]));
     }
+}
+
+pub fn a_guest_gets_the_error_code_of_a_response_body_that_fails(front: &impl FrontEnd) {
+    let upstream = Upstream::start();
+    let options = front.options(&Options {
+        outbound_http: &[&upstream.url()],
+        ..Options::default()
+    });
+    let configuration = configuration::guests_with(&[("body_error", &options)]);
+    let server = Running::start(front, &configuration);
+    let read = |path: &str| {
+        let mut client = server.connect("body_error");
+        client.send(format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nx-fetch: {}{path}\r\n\r\n",
+            upstream.url()
+        ));
+        client.response()
+    };
+    read("/breaks").assert_text("ErrorCode::HttpResponseIncomplete\n");
+    read("/hello").assert_text("whole\n");
 }
 
 pub fn a_server_that_is_not_there_is_told_as_that(front: &impl FrontEnd) {

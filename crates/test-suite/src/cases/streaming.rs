@@ -98,6 +98,35 @@ pub fn trailers_pass_both_ways(front: &impl FrontEnd) {
     assert_eq!(response.trailers, []);
 }
 
+pub fn trailers_that_are_not_sent_over_http1_are_logged_once(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["echo"]);
+    let mut client = server.connect("echo");
+    let mut send = |te: &str, trailer: &str| {
+        client.send(format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\n{te}transfer-encoding: chunked\r\n\r\n\
+             5\r\nhello\r\n0\r\n{trailer}: 1234\r\n\r\n"
+        ));
+        client.response()
+    };
+    assert_eq!(send("te: trailers\r\n", "x-checksum").trailers.len(), 1);
+    assert_eq!(server.log_lines("trailers"), [""; 0]);
+    for _ in 0..3 {
+        assert_eq!(send("", "x-checksum").trailers, []);
+        assert_eq!(send("te: trailers\r\n", "x-other").trailers, []);
+    }
+    let line = server.wait_for_log("its client has not sent \"te: trailers\"");
+    assert!(
+        line.contains("[info]") && line.contains("application \"echo\""),
+        "{line}"
+    );
+    let line = server.wait_for_log("its field \"trailer\" has to name them");
+    assert!(
+        line.contains("[warn]") && line.contains("application \"echo\""),
+        "{line}"
+    );
+    assert_eq!(server.log_lines("trailers").len(), 2);
+}
+
 pub fn trailers_pass_both_ways_over_http2(front: &impl FrontEnd) {
     let server = Running::guests(front, &["echo"]);
     let mut http2 = Http2::connect(server.address("echo"));
@@ -425,4 +454,15 @@ pub fn a_body_that_a_guest_leaves_unread_harms_nobody(front: &impl FrontEnd) {
         .connect("hello")
         .get("/")
         .assert_text("Hello, world!\n");
+}
+
+pub fn a_guest_gets_the_error_code_of_a_request_body_that_fails(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["body_error"]);
+    let mut client = server.connect("body_error");
+    client.send(format!("{POST_CHUNKED}5\r\nhello\r\n0\r\n\r\n"));
+    client.response().assert_text("whole\n");
+    // The client gets the fault of its request, whatever the guest answers.
+    client.send(format!("{POST_CHUNKED}5\r\nhelloXX"));
+    client.response().assert_page(400);
+    server.wait_for_log("the body ended: ErrorCode::HttpProtocolError");
 }

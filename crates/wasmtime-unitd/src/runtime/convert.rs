@@ -1,6 +1,6 @@
 //! What the engine and the server make of a configuration.
 
-use engine::{Access, Directory, Instances, Output, OutputFile};
+use engine::{Access, Directory, GuestAuthority, Instances, Output, OutputFile};
 use http::HeaderValue;
 use server::{AccessLog, LogFormat, Settings, Timeouts};
 use static_files::MimeTypes;
@@ -33,6 +33,7 @@ pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>)
         idle_timeout,
         max_body_size,
         discard_unsafe_fields,
+        chunked_transform,
         server_version,
         log_route,
         // They are the shares'.
@@ -49,6 +50,7 @@ pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>)
         },
         max_body_size,
         discard_unsafe_fields,
+        hold_uploads: chunked_transform,
         log_route,
         access_log,
         workers: listen_threads.and_then(|threads| threads.try_into().ok()),
@@ -83,12 +85,15 @@ pub(super) fn application(config: &config::Application, outputs: Outputs) -> eng
         execution_timeout,
         memory,
         concurrency,
+        files,
+        weight,
     } = config.limits;
     let defaults = engine::Limits::default();
     engine::Settings {
         environment: config.environment.clone(),
         directories: filesystem.iter().map(directory).collect(),
         outbound: outbound_http.clone(),
+        authority: config.authority.map(authority),
         instances: Instances {
             reuse: config.instances.reuse,
             concurrency: config.instances.concurrency,
@@ -98,11 +103,20 @@ pub(super) fn application(config: &config::Application, outputs: Outputs) -> eng
             execution_timeout: execution_timeout.unwrap_or(defaults.execution_timeout),
             memory: memory.unwrap_or(defaults.memory),
             concurrency: concurrency.or(defaults.concurrency),
+            files: files.unwrap_or(defaults.files),
+            weight: weight.unwrap_or(defaults.weight),
             ..defaults
         },
         stdout: outputs.stdout,
         stderr: outputs.stderr,
         ..engine::Settings::new(config.name.as_str())
+    }
+}
+
+fn authority(config: config::Authority) -> GuestAuthority {
+    match config {
+        config::Authority::ServerName => GuestAuthority::ServerName,
+        config::Authority::Host => GuestAuthority::Host,
     }
 }
 

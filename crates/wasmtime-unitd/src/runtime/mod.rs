@@ -8,16 +8,18 @@ mod status;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use certificates::Store;
 use config::{Config, Warning};
 use control::{PrepareError, RestartError, Status};
 use engine::{Engine, OutputFiles};
-use server::{Plan, Server};
+use http::HeaderValue;
+use server::{Metrics, Plan, Server};
 
 use crate::components::Loader;
+use crate::control_socket::ControlAddress;
 use crate::folders::Guarded;
 use crate::privileges::Identity;
 
@@ -55,7 +57,10 @@ struct Inner {
     guarded: Arc<Guarded>,
     /// `None` where there is no configuration that could name one.
     certificates: Option<Arc<Store>>,
+    /// Where the control API listens; `None` without one.
+    control: Option<ControlAddress>,
     server: Server,
+    metrics: Metrics,
     outputs: OutputFiles,
     current: Mutex<Arc<State>>,
     /// While what was kept over a restart is put in force: one application that does not load must
@@ -77,13 +82,24 @@ impl Runtime {
     pub(crate) fn new(
         engine: Engine,
         own: OwnFolders,
+        control: Option<ControlAddress>,
         server: Server,
         outputs: OutputFiles,
         identity: Option<Identity>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let content_type = HeaderValue::from_static(control::METRICS_CONTENT_TYPE);
+        Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
             guarded: Arc::new(own.guarded()),
             certificates: own.certificates,
+            control,
+            metrics: Metrics::new(content_type, {
+                let inner = inner.clone();
+                move || {
+                    // Without it nothing is served any more.
+                    let runtime = inner.upgrade().map(Runtime);
+                    runtime.map_or_else(String::new, |it| status::of(&it).to_metrics())
+                }
+            }),
             loader: Loader::new(engine.clone(), own.cache),
             engine,
             server,
@@ -166,7 +182,7 @@ impl control::Runtime for Runtime {
             tls: self.tls(&config.listeners)?,
         };
         let plan = self.plan(&state).await?;
-        let warnings = self.share_warnings(config).await;
+        let warnings = self.exposure_warnings(config).await;
         Ok(Prepared {
             plan,
             state,

@@ -15,7 +15,7 @@ use super::state::{Applications, Loaded, Noted, State};
 use super::{Prepared, Runtime};
 use crate::addresses::address;
 use crate::tls::Tls;
-use crate::{folders, shares};
+use crate::{control_exposure, folders, shares};
 
 type Components = HashMap<PathBuf, Result<Component, String>>;
 
@@ -41,14 +41,14 @@ impl Runtime {
         plan.set_settings(state.settings());
         state.applications = self.applications(config).await?;
         {
-            let target = state.targets();
+            let target = state.targets(&self.0.metrics);
             plan.retarget(|wanted| {
                 let mut listeners = state.listeners.iter();
                 let listener = listeners.find(|it| address(it) == *wanted);
                 listener.map_or(Target::Unavailable, &target)
             });
         }
-        let warnings = self.share_warnings(config).await;
+        let warnings = self.exposure_warnings(config).await;
         Ok(Prepared {
             plan,
             state,
@@ -164,12 +164,18 @@ impl Runtime {
         })
     }
 
-    /// What of `config` lets clients at the server's own files.
-    pub(super) async fn share_warnings(&self, config: &Config) -> Vec<Warning> {
-        let (config, guarded) = (config.clone(), Arc::clone(&self.0.guarded));
-        let checked = tokio::task::spawn_blocking(move || shares::warnings(&config, &guarded));
+    /// What of `config` lets clients at the server's own files, or at its control API.
+    pub(super) async fn exposure_warnings(&self, config: &Config) -> Vec<Warning> {
+        let (config, inner) = (config.clone(), Arc::clone(&self.0));
+        let checked = tokio::task::spawn_blocking(move || {
+            let mut warnings = shares::warnings(&config, &inner.guarded);
+            if let Some(control) = &inner.control {
+                warnings.extend(control_exposure::warnings(&config, control));
+            }
+            warnings
+        });
         checked.await.unwrap_or_else(|panic| {
-            tracing::error!("looking at shares failed: {panic}");
+            tracing::error!("looking at what clients can reach failed: {panic}");
             Vec::new()
         })
     }
@@ -248,7 +254,7 @@ impl Runtime {
     /// cannot be bound is left out.
     pub(super) async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
         let listeners = &state.listeners;
-        let target = state.targets();
+        let target = state.targets(&self.0.metrics);
         let listen = |listener: &config::Listener| Listen {
             address: address(listener),
             backlog: listener.backlog.unwrap_or(BACKLOG),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine::Application;
-use server::{AccessLog, Settings, Target};
+use server::{AccessLog, Metrics, Settings, Target};
 
 use super::convert;
 use crate::routes;
@@ -47,19 +47,27 @@ impl State {
     }
 
     /// Who answers behind each listener.
-    pub(super) fn targets(&self) -> impl Fn(&config::Listener) -> Target {
+    pub(super) fn targets(&self, metrics: &Metrics) -> impl Fn(&config::Listener) -> Target {
         let application = |name: &str| self.applications.get(name)?.application.clone();
         let names = self.applications.keys().cloned();
         let table = routes::table(
             &self.routes,
             &Arc::new(convert::mime_types(&self.settings)),
             &self.upstreams,
+            metrics,
             application,
             names,
         );
         move |listener| {
             let upstreams = &self.upstreams;
-            routes::target(&listener.pass, &self.routes, upstreams, &table, application)
+            routes::target(
+                &listener.pass,
+                &self.routes,
+                upstreams,
+                metrics,
+                &table,
+                application,
+            )
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{Runtime, process};
 
 pub(super) fn of(runtime: &Runtime) -> Status {
     let connections = runtime.0.server.connections();
+    let held = runtime.0.server.held_for_clients();
     let engine = &runtime.0.engine;
     let current = runtime.current();
     let mut applications: Vec<_> = current
@@ -31,6 +32,11 @@ pub(super) fn of(runtime: &Runtime) -> Status {
             pooled: engine.is_pooled(),
             memory: engine.memory_used(),
             memory_limit: engine.memory_limit(),
+        },
+        held_for_clients: control::HeldForClients {
+            bytes: held.bytes,
+            limit: held.limit,
+            ended_connections: held.ended_connections,
         },
         applications,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,6 +71,7 @@ fn instances(figures: &Figures) -> ApplicationInstances {
         started: figures.instances_started,
         memory: figures.memory,
         peak_memory: figures.peak_memory,
+        files: figures.files,
         execution_time: figures.execution_time,
         responses: figures.answers().collect(),
         cut_off: figures.cut_off,

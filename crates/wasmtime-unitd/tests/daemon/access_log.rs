@@ -27,13 +27,13 @@ fn logging(access_log: &str) -> Running {
     server
 }
 
-fn file(server: &Running) -> PathBuf {
+pub(crate) fn file(server: &Running) -> PathBuf {
     server.directory().join("access.log")
 }
 
 /// The lines, as soon as there are so many.
 #[track_caller]
-fn lines(path: &Path, count: usize) -> Vec<String> {
+pub(crate) fn lines(path: &Path, count: usize) -> Vec<String> {
     within(LONG, "the lines are there", || {
         let text = fs::read_to_string(path).ok()?;
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();

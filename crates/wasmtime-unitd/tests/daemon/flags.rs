@@ -189,6 +189,29 @@ fn serve_takes_the_options_of_an_application() {
 }
 
 #[test]
+fn serve_gives_guests_the_host_with_its_port_as_authority() {
+    for (set, authority) in [
+        (None, "localhost:8081"),
+        (Some(r#"authority="server-name""#), "localhost"),
+    ] {
+        let mut command = daemon();
+        command
+            .arg("serve")
+            .arg(test_components::guest("headers"))
+            .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null());
+        if let Some(set) = set {
+            command.args(["--set", set]);
+        }
+        let serve = Process::spawn(&mut command);
+        let mut client = Client::connect(address_of(&serve));
+        client.send("GET / HTTP/1.1\r\nhost: localhost:8081\r\n\r\n");
+        let expected = format!("GET http {authority} /\nhost: localhost:8081\n");
+        client.response().assert_text(&expected);
+    }
+}
+
+#[test]
 fn serve_takes_bodies_of_any_size() {
     let serve = Process::spawn(
         daemon()
@@ -216,6 +239,7 @@ fn serve_says_which_option_is_wrong() {
     };
     set("limits/memory=-1").assert_refused("/applications/component/limits/memory");
     set("limits/memroy=1").assert_refused("Did you mean \"memory\"?");
+    set(r#"authority="hots""#).assert_refused("Did you mean \"host\"?");
     set("nothing/there=1").assert_refused("--set /nothing/there");
     set(r#"access/outbound_http=["example.com"]"#).assert_refused("outbound_http/0");
     set(r#"access/filesystem=["/nowhere/at/all"]"#).assert_refused("/nowhere/at/all");

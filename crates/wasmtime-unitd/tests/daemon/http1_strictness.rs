@@ -65,6 +65,9 @@ fn a_host_is_a_name_and_perhaps_a_port() {
         "a:x",
         "a:80:80",
         "a:99999",
+        "a:65536",
+        ":80",
+        "@a",
         "a:-1",
         "[::1",
         "[]",
@@ -79,7 +82,17 @@ fn a_host_is_a_name_and_perhaps_a_port() {
         let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
         assert_refused(&server, &request, 400);
     }
-    for host in ["a", "A.example", "a:80", "a:", "[::1]:80", "127.0.0.1", ""] {
+    for host in [
+        "a",
+        "A.example",
+        "a:80",
+        "a:0",
+        "a:65535",
+        "a:",
+        "[::1]:80",
+        "127.0.0.1",
+        "",
+    ] {
         let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         assert_eq!(status(&server, request.as_bytes()), Some(200), "{host}");
     }

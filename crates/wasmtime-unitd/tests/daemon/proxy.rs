@@ -15,7 +15,8 @@ use test_suite::{DEADLINE, End, FrontEnd as _, NoAnswer, Running, Socket, free_a
 
 use crate::support::{Daemon, routed};
 
-const HELLO: &str = "HTTP/1.1 200 OK\r\nserver: other\r\nx-a: b\r\ncontent-length: 5\r\n\r\nhello";
+pub(crate) const HELLO: &str =
+    "HTTP/1.1 200 OK\r\nserver: other\r\nx-a: b\r\ncontent-length: 5\r\n\r\nhello";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 const ASKS_FOR_WEBSOCKET: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
@@ -24,15 +25,15 @@ const SWITCHES: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\
      sec-websocket-accept: b\r\n\r\n";
 
 /// A server that is no daemon, and lives as long as the tests do.
-struct Other {
+pub(crate) struct Other {
     /// As a configuration names it.
-    address: String,
+    pub(crate) address: String,
     connections: Arc<AtomicUsize>,
 }
 
 impl Other {
     /// Hands each connection to `serve`, in a thread of its own.
-    fn start(serve: impl Fn(Peer<TcpStream>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(Peer<TcpStream>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let accept = move || listener.accept().unwrap().0;
@@ -70,7 +71,7 @@ impl Other {
     }
 
     /// Answers each request, none of which has a body, with these bytes.
-    fn replies(reply: impl Into<String>) -> Self {
+    pub(crate) fn replies(reply: impl Into<String>) -> Self {
         let reply = reply.into();
         Self::start(move |mut peer| {
             while peer.head().is_some() {
@@ -88,7 +89,7 @@ impl Other {
     }
 
     /// Answers each request with its head.
-    fn tells() -> Self {
+    pub(crate) fn tells() -> Self {
         Self::start(|mut peer| {
             while let Some(head) = peer.head() {
                 let length = head.len();
@@ -115,13 +116,13 @@ impl Other {
         })
     }
 
-    fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
 /// One end of a connection, whose waits are bounded.
-struct Peer<S: Read>(BufReader<S>);
+pub(crate) struct Peer<S: Read>(BufReader<S>);
 
 impl<S: Socket> Peer<S> {
     fn new(socket: S) -> Self {
@@ -130,7 +131,7 @@ impl<S: Socket> Peer<S> {
     }
 
     /// A head, if one comes.
-    fn head(&mut self) -> Option<String> {
+    pub(crate) fn head(&mut self) -> Option<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             match self.0.read_line(&mut head) {
@@ -142,14 +143,14 @@ impl<S: Socket> Peer<S> {
     }
 
     #[track_caller]
-    fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
         let mut got = vec![0; text.len()];
         self.0.read_exact(&mut got).unwrap();
         assert_eq!(String::from_utf8_lossy(&got), text);
     }
 
     #[track_caller]
-    fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
@@ -163,7 +164,7 @@ impl<S: Socket> Peer<S> {
 }
 
 /// A daemon that sends all requests on.
-fn proxying(other: &Other) -> Running {
+pub(crate) fn proxying(other: &Other) -> Running {
     let address = &other.address;
     routed(&format!(
         r#"[{{"action": {{"proxy": "http://{address}"}}}}]"#
@@ -234,9 +235,10 @@ fn a_request_arrives_as_it_came_but_for_what_routes_change() {
             {{"action": {{{proxy}}}}}]"#
     ));
     let mut client = server.connect("main");
-    client.send("GET /a/./b%20c?d=e HTTP/1.1\r\nHost: Example.com:81\r\nX-B: 1\r\nx-a: 2\r\n\r\n");
+    client
+        .send("GET /a/%62%2F%20c?d=e HTTP/1.1\r\nHost: Example.com:81\r\nX-B: 1\r\nx-a: 2\r\n\r\n");
     client.response().assert_text(
-        "GET /a/./b%20c?d=e HTTP/1.1\r\nhost: Example.com:81\r\nx-b: 1\r\nx-a: 2\r\n\r\n",
+        "GET /a/%62%2F%20c?d=e HTTP/1.1\r\nhost: Example.com:81\r\nx-b: 1\r\nx-a: 2\r\n\r\n",
     );
     let response = client.get("/old/b%20c?d=e");
     response.assert_text("GET /new/old/b%20c?d=e HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -253,6 +255,28 @@ fn a_request_arrives_as_it_came_but_for_what_routes_change() {
     let (status, text, whole) = http2.read(stream).summary();
     assert_eq!((status, whole), (200, true));
     assert!(text.starts_with("GET /h2 HTTP/1.1\r\n"), "{text}");
+}
+
+#[test]
+fn cookie_fields_of_http_2_reach_routes_variables_and_other_servers_as_one() {
+    let other = Other::tells();
+    let server = routed(&format!(
+        r#"[{{"match": {{"cookies": {{"a": "b", "c": "d"}}}},
+             "action": {{"proxy": "http://{}", "response_headers": {{"X-Cookie": "$header_cookie"}}}}}}]"#,
+        other.address
+    ));
+    let mut http2 = Http2::connect(server.address("main"));
+    let request = request("GET", "/")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .header("cookie", "e=f; g=h");
+    let response = http2.begin(request.body(test_suite::http2::empty()).unwrap());
+    let answer = http2.read(response);
+    assert_eq!(answer.head.headers["x-cookie"], "a=b; c=d; e=f; g=h");
+    let (status, text, _) = answer.summary();
+    assert_eq!(status, 200);
+    assert_eq!(text.matches("cookie: ").count(), 1, "{text}");
+    assert!(text.contains("cookie: a=b; c=d; e=f; g=h\r\n"), "{text}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `share`: files, folders, and what is behind them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use test_suite::{Running, configuration};
@@ -15,7 +16,11 @@ fn folder() -> TempDir {
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        // Long ago, so that their tags are strong.
+        let modified = SystemTime::now() - Duration::from_secs(60);
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(modified).unwrap();
     };
     file("www/index.html", "index");
     file("www/style.css", "style");
@@ -116,6 +121,45 @@ fn folders_redirect_to_their_slash_and_show_their_index() {
     let mut client = server.connect("main");
     client.get("/sub%20folder/").assert_text("own");
     client.get("/").assert_page(404);
+}
+
+#[test]
+fn an_index_is_filtered_by_types_and_falls_back_as_its_own_uri_does() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("www/php")).unwrap();
+    fs::write(folder.path().join("www/php/index.php"), "source").unwrap();
+    let share = r#"{"share": "@/www$uri", "index": "index.php",
+        "types": ["!application/x-httpd-php", ""]"#;
+    let server = sharing(folder.path(), &format!("{share}}}"));
+    let mut client = server.connect("main");
+    for uri in ["/php/", "/php/index.php"] {
+        client.get(uri).assert_page(403);
+    }
+    let fallback = format!(r#"{share}, "fallback": {{"return": 418}}}}"#);
+    let server = sharing(folder.path(), &fallback);
+    let mut client = server.connect("main");
+    for uri in ["/php/", "/php/index.php"] {
+        assert_eq!(client.get(uri).head.status, 418, "{uri}");
+    }
+}
+
+#[test]
+fn an_etag_tells_a_file_that_is_rewritten_within_the_second() {
+    let folder = folder();
+    let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);
+    let mut client = server.connect("main");
+    let file = folder.path().join("www/style.css");
+    for round in 0..20 {
+        fs::write(&file, format!("a{round:04}")).unwrap();
+        let response = client.get("/style.css");
+        let tag = response.head.field("etag").unwrap().to_owned();
+        let text = format!("b{round:04}");
+        fs::write(&file, &text).unwrap();
+        client.send(format!(
+            "GET /style.css HTTP/1.1\r\nhost: a\r\nif-none-match: {tag}\r\n\r\n"
+        ));
+        client.response().assert_text(&text);
+    }
 }
 
 #[test]

@@ -307,6 +307,38 @@ fn a_cgroup_has_a_path_that_linux_takes() {
 }
 
 #[test]
+fn the_authority_is_the_server_name_or_the_host() {
+    let authority = |value: &str| {
+        let checked = application(&format!(r#""authority":{value}"#));
+        checked.map(|checked| checked.config.applications[0].authority)
+    };
+    assert_eq!(authority(r#""host""#).unwrap(), Some(Authority::Host));
+    let server_name = authority(r#""server-name""#).unwrap();
+    assert_eq!(server_name, Some(Authority::ServerName));
+    assert_eq!(
+        application("").unwrap().config.applications[0].authority,
+        None
+    );
+    for (value, suggestion) in [
+        ("server_name", Some("server-name")),
+        ("hots", Some("host")),
+        ("Host:80", None),
+        ("", None),
+    ] {
+        let error = authority(&format!("{value:?}")).unwrap_err();
+        let expected = format!(
+            "The \"authority\" value must be \"server-name\" or \"host\", but not \"{value}\"."
+        );
+        assert_eq!(error.detail, expected);
+        assert_eq!(error.path.to_string(), "/applications/a/authority");
+        assert_eq!(error.suggestion, suggestion);
+    }
+    assert!(authority("true").is_err());
+    let long = authority(&format!("{:?}", "x".repeat(100_000))).unwrap_err();
+    assert!(long.detail.len() < 300);
+}
+
+#[test]
 fn a_slip_in_what_has_no_effect_is_told_all_the_same() {
     for (members, unknown, suggestion) in [
         (

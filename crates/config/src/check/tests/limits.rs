@@ -24,7 +24,7 @@ fn a_timeout_is_in_seconds_and_zero_is_none() {
 #[test]
 fn limits_are_read_with_their_units() {
     let members = r#""limits":{"timeout":5,"execution_timeout":0.05,"memory":65536,
-                     "concurrency":1e6}"#;
+                     "concurrency":1e6,"files":128,"weight":10}"#;
     let Checked { config, warnings } = application(members).unwrap();
     assert_eq!(warnings, []);
     let expected = Limits {
@@ -32,6 +32,8 @@ fn limits_are_read_with_their_units() {
         execution_timeout: Some(Duration::from_millis(50)),
         memory: Some(65536),
         concurrency: NonZeroU32::new(1_000_000),
+        files: Some(128),
+        weight: NonZeroU32::new(10),
     };
     assert_eq!(config.applications[0].limits, expected);
     let unlimited = application(r#""limits":{"execution_timeout":0}"#).unwrap();
@@ -41,10 +43,12 @@ fn limits_are_read_with_their_units() {
 
 #[test]
 fn a_limit_out_of_bounds_is_refused_with_its_bounds() {
-    let (time, memory, concurrency) = (
+    let (time, memory, concurrency, files, weight) = (
         "seconds from 0.001 to 4294967, or 0 for no limit",
         "a whole number of bytes from 65536 to 17179869184",
         "a whole number of requests from 1 to 1000000",
+        "a whole number of files from 0 to 1000000",
+        "a whole number of parts from 1 to 1000",
     );
     for (name, value, expected) in [
         ("execution_timeout", "-1", time),
@@ -62,6 +66,10 @@ fn a_limit_out_of_bounds_is_refused_with_its_bounds() {
         ("concurrency", "-1", concurrency),
         ("concurrency", "1000001", concurrency),
         ("concurrency", "4294967297", concurrency),
+        ("files", "-1", files),
+        ("files", "1000001", files),
+        ("weight", "0", weight),
+        ("weight", "1001", weight),
     ] {
         refused(
             application(&format!(r#""limits":{{"{name}":{value}}}"#)),

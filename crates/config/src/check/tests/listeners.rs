@@ -120,3 +120,16 @@ fn a_backlog_below_zero_is_the_servers_choice() {
         "The \"backlog\" number must not exceed 2147483647.",
     );
 }
+
+#[test]
+fn a_listener_may_pass_to_metrics() {
+    let checked = listener("*:80", r#""pass":"metrics""#).unwrap();
+    assert_eq!(checked.config.listeners[0].pass, Pass::Metrics);
+    for pass in ["metrics/a", "Metrics"] {
+        refused(
+            listener("*:80", &format!(r#""pass":"{pass}""#)),
+            "/listeners/*:80/pass",
+            &format!("Request \"pass\" points to invalid location \"{pass}\"."),
+        );
+    }
+}

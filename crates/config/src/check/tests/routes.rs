@@ -259,6 +259,8 @@ fn response_headers_are_fields_that_do_not_frame_the_body() {
     assert_eq!(found[0].name.as_str(), "x-a");
     assert_eq!(found[1].value, None);
     let path = "/routes/main/0/action/response_headers";
+    warned(headers(r#""Server":null,"Date":"x""#), &[]);
+    warned(headers(r#""Date":null"#), &[&format!("{path}/Date")]);
     refused(
         headers(r#""":"a""#),
         &format!("{path}/"),

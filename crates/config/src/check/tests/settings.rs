@@ -21,7 +21,7 @@ fn settings_are_read_with_their_units() {
     let settings = http(
         r#""header_read_timeout":1,"body_read_timeout":2,"send_timeout":3,"idle_timeout":4,
            "max_body_size":0,"discard_unsafe_fields":false,"server_version":false,"log_route":true,
-           "static":{"mime_types":{"text/x-code":[".c",".h"],"text/plain":"README"}}"#,
+           "chunked_transform":true,"static":{"mime_types":{"text/x-code":[".c",".h"],"text/plain":"README"}}"#,
     )
     .unwrap()
     .config
@@ -37,6 +37,7 @@ fn settings_are_read_with_their_units() {
             idle_timeout: Duration::from_secs(4),
             max_body_size: 0,
             discard_unsafe_fields: false,
+            chunked_transform: true,
             server_version: false,
             log_route: true,
             mime_types: vec![

@@ -1,0 +1,125 @@
+//! Trailers of responses over HTTP/1, most of which do not reach their client.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, TRAILER};
+
+use crate::RequestId;
+
+/// Which trailers a response over HTTP/1 can have (RFC 9110, section 6.5.1; RFC 9112, section 7.1.2):
+/// those that its `trailer` field names, if it is chunked and its client accepts trailers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http1Trailers {
+    refused: Option<LostTrailers>,
+    announced: Vec<HeaderName>,
+}
+
+/// Why a client does not get trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LostTrailers {
+    NotAccepted = 1,
+    HasLength = 2,
+    NotAnnounced = 4,
+}
+
+impl Http1Trailers {
+    /// Those of a response with these fields. `accepts` says that the client speaks HTTP/1.1 and has sent
+    /// `te: trailers`.
+    #[must_use]
+    pub fn new(accepts: bool, response: &HeaderMap) -> Self {
+        let refused = if !accepts {
+            Some(LostTrailers::NotAccepted)
+        } else if response.contains_key(CONTENT_LENGTH) {
+            Some(LostTrailers::HasLength)
+        } else {
+            None
+        };
+        let announced = response.get_all(TRAILER).into_iter();
+        let names = announced
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        Self {
+            refused,
+            announced: names.filter_map(|name| name.trim().parse().ok()).collect(),
+        }
+    }
+
+    fn why_lost(&self, trailers: &HeaderMap) -> Option<LostTrailers> {
+        let is_announced = |name| self.announced.contains(name);
+        let unannounced =
+            (!trailers.keys().all(is_announced)).then_some(LostTrailers::NotAnnounced);
+        self.refused.or(unannounced)
+    }
+}
+
+/// Why trailers of an application have been lost, as far as the log has it: it says each reason once.
+#[derive(Default)]
+pub(crate) struct LostTrailersLog(AtomicU8);
+
+impl LostTrailersLog {
+    /// Checks the trailers of a response.
+    pub(crate) fn check(
+        &self,
+        application: &str,
+        request: RequestId,
+        rules: &Http1Trailers,
+        trailers: &HeaderMap,
+    ) {
+        let Some(why) = rules.why_lost(trailers) else {
+            return;
+        };
+        if self.0.fetch_or(why as u8, Ordering::Relaxed) & why as u8 != 0 {
+            return;
+        }
+        match why {
+            // Most clients do not, and it is nothing that a guest does wrong.
+            LostTrailers::NotAccepted => tracing::info!(
+                application,
+                %request,
+                "the trailers of a response are not sent: its client has not sent \"te: trailers\" over \
+                 HTTP/1.1; this is logged once"
+            ),
+            LostTrailers::HasLength => tracing::warn!(
+                application,
+                %request,
+                "the trailers of a response are not sent: over HTTP/1.1 there are none where it has a \
+                 \"content-length\"; this is logged once"
+            ),
+            LostTrailers::NotAnnounced => tracing::warn!(
+                application,
+                %request,
+                "some trailers of a response are not sent: over HTTP/1.1 its field \"trailer\" has to name \
+                 them; this is logged once"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter();
+        fields
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn trailers_need_a_client_that_accepts_them_and_a_field_that_names_them() {
+        let trailers = fields(&[("x-a", "1"), ("x-b", "2")]);
+        let named = fields(&[("trailer", "X-A, x-b")]);
+        let lost = |accepts, response: &HeaderMap| {
+            Http1Trailers::new(accepts, response).why_lost(&trailers)
+        };
+        assert_eq!(lost(true, &named), None);
+        assert_eq!(lost(false, &named), Some(LostTrailers::NotAccepted));
+        for names in ["", "x-a", "x-c, x-a"] {
+            let response = fields(&[("trailer", names)]);
+            assert_eq!(lost(true, &response), Some(LostTrailers::NotAnnounced));
+        }
+        let whole = fields(&[("trailer", "x-a, x-b"), ("content-length", "3")]);
+        assert_eq!(lost(true, &whole), Some(LostTrailers::HasLength));
+    }
+}

@@ -1,0 +1,495 @@
+//! Reads and discards what a client still sends of a request's body that has been dropped unread.
+//! Without that, hyper closes the connection, and the unread bytes make a reset of it, which may
+//! take the response along.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use message::{Patience, has_token};
+use tokio::time::Instant;
+
+use crate::held::StreamHeld;
+use crate::http2::stream_held;
+use crate::io::{Link, Open};
+use crate::linger;
+use crate::settings::Settings;
+
+/// Bytes of a body that are discarded so that its connection can serve further requests. Less where
+/// [`Settings::max_body_size`] allows less.
+const MAX_DRAINED: u64 = 1024 * 1024;
+
+/// Bytes that are discarded so that a stream of HTTP/2 ends without a reset, or while a response is
+/// being sent after which the connection is closed.
+const MAX_DISCARDED: u64 = linger::MAX_BYTES;
+
+/// Pieces that these bytes may come in: each, be it a byte, costs a turn of the connection's task.
+const MAX_PIECES: u32 = 4096;
+const MAX_PIECES_DISCARDED: u32 = 64 * 1024;
+
+/// For all of a body.
+const MAX_TIME: Duration = Duration::from_secs(30);
+
+/// Pieces that are read before other tasks have their turn.
+const PIECES_A_TURN: u32 = 32;
+
+/// A request's body as hyper receives it. What is unread when this is dropped is left to the task of
+/// its connection, or of its stream in HTTP/2, which drains it.
+pub(crate) struct ClientBody {
+    /// `None` only while it is dropped.
+    incoming: Option<Incoming>,
+    /// `None` where there is no content.
+    source: Option<Source>,
+}
+
+struct Source {
+    open: OpenBody,
+    stall_timeout: Duration,
+    /// Bytes that [`Settings::max_body_size`] still allows.
+    left: u64,
+    /// The client waits for `100 Continue`, which hyper sends when the body is first read.
+    awaits_continue: bool,
+    is_over: bool,
+}
+
+impl ClientBody {
+    /// The body of a request with this head.
+    pub(crate) fn new(incoming: Incoming, head: &Parts, settings: &Settings, link: &Link) -> Self {
+        if incoming.is_end_stream() {
+            return Self {
+                incoming: Some(incoming),
+                source: None,
+            };
+        }
+        let open = OpenBody::new(link);
+        let is_http1 = head.version < Version::HTTP_2;
+        let awaits_continue =
+            head.version == Version::HTTP_11 && has_token(&head.headers, &EXPECT, "100-continue");
+        if is_http1 {
+            let mut state = open.queue.queue().state();
+            state.awaits_continue = awaits_continue;
+            state.is_closing |= asks_for_close(head.version, &head.headers);
+        }
+        Self {
+            incoming: Some(incoming),
+            source: Some(Source {
+                open,
+                stall_timeout: settings.timeouts.body_read,
+                left: settings.max_body_size,
+                awaits_continue,
+                is_over: false,
+            }),
+        }
+    }
+
+    pub(crate) fn has_content(&self) -> bool {
+        self.source.is_some()
+    }
+}
+
+/// Whether the client wants the connection closed after the response (RFC 9112, section 9.3).
+fn asks_for_close(version: Version, headers: &HeaderMap) -> bool {
+    has_token(headers, &CONNECTION, "close")
+        || version < Version::HTTP_11 && !has_token(headers, &CONNECTION, "keep-alive")
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let frame = Pin::new(&mut *incoming).poll_frame(cx);
+        let is_at_end = frame.is_ready() && incoming.is_end_stream();
+        if let (Some(source), Poll::Ready(frame)) = (&mut self.source, &frame) {
+            source.note(frame.as_ref());
+            if source.is_of_stream() && (is_at_end || source.is_over) {
+                source.open.queue.queue().complete();
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Source {
+    fn is_of_stream(&self) -> bool {
+        matches!(self.open.queue, QueueRef::Stream(_))
+    }
+
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) {
+        if self.awaits_continue {
+            self.awaits_continue = false;
+            self.open.queue.queue().state().awaits_continue = false;
+        }
+        match frame {
+            Some(Ok(frame)) => self.left = self.left.saturating_sub(length(frame)),
+            Some(Err(_)) => {
+                self.is_over = true;
+                // hyper reads no further, however much is still to come.
+                self.open.queue.queue().abandon();
+            }
+            None => self.is_over = true,
+        }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        let Some(source) = self.source.take() else {
+            return;
+        };
+        match self.incoming.take() {
+            Some(incoming) if !source.is_over && !incoming.is_end_stream() => {
+                Unread::new(incoming, source).leave();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
+}
+
+/// The bodies of one HTTP/1 connection, or of one stream of HTTP/2, that have been dropped unread.
+#[derive(Default)]
+pub(crate) struct DrainQueue {
+    /// Bodies with content that are being read or drained.
+    bodies: AtomicUsize,
+    /// The body of the stream has been read to its end.
+    is_complete: AtomicBool,
+    /// A body was given up before its end.
+    is_abandoned: AtomicBool,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    /// In HTTP/1 all but the last are in hyper's hands as a whole already.
+    unread: Vec<Unread>,
+    /// Of the task that drains them.
+    waker: Option<Waker>,
+    /// The client has not been asked for the body that it holds back.
+    awaits_continue: bool,
+    /// The connection is closed after the present response.
+    is_closing: bool,
+    /// Nothing is drained any more.
+    is_closed: bool,
+}
+
+impl DrainQueue {
+    pub(crate) fn bodies(&self) -> usize {
+        self.bodies.load(Ordering::Relaxed)
+    }
+
+    /// Decides, before the head of a response of HTTP/1 is written, whether it has to say
+    /// `connection: close`, which it does already if `says_close`. Bodies that are then dropped are
+    /// read only until the response has been sent.
+    pub(crate) fn close_after_response(&self, says_close: bool) -> bool {
+        if self.bodies() == 0 {
+            return says_close;
+        }
+        let mut state = self.state();
+        // Without an answer to `expect: 100-continue`, client and server may disagree on whether the
+        // body follows (RFC 9110, section 10.1.1).
+        let closes =
+            says_close || state.awaits_continue || state.unread.iter().any(Unread::is_too_long);
+        state.awaits_continue = false;
+        state.is_closing |= closes;
+        closes || state.is_closing
+    }
+
+    fn complete(&self) {
+        self.is_complete.store(true, Ordering::Relaxed);
+        let waker = self.state().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether a stream's body is still to be read, or drained.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.bodies() > 0 && !self.is_complete.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is known how long the dropped body is; `None` where there is none.
+    pub(crate) fn announces_length(&self) -> Option<bool> {
+        if self.bodies() == 0 {
+            return None;
+        }
+        let state = self.state();
+        let unread = state.unread.last()?;
+        Some(unread.incoming.size_hint().exact().is_some())
+    }
+
+    /// Reads no body for the sake of another request any more.
+    pub(crate) fn stop_keep_alive(&self) {
+        self.state().is_closing = true;
+    }
+
+    /// Discards what has come. Ready when no dropped body is left to drain.
+    ///
+    /// `is_answered`: the response has been sent.
+    #[inline]
+    pub(crate) fn poll_drain(
+        &self,
+        is_answered: impl Fn() -> bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.bodies() == 0 {
+            return Poll::Ready(());
+        }
+        self.poll_bodies(is_answered(), cx)
+    }
+
+    fn poll_bodies(&self, is_answered: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        if state.awaits_continue && !is_answered {
+            // To read would ask the client for what is not wanted.
+            return Poll::Pending;
+        }
+        let mut unread = std::mem::take(&mut state.unread);
+        let had_unread = !unread.is_empty();
+        unread.retain_mut(
+            |unread| match unread.poll(is_answered, &mut state.is_closing, cx) {
+                Poll::Pending => true,
+                Poll::Ready(Drained::Whole) => false,
+                Poll::Ready(Drained::Abandoned) => {
+                    self.abandon();
+                    false
+                }
+            },
+        );
+        let is_drained = unread.is_empty();
+        if is_drained && had_unread {
+            // What waits for this in the same task, an `EndDelay`, may have been polled before.
+            cx.waker().wake_by_ref();
+        }
+        state.unread = unread;
+        if is_drained {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether bytes of a body may still come that has been given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Relaxed) || !self.state().unread.is_empty()
+    }
+
+    fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        // Nothing is left half done under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the queue when the task that drains it ends: each body in it refers to it.
+pub(crate) struct CloseQueue<'a>(pub(crate) &'a DrainQueue);
+
+impl Drop for CloseQueue<'_> {
+    fn drop(&mut self) {
+        if self.0.bodies() == 0 {
+            // Nor will there be one.
+            return;
+        }
+        let mut state = self.0.state();
+        state.is_closed = true;
+        state.waker = None;
+        let unread = std::mem::take(&mut state.unread);
+        drop(state);
+        drop(unread);
+    }
+}
+
+/// A body of a request, for as long as it is read or drained.
+struct OpenBody {
+    queue: QueueRef,
+    open: Option<Open>,
+}
+
+#[derive(Clone)]
+enum QueueRef {
+    Connection(Link),
+    Stream(StreamHeld),
+}
+
+impl QueueRef {
+    fn queue(&self) -> &DrainQueue {
+        match self {
+            Self::Connection(link) => link.drain_queue(),
+            Self::Stream(stream) => stream.drain_queue(),
+        }
+    }
+}
+
+impl OpenBody {
+    fn new(link: &Link) -> Self {
+        let queue =
+            stream_held().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
+        queue.queue().bodies.fetch_add(1, Ordering::Relaxed);
+        Self {
+            queue,
+            open: Some(link.open()),
+        }
+    }
+}
+
+impl Drop for OpenBody {
+    fn drop(&mut self) {
+        // In this order, so that `Link::is_answered` does not miss a response that is over.
+        self.open = None;
+        self.queue.queue().bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that has been dropped unread.
+struct Unread {
+    incoming: Incoming,
+    open: OpenBody,
+    stall_timer: Patience,
+    stall_timeout: Duration,
+    deadline: Instant,
+    /// The most that is discarded for the sake of keep-alive, or of a stream's end without a reset.
+    max_drained: u64,
+    max_pieces: u32,
+    discarded: u64,
+    pieces: u32,
+    was_answered: bool,
+}
+
+enum Drained {
+    /// The body has ended.
+    Whole,
+    /// More may come.
+    Abandoned,
+}
+
+impl Unread {
+    fn new(incoming: Incoming, source: Source) -> Self {
+        let (max_drained, max_pieces) = match source.open.queue {
+            QueueRef::Connection(_) => (source.left.min(MAX_DRAINED), MAX_PIECES),
+            QueueRef::Stream(_) => (MAX_DISCARDED, MAX_PIECES_DISCARDED),
+        };
+        Self {
+            incoming,
+            open: source.open,
+            stall_timer: Patience::new(source.stall_timeout),
+            stall_timeout: source.stall_timeout,
+            deadline: Instant::now() + MAX_TIME,
+            max_drained,
+            max_pieces,
+            discarded: 0,
+            pieces: 0,
+            was_answered: false,
+        }
+    }
+
+    /// Gives it to the task that drains it, which may be another one.
+    fn leave(self) {
+        let queue = self.open.queue.clone();
+        let waker = {
+            let mut state = queue.queue().state();
+            if state.is_closed {
+                queue.queue().abandon();
+                None
+            } else {
+                state.unread.push(self);
+                state.waker.take()
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether it is longer than what is drained, or came in too many pieces.
+    fn is_too_long(&self) -> bool {
+        let announced = self.incoming.size_hint().lower();
+        self.discarded.saturating_add(announced) > self.max_drained || self.pieces > self.max_pieces
+    }
+
+    fn is_given_up(&self, is_answered: bool, is_closing: &mut bool) -> bool {
+        if Instant::now() >= self.deadline {
+            return true;
+        }
+        let is_too_long = self.is_too_long();
+        match self.open.queue {
+            QueueRef::Stream(_) => is_too_long,
+            QueueRef::Connection(_) => {
+                *is_closing |= is_too_long;
+                // A client may send its body before it reads a long response.
+                let is_far_too_long =
+                    self.discarded > MAX_DISCARDED || self.pieces > MAX_PIECES_DISCARDED;
+                *is_closing && (is_answered || is_far_too_long)
+            }
+        }
+    }
+
+    fn poll(
+        &mut self,
+        is_answered: bool,
+        is_closing: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Drained> {
+        if is_answered && !self.was_answered {
+            self.was_answered = true;
+            if let QueueRef::Stream(_) = self.open.queue {
+                // All else of the stream is over.
+                let limit = self.stall_timeout.min(linger::MAX_SILENCE);
+                self.stall_timer = Patience::new(limit);
+            }
+        }
+        for _ in 0..PIECES_A_TURN {
+            if self.is_given_up(is_answered, is_closing) {
+                return Poll::Ready(Drained::Abandoned);
+            }
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.stall_timer.rest();
+                    self.discarded = self.discarded.saturating_add(length(&frame));
+                    self.pieces = self.pieces.saturating_add(1);
+                }
+                Poll::Ready(None) => return Poll::Ready(Drained::Whole),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Drained::Abandoned),
+                Poll::Pending => {
+                    return self.stall_timer.poll_over(cx).map(|()| Drained::Abandoned);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

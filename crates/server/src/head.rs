@@ -1,0 +1,93 @@
+//! What is put right about the head of each response, whoever made it.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SERVER, TRANSFER_ENCODING};
+use http::{Method, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::ext::ReasonPhrase;
+
+use crate::response::ResponseBody;
+
+/// Marks a response that is to have no `server` field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WithoutServer;
+
+/// Makes the response fit its status, and the version and method of its request.
+///
+/// `name`: of this server, for the `server` field.
+pub(crate) fn prepare(
+    response: &mut Response<ResponseBody>,
+    version: Version,
+    method: &Method,
+    name: &HeaderValue,
+) {
+    if response.extensions().get::<WithoutServer>().is_none() {
+        let fields = response.headers_mut();
+        fields.entry(SERVER).or_insert_with(|| name.clone());
+    }
+    let status = response.status();
+    if status == StatusCode::OK && version == Version::HTTP_11 {
+        return;
+    }
+    if status == StatusCode::RESET_CONTENT {
+        remove_content(response);
+    }
+    if version >= Version::HTTP_2 {
+        return;
+    }
+    if status.canonical_reason().is_none() {
+        // hyper would write `<none>`. The space before it stays (RFC 9112, section 4).
+        let none = ReasonPhrase::from_static(b"");
+        response.extensions_mut().insert(none);
+    }
+    if version == Version::HTTP_10
+        && (says_close(response) || ends_with_connection(response, method))
+    {
+        close(response, version);
+    }
+}
+
+/// Has the connection be closed after the response, and the client know it.
+pub(crate) fn close(response: &mut Response<ResponseBody>, version: Version) {
+    let fields = response.headers_mut();
+    fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    if version == Version::HTTP_10 {
+        // Otherwise hyper adds `keep-alive` to it, where the client has asked for that.
+        *response.version_mut() = Version::HTTP_10;
+    }
+}
+
+/// Leaves out the length of a response over HTTP/2 whose request is still being sent. When curl 7.88 has
+/// as much as that, it reads nothing more, not even that it may go on sending. At statuses from 300 on it
+/// stops sending, which it may do only if it knows then that the response is complete.
+pub(crate) fn hide_length(response: &mut Response<ResponseBody>, method: &Method) {
+    if *method != Method::HEAD && response.status().is_success() {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.body_mut().hides_length = true;
+    }
+}
+
+pub(crate) fn says_close(response: &Response<ResponseBody>) -> bool {
+    message::has_token(response.headers(), &CONNECTION, "close")
+}
+
+/// RFC 9110, section 15.3.6: a 205 has no content.
+fn remove_content(response: &mut Response<ResponseBody>) {
+    response.body_mut().discard_content();
+    let fields = response.headers_mut();
+    fields.remove(TRANSFER_ENCODING);
+    fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+}
+
+/// Whether only the end of the connection is that of the content: HTTP/1.0 has no chunks (RFC 9112,
+/// section 6.3).
+fn ends_with_connection(response: &Response<ResponseBody>, method: &Method) -> bool {
+    let has_content = *method != Method::HEAD
+        && !matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    has_content
+        && !response.body().is_end_stream()
+        && response.body().size_hint().exact().is_none()
+        && !response.headers().contains_key(CONTENT_LENGTH)
+}

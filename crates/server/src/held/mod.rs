@@ -1,0 +1,235 @@
+//! Counts the response data that is in memory because its client has not taken it yet: of each HTTP/2
+//! stream, of each connection, and of all. `sweep` ends connections that take too little.
+
+mod piece;
+mod stream;
+mod sweep;
+mod write_stalls;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::counters::WorkerId;
+use crate::io::Link;
+
+pub(crate) use piece::{Chunk, Piece};
+pub(crate) use stream::{StallTimer, StreamHeld};
+pub(crate) use sweep::sweep_while_alive;
+pub(crate) use write_stalls::WriteStalls;
+
+/// Bytes of responses that are held for the client of one HTTP/2 connection from which on its further
+/// requests wait: 32 KiB for each of the streams that it may have.
+const CONNECTION_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// While more than the limit is held for all clients, connections that hold some ask again this often
+/// whether they may begin another response.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Parts of time by which bytes of finished streams are told apart, in a ring.
+const GENERATIONS: usize = 8;
+
+/// What is held for clients, as `/status` shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldForClients {
+    /// Bytes of responses that are in memory and wait for their clients.
+    pub bytes: u64,
+    /// How many that may be before connections are reset.
+    pub limit: u64,
+    /// Connections that were ended because their clients did not take what was held for them.
+    pub ended_connections: u64,
+}
+
+/// The response data that is held for all clients of a server.
+pub(crate) struct HeldTotal {
+    shards: Box<[Shard]>,
+    limit: u64,
+    /// More than `limit` was held at the last sweep.
+    is_exceeded: AtomicBool,
+    ended: AtomicU64,
+}
+
+/// That of one worker's connections, apart from the others' so that no two cores write to one counter
+/// for each response.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard {
+    bytes: AtomicU64,
+    /// Those that hold something, and some that held something at the last sweep.
+    holding: Mutex<Vec<Arc<ConnectionHeld>>>,
+}
+
+impl HeldTotal {
+    pub(crate) fn new(workers: usize, limit: u64) -> Self {
+        Self {
+            shards: (0..workers.max(1)).map(|_| Shard::default()).collect(),
+            limit,
+            is_exceeded: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn figures(&self) -> HeldForClients {
+        HeldForClients {
+            bytes: self.bytes(),
+            limit: self.limit,
+            ended_connections: self.ended.load(Relaxed),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.shards.iter().map(|it| it.bytes.load(Relaxed)).sum()
+    }
+}
+
+/// Why the server ends a connection whose client does not take what is held for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// Data of a finished stream has waited for too long.
+    Stalled = 1,
+    /// Too much is held for all clients together.
+    Evicted = 2,
+}
+
+/// The response data that is held for the client of one connection.
+pub(crate) struct ConnectionHeld {
+    total: Arc<HeldTotal>,
+    worker: WorkerId,
+    link: Link,
+    /// How long the client may take nothing.
+    send: Duration,
+    /// Bytes of memory.
+    bytes: AtomicU64,
+    /// Bytes that the socket, or TLS, has taken since the connection began.
+    written: AtomicU64,
+    /// Bytes that are unwritten of streams that have finished, by the generation that this was in. One may
+    /// be below zero for a moment.
+    finished: [AtomicI64; GENERATIONS],
+    generation: AtomicU8,
+    /// Whether it is among those that are swept.
+    is_listed: AtomicBool,
+    swept: Mutex<Option<sweep::Swept>>,
+    /// A [`Verdict`], or 0.
+    verdict: AtomicU8,
+    /// Woken by a verdict.
+    waker: Mutex<Option<Waker>>,
+    /// Notified when less than [`CONNECTION_LIMIT`] is held again.
+    room: Notify,
+}
+
+impl ConnectionHeld {
+    pub(crate) fn new(
+        total: Arc<HeldTotal>,
+        worker: WorkerId,
+        link: Link,
+        send: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            worker,
+            link,
+            send,
+            bytes: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            finished: Default::default(),
+            generation: AtomicU8::new(0),
+            is_listed: AtomicBool::new(false),
+            swept: Mutex::new(None),
+            verdict: AtomicU8::new(0),
+            waker: Mutex::new(None),
+            room: Notify::new(),
+        })
+    }
+
+    fn hold(self: &Arc<Self>, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.shard().bytes.fetch_add(bytes, Relaxed);
+        // Either this sees that a sweep has taken it off the list, or the sweep sees these bytes.
+        self.bytes.fetch_add(bytes, SeqCst);
+        if !self.is_listed.load(SeqCst) && !self.is_listed.swap(true, SeqCst) {
+            lock(&self.shard().holding).push(Arc::clone(self));
+        }
+    }
+
+    fn release(&self, bytes: u64) {
+        self.shard().bytes.fetch_sub(bytes, Relaxed);
+        let before = self.bytes.fetch_sub(bytes, SeqCst);
+        if before >= CONNECTION_LIMIT && before - bytes < CONNECTION_LIMIT {
+            self.room.notify_waiters();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes = self.bytes.load(Relaxed);
+        bytes >= CONNECTION_LIMIT || (bytes > 0 && self.total.is_exceeded.load(Relaxed))
+    }
+
+    /// Waits until the connection may have one more response.
+    async fn room(&self) {
+        loop {
+            let mut notified = pin!(self.room.notified());
+            notified.as_mut().enable();
+            if !self.is_full() {
+                return;
+            }
+            tokio::select! {
+                () = notified => {}
+                () = sleep(RETRY) => {}
+            }
+        }
+    }
+
+    /// Waits until the connection is to be ended for `least`, or for more. Cancel-safe; one may wait at a
+    /// time.
+    pub(crate) async fn verdict(&self, least: Verdict) -> Verdict {
+        poll_fn(|cx| self.poll_verdict(least, cx)).await
+    }
+
+    fn poll_verdict(&self, least: Verdict, cx: &mut Context<'_>) -> Poll<Verdict> {
+        let look = || match self.verdict.load(SeqCst) {
+            0 => None,
+            1 => Some(Verdict::Stalled),
+            _ => Some(Verdict::Evicted),
+        };
+        {
+            let mut waker = lock(&self.waker);
+            if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        match look() {
+            Some(verdict) if verdict >= least => Poll::Ready(verdict),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Returns whether there was none that is as bad.
+    fn condemn(&self, verdict: Verdict) -> bool {
+        let before = self.verdict.fetch_max(verdict as u8, SeqCst);
+        if before == 0 {
+            self.total.ended.fetch_add(1, Relaxed);
+        }
+        if let Some(waker) = lock(&self.waker).take() {
+            waker.wake();
+        }
+        before < verdict as u8
+    }
+
+    fn shard(&self) -> &Shard {
+        &self.total.shards[self.worker.0]
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half done under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,226 @@
+//! The response of one HTTP/2 stream: what h2 has of it and has not written, and how long its client has
+//! taken none of that.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{CONNECTION_LIMIT, ConnectionHeld, lock};
+use crate::drain::DrainQueue;
+use crate::http2::PIECE;
+
+/// Where the generation that a stream finished in begins, plus one, beside its unwritten bytes.
+const GENERATION: u32 = 56;
+const UNWRITTEN: u64 = (1 << GENERATION) - 1;
+
+/// Once h2 has been told of a stream's end, that stream can only be ended with its connection. So h2 is
+/// told after all data has been written, where that is likely to take time: for responses of more than
+/// this, and while the connection holds more than [`CROWDED`].
+const LARGE: u64 = 2 * PIECE as u64;
+const CROWDED: u64 = 64 * 1024;
+
+/// Trailers of more bytes go after all data has been written, too: h2 would hold them uncounted.
+const LARGE_TRAILERS: usize = 1024;
+
+/// The state of one stream's response, shared by its task, its body and the pieces that h2 has.
+#[derive(Clone)]
+pub(crate) struct StreamHeld(Arc<State>);
+
+struct State {
+    connection: Arc<ConnectionHeld>,
+    /// Pieces that were given to hyper, and their bytes.
+    pieces: AtomicU64,
+    given: AtomicU64,
+    /// The client has to take something before there is another piece.
+    waits_for_client: AtomicBool,
+    /// Bytes that were given to hyper and not written yet; once the stream has finished, with its
+    /// generation.
+    unwritten: AtomicU64,
+    has_waiter: AtomicBool,
+    /// Woken when nothing is unwritten.
+    waiter: Mutex<Option<Waker>>,
+    /// The request's body, if it was dropped unread.
+    drain_queue: DrainQueue,
+}
+
+impl StreamHeld {
+    pub(crate) fn new(connection: Arc<ConnectionHeld>) -> Self {
+        Self(Arc::new(State {
+            connection,
+            pieces: AtomicU64::new(0),
+            given: AtomicU64::new(0),
+            waits_for_client: AtomicBool::new(false),
+            unwritten: AtomicU64::new(0),
+            has_waiter: AtomicBool::new(false),
+            waiter: Mutex::new(None),
+            drain_queue: DrainQueue::default(),
+        }))
+    }
+
+    pub(crate) fn drain_queue(&self) -> &DrainQueue {
+        &self.0.drain_queue
+    }
+
+    /// Waits until the stream's connection has room for a response. The stream's [`StallTimer`] runs
+    /// meanwhile.
+    pub(crate) async fn room(&self) {
+        if self.0.connection.is_full() {
+            self.waits();
+            self.0.connection.room().await;
+            self.asked();
+        }
+    }
+
+    /// hyper has taken all that it was given, and asks for more.
+    pub(crate) fn asked(&self) {
+        self.0.waits_for_client.store(false, Relaxed);
+    }
+
+    /// The client has to take something first.
+    pub(crate) fn waits(&self) {
+        self.0.waits_for_client.store(true, Relaxed);
+    }
+
+    /// hyper has a piece now, and asks again when there is room for another.
+    pub(super) fn given(&self, bytes: u64) {
+        self.0.pieces.fetch_add(1, Relaxed);
+        self.0.given.fetch_add(bytes, Relaxed);
+        self.0.unwritten.fetch_add(bytes, SeqCst);
+        self.waits();
+    }
+
+    /// So many bytes have been written, or were discarded.
+    pub(super) fn taken(&self, bytes: u64, are_written: bool) {
+        if bytes == 0 {
+            return;
+        }
+        let connection = &self.0.connection;
+        if are_written {
+            connection.written.fetch_add(bytes, Relaxed);
+        }
+        let before = self.0.unwritten.fetch_sub(bytes, SeqCst);
+        if let Some(generation) = (before >> GENERATION).checked_sub(1) {
+            connection.finished[generation as usize].fetch_sub(bytes.cast_signed(), Relaxed);
+        }
+        if before & UNWRITTEN == bytes
+            && self.0.has_waiter.load(SeqCst)
+            && let Some(waker) = lock(&self.0.waiter).take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// hyper is done with the stream. What is unwritten of it is the connection's from now on.
+    pub(crate) fn finish(&self) {
+        let connection = &self.0.connection;
+        let generation = u64::from(connection.generation.load(Relaxed));
+        // Once for each stream, so that its bytes are not touched.
+        let before = (self.0.unwritten).fetch_add((generation + 1) << GENERATION, SeqCst);
+        let unwritten = before & UNWRITTEN;
+        if unwritten > 0 {
+            let finished = &connection.finished[generation as usize];
+            finished.fetch_add(unwritten.cast_signed(), Relaxed);
+        }
+    }
+
+    /// Waits until all that was given has been written.
+    pub(crate) fn poll_written(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unwritten() == 0 {
+            return Poll::Ready(());
+        }
+        *lock(&self.0.waiter) = Some(cx.waker().clone());
+        self.0.has_waiter.store(true, SeqCst);
+        if self.unwritten() == 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether more may be read of the response before what there is has been written.
+    pub(crate) fn may_read_on(&self) -> bool {
+        self.0.connection.bytes.load(Relaxed) < CONNECTION_LIMIT
+    }
+
+    /// Whether h2 is told of the end, with trailers of so many bytes, only after all data has been written.
+    pub(crate) fn withholds_end(&self, trailers: usize) -> bool {
+        self.unwritten() > 0
+            && (self.0.given.load(Relaxed) > LARGE
+                || self.0.connection.bytes.load(Relaxed) > CROWDED
+                || trailers > LARGE_TRAILERS)
+    }
+
+    pub(super) fn connection(&self) -> &Arc<ConnectionHeld> {
+        &self.0.connection
+    }
+
+    fn unwritten(&self) -> u64 {
+        self.0.unwritten.load(SeqCst) & UNWRITTEN
+    }
+
+    /// Changes whenever the client has taken a piece.
+    fn progress(&self) -> u64 {
+        let written = (self.0.given.load(Relaxed)).saturating_sub(self.unwritten());
+        self.0.pieces.load(Relaxed) + written / PIECE as u64
+    }
+}
+
+/// Ends the wait of a stream for a client that takes nothing.
+pub(crate) struct StallTimer {
+    timeout: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What the stream's progress was when the timer was set.
+    progress: u64,
+    /// What the connection had written then.
+    written: u64,
+}
+
+impl StallTimer {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            timer: None,
+            progress: 0,
+            written: 0,
+        }
+    }
+
+    /// Ready when the client has taken nothing for too long.
+    pub(crate) fn poll(&mut self, stream: &StreamHeld, cx: &mut Context<'_>) -> Poll<()> {
+        if !stream.0.waits_for_client.load(Relaxed) {
+            self.timer = None;
+            return Poll::Pending;
+        }
+        let connection = &stream.0.connection;
+        let progress = stream.progress();
+        if self.timer.is_none() || self.progress != progress {
+            self.set(progress, connection.written.load(Relaxed));
+        }
+        loop {
+            let Some(timer) = &mut self.timer else {
+                return Poll::Pending;
+            };
+            ready!(timer.as_mut().poll(cx));
+            // A slow network serves one stream after the other.
+            let written = connection.written.load(Relaxed);
+            if !connection.link.is_stalled() || written - self.written < PIECE as u64 {
+                return Poll::Ready(());
+            }
+            self.set(progress, written);
+        }
+    }
+
+    fn set(&mut self, progress: u64, written: u64) {
+        (self.progress, self.written) = (progress, written);
+        let timeout = self.timeout;
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(Instant::now() + timeout),
+            None => self.timer = Some(Box::pin(sleep(timeout))),
+        }
+    }
+}

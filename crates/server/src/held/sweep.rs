@@ -1,0 +1,305 @@
+//! Looks at the connections that hold something for their clients, now and then, and ends those whose
+//! clients take too little.
+
+use std::mem;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{ConnectionHeld, GENERATIONS, HeldTotal, Verdict, lock};
+use crate::http2::PIECE;
+use crate::server::Shared;
+
+/// How often, at least; more often where clients are waited for less than 8 s.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How often while more than half of the limit is held.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Generations that make up the time for which a client may take nothing of a finished stream.
+const PATIENT_GENERATIONS: usize = 4;
+
+/// How long a connection may be without [`SHARE`] of what it holds being taken before it is ended for
+/// others that need the memory.
+const EVICT_AFTER: Duration = Duration::from_secs(1);
+const SHARE: u64 = 64;
+
+/// The log says at most this often that connections were ended for their memory.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the last look at a connection has found.
+pub(super) struct Swept {
+    /// When the present generation began, and what had been written by then.
+    generation: (Instant, u64),
+    /// When a part of what is held had been taken last, and what had been written by then.
+    moved: (Instant, u64),
+}
+
+/// A connection that holds something.
+struct Holding {
+    connection: Arc<ConnectionHeld>,
+    bytes: u64,
+    stands_still: Duration,
+}
+
+/// Sweeps until the server is gone.
+pub(crate) async fn sweep_while_alive(server: Weak<Shared>) {
+    let mut ended = Ended::default();
+    loop {
+        let interval = match server.upgrade() {
+            None => return,
+            Some(server) => {
+                let (held, send) = (&server.held, server.timeouts().send);
+                ended.count(held.sweep(Instant::now()), held, Instant::now());
+                held.interval(send)
+            }
+        };
+        sleep(interval).await;
+    }
+}
+
+impl HeldTotal {
+    fn interval(&self, send: Duration) -> Duration {
+        let interval = (send / 8).clamp(Duration::from_millis(10), INTERVAL);
+        if self.bytes() > self.limit / 2 {
+            interval.min(CLOSE_INTERVAL)
+        } else {
+            interval
+        }
+    }
+
+    /// Returns how many connections are to be ended for their memory.
+    fn sweep(&self, now: Instant) -> usize {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            // Not under the lock, which responses take.
+            let mut holding = mem::take(&mut *lock(&shard.holding));
+            holding.retain(|connection| match connection.look(now) {
+                None => !connection.unlist(),
+                Some(stands_still) => {
+                    all.push(Holding {
+                        connection: Arc::clone(connection),
+                        bytes: connection.bytes.load(Relaxed),
+                        stands_still,
+                    });
+                    true
+                }
+            });
+            lock(&shard.holding).append(&mut holding);
+        }
+        let bytes = self.bytes();
+        self.is_exceeded.store(bytes > self.limit, Relaxed);
+        if bytes > self.limit {
+            self.evict(all, bytes)
+        } else {
+            0
+        }
+    }
+
+    /// Ends connections until less than seven eighths of the limit would be held: those first that have
+    /// held much, and for long. Where that does not suffice for a quarter more than the limit, the others,
+    /// too.
+    fn evict(&self, mut all: Vec<Holding>, bytes: u64) -> usize {
+        let weight = |it: &Holding| it.stands_still.as_millis().saturating_mul(it.bytes.into());
+        all.sort_by_key(|it| std::cmp::Reverse(weight(it)));
+        let (stuck, others): (Vec<_>, Vec<_>) =
+            (all.into_iter()).partition(|it| it.stands_still >= EVICT_AFTER);
+        let mut left = bytes;
+        let mut ended = 0;
+        for (them, above) in [
+            (stuck, self.limit),
+            (others, self.limit.saturating_add(self.limit / 4)),
+        ] {
+            if left <= above {
+                break;
+            }
+            for it in them {
+                if left <= self.limit / 8 * 7 {
+                    break;
+                }
+                left = left.saturating_sub(it.bytes);
+                ended += usize::from(it.connection.condemn(Verdict::Evicted));
+            }
+        }
+        ended
+    }
+}
+
+impl ConnectionHeld {
+    /// Looks at what is held, and returns for how long too little of it has been taken; `None` if nothing
+    /// is held.
+    fn look(&self, now: Instant) -> Option<Duration> {
+        let bytes = self.bytes.load(Relaxed);
+        let written = self.written.load(Relaxed);
+        let mut swept = lock(&self.swept);
+        if bytes == 0 {
+            *swept = None;
+            return None;
+        }
+        let swept = swept.get_or_insert_with(|| Swept {
+            generation: (now, written),
+            moved: (now, written),
+        });
+        if written.wrapping_sub(swept.moved.1) > bytes / SHARE {
+            swept.moved = (now, written);
+        }
+        let generation = self.send / PATIENT_GENERATIONS as u32;
+        if now.duration_since(swept.generation.0) >= generation {
+            let moved = written.wrapping_sub(swept.generation.1);
+            swept.generation = (now, written);
+            // A slow network serves one stream after the other: what waits for the socket, and gets on, is
+            // not the fault of a stream's window.
+            let is_slow_network =
+                self.link.is_stalled() && moved >= (PIECE / PATIENT_GENERATIONS) as u64;
+            if !is_slow_network && self.next_generation() {
+                self.condemn(Verdict::Stalled);
+            }
+        }
+        Some(now.duration_since(swept.moved.0))
+    }
+
+    /// Begins the next generation. Returns whether there is something of a stream that finished
+    /// [`PATIENT_GENERATIONS`] ago.
+    fn next_generation(&self) -> bool {
+        let present = usize::from(self.generation.load(Relaxed));
+        let oldest = (present + GENERATIONS - PATIENT_GENERATIONS) % GENERATIONS;
+        // There are few.
+        let next = (present + 1) % GENERATIONS;
+        self.generation.store(next as u8, Relaxed);
+        self.finished[oldest].load(Relaxed) > 0
+    }
+
+    /// Takes a connection that holds nothing off the list. Returns whether that is so.
+    fn unlist(&self) -> bool {
+        self.is_listed.store(false, SeqCst);
+        if self.bytes.load(SeqCst) == 0 {
+            return true;
+        }
+        // It has begun to hold something: whoever was first to see that has listed it.
+        self.is_listed.swap(true, SeqCst)
+    }
+}
+
+/// Connections that were ended for their memory and that the log has not named yet.
+#[derive(Default)]
+struct Ended {
+    count: usize,
+    warned: Option<Instant>,
+}
+
+impl Ended {
+    fn count(&mut self, more: usize, held: &HeldTotal, now: Instant) {
+        self.count += more;
+        let is_quiet = (self.warned).is_some_and(|at| now.duration_since(at) < WARNING_INTERVAL);
+        if self.count == 0 || is_quiet {
+            return;
+        }
+        tracing::warn!(
+            "more than {} bytes of responses are held for clients that do not take them; \
+             resetting the {} connections that took the least",
+            held.limit,
+            mem::take(&mut self.count),
+        );
+        self.warned = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Buf as _, Bytes};
+
+    use super::super::{Piece, StreamHeld};
+    use super::*;
+    use crate::counters::WorkerId;
+    use crate::io::Link;
+
+    const SEND: Duration = Duration::from_secs(30);
+
+    fn total(limit: u64) -> Arc<HeldTotal> {
+        Arc::new(HeldTotal::new(2, limit))
+    }
+
+    fn connect(total: &Arc<HeldTotal>, worker: usize) -> Arc<ConnectionHeld> {
+        ConnectionHeld::new(Arc::clone(total), WorkerId(worker), Link::default(), SEND)
+    }
+
+    fn piece(connection: &Arc<ConnectionHeld>, length: usize) -> (StreamHeld, Piece) {
+        let stream = StreamHeld::new(Arc::clone(connection));
+        let piece = Piece::whole(Bytes::from(vec![0; length]), &stream);
+        (stream, piece)
+    }
+
+    fn verdict(connection: &ConnectionHeld) -> u8 {
+        connection.verdict.load(SeqCst)
+    }
+
+    #[test]
+    fn a_finished_stream_whose_data_stays_unwritten_stalls_its_connection() {
+        let total = total(1 << 30);
+        let (stuck, fine) = (connect(&total, 0), connect(&total, 1));
+        let (stream, _piece) = piece(&stuck, 1000);
+        stream.finish();
+        let begun = Instant::now();
+        let mut stalled_after = None;
+        for second in 0..120 {
+            // Others come and go, which is no excuse.
+            let (stream, mut written) = piece(&stuck, 100_000);
+            stream.finish();
+            written.advance(100_000);
+            let (stream, _unfinished) = piece(&fine, 10);
+            total.sweep(begun + Duration::from_secs(second));
+            drop(stream);
+            if verdict(&stuck) > 0 {
+                stalled_after = stalled_after.or(Some(second));
+            }
+        }
+        assert_eq!(verdict(&stuck), Verdict::Stalled as u8);
+        let after = stalled_after.unwrap();
+        assert!((30..=40).contains(&after), "{after} s");
+        assert_eq!(verdict(&fine), 0);
+    }
+
+    #[test]
+    fn held_bytes_are_counted_until_they_are_written_or_discarded() {
+        let total = total(1 << 30);
+        let connection = connect(&total, 1);
+        let (stream, mut written) = piece(&connection, 100);
+        let (_other, discarded) = piece(&connection, 50);
+        assert_eq!(total.bytes(), 150);
+        written.advance(99);
+        stream.finish();
+        // The buffer is in memory as a whole.
+        assert_eq!(total.bytes(), 150);
+        drop(written);
+        assert_eq!(total.bytes(), 50);
+        drop(discarded);
+        assert_eq!(total.bytes(), 0);
+        assert!(connection.finished.iter().all(|it| it.load(Relaxed) == 0));
+        // What holds nothing is not looked at.
+        total.sweep(Instant::now());
+        assert!(lock(&total.shards[1].holding).is_empty());
+    }
+
+    #[test]
+    fn connections_that_hold_much_and_take_little_are_reset_when_memory_is_short() {
+        let total = total(1000);
+        let connections: Vec<_> = (0..4).map(|it| connect(&total, it % 2)).collect();
+        let lengths = [600, 300, 10, 200];
+        let mut held: Vec<_> = (connections.iter().zip(lengths))
+            .map(|(connection, length)| piece(connection, length))
+            .collect();
+        let begun = Instant::now();
+        total.sweep(begun);
+        assert!(total.is_exceeded.load(Relaxed));
+        // The last one gets on.
+        held[3].1.advance(150);
+        let ended = total.sweep(begun + Duration::from_secs(2));
+        let verdicts: Vec<_> = connections.iter().map(|it| verdict(it)).collect();
+        assert_eq!((ended, verdicts), (1, vec![2, 0, 0, 0]));
+        held.remove(0);
+        assert_eq!(total.sweep(begun + Duration::from_secs(3)), 0);
+        assert!(!total.is_exceeded.load(Relaxed));
+        assert_eq!(total.figures().ended_connections, 1);
+    }
+}

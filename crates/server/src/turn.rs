@@ -1,0 +1,32 @@
+//! Gives a connection with many pipelined requests one turn at a time, like every other.
+//!
+//! hyper answers up to 16 pipelined requests each time that an HTTP/1 connection is polled. Clients with many
+//! requests in flight would so have others wait for all of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether an HTTP/1 connection has answered a request since its task was last polled.
+#[derive(Default)]
+pub(crate) struct Turn {
+    is_used_up: AtomicBool,
+}
+
+impl Turn {
+    /// The task of an HTTP/1 connection is polled.
+    pub(crate) fn begin(&self) {
+        self.is_used_up.store(false, Ordering::Relaxed);
+    }
+
+    /// A request of HTTP/1 has been answered.
+    pub(crate) fn use_up(&self) {
+        self.is_used_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the connection's next turn, if it has had one already.
+    pub(crate) async fn wait(&self) {
+        if self.is_used_up.load(Ordering::Relaxed) {
+            // All others that are ready are polled before this.
+            tokio::task::yield_now().await;
+        }
+    }
+}

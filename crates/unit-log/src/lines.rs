@@ -1,0 +1,230 @@
+//! The form of a log line.
+
+use std::fmt::{self, Write as _};
+
+use jiff::Zoned;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::NOTICE;
+use crate::text::BoundedText;
+
+/// Bytes of a line's message. A piece of 8 KiB of what a guest prints fits, escaped or not.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// Bytes of what else an event has: names, targets, reasons.
+const MAX_FIELDS: usize = 2 * 1024;
+
+/// Characters of an application's name; a configuration may have one of megabytes.
+const MAX_NAME: usize = 128;
+
+/// The form of the lines: a time, a level, in a language module the process and thread, the
+/// request that the event is about, the message, and what else the event has.
+///
+/// ```text
+/// 2026/01/31 12:00:00.123 [info] application "a" request 0f… message key=value
+/// 2026/01/31 12:00:00 [info] 4711#4712 application "a" request 0f… message key=value
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// The daemon's own: times have milliseconds.
+    Daemon,
+    /// Those of unitd and its processes, which share a file.
+    Module,
+}
+
+impl Lines {
+    /// A line that is no event's: about the log itself, or of a panic, which may come from logging.
+    #[must_use]
+    pub fn line(&self, level: Level, text: impl fmt::Display) -> String {
+        let mut message = BoundedText::new(MAX_MESSAGE);
+        let mut line = String::new();
+        // Writing to text in memory cannot fail.
+        let _ = self.begin(&mut line, level_name(level));
+        let _ = write!(Escaped(&mut message), "{text}");
+        let _ = write_bounded(&mut line, &message);
+        line.push('\n');
+        line
+    }
+
+    fn begin(&self, line: &mut impl fmt::Write, level: &str) -> fmt::Result {
+        let now = Zoned::now();
+        match self {
+            Self::Daemon => {
+                let now = now.strftime("%Y/%m/%d %H:%M:%S%.3f");
+                write!(line, "{now} [{level}] ")
+            }
+            Self::Module => {
+                let now = now.strftime("%Y/%m/%d %H:%M:%S");
+                let (process, thread) = (std::process::id(), nix::unistd::gettid());
+                write!(line, "{now} [{level}] {process}#{thread} ")
+            }
+        }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let is_notice = event.metadata().target().ends_with(NOTICE);
+        let level = match *event.metadata().level() {
+            Level::INFO if is_notice => "notice",
+            level => level_name(level),
+        };
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.begin(&mut writer, level)?;
+        writer.write_str(&fields.request)?;
+        write_bounded(&mut writer, &fields.message)?;
+        write_bounded(&mut writer, &fields.others)?;
+        writer.write_char('\n')
+    }
+}
+
+/// The word for a level in a line, but for [`NOTICE`].
+pub(crate) fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+fn write_bounded(writer: &mut impl fmt::Write, text: &BoundedText) -> fmt::Result {
+    writer.write_str(text.as_str())?;
+    match text.omitted() {
+        0 => Ok(()),
+        omitted => write!(writer, "… ({omitted} bytes more)"),
+    }
+}
+
+/// Escapes what is written to it. An event is one line, whatever its text was made of: a name in a
+/// component may have line feeds.
+struct Escaped<W>(W);
+
+impl<W: fmt::Write> fmt::Write for Escaped<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(is_escaped) {
+            match piece.char_indices().next_back() {
+                Some((end, c)) if is_escaped(c) => {
+                    self.0.write_str(&piece[..end])?;
+                    write!(self.0, "{}", c.escape_default())?;
+                }
+                _ => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character would do something, other than to show: controls, those that reorder what a
+/// reader sees of the line, and separators of lines.
+fn is_escaped(c: char) -> bool {
+    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (c.is_control() && c != '\t') || reorders || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// The fields of an event, sorted for reading, escaped and bounded.
+struct Fields {
+    request: String,
+    message: BoundedText,
+    others: BoundedText,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            request: String::new(),
+            message: BoundedText::new(MAX_MESSAGE),
+            others: BoundedText::new(MAX_FIELDS),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // Writing to text in memory cannot fail.
+        let _ = match field.name() {
+            "message" => Escaped(&mut self.message).write_str(value),
+            "application" => write!(self.request, "application {} ", Name(value)),
+            "request" => write!(Escaped(&mut self.request), "request {value} "),
+            name => write!(Escaped(&mut self.others), " {name}={value:?}"),
+        };
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = match field.name() {
+            "message" => write!(Escaped(&mut self.message), "{value:?}"),
+            "request" => write!(Escaped(&mut self.request), "request {value:?} "),
+            name => write!(Escaped(&mut self.others), " {name}={value:?}"),
+        };
+    }
+}
+
+/// An application's name in quotation marks, cut to [`MAX_NAME`] characters.
+struct Name<'a>(&'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(MAX_NAME) {
+            None => write!(Escaped(f), "{:?}", self.0),
+            Some((end, _)) => write!(Escaped(f), "{:?}…", &self.0[..end]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        let mut line = String::new();
+        Escaped(&mut line).write_str(text).unwrap();
+        line
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        assert_eq!(escaped("a\nb\u{1b}[0m\tc\r\n"), "a\\nb\\u{1b}[0m\tc\\r\\n");
+    }
+
+    #[test]
+    fn no_character_reorders_an_event() {
+        assert_eq!(
+            escaped("é\u{202e}b\u{2066}c\u{2028}\u{9b}"),
+            r"é\u{202e}b\u{2066}c\u{2028}\u{9b}"
+        );
+    }
+
+    #[test]
+    fn a_long_application_name_is_cut() {
+        let name = Name(&"é".repeat(1 << 20)).to_string();
+        assert_eq!(name, format!("\"{}\"…", "é".repeat(MAX_NAME)));
+        assert_eq!(Name("a\u{202e}").to_string(), "\"a\\u{202e}\"");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_after_it_is_escaped() {
+        let mut message = BoundedText::new(MAX_MESSAGE);
+        let text = "\u{1b}".repeat(MAX_MESSAGE);
+        Escaped(&mut message).write_str(&text).unwrap();
+        assert!(message.as_str().len() <= MAX_MESSAGE);
+        assert_eq!(
+            message.as_str().len() + message.omitted(),
+            escaped(&text).len()
+        );
+    }
+}

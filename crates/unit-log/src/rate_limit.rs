@@ -1,0 +1,438 @@
+//! How many lines the log gets of what clients and guests can cause.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tracing::callsite::Identifier;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata};
+use tracing_subscriber::layer::{Context, Filter};
+
+use crate::lines::level_name;
+use crate::text::BoundedText;
+
+/// Lines that may come at once, after so many seconds of silence as the rate takes for them.
+const BURST: u32 = 200;
+
+/// Lines a second that may come for as long as they like.
+const PER_SECOND: u32 = 20;
+
+/// How long omitted lines are counted before the log says how many they were.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of an omitted line that stands for the others.
+const MAX_EXAMPLE: usize = 256;
+
+/// Rates that are kept; beyond that those are forgotten that allow a full burst.
+const MAX_IDLE_RATES: usize = 4096;
+
+/// Lets [`PER_SECOND`] events pass: for each application and level those that name an application, and
+/// for each place in the code all others. How many were left out is logged once a second.
+///
+/// Events below `info` pass, which someone has asked for, and so do those of some modules. Clones are the same.
+#[derive(Clone)]
+pub struct RateLimit(Arc<Inner>);
+
+struct Inner {
+    /// Targets, of which all events pass.
+    unlimited: &'static [&'static str],
+    hasher: RandomState,
+    rates: Mutex<HashMap<Key, Rate>>,
+}
+
+/// What shares a rate.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Application { name_hash: u64, level: Level },
+    Callsite(Identifier),
+    Panic,
+}
+
+/// A token bucket, written as the time up to which all lines so far would have been allowed at an even
+/// pace.
+struct Rate {
+    paid_until: Instant,
+    omitted: Option<Omitted>,
+}
+
+/// Lines that were left out, of which the log has not been told.
+struct Omitted {
+    lines: u64,
+    level: Level,
+    application: Option<String>,
+    example: String,
+    /// Whether a task is to report them.
+    has_reporter: bool,
+}
+
+impl RateLimit {
+    /// Limits all events, but for those of the `unlimited` targets, and of targets below them: they are
+    /// bounded by other means, or the operator's choice.
+    #[must_use]
+    pub fn new(unlimited: &'static [&'static str]) -> Self {
+        Self(Arc::new(Inner {
+            unlimited,
+            hasher: RandomState::new(),
+            rates: Mutex::default(),
+        }))
+    }
+
+    /// Logs how many lines have been left out since this was last said, without waiting for the second
+    /// to pass. For the end of the process.
+    pub fn report(&self) {
+        let omitted: Vec<Omitted> = {
+            let mut rates = self.0.rates();
+            rates
+                .values_mut()
+                .filter_map(|it| it.omitted.take())
+                .collect()
+        };
+        omitted.iter().for_each(Omitted::log);
+    }
+
+    /// Whether a panic may be logged. Those beyond the rate are not counted.
+    #[must_use]
+    pub fn admits_panic(&self) -> bool {
+        // The panic may have come while this thread had the lock.
+        let Ok(mut rates) = self.0.rates.try_lock() else {
+            return false;
+        };
+        let now = Instant::now();
+        rates
+            .entry(Key::Panic)
+            .or_insert(Rate::new(now))
+            .admits(now)
+    }
+
+    fn admits(&self, event: &Event<'_>, now: Instant) -> bool {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::INFO || self.0.is_unlimited(metadata.target()) {
+            return true;
+        }
+        let mut application = Application {
+            hasher: &self.0.hasher,
+            name_hash: None,
+        };
+        event.record(&mut application);
+        let key = match application.name_hash {
+            Some(name_hash) => Key::Application {
+                name_hash,
+                level: *metadata.level(),
+            },
+            None => Key::Callsite(metadata.callsite()),
+        };
+        let mut rates = self.0.rates();
+        if rates.len() >= MAX_IDLE_RATES && !rates.contains_key(&key) {
+            rates.retain(|_, rate| rate.paid_until > now || rate.omitted.is_some());
+        }
+        let rate = rates.entry(key.clone()).or_insert(Rate::new(now));
+        if rate.admits(now) {
+            return true;
+        }
+        let omitted = rate.omitted.get_or_insert_with(|| Omitted::of(event));
+        omitted.lines += 1;
+        if !omitted.has_reporter {
+            omitted.has_reporter = self.report_later(key);
+        }
+        false
+    }
+
+    /// Has a task report those of `key`, if there is a runtime to run it. From here nothing can be
+    /// logged: this is called within the logging of another event.
+    fn report_later(&self, key: Key) -> bool {
+        let Ok(runtime) = Handle::try_current() else {
+            return false;
+        };
+        let limit = self.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(REPORT_AFTER).await;
+            let omitted = {
+                let mut rates = limit.0.rates();
+                rates.get_mut(&key).and_then(|rate| rate.omitted.take())
+            };
+            if let Some(omitted) = omitted {
+                omitted.log();
+            }
+        });
+        true
+    }
+}
+
+impl<S> Filter<S> for RateLimit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
+        // Not `always`: then `enabled` is not called, and `tracing-subscriber` does not expect a filter to
+        // disable the event later.
+        Interest::sometimes()
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        self.admits(event, Instant::now())
+    }
+
+    // Without a hint, another filter's is not used either.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+}
+
+impl Inner {
+    fn is_unlimited(&self, target: &str) -> bool {
+        let is_within = |module: &&str| {
+            let below = target.strip_prefix(*module);
+            below.is_some_and(|below| below.is_empty() || below.starts_with("::"))
+        };
+        target == OWN_TARGET || self.unlimited.iter().any(is_within)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, HashMap<Key, Rate>> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rate {
+    fn new(now: Instant) -> Self {
+        Self {
+            paid_until: now,
+            omitted: None,
+        }
+    }
+
+    fn admits(&mut self, now: Instant) -> bool {
+        let line = Duration::from_secs(1) / PER_SECOND;
+        let until = self.paid_until.max(now) + line;
+        let admits = until <= now + line * BURST;
+        if admits {
+            self.paid_until = until;
+        }
+        admits
+    }
+}
+
+const OWN_TARGET: &str = "unit_log::rate_limit";
+
+impl Omitted {
+    fn of(event: &Event<'_>) -> Self {
+        let mut texts = Texts::default();
+        event.record(&mut texts);
+        Self {
+            lines: 0,
+            level: *event.metadata().level(),
+            application: texts.application,
+            example: texts.message,
+            has_reporter: false,
+        }
+    }
+
+    fn log(&self) {
+        let Self { lines, example, .. } = self;
+        let level = level_name(self.level);
+        match &self.application {
+            Some(application) => tracing::warn!(
+                target: OWN_TARGET,
+                application,
+                "{lines} more lines [{level}] of the application are not logged, one of them: {example}; \
+                 at most {PER_SECOND} a second are, after {BURST} at once"
+            ),
+            None => tracing::warn!(
+                target: OWN_TARGET,
+                "{lines} more lines [{level}] like this one are not logged: {example}; \
+                 at most {PER_SECOND} a second are, after {BURST} at once"
+            ),
+        }
+    }
+}
+
+/// The application that an event is about. Nothing else of the event is looked at, so that no text is
+/// made of an event that is left out.
+struct Application<'a> {
+    hasher: &'a RandomState,
+    name_hash: Option<u64>,
+}
+
+impl Visit for Application<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "application" {
+            self.name_hash = Some(self.hasher.hash_one(value));
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+#[derive(Default)]
+struct Texts {
+    application: Option<String>,
+    message: String,
+}
+
+impl Visit for Texts {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "application" => self.application = Some(shortened(value)),
+            "message" => self.message = shortened(value),
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = shortened(format_args!("{value:?}"));
+        }
+    }
+}
+
+fn shortened(text: impl fmt::Display) -> String {
+    let text = BoundedText::of(MAX_EXAMPLE, text);
+    let end = if text.omitted() > 0 { "…" } else { "" };
+    format!("{}{end}", text.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tracing_subscriber::Layer as _;
+    use tracing_subscriber::filter::{FilterExt as _, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::Lines;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Written {
+        fn lines(&self, word: &str) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            let lines = text.lines().filter(|line| line.contains(word));
+            lines.map(str::to_owned).collect()
+        }
+    }
+
+    /// Runs `work` with a limited log.
+    fn log(limit: &RateLimit, work: impl FnOnce(&Written)) {
+        let written = Written::default();
+        let writer = written.clone();
+        let filter = Targets::new().with_default(Level::DEBUG).and(limit.clone());
+        let layer = tracing_subscriber::fmt::layer()
+            .event_format(Lines::Daemon)
+            .with_writer(move || writer.clone())
+            .with_filter(filter);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || work(&written));
+    }
+
+    fn fail(application: &str, times: u32) {
+        for number in 0..times {
+            tracing::error!(application, "failure {number}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_holds_for_each_application_and_level() {
+        log(&RateLimit::new(&[]), |log| {
+            fail("a", 1000);
+            fail("b", 1);
+            tracing::warn!(application = "a", "a warning");
+            let of_a = log.lines("application \"a\" failure").len();
+            assert!((200..300).contains(&of_a), "{of_a}");
+            assert_eq!(log.lines("application \"b\" failure 0").len(), 1);
+            assert_eq!(log.lines("a warning").len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_rate_limit_holds_for_each_place_in_the_code() {
+        log(&RateLimit::new(&[]), |log| {
+            for number in 0..1000 {
+                tracing::warn!("refusal {number}");
+            }
+            tracing::warn!("another");
+            let refusals = log.lines("refusal").len();
+            assert!((200..300).contains(&refusals), "{refusals}");
+            assert_eq!(log.lines("another").len(), 1);
+        });
+    }
+
+    #[test]
+    fn the_rate_limit_says_once_a_second_how_many_lines_it_left_out() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        log(&RateLimit::new(&[]), |log| {
+            runtime.block_on(async {
+                fail("a", 1000);
+                let written = log.lines("] application \"a\" failure").len();
+                assert_eq!(log.lines("more lines"), [""; 0]);
+                while log.lines("more lines").is_empty() {
+                    tokio::time::sleep(REPORT_AFTER / 4).await;
+                }
+                let reports = log.lines("more lines");
+                let omitted = 1000 - written;
+                let report = format!(
+                    "[warn] application \"a\" {omitted} more lines [error] of the application are \
+                     not logged, one of them: failure {written};"
+                );
+                assert!(reports[0].contains(&report), "{reports:?}");
+                assert_eq!(reports.len(), 1);
+            });
+        });
+    }
+
+    #[test]
+    fn lines_left_out_are_reported_at_the_end_without_a_runtime() {
+        let limit = RateLimit::new(&[]);
+        log(&limit, |log| {
+            fail("a", 1000);
+            limit.report();
+            limit.report();
+            assert_eq!(log.lines("more lines [error]").len(), 1);
+        });
+    }
+
+    #[test]
+    fn unlimited_modules_and_debugging_pass_the_rate_limit() {
+        log(&RateLimit::new(&["chosen"]), |log| {
+            for _ in 0..1000 {
+                tracing::info!(target: "chosen::by_the_operator", "chosen");
+                tracing::debug!("asked for");
+                tracing::info!(target: "chosen_not", "limited");
+            }
+            assert_eq!(log.lines("] chosen").len(), 1000);
+            assert_eq!(log.lines("asked for").len(), 1000);
+            assert!(log.lines("limited").len() < 300);
+        });
+    }
+
+    #[test]
+    fn a_rate_recovers_with_time_and_saves_no_more_than_a_burst() {
+        let now = Instant::now();
+        let mut rate = Rate::new(now);
+        let mut admitted = |now| (0..1000).filter(|_| rate.admits(now)).count();
+        assert_eq!(admitted(now), 200);
+        assert_eq!(admitted(now + Duration::from_secs(1)), 20);
+        assert_eq!(admitted(now + Duration::from_secs(3600)), 200);
+    }
+}

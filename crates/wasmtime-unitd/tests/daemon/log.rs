@@ -1,0 +1,157 @@
+//! A log that is slow, and how much of it there is.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use test_suite::{DEADLINE, FrontEnd as _, Running, configuration, until};
+
+use crate::support::Daemon;
+
+/// A server whose log is a pipe, and the pipe's end for reading.
+fn with_pipe(configuration: &str) -> (Running, File) {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("unit.log");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let reader = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(&pipe)
+        .unwrap();
+    let command = Daemon.command(directory.path());
+    let mut server = Running::launch(command, directory);
+    let (status, answer) = server.put("/config", configuration);
+    assert_eq!(status, 200, "{answer}");
+    (server, reader)
+}
+
+/// Has guests fail and print until much more is to be logged than fits into a pipe.
+fn fill(server: &Running) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = server.connect("trap");
+                for _ in 0..250 {
+                    client.get("/").assert_page(500);
+                }
+            });
+        }
+    });
+    server
+        .connect("print")
+        .get("/?3000")
+        .assert_text("printed\n");
+}
+
+fn guests() -> String {
+    configuration::guests(&["trap", "print", "hello", "sleep"])
+}
+
+#[test]
+fn a_stalled_log_holds_no_request_up_and_a_signal_ends_the_server_in_order() {
+    let (mut server, _reader) = with_pipe(&guests());
+    fill(&server);
+    let mut client = server.connect("hello");
+    for _ in 0..10 {
+        client.get("/").assert_text("Hello, world!\n");
+    }
+    // The log leaves most of them out, the counters none.
+    let failures = server.get("/status/applications/trap/instances/failures/trap");
+    assert_eq!(failures, "1000");
+    let mut busy = server.connect("sleep");
+    busy.send("GET /?500 HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("it is at work", || server.active("sleep") == "1");
+    server.signal(Signal::SIGTERM);
+    busy.response().assert_text("slept\n");
+    assert_eq!(server.wait(DEADLINE).code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once_with_a_stalled_log() {
+    for second in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut server, _reader) = with_pipe(&guests());
+        fill(&server);
+        let mut busy = server.connect("sleep");
+        busy.send("GET /?60000 HTTP/1.1\r\nhost: a\r\n\r\n");
+        until("it is at work", || server.active("sleep") == "1");
+        server.signal(Signal::SIGTERM);
+        until("the server stops", || {
+            TcpStream::connect(server.address("hello")).is_err()
+        });
+        assert!(server.is_alive());
+        let begun = Instant::now();
+        server.signal(second);
+        assert_eq!(server.wait(DEADLINE).code(), Some(1));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn lines_that_a_stalled_log_has_no_room_for_are_counted() {
+    let log = test_components::guest("log");
+    let application = |name| (name, configuration::application(&log, ""));
+    let names = ["a", "b", "c", "d"];
+    let (server, mut reader) = with_pipe(&configuration::applications_of(&names.map(application)));
+    // Each prints as much as an application may at once, 2 MiB, and 4 MiB wait in all.
+    for name in names {
+        for _ in 0..2 {
+            server.connect(name).get("/").assert_text("logged\n");
+        }
+    }
+    let mut written = Vec::new();
+    until("the log goes on and says what it dropped", || {
+        let _ = reader.read_to_end(&mut written);
+        let text = String::from_utf8_lossy(&written);
+        text.contains("lines of the log were dropped: they came faster than they could be written")
+    });
+    assert!(written.len() < 7 << 20, "{} bytes", written.len());
+    // It takes lines again.
+    server.connect("a").get("/").assert_text("logged\n");
+    let before = written.len();
+    until("lines are written again", || {
+        let _ = reader.read_to_end(&mut written);
+        written.len() > before
+    });
+}
+
+#[test]
+fn the_last_lines_are_in_the_log_when_the_server_has_ended() {
+    let mut server = Running::guests(&Daemon, &["print"]);
+    server
+        .connect("print")
+        .get("/?500")
+        .assert_text("printed\n");
+    assert_eq!(server.stop().code(), Some(0));
+    let log = server.log();
+    assert!(
+        log.lines()
+            .last()
+            .is_some_and(|line| line.ends_with("stopped"))
+    );
+    assert_eq!(server.log_lines("stdout: line").len(), 500);
+}
+
+#[test]
+fn an_application_name_of_any_length_makes_no_long_log_line() {
+    let name = "n".repeat(100_000);
+    let trap = configuration::application(&test_components::guest("trap"), "");
+    let configuration = format!(
+        r#"{{"listeners": {{"{{main}}": {{"pass": "applications/{name}"}}}},
+             "applications": {{"{name}": {trap}}}}}"#
+    );
+    let server = Running::start(&Daemon, &configuration);
+    server.connect("main").get("/").assert_page(500);
+    let line = server.wait_for_log("the guest trapped");
+    assert!(
+        line.contains(&format!("\"{}\"… request ", "n".repeat(128))),
+        "{line}"
+    );
+    let longest = server.log().lines().map(str::len).max().unwrap();
+    assert!(longest < 16 * 1024 + 3000, "a line of {longest} bytes");
+}
