@@ -32,7 +32,7 @@ const MAX_EXAMPLE: usize = 256;
 /// Rates that are kept; beyond that those are forgotten that allow a full burst.
 const MAX_IDLE_RATES: usize = 4096;
 
-/// Lets [`PER_SECOND`] events pass: for each application and level those that name an application, and
+/// Lets `PER_SECOND` events pass: for each application and level those that name an application, and
 /// for each place in the code all others. How many were left out is logged once a second.
 ///
 /// Events below `info` pass, which someone has asked for, and so do those of some modules. Clones are the same.
