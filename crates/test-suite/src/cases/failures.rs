@@ -145,7 +145,7 @@ pub fn an_exit_after_the_response_takes_nothing_back(front: &impl FrontEnd) {
 pub fn an_error_code_about_what_the_guest_met_is_a_502(front: &impl FrontEnd) {
     let server = Running::guests(front, &["error_code"]);
     let mut client = server.connect("error_code");
-    for code in [
+    let codes = [
         "dns-timeout",
         "dns-error",
         "destination-not-found",
@@ -172,18 +172,20 @@ pub fn an_error_code_about_what_the_guest_met_is_a_502(front: &impl FrontEnd) {
         "http-response-timeout",
         "http-upgrade-failed",
         "http-protocol-error",
-    ] {
+    ];
+    for code in codes {
         let response = client.get(&format!("/?{code}"));
         assert_eq!(response.head.status, 502, "{code}");
         response.assert_page(502);
     }
+    new_failures(&server, "error_code", 0, codes.len());
     assert_page(front, &server, "error_code", "/?connection-refused", 502);
 }
 
 pub fn an_error_code_about_the_guest_itself_is_a_500(front: &impl FrontEnd) {
     let server = Running::guests(front, &["error_code"]);
     let mut client = server.connect("error_code");
-    for code in [
+    let codes = [
         "http-request-denied",
         "http-request-length-required",
         "http-request-body-size",
@@ -197,11 +199,13 @@ pub fn an_error_code_about_the_guest_itself_is_a_500(front: &impl FrontEnd) {
         "loop-detected",
         "configuration-error",
         "internal-error",
-    ] {
+    ];
+    for code in codes {
         let response = client.get(&format!("/?{code}"));
         assert_eq!(response.head.status, 500, "{code}");
         response.assert_page(500);
     }
+    new_failures(&server, "error_code", 0, codes.len());
     // A guest that does not know the code panics, which is a 500 too.
     assert_eq!(server.log_lines("no such code"), [""; 0]);
     assert_page(front, &server, "error_code", "/?internal-error", 500);
