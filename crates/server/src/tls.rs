@@ -21,8 +21,8 @@ const PIECE: usize = 4 * 1024;
 /// What a client of HTTP/2 asks for (RFC 9113, section 3.3).
 const HTTP2: &[u8] = b"h2";
 
-/// Shakes hands, and reads until it is clear what the client speaks. The caller bounds the time for it. A client that speaks HTTP without TLS is told so by
-/// [`Opening::WithoutTls`].
+/// Shakes hands, and reads until it is clear what the client speaks. The caller bounds the time for it.
+/// A client that speaks HTTP without TLS gets [`Opening::WithoutTls`].
 ///
 /// A handshake that fails is answered with the alert that is for it (RFC 8446, section 6.2), and is
 /// an error.
