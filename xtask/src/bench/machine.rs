@@ -2,12 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 
 use super::peer;
 
@@ -36,6 +36,23 @@ pub(super) fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Result<T> + S
         });
         pinned.join().map_err(|_| anyhow!("the load panicked"))?
     })
+}
+
+/// Has this thread, and those that it starts, run only where the others of its core leave it time.
+///
+/// # Errors
+///
+/// When `renice` fails.
+pub(super) fn lower_priority() -> Result<()> {
+    let thread = gettid().to_string();
+    let mut renice = Command::new("renice");
+    let status = renice
+        .args(["-n", "10", "-p", &thread])
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot start renice")?;
+    ensure!(status.success(), "renice: {status}");
+    Ok(())
 }
 
 /// Says what machine this is.

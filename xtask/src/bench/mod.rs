@@ -22,6 +22,7 @@ use crate::unit::Tree;
 use crate::{cargo, release, root, step, target, toolchain};
 
 pub(crate) fn help() -> String {
+    let beside = workloads::BESIDE.join(", ");
     let mut workloads = String::new();
     for (name, line, _) in ALL {
         workloads.push_str(&format!("  {name:<14}{line}\n"));
@@ -29,7 +30,7 @@ pub(crate) fn help() -> String {
     format!(
         "\
 Usage: cargo xtask bench [--rounds N] [--seconds N] [--plots DIRECTORY] [--profile]
-                         [WORKLOAD]...
+                         [--before PROGRAM] [WORKLOAD]...
 
 Measures this server and its peers side by side, and prints tables in Markdown; they are also in
 bench/results.md in the target folder, with a plot of each. Needs two cores, taskset, and wrk. The
@@ -42,6 +43,8 @@ Options:
   --rounds N         rounds, of which the medians are told [default: 5]
   --seconds N        seconds of each run [default: 4]; `latency` has as many more rounds of one second
   --plots DIRECTORY  put the plots there, too
+  --before PROGRAM   another build of `wasmtime-unitd`, such as one before a change: measured beside this
+                     one in {beside}
   --profile          measure what `cargo xtask release` builds, the programs without limits and logs
                      likewise; otherwise what `cargo build --release` does
 
@@ -75,11 +78,14 @@ struct Chosen {
     workloads: Vec<&'static str>,
     with_profile: bool,
     plots: Option<PathBuf>,
+    before: Option<PathBuf>,
 }
 
 /// The programs of this repository that are measured, and what they serve.
 struct Built {
     daemon: PathBuf,
+    /// Another build of the daemon.
+    before: Option<PathBuf>,
     baseline: PathBuf,
     /// The folders of the guests, of WASI 0.2 and 0.3.
     guests: PathBuf,
@@ -91,7 +97,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let chosen = parse(arguments)?;
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
-    let built = build(chosen.with_profile)?;
+    let built = build(chosen.with_profile, chosen.before)?;
     let results = target().join("bench");
     fs::create_dir_all(&results).with_context(|| results.display().to_string())?;
     let mut text = format!("{}\n", machine::describe()?);
@@ -152,6 +158,7 @@ fn parse(arguments: &[&str]) -> Result<Chosen> {
         workloads: Vec::new(),
         with_profile: false,
         plots: None,
+        before: None,
     };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -175,6 +182,13 @@ fn parse(arguments: &[&str]) -> Result<Chosen> {
                 }
                 chosen.plots = Some(folder);
             }
+            "--before" => {
+                let program = root().join(value("a program")?);
+                if !program.is_file() {
+                    bail!("there is no program {}", program.display());
+                }
+                chosen.before = Some(program);
+            }
             name => match ALL.iter().find(|(known, ..)| *known == name) {
                 Some((known, ..)) => chosen.workloads.push(known),
                 None => bail!("there is no workload {name:?}\n\n{}", help()),
@@ -187,7 +201,7 @@ fn parse(arguments: &[&str]) -> Result<Chosen> {
     Ok(chosen)
 }
 
-fn build(with_profile: bool) -> Result<Built> {
+fn build(with_profile: bool, before: Option<PathBuf>) -> Result<Built> {
     let [guests, guests_03] = guests()?;
     let profile = if with_profile {
         release::profile()?
@@ -204,6 +218,7 @@ fn build(with_profile: bool) -> Result<Built> {
     };
     Ok(Built {
         daemon: release.join("wasmtime-unitd"),
+        before,
         baseline: release.join("baseline"),
         guests,
         guests_03,
@@ -240,7 +255,8 @@ mod tests {
         assert_eq!((chosen.options.rounds, chosen.options.seconds), (3, 4));
         assert_eq!(chosen.workloads, ["spinning"]);
         assert_eq!(parse(&[]).unwrap().workloads.len(), ALL.len());
-        let wrong: [&[&str]; 5] = [
+        let wrong: [&[&str]; 6] = [
+            &["--before", "target/none"],
             &["nonsense"],
             &["--rounds"],
             &["--rounds", "0"],

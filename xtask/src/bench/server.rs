@@ -85,6 +85,11 @@ impl Server {
         }
     }
 
+    /// A folder of its own.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Puts a value at a path of its control API.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::report::{Report, Sample, median};
 use super::super::{Built, Options, machine};
-use super::{Findings, OURS, REST_CORE, SERVER_CORE, THEIRS, ours, theirs};
+use super::{Findings, OURS, REST_CORE, SERVER_CORE, THEIRS, ours, ours_and_before, theirs};
 
 const LENGTH: usize = 64 << 20;
 const MIB: f64 = (1 << 20) as f64;
@@ -35,17 +35,17 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
     let sockets = sockets()?;
     for (title, guest, transfer) in both {
         let guest = built.guest(guest);
-        let servers = [
-            (THEIRS, theirs(&guest, &[], &[])?),
-            (OURS, ours(built, &guest, &[], &[])?),
-        ];
+        let mut servers = vec![(THEIRS, theirs(&guest, &[], &[])?)];
+        servers.extend(ours_and_before(built, |daemon| {
+            ours(daemon, &guest, &[], &[])
+        })?);
         for (_, server) in &servers {
             // What the first costs more is none of a rate.
             transfer(server.address)?;
         }
         transfer(sockets)?;
         let mut report = Report::new(title, "MiB/s");
-        let mut times = [Vec::new(), Vec::new()];
+        let mut times = vec![Vec::new(); servers.len()];
         let length = Duration::from_secs(options.seconds.into());
         for round in 1..=options.rounds {
             for ((name, server), times) in servers.iter().zip(&mut times) {
@@ -68,11 +68,13 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
                 .remarks
                 .push(format!("- {OURS} to {SOCKETS}: {:.2}", ours / sockets));
         }
-        let [theirs, ours] = times.map(|times| median(times) * 1e3);
-        findings.remarks.push(format!(
-            "- processor time of the server for {title}: {ours:.1} ms of {OURS}, {theirs:.1} ms of \
-             {THEIRS}"
-        ));
+        findings.remarks.extend(built.compare_before(&report));
+        for ((name, _), times) in servers.iter().zip(times) {
+            let time = median(times) * 1e3;
+            findings.remarks.push(format!(
+                "- processor time of {name} for {title}: {time:.1} ms"
+            ));
+        }
         findings.reports.push(report);
     }
     Ok(findings)

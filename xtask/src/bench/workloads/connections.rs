@@ -25,7 +25,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
     if hard < CONNECTIONS + 1000 {
         bail!("only {hard} files may be open here, and {CONNECTIONS} connections are wanted");
     }
-    let server = ours(built, &built.guest("hello"), &[], &[])?;
+    let server = ours(&built.daemon, &built.guest("hello"), &[], &[])?;
     options.progress("idle", 1, "10,000 connections");
     // What requests take as such is there already.
     let warm: Vec<_> = (0..200).map(|_| ask(&server)).collect::<Result<_>>()?;

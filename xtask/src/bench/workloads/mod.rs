@@ -3,6 +3,7 @@
 mod applications;
 mod bodies;
 mod connections;
+mod fairness;
 mod requests;
 mod routed;
 mod spinning;
@@ -30,6 +31,20 @@ const WARM_UP: u32 = 1;
 const OURS: &str = "wasmtime-unitd";
 const THEIRS: &str = "wasmtime serve";
 
+/// Another build of the same, in [`BESIDE`].
+const BEFORE: &str = "wasmtime-unitd before";
+
+/// The workloads that measure another build of the daemon, too, if there is one.
+pub(super) const BESIDE: [&str; 7] = [
+    "hello",
+    "hello-0.3",
+    "echo",
+    "python",
+    "outbound",
+    "return",
+    "static",
+];
+
 /// What a workload has measured.
 #[derive(Default)]
 pub(super) struct Findings {
@@ -41,7 +56,7 @@ pub(super) struct Findings {
 type Run = fn(&Built, Options) -> Result<Findings>;
 
 /// All workloads, each with its line of help.
-pub(super) const ALL: [(&str, &str, Run); 15] = [
+pub(super) const ALL: [(&str, &str, Run); 16] = [
     (
         "hello",
         "an answer of 14 bytes; against hyper alone and others",
@@ -101,6 +116,11 @@ pub(super) const ALL: [(&str, &str, Run); 15] = [
         "other requests beside guests in endless loops",
         spinning::run,
     ),
+    (
+        "fairness",
+        "requests of one application while another one takes all that it can get",
+        fairness::run,
+    ),
 ];
 
 /// `wasmtime serve` with these flags, once it answers requests with these fields.
@@ -112,18 +132,30 @@ fn theirs(guest: &Path, flags: &[&str], fields: &[String]) -> Result<Server> {
     start?.ready(fields)
 }
 
-fn ours(built: &Built, guest: &Path, flags: &[&str], fields: &[String]) -> Result<Server> {
-    ours_on(SERVER, built, guest, flags, fields)
+/// This server, and the one before, if there is one: as `start` starts them.
+fn ours_and_before(
+    built: &Built,
+    start: impl Fn(&Path) -> Result<Server>,
+) -> Result<Vec<(&'static str, Server)>> {
+    let mut servers = vec![(OURS, start(&built.daemon)?)];
+    if let Some(before) = &built.before {
+        servers.push((BEFORE, start(before)?));
+    }
+    Ok(servers)
+}
+
+fn ours(daemon: &Path, guest: &Path, flags: &[&str], fields: &[String]) -> Result<Server> {
+    ours_on(SERVER, daemon, guest, flags, fields)
 }
 
 fn ours_on(
     cores: &str,
-    built: &Built,
+    daemon: &Path,
     guest: &Path,
     flags: &[&str],
     fields: &[String],
 ) -> Result<Server> {
-    let start = Server::start(&built.daemon, cores, |command, address, _| {
+    let start = Server::start(daemon, cores, |command, address, _| {
         command.args(["serve", "--listen", &address.to_string()]);
         command.args(flags).arg(guest);
     });
@@ -146,6 +178,11 @@ fn configured(
 }
 
 impl Built {
+    /// How this server compares with the one before, which is wanted to have been no faster.
+    fn compare_before(&self, report: &Report) -> Option<String> {
+        (self.before.as_ref()).map(|_| report.compare(OURS, BEFORE, 0.97))
+    }
+
     /// A guest of WASI 0.2.
     fn guest(&self, name: &str) -> PathBuf {
         self.guests.join(format!("{name}.wasm"))

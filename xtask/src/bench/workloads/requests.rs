@@ -9,7 +9,10 @@ use super::super::load::Load;
 use super::super::report::{Report, median, verdict};
 use super::super::server::Server;
 use super::super::{Built, Options, machine, paced, unit};
-use super::{Findings, OURS, REST, REST_CORE, SERVER, THEIRS, WARM_UP, ours, ours_on, theirs};
+use super::{
+    Findings, OURS, REST, REST_CORE, SERVER, THEIRS, WARM_UP, ours, ours_and_before, ours_on,
+    theirs,
+};
 use crate::toolchains;
 
 pub(super) const HYPER: &str = "hyper, without WebAssembly";
@@ -37,10 +40,12 @@ pub(super) fn hello(built: &Built, options: Options) -> Result<Findings> {
             REUSED,
             theirs(&guest, &["--max-instance-reuse-count", &unlimited], &[])?,
         ),
-        (OURS, ours(built, &guest, &[], &[])?),
         (HYPER, baseline(built, SERVER, None)?),
         (BARE, baseline(built, SERVER, Some(&guest))?),
     ];
+    servers.extend(ours_and_before(built, |daemon| {
+        ours(daemon, &guest, &[], &[])
+    })?);
     servers.extend(unit::servers(built, SERVER, &guest)?);
     let asked = Asked {
         name: "hello",
@@ -49,14 +54,16 @@ pub(super) fn hello(built: &Built, options: Options) -> Result<Findings> {
         body: 0,
     };
     let report = compare(&asked, &servers, options)?;
+    let mut remarks = vec![
+        report.compare(OURS, THEIRS, 5.0),
+        report.compare(OURS, REUSED, 1.0),
+        report.compare(OURS, HYPER, 0.33),
+        report.compare(OURS, BARE, 0.9),
+        report.compare(unit::OURS, unit::THEIRS, 3.0),
+    ];
+    remarks.extend(built.compare_before(&report));
     Ok(Findings {
-        remarks: vec![
-            report.compare(OURS, THEIRS, 5.0),
-            report.compare(OURS, REUSED, 1.0),
-            report.compare(OURS, HYPER, 0.33),
-            report.compare(OURS, BARE, 0.9),
-            report.compare(unit::OURS, unit::THEIRS, 3.0),
-        ],
+        remarks,
         reports: vec![report],
     })
 }
@@ -65,14 +72,16 @@ pub(super) fn hello(built: &Built, options: Options) -> Result<Findings> {
 pub(super) fn hello_03(built: &Built, options: Options) -> Result<Findings> {
     const ONCE: &str = "wasmtime serve, one request for each instance";
     let guest = built.guest_03("hello");
-    let servers = [
+    let mut servers = vec![
         (
             ONCE,
             theirs(&guest, &["--max-instance-reuse-count", "1"], &[])?,
         ),
         (THEIRS, theirs(&guest, &[], &[])?),
-        (OURS, ours(built, &guest, &[], &[])?),
     ];
+    servers.extend(ours_and_before(built, |daemon| {
+        ours(daemon, &guest, &[], &[])
+    })?);
     let asked = Asked {
         name: "hello-0.3",
         title: "hello, WASI 0.3",
@@ -80,11 +89,13 @@ pub(super) fn hello_03(built: &Built, options: Options) -> Result<Findings> {
         body: 0,
     };
     let report = compare(&asked, &servers, options)?;
+    let mut remarks = vec![
+        report.compare(OURS, ONCE, 5.0),
+        report.compare(OURS, THEIRS, 1.2),
+    ];
+    remarks.extend(built.compare_before(&report));
     Ok(Findings {
-        remarks: vec![
-            report.compare(OURS, ONCE, 5.0),
-            report.compare(OURS, THEIRS, 1.2),
-        ],
+        remarks,
         reports: vec![report],
     })
 }
@@ -98,8 +109,8 @@ pub(super) fn cores(built: &Built, options: Options) -> Result<Findings> {
     let cores = machine::cores()?;
     let all = format!("0-{}", cores - 1);
     let servers = [
-        (ONE, ours_on("0", built, &guest, &[], &[])?),
-        (TWO, ours_on("0-1", built, &guest, &[], &[])?),
+        (ONE, ours_on("0", &built.daemon, &guest, &[], &[])?),
+        (TWO, ours_on("0-1", &built.daemon, &guest, &[], &[])?),
     ];
     let mut report = Report::new("hello", "requests/s");
     let mut times: [Vec<f64>; 2] = Default::default();
@@ -169,13 +180,15 @@ fn against_theirs(
     wanted: f64,
     options: Options,
 ) -> Result<Findings> {
-    let servers = [
-        (THEIRS, theirs(guest, &[], &[])?),
-        (OURS, ours(built, guest, &[], &[])?),
-    ];
+    let mut servers = vec![(THEIRS, theirs(guest, &[], &[])?)];
+    servers.extend(ours_and_before(built, |daemon| {
+        ours(daemon, guest, &[], &[])
+    })?);
     let report = compare(asked, &servers, options)?;
+    let mut remarks = vec![report.compare(OURS, THEIRS, wanted)];
+    remarks.extend(built.compare_before(&report));
     Ok(Findings {
-        remarks: vec![report.compare(OURS, THEIRS, wanted)],
+        remarks,
         reports: vec![report],
     })
 }
@@ -185,7 +198,7 @@ pub(super) fn latency(built: &Built, options: Options) -> Result<Findings> {
     let guest = built.guest("hello");
     let servers = [
         (THEIRS, theirs(&guest, &[], &[])?),
-        (OURS, ours(built, &guest, &[], &[])?),
+        (OURS, ours(&built.daemon, &guest, &[], &[])?),
         // What the machine and the load's own threads add to every server's latency.
         (HYPER, baseline(built, SERVER, None)?),
     ];
@@ -226,10 +239,10 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<Findings> {
     let upstream = baseline(built, REST, None)?;
     let fields = [format!("x-fetch: GET http://{}/", upstream.address)];
     let grant = format!("access/outbound_http=[\"http://{}\"]", upstream.address);
-    let servers = [
-        (THEIRS, theirs(&guest, &[], &fields)?),
-        (OURS, ours(built, &guest, &["--set", &grant], &fields)?),
-    ];
+    let mut servers = vec![(THEIRS, theirs(&guest, &[], &fields)?)];
+    servers.extend(ours_and_before(built, |daemon| {
+        ours(daemon, &guest, &["--set", &grant], &fields)
+    })?);
     let asked = Asked {
         name: "outbound",
         title: "one outgoing request",
@@ -237,8 +250,10 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<Findings> {
         body: 0,
     };
     let report = compare(&asked, &servers, options)?;
+    let mut remarks = vec![report.compare(OURS, THEIRS, 4.0)];
+    remarks.extend(built.compare_before(&report));
     Ok(Findings {
-        remarks: vec![report.compare(OURS, THEIRS, 4.0)],
+        remarks,
         reports: vec![report],
     })
 }

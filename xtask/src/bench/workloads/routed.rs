@@ -11,25 +11,27 @@ use anyhow::Result;
 use super::super::report::{Report, verdict};
 use super::super::{Built, Options, unit};
 use super::requests::{Asked, HYPER, baseline, compare};
-use super::{Findings, OURS, SERVER, configured};
+use super::{Findings, OURS, SERVER, configured, ours_and_before};
 
 const UNITD: &str = "unitd";
 
 /// `return`.
 pub(super) fn answer(built: &Built, options: Options) -> Result<Findings> {
     let configuration = |address: SocketAddr| routes(address, r#"{"action": {"return": 200}}"#);
-    let mut servers = vec![
-        (HYPER, baseline(built, SERVER, None)?),
-        (OURS, configured(&built.daemon, SERVER, configuration)?),
-    ];
+    let mut servers = vec![(HYPER, baseline(built, SERVER, None)?)];
+    servers.extend(ours_and_before(built, |daemon| {
+        configured(daemon, SERVER, configuration)
+    })?);
     let unitd = unit::configured(built, SERVER, configuration)?;
     servers.extend(unitd.map(|server| (UNITD, server)));
     let report = compare(&asked("return", "`return` of 200"), &servers, options)?;
+    let mut remarks = vec![
+        report.compare(OURS, HYPER, 0.8),
+        report.compare(OURS, UNITD, 0.7),
+    ];
+    remarks.extend(built.compare_before(&report));
     Ok(Findings {
-        remarks: vec![
-            report.compare(OURS, HYPER, 0.8),
-            report.compare(OURS, UNITD, 0.7),
-        ],
+        remarks,
         reports: vec![report],
     })
 }
@@ -41,12 +43,14 @@ pub(super) fn file(built: &Built, options: Options) -> Result<Findings> {
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
     fs::write(folder.path().join("index.html"), [b'x'; 1024])?;
     let configuration = |address: SocketAddr| routes(address, &share(folder.path()));
-    let mut servers = vec![(OURS, configured(&built.daemon, SERVER, configuration)?)];
+    let mut servers = ours_and_before(built, |daemon| configured(daemon, SERVER, configuration))?;
     let unitd = unit::configured(built, SERVER, configuration)?;
     servers.extend(unitd.map(|server| (UNITD, server)));
     let report = compare(&asked("static", "a file of 1 KiB"), &servers, options)?;
+    let mut remarks = vec![report.compare(OURS, UNITD, 0.7)];
+    remarks.extend(built.compare_before(&report));
     Ok(Findings {
-        remarks: vec![report.compare(OURS, UNITD, 0.7)],
+        remarks,
         reports: vec![report],
     })
 }

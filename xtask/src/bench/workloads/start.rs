@@ -26,7 +26,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
         for round in 0..=options.rounds {
             options.progress("start", round, name);
             let begun = Instant::now();
-            let server = ours(built, &component, &flags, &[])?;
+            let server = ours(&built.daemon, &component, &flags, &[])?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
             let is_kept = server.output().contains("is loaded from the cache");
             ensure!(is_kept == (round > 0), "{}", server.output());
