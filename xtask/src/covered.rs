@@ -14,22 +14,26 @@ const PAGE: &str = "docs/security.md";
 /// The title of the last column of a table whose rows are claims.
 const COLUMN: &str = "test";
 
-/// Checks that each row of a table with a column [`COLUMN`] names at least one function in code marks there, and that
-/// all that it names exist.
+/// The one list of the cases that front ends share. Its macro makes a test of each.
+const SUITE: &str = "crates/test-suite/src/suite.rs";
+
+/// Checks that each row of a table with a column [`COLUMN`] names at least one test in code marks there, and that
+/// all that it names exist and are run.
 pub(crate) fn check() -> Result<()> {
     let text = fs::read_to_string(root().join(PAGE)).context(PAGE)?;
-    let mut functions = HashSet::new();
+    let suite = fs::read_to_string(root().join(SUITE)).context(SUITE)?;
+    let mut tests: HashSet<_> = suite_cases(&suite).map(str::to_owned).collect();
     for folder in ["crates", "xtask"] {
-        collect_functions(&root().join(folder), &mut functions)?;
+        collect_tests(&root().join(folder), &mut tests)?;
     }
-    let faults = faults(&text, &functions);
+    let faults = faults(&text, &tests);
     if !faults.is_empty() {
         bail!("{PAGE}:\n  {}", faults.join("\n  "));
     }
     Ok(())
 }
 
-fn faults(page: &str, functions: &HashSet<String>) -> Vec<String> {
+fn faults(page: &str, tests: &HashSet<String>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut is_checked = false;
     for (number, line) in (1..).zip(page.lines()) {
@@ -44,39 +48,84 @@ fn faults(page: &str, functions: &HashSet<String>) -> Vec<String> {
         if last == COLUMN {
             is_checked = true;
         } else if is_checked && !last.starts_with("---") {
-            let mut tests = last.split('`').skip(1).step_by(2).peekable();
-            if tests.peek().is_none() {
+            let mut named = last.split('`').skip(1).step_by(2).peekable();
+            if named.peek().is_none() {
                 faults.push(format!("line {number}: the row names no test"));
             }
-            let missing = tests.filter(|test| !functions.contains(*test));
-            faults.extend(missing.map(|test| format!("line {number}: there is no test `{test}`")));
+            let missing = named.filter(|test| !tests.contains(*test));
+            faults.extend(
+                missing.map(|test| {
+                    format!("line {number}: there is no test `{test}`, or it is not run")
+                }),
+            );
         }
     }
     faults
 }
 
-/// The names of all functions in the Rust files below a folder.
-fn collect_functions(folder: &Path, functions: &mut HashSet<String>) -> Result<()> {
+/// The names of all tests in the Rust files below a folder.
+fn collect_tests(folder: &Path, tests: &mut HashSet<String>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            collect_functions(&path, functions)?;
+            collect_tests(&path, tests)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            functions.extend(function_names(&text).map(str::to_owned));
+            tests.extend(test_names(&text).into_iter().map(str::to_owned));
         }
     }
     Ok(())
 }
 
-fn function_names(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| {
-        let (before, rest) = line.split_once("fn ")?;
-        let is_declared = before
-            .split_whitespace()
-            .all(|word| matches!(word, "pub" | "async" | "pub(crate)" | "pub(super)"));
-        let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_')?;
-        is_declared.then_some(&rest[..end])
+/// The functions with an attribute `#[test]` or `#[tokio::test]` and without one that has them left out.
+fn test_names(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    // The attributes above the present line; one may take several lines.
+    let mut attributes = String::new();
+    let mut open_brackets = 0;
+    for line in text.lines().map(str::trim) {
+        if open_brackets > 0 || line.starts_with("#[") {
+            let count = |bracket| line.matches(bracket).count();
+            open_brackets = (open_brackets + count('[')).saturating_sub(count(']'));
+            attributes.push_str(line);
+            continue;
+        }
+        if line.starts_with("//") {
+            continue;
+        }
+        let is_test = ["#[test]", "#[tokio::test]", "#[tokio::test("]
+            .iter()
+            .any(|it| attributes.contains(it));
+        let is_left_out = attributes.split("#[").any(|attribute| {
+            let is_conditional = attribute.starts_with("cfg_attr");
+            attribute.starts_with("ignore") || (is_conditional && attribute.contains("ignore"))
+        });
+        if is_test && !is_left_out {
+            names.extend(function_name(line));
+        }
+        attributes.clear();
+    }
+    names
+}
+
+/// The name of the function whose declaration begins on this line.
+fn function_name(line: &str) -> Option<&str> {
+    let (before, rest) = line.split_once("fn ")?;
+    let is_declared = before
+        .split_whitespace()
+        .all(|word| matches!(word, "pub" | "async" | "pub(crate)" | "pub(super)"));
+    let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_')?;
+    is_declared.then_some(&rest[..end])
+}
+
+/// The cases in the lists of the suite's macro.
+fn suite_cases(text: &str) -> impl Iterator<Item = &str> {
+    // After each `@area $front, NAME:` the cases of that area, to the closing brace.
+    let lists = text.split("@area $front, ").skip(1);
+    let lists = lists.filter_map(|list| Some(list.split_once(":\n")?.1.split_once('}')?.0));
+    lists.flat_map(str::lines).filter_map(|line| {
+        let case = line.trim().strip_suffix(',')?;
+        case.split(" [").next()
     })
 }
 
@@ -86,19 +135,38 @@ mod tests {
 
     #[test]
     fn a_claim_without_a_test_or_with_one_that_is_gone_is_a_fault() {
-        let code =
-            "    async fn slow_clients_are_reset() {\n// see fn gone() {\npub fn smuggling<T>(";
-        let functions: HashSet<_> = function_names(code).map(str::to_owned).collect();
-        assert_eq!(functions.len(), 2, "{functions:?}");
+        let tests = ["smuggling", "slow_clients_are_reset"].map(str::to_owned);
         let page = "| a | test |\n| --- | --- |\n| x | `smuggling`, `slow_clients_are_reset` |\n\
                     | y | by hand |\n| z | `smuggling`, `gone` |\n\nText\n| b | |\n| --- | --- |\n| w | |\n";
-        let faults = faults(page, &functions);
+        let faults = faults(page, &tests.into());
         assert_eq!(
             faults,
             [
                 "line 4: the row names no test",
-                "line 5: there is no test `gone`"
+                "line 5: there is no test `gone`, or it is not run"
             ]
         );
+    }
+
+    #[test]
+    fn only_a_function_that_is_run_as_a_test_counts_as_one() {
+        let code = "    #[tokio::test]\n    async fn slow_clients_are_reset() {\n// #[test]\nfn helper() {\n\
+                    #[test]\n/// Why.\n#[expect(\n    clippy::panic,\n    reason = \"[ignored]\"\n)]\nfn smuggling() {\n\
+                    #[test]\n#[ignore = \"slow\"]\nfn left_out() {\n#[test]\n#[cfg_attr(miri, ignore)]\n\
+                    fn left_out_at_times() {\n#[tokio::test(flavor = \"multi_thread\")]\npub async fn threads() {\n\
+                    #[must_use]\npub fn another<T>(\n";
+        assert_eq!(
+            test_names(code),
+            ["slow_clients_are_reset", "smuggling", "threads"]
+        );
+    }
+
+    #[test]
+    fn only_cases_in_the_lists_of_the_suite_count_as_tests() {
+        let suite = "($front:expr) => {\n  $crate::http_suite! { @area $front, logs:\n    one,\n    \
+                     two [Http2],\n  }\n}\n(@area $front:expr, $area:ident: $($case:ident,)*) => {\n\
+                     fn three() {\n";
+        let cases: Vec<_> = suite_cases(suite).collect();
+        assert_eq!(cases, ["one", "two"]);
     }
 }

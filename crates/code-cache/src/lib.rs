@@ -135,7 +135,7 @@ impl Cache {
             }
         };
         let found = match entry::verify(&entry, key) {
-            Ok(()) => map(engine, source.path(), &entry).map_err(|error| {
+            Ok(()) => map(engine, source, &entry).map_err(|error| {
                 self.folder.remove(&name);
                 format!("{error}; it is removed")
             }),
@@ -187,9 +187,10 @@ impl Cache {
 }
 
 /// Makes a component of an entry that has been verified.
-fn map(engine: &Engine, path: &Path, entry: &File) -> Result<Component, LoadError> {
+fn map(engine: &Engine, source: &Source, entry: &File) -> Result<Component, LoadError> {
+    let path = source.path();
     let file = format!("/proc/self/fd/{}", entry.as_raw_fd());
-    let mapped = Component::from_image(engine, path, |wasmtime| {
+    let mapped = Component::from_image(engine, path, Some(source), |wasmtime| {
         // SAFETY: only this user's processes can reach the file, and this is the one place that makes
         // such files: what it has is what Wasmtime wrote for an engine of the same fingerprint, whole.
         // Files are renamed into place and never written to again, so that it stays so while it is
@@ -201,7 +202,7 @@ fn map(engine: &Engine, path: &Path, entry: &File) -> Result<Component, LoadErro
     });
     // There may be no /proc here, or the file system is one that no code may be run from.
     mapped.or_else(|_| {
-        Component::from_image(engine, path, |wasmtime| {
+        Component::from_image(engine, path, Some(source), |wasmtime| {
             let bytes = read(entry)?;
             // SAFETY: as above.
             #[expect(unsafe_code, reason = "this crate's purpose")]

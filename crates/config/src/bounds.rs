@@ -38,7 +38,7 @@ pub const FILES: Whole = Whole {
 
 /// `limits.weight`.
 pub const WEIGHT: Whole = Whole {
-    unit: "parts",
+    unit: "",
     least: 1,
     most: 1000,
 };
@@ -80,7 +80,7 @@ pub const RESPONSE_HEADERS: usize = 1024;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// What is counted, in the plural.
+    /// What is counted, in the plural; empty for a ratio.
     pub unit: &'static str,
     /// The least that is taken.
     pub least: u64,
@@ -102,7 +102,11 @@ impl Whole {
 impl Display for Whole {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { unit, least, most } = self;
-        write!(f, "a whole number of {unit} from {least} to {most}")
+        f.write_str("a whole number")?;
+        if !unit.is_empty() {
+            write!(f, " of {unit}")?;
+        }
+        write!(f, " from {least} to {most}")
     }
 }
 

@@ -85,6 +85,10 @@ pub(crate) enum Failure {
     Busy { total: u32 },
     #[error("there are {limit} proxied connections already")]
     TooManyConnections { limit: usize },
+    #[error("changes of operators go first")]
+    TooManyChanges,
+    #[error("the server is stopping")]
+    Stopping,
     #[error("a task panicked")]
     Panic,
 }
@@ -229,6 +233,9 @@ impl Failure {
                 .detail(&format!(
                     "There may be {limit} at a time through listeners of the server."
                 )),
+            Self::TooManyChanges => Wire::unavailable("Too many changes.")
+                .detail("Those that do not come through a listener of the server go first."),
+            Self::Stopping => Wire::unavailable("Server is stopping."),
             Self::Panic => Wire::new(INTERNAL, "Internal error."),
         }
     }

@@ -11,60 +11,58 @@ use hyper::body::Incoming;
 use crate::answer::{Failure, Outcome, Success, response};
 use crate::body::RequestBody;
 use crate::line::Arrival;
-use crate::{Control, Origin, Runtime};
-
-/// Who asks.
-pub(crate) struct Caller {
-    pub(crate) origin: Origin,
-    /// When it came.
-    pub(crate) arrival: Arrival,
-}
+use crate::report::report;
+use crate::{Control, Runtime};
 
 impl<R: Runtime> Control<R> {
     /// Answers one request.
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
-        caller: Caller,
+        arrival: Arrival,
     ) -> Response<Full<Bytes>> {
+        let origin = arrival.origin();
         let (method, target) = (request.method().clone(), request.uri().path().to_owned());
-        let outcome = self.answer(request, caller).await;
+        let outcome = self.answer(request, arrival).await;
         let (method, target) = (shortened(method.as_str()), shortened(&target));
         match &outcome {
             Ok(_) => tracing::debug!(%method, %target, "control request"),
             Err(failure) if failure.is_severe() => {
-                tracing::error!(%method, %target, %failure, "control request failed");
+                report!(error, origin, %method, %target, %failure, "control request failed");
             }
-            Err(failure) => tracing::info!(%method, %target, %failure, "control request refused"),
+            Err(failure) => {
+                report!(info, origin, %method, %target, %failure, "control request refused");
+            }
         }
         response(outcome)
     }
 
-    async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Outcome {
+    async fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Outcome {
         let (head, incoming) = request.into_parts();
         let path = Path::parse(head.uri.path())?;
         let segments: Vec<_> = path.segments().iter().map(String::as_str).collect();
         let body = RequestBody {
             incoming,
             limits: self.limits(),
-            quota: self.quotas().of(caller.origin),
+            quota: self.quotas().of(arrival.origin()),
+            stopping: self.stopping(),
         };
         match segments.as_slice() {
             [] | ["status", ..] if head.method != Method::GET => {
                 Err(Failure::InvalidMethod { allowed: "GET" })
             }
             [] => {
-                self.render(caller, |control| Ok(control.everything()))
+                self.render(arrival, |control| Ok(control.everything()))
                     .await
             }
             ["status", "metrics"] => {
                 let metrics = |control: &Self| Success::Metrics(control.status().to_metrics());
-                self.render(caller, move |control| Ok(metrics(control)))
+                self.render(arrival, move |control| Ok(metrics(control)))
                     .await
             }
             ["status", rest @ ..] => {
                 let path: Path = rest.iter().copied().collect();
-                self.render(caller, move |control| {
+                self.render(arrival, move |control| {
                     let status = control.status().to_value();
                     status
                         .at(&path)
@@ -74,18 +72,18 @@ impl<R: Runtime> Control<R> {
                 .await
             }
             ["certificates", rest @ ..] => {
-                self.certificates_request(&head.method, &head.headers, rest, body, caller)
+                self.certificates_request(&head.method, &head.headers, rest, body, arrival)
                     .await
             }
             ["config", rest @ ..] => {
-                self.config_request(&head.method, rest.iter().copied().collect(), body, caller)
+                self.config_request(&head.method, rest.iter().copied().collect(), body, arrival)
                     .await
             }
             ["control", _, ..] if head.method != Method::GET => {
                 Err(Failure::NotAllowed { allowed: "GET" })
             }
             ["control", "applications", name, "restart"] => {
-                self.restart(caller.arrival, (*name).to_owned()).await
+                self.restart(arrival, (*name).to_owned()).await
             }
             _ => Err(Failure::NotFound),
         }
@@ -96,11 +94,11 @@ impl<R: Runtime> Control<R> {
         method: &Method,
         path: Path,
         body: RequestBody<'_>,
-        caller: Caller,
+        arrival: Arrival,
     ) -> Outcome {
         match *method {
             Method::GET => {
-                self.render(caller, move |control| {
+                self.render(arrival, move |control| {
                     let config = control.config();
                     config
                         .at(&path)
@@ -111,20 +109,20 @@ impl<R: Runtime> Control<R> {
             }
             Method::PUT => {
                 let body = body.read().await?;
-                self.change(caller.arrival, move |root| {
+                self.change(arrival, move |root| {
                     Ok(config::put(root, &path, config::parse(body.bytes())?)?)
                 })
                 .await
             }
             Method::POST if !path.is_root() => {
                 let body = body.read().await?;
-                self.change(caller.arrival, move |root| {
+                self.change(arrival, move |root| {
                     Ok(config::append(root, &path, config::parse(body.bytes())?)?)
                 })
                 .await
             }
             Method::DELETE => {
-                self.change(caller.arrival, move |root| Ok(config::delete(root, &path)?))
+                self.change(arrival, move |root| Ok(config::delete(root, &path)?))
                     .await
             }
             _ if path.is_root() => Err(Failure::NotAllowed {
@@ -136,17 +134,16 @@ impl<R: Runtime> Control<R> {
         }
     }
 
-    /// Makes an answer off the threads that serve: it may be of any size. The caller changes nothing.
+    /// Makes an answer off the threads that serve: it may be of any size. The arrival changes nothing.
     pub(crate) async fn render(
         &self,
-        caller: Caller,
+        arrival: Arrival,
         render: impl FnOnce(&Self) -> Outcome + Send + 'static,
     ) -> Outcome {
-        let Caller { origin, arrival } = caller;
+        let quota = self.quotas().of(arrival.origin());
         drop(arrival);
         let control = self.clone();
-        let quota = self.quotas().of(origin);
-        quota.render(move || render(&control)).await
+        quota.render(self.threads(), move || render(&control)).await
     }
 
     /// What `GET /` shows.

@@ -2,7 +2,8 @@
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use crate::Limits;
@@ -14,6 +15,8 @@ pub(crate) struct RequestBody<'a> {
     pub(crate) incoming: Incoming,
     pub(crate) limits: &'a Limits,
     pub(crate) quota: &'a Quota,
+    /// True once no change can be made any more.
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 /// A body that has been read. It counts until it is dropped.
@@ -30,13 +33,24 @@ impl Body {
 }
 
 impl RequestBody<'_> {
-    /// Reads the body. One that is announced to be too long is refused at once, and so is one whose
-    /// bytes are too many as soon as they are: whoever closes the connection reads what else comes.
+    /// Reads the body of a change. One that is announced to be too long is refused at once, and so is one whose
+    /// bytes are too many as soon as they are: [`closing::close`](crate::closing::close) reads what else comes.
     pub(crate) async fn read(self) -> Result<Body, Failure> {
+        let mut stopping = self.stopping.clone();
+        select! {
+            biased;
+            body = self.read_all() => body,
+            // There is nothing to be changed any more, however long the rest would take.
+            _ = stopping.wait_for(|stopping| *stopping) => Err(Failure::Stopping),
+        }
+    }
+
+    async fn read_all(self) -> Result<Body, Failure> {
         let Self {
             incoming,
             limits,
             quota,
+            ..
         } = self;
         let limit = limits.body_size;
         let announced = match incoming.size_hint().exact() {

@@ -1,4 +1,4 @@
-//! `/certificates`: bundles that come, are told of, and go.
+//! `/certificates`: uploads, shows and deletes bundles. What a bundle is, and where it is kept, is not known here.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use http::header::IF_MATCH;
 use http::{HeaderMap, Method};
 
 use crate::answer::{Failure, Outcome, Success};
-use crate::api::Caller;
 use crate::body::{Body, RequestBody};
-use crate::control::{Shared, blocking};
+use crate::control::Shared;
 use crate::line::Arrival;
-use crate::{Control, Runtime};
+use crate::report::report;
+use crate::{Control, Origin, Runtime};
 
 /// The methods that a certificate has.
 const METHODS: &str = "GET, PUT, DELETE";
@@ -34,17 +34,17 @@ impl<R: Runtime> Control<R> {
         headers: &HeaderMap,
         segments: &[&str],
         body: RequestBody<'_>,
-        caller: Caller,
+        arrival: Arrival,
     ) -> Outcome {
-        // In Unit's order: a name that is none is told before a method that is none.
+        // In Unit's order: the name is checked before the method.
         match segments {
             [] if method == Method::GET => {
                 let all = |control: &Self| Ok(Success::value(&control.certificates()));
-                self.render(caller, all).await
+                self.render(arrival, all).await
             }
             [name, path @ ..] if method == Method::GET => {
                 let (name, path) = ((*name).to_owned(), path.iter().copied().collect());
-                self.render(caller, move |control| {
+                self.render(arrival, move |control| {
                     let certificates = control.state().certificates().snapshot();
                     let bundle = certificates.get(&name).ok_or(Failure::NoCertificate)?;
                     let value = bundle_value(bundle);
@@ -55,12 +55,11 @@ impl<R: Runtime> Control<R> {
             [name] if method == Method::PUT => {
                 let replaces = headers.get(IF_MATCH).is_some_and(|value| value == "*");
                 let body = body.read().await?;
-                self.put_certificate(caller.arrival, (*name).to_owned(), body, replaces)
+                self.put_certificate(arrival, (*name).to_owned(), body, replaces)
                     .await
             }
             [name] if method == Method::DELETE => {
-                self.delete_certificate(caller.arrival, (*name).to_owned())
-                    .await
+                self.delete_certificate(arrival, (*name).to_owned()).await
             }
             [_] => Err(Failure::InvalidMethod { allowed: METHODS }),
             [] | [_, ..] => Err(Failure::CertificateName(None)),
@@ -74,47 +73,55 @@ impl<R: Runtime> Control<R> {
         text: Body,
         replaces: bool,
     ) -> Outcome {
-        let shared = Arc::clone(self.shared());
-        let put = async move { shared.put_certificate(name, text, replaces).await };
+        let (shared, origin) = (Arc::clone(self.shared()), arrival.origin());
+        let put = async move { shared.put_certificate(origin, name, text, replaces).await };
         self.in_line(arrival, put).await
     }
 
     async fn delete_certificate(&self, arrival: Arrival, name: String) -> Outcome {
-        let shared = Arc::clone(self.shared());
-        self.in_line(
-            arrival,
-            async move { shared.delete_certificate(name).await },
-        )
-        .await
+        let (shared, origin) = (Arc::clone(self.shared()), arrival.origin());
+        let delete = async move { shared.delete_certificate(origin, name).await };
+        self.in_line(arrival, delete).await
     }
 }
 
 impl<R: Runtime> Shared<R> {
-    async fn put_certificate(self: Arc<Self>, name: String, text: Body, replaces: bool) -> Outcome {
+    async fn put_certificate(
+        self: Arc<Self>,
+        origin: Origin,
+        name: String,
+        text: Body,
+        replaces: bool,
+    ) -> Outcome {
         let certificates = Arc::clone(self.state.certificates());
         if replaces && certificates.snapshot().get(&name).is_none() {
             return Err(Failure::NothingToReplace);
         }
-        let (name, written) = blocking(move || {
+        let put = move || {
             let written = if replaces {
                 certificates.replace(&name, text.bytes())
             } else {
                 certificates.put(&name, text.bytes())
             };
             (name, written)
-        })
-        .await;
+        };
+        let (name, written) = self.threads.run(put).await;
         let mut warnings = Vec::new();
         if let Written::NotSynced(error) = written? {
             warnings.push(format!(
                 "the certificate may not survive a loss of power: {error}"
             ));
         }
-        tracing::info!(certificate = name.as_str(), "is kept");
+        report!(info, origin, certificate = name.as_str(), "is kept");
         if config::uses_certificate(&self.current(), &name)
             && let Err(error) = self.apply_again().await
         {
-            tracing::error!(certificate = name.as_str(), "is not served yet: {error}");
+            report!(
+                error,
+                origin,
+                certificate = name.as_str(),
+                "is not served yet: {error}"
+            );
             warnings.push(format!("the certificate is not served yet: {error}"));
         }
         Ok(Success::CertificateKept { warnings })
@@ -122,29 +129,33 @@ impl<R: Runtime> Shared<R> {
 
     /// Puts the present configuration in force once more, with the certificates as they are now.
     async fn apply_again(&self) -> Result<(), Failure> {
-        let Checked { config, .. } = Config::check(&self.current())?;
+        let current = self.current();
+        let check = move || Config::check(&current);
+        let Checked { config, .. } = self.threads.run(check).await?;
         let prepared = self.runtime.prepare(&config).await?;
         self.runtime.commit(prepared);
         Ok(())
     }
 
-    async fn delete_certificate(self: Arc<Self>, name: String) -> Outcome {
+    async fn delete_certificate(self: Arc<Self>, origin: Origin, name: String) -> Outcome {
         if config::uses_certificate(&self.current(), &name) {
             return Err(Failure::CertificateInUse);
         }
         let certificates = Arc::clone(self.state.certificates());
-        let (name, removed) = blocking(move || {
+        let remove = move || {
             let removed = certificates.remove(&name);
             (name, removed)
-        })
-        .await;
+        };
+        let (name, removed) = self.threads.run(remove).await;
         if let Written::NotSynced(error) = removed? {
-            tracing::warn!(
+            report!(
+                warn,
+                origin,
                 certificate = name.as_str(),
                 "may be back after a loss of power: {error}"
             );
         }
-        tracing::info!(certificate = name.as_str(), "is deleted");
+        report!(info, origin, certificate = name.as_str(), "is deleted");
         Ok(Success::CertificateDeleted)
     }
 }
@@ -169,7 +180,7 @@ impl From<RemoveError> for Failure {
     }
 }
 
-/// What is told of a bundle, in Unit's form.
+/// What answers show of a bundle, in Unit's form.
 fn bundle_value(bundle: &Bundle) -> Value {
     let chain = bundle.chain().iter().map(certificate_value);
     [

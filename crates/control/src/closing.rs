@@ -1,4 +1,4 @@
-//! The ends of connections: none is closed while its client may still send, which could take the answer
+//! The ends of connections: a lingering close, since to close one while its client still sends could take the answer
 //! along.
 
 use std::io;
@@ -20,11 +20,15 @@ const REFUSAL: Duration = Duration::from_secs(1);
 const PIECE: usize = 16 << 10;
 
 /// Ends the sending side of a connection with a client that has its answer, and throws away what still
-/// comes until the client closes, or for as long as the limits allow.
-pub(crate) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, limits: &Limits) {
+/// comes until the client closes, for as long as `linger` and as much as the limits allow.
+pub(crate) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    linger: Duration,
+    limits: &Limits,
+) {
     let budget = limits.body_size.saturating_mul(DISCARDED);
     // A client that has gone, or that goes on and on, gets no more.
-    let _ = timeout(limits.linger, drain(&mut stream, budget)).await;
+    let _ = timeout(linger, drain(&mut stream, budget)).await;
 }
 
 /// Answers a connection for which there is no place with 503, whatever it asks for.

@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use config::{Checked, Config, ConfigError, Object, Value};
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 use crate::answer::{Failure, Outcome, Success};
-use crate::line::{Arrival, Line};
+use crate::line::{Arrival, Busy, Line, Turn};
 use crate::quota::Quotas;
+use crate::report::report;
 use crate::{
-    Limits, LoadError, Origin, PrepareError, Runtime, Saved, StateDir, StateError, Status,
+    BlockingThreads, Limits, LoadError, Origin, PrepareError, Runtime, Saved, StateDir, StateError,
+    Status,
 };
 
 /// The control API of one server. Clones are handles to the same one.
@@ -25,6 +27,7 @@ pub struct Control<R> {
 pub(crate) struct Shared<R> {
     pub(crate) runtime: R,
     pub(crate) state: StateDir,
+    pub(crate) threads: BlockingThreads,
     limits: Limits,
     quotas: Quotas,
     /// Locked for as long as a pointer takes to copy, never over a wait.
@@ -33,6 +36,8 @@ pub(crate) struct Shared<R> {
     line: Line,
     /// Every change has a receiver, so `closed` waits for all of them.
     changes: watch::Sender<()>,
+    /// True once no further change is taken.
+    stopping: watch::Sender<bool>,
 }
 
 /// What [`Control::restore`] found.
@@ -74,23 +79,30 @@ pub enum RestoreError {
 
 impl<R: Runtime> Control<R> {
     /// A control API with an empty configuration: what is persisted is neither
-    /// read nor touched before [`restore`](Self::restore) or a change.
+    /// read nor touched before [`restore`](Self::restore) or a change. What blocks is done on `threads`.
     #[must_use]
-    pub fn new(runtime: R, state: StateDir) -> Self {
-        Self::with_limits(runtime, state, Limits::default())
+    pub fn new(runtime: R, state: StateDir, threads: BlockingThreads) -> Self {
+        Self::with_limits(runtime, state, threads, Limits::default())
     }
 
     /// The same with other limits on clients.
     #[must_use]
-    pub fn with_limits(runtime: R, state: StateDir, limits: Limits) -> Self {
+    pub fn with_limits(
+        runtime: R,
+        state: StateDir,
+        threads: BlockingThreads,
+        limits: Limits,
+    ) -> Self {
         let shared = Shared {
             runtime,
             state,
+            threads,
             limits,
             quotas: Quotas::new(&limits),
             current: RwLock::new(Arc::new(empty())),
             line: Line::default(),
             changes: watch::Sender::new(()),
+            stopping: watch::Sender::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -104,13 +116,17 @@ impl<R: Runtime> Control<R> {
     /// The configuration stays as it was. [`set_aside`](Self::set_aside) saves
     /// the file from being overwritten by the next change.
     pub async fn restore(&self) -> Result<Restored, RestoreError> {
-        let _turn = self.shared.line.join().await;
+        let _turn = self.turn().await;
         let path = self.shared.state.configuration();
         let shared = Arc::clone(&self.shared);
-        let Some(tree) = blocking(move || shared.state.load()).await? else {
+        let load = move || {
+            let tree = shared.state.load()?;
+            Ok::<_, LoadError>(tree.map(|tree| (Config::check(&tree), tree)))
+        };
+        let Some((checked, tree)) = self.threads().run(load).await? else {
             return Ok(Restored::Nothing);
         };
-        let Checked { config, warnings } = match Config::check(&tree) {
+        let Checked { config, warnings } = match checked {
             Ok(checked) => checked,
             Err(error) => return Err(RestoreError::Invalid { path, error }),
         };
@@ -134,9 +150,18 @@ impl<R: Runtime> Control<R> {
     ///
     /// If it cannot be moved.
     pub async fn set_aside(&self) -> Result<Option<PathBuf>, StateError> {
-        let _turn = self.shared.line.join().await;
+        let _turn = self.turn().await;
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.state.set_aside()).await
+        self.threads().run(move || shared.state.set_aside()).await
+    }
+
+    /// Takes no further changes and restarts: from now on they are answered with 503, those included whose bodies are
+    /// still to come. Waits until those are done that had come as a whole.
+    ///
+    /// For the end of the server: a change might have it listen again.
+    pub async fn finish_changes(&self) {
+        self.shared.stopping.send_replace(true);
+        self.settled().await;
     }
 
     /// The configuration in force.
@@ -163,12 +188,18 @@ impl<R: Runtime> Control<R> {
         &self.shared.limits
     }
 
-    /// Takes note of a connection that may ask for a change. Operators do not wait for strangers.
+    pub(crate) fn threads(&self) -> &BlockingThreads {
+        &self.shared.threads
+    }
+
+    /// Takes note of a connection that may ask for a change.
     pub(crate) fn arrive(&self, origin: Origin) -> Arrival {
-        match origin {
-            Origin::Operator => self.shared.line.arrive(),
-            Origin::Proxied => self.shared.line.arrive_unnoticed(),
-        }
+        self.shared.line.arrive(origin)
+    }
+
+    /// Waits for a turn among the changes of operators, to whom it is never refused.
+    async fn turn(&self) -> Result<Turn, Busy> {
+        self.arrive(Origin::Operator).turn(Duration::ZERO).await
     }
 
     pub(crate) fn quotas(&self) -> &Quotas {
@@ -187,8 +218,8 @@ impl<R: Runtime> Control<R> {
         arrival: Arrival,
         edit: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Outcome {
-        let shared = Arc::clone(&self.shared);
-        self.in_line(arrival, async move { shared.change(edit).await })
+        let (shared, origin) = (Arc::clone(&self.shared), arrival.origin());
+        self.in_line(arrival, async move { shared.change(origin, edit).await })
             .await
     }
 
@@ -205,19 +236,31 @@ impl<R: Runtime> Control<R> {
         arrival: Arrival,
         job: impl Future<Output = Outcome> + Send + 'static,
     ) -> Outcome {
+        // Counted before this is looked at: `finish_changes` sets it before it looks at the number.
         let counted = self.shared.changes.subscribe();
+        if *self.shared.stopping.borrow() {
+            return Err(Failure::Stopping);
+        }
+        let (origin, wait) = (arrival.origin(), self.limits().proxied_turn_wait);
         let task = tokio::spawn(async move {
             let _counted = counted;
-            let _turn = arrival.turn().await;
-            job.await
+            match arrival.turn(wait).await {
+                Ok(_turn) => job.await,
+                Err(Busy) => Err(Failure::TooManyChanges),
+            }
         });
         task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a change of the configuration did not end");
+            report!(error, origin, %error, "a change of the configuration did not end");
             Err(Failure::Panic)
         })
     }
 
-    /// Waits until no change goes on, whoever asked for it.
+    /// Becomes true once no further change is taken.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.shared.stopping.subscribe()
+    }
+
+    /// Waits until no change goes on, those included whose clients have left.
     pub(crate) async fn settled(&self) {
         self.shared.changes.closed().await;
     }
@@ -245,11 +288,12 @@ impl<R> Shared<R> {
 impl<R: Runtime> Shared<R> {
     async fn change(
         self: Arc<Self>,
+        origin: Origin,
         edit: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Outcome {
         let current = self.current();
         let certificates = self.state.certificates().snapshot();
-        let (tree, Checked { config, warnings }) = blocking(move || {
+        let check = move || {
             let tree = edit(&current)?;
             let checked = Config::check(&tree)?;
             // One that is named already and was damaged at the start does not stand in the way of
@@ -258,19 +302,19 @@ impl<R: Runtime> Shared<R> {
                 certificates.get(name).is_some() || config::uses_certificate(&current, name)
             });
             missing.map_or(Ok((tree, checked)), |error| Err(Failure::Config(error)))
-        })
-        .await?;
+        };
+        let (tree, Checked { config, warnings }) = self.threads.run(check).await?;
         let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
 
         let prepared = self.runtime.prepare(&config).await?;
         let of_runtime = self.runtime.warnings(&prepared);
         warnings.extend(of_runtime.iter().map(ToString::to_string));
         let shared = Arc::clone(&self);
-        let (tree, saved) = blocking(move || {
+        let save = move || {
             let saved = shared.state.save(&tree);
             (tree, saved)
-        })
-        .await;
+        };
+        let (tree, saved) = self.threads.run(save).await;
         if let Saved::NotSynced(error) = saved? {
             warnings.push(format!(
                 "the configuration may not survive a loss of power: {error}"
@@ -279,9 +323,11 @@ impl<R: Runtime> Shared<R> {
         self.runtime.commit(prepared);
         self.set_current(tree);
         for warning in &warnings {
-            tracing::warn!("{warning}");
+            report!(warn, origin, "{warning}");
         }
-        tracing::info!(
+        report!(
+            info,
+            origin,
             listeners = config.listeners.len(),
             applications = config.applications.len(),
             "reconfiguration done"
@@ -309,17 +355,4 @@ fn empty() -> Value {
     ]
     .into_iter()
     .collect()
-}
-
-/// Runs what blocks, or computes for long, off the async threads. A panic in it
-/// goes on in the caller.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime shuts down and will not poll this task again.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

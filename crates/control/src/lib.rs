@@ -9,22 +9,24 @@
 //!
 //! - [`Control`] holds the configuration in force, takes one change at a time, in the
 //!   order of their arrival, and never makes a reader wait for it.
-//! - [`Runtime`] is what is driven: whoever serves requests implements it.
+//! - [`Runtime`] is what is driven: the server that the configuration is for implements it.
 //! - [`StateDir`] keeps the configuration and the certificates over a restart,
 //!   whole at any crash.
 //! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
+//! - [`BlockingThreads`] do what blocks, apart from the threads that serve clients, so
+//!   that the API answers when these are stuck.
 //!
 //! This crate does not know how a request is served, and opens no listener of
-//! its own: who may connect is decided by whoever made the socket. Connections that the process itself
-//! opens for clients of its listeners have [`Limits`] of their own ([`Origin`]).
+//! its own: the owner of the socket decides who may connect. Connections that the process itself
+//! opens for clients of its listeners have [`Limits`] of their own, and come after those of operators ([`Origin`]).
 //!
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /` | `certificates`, `config` and `status` |
 //! | `GET /certificates` and any path below | what certificates say |
 //! | `PUT /certificates/NAME` | whether the bundle is kept; with `If-Match: *` in the place of another |
-//! | `DELETE /certificates/NAME` | whether it is gone: none that the configuration names is |
-//! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or what became of the change |
+//! | `DELETE /certificates/NAME` | whether it is deleted, which one that the configuration names is not |
+//! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or the result of the change |
 //! | `GET /status` and any path below | counters |
 //! | `GET /status/metrics` | the same, and some more, in Prometheus' text format |
 //! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded anew |
@@ -34,7 +36,9 @@
 //! change that asked for something without effect, or hardly meant, has `warnings`.
 //!
 //! ```
-//! use control::{Control, PrepareError, RestartError, Restored, Runtime, StateDir, Status};
+//! use control::{
+//!     BlockingThreads, Control, PrepareError, RestartError, Restored, Runtime, StateDir, Status,
+//! };
 //!
 //! /// Serves nothing, and cannot fail at it.
 //! struct Nothing;
@@ -65,7 +69,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let directory = directory.path();
-//! let control = Control::new(Nothing, StateDir::open(directory.join("state"))?);
+//! let state = StateDir::open(directory.join("state"))?;
+//! let control = Control::new(Nothing, state, BlockingThreads::start()?);
 //! assert_eq!(control.restore().await?, Restored::Nothing);
 //! let listener = tokio::net::UnixListener::bind(directory.join("control.unit.sock"))?;
 //! control.serve(listener, async { /* until this is ready */ }).await;
@@ -85,19 +90,22 @@ mod line;
 mod listen;
 mod metrics;
 mod quota;
+mod report;
 mod runtime;
 mod serve;
 mod state;
 mod status;
+mod threads;
 mod write_timeout;
 
 pub use control::{Control, RestoreError, Restored};
 pub use exposition::METRICS_CONTENT_TYPE;
 pub use limits::Limits;
-pub use listen::{Listen, Origin, PeerCheckedListener};
+pub use listen::{Listen, Origin};
 pub use runtime::{PrepareError, RestartError, Runtime};
 pub use state::{CERTIFICATES, LoadError, Saved, StateDir, StateError};
 pub use status::{
     ApplicationInstances, ApplicationStatus, Connections, HeldForClients, Instances, Module,
     Process, Processes, Status,
 };
+pub use threads::BlockingThreads;

@@ -33,6 +33,9 @@ pub struct Limits {
     /// How long a request waits until its body may come, where the bodies of others take all of the
     /// total; 10 s by default. Then the answer is 503.
     pub body_wait: Duration,
+    /// How long a change of [`Origin::Proxied`](crate::Origin::Proxied) waits while those of operators go first; 10 s
+    /// by default. Then the answer is 503.
+    pub proxied_turn_wait: Duration,
     /// How long a client that has its answer may go on sending what is thrown away, up to four times
     /// `body_size`; 5 s by default. To close with bytes unread could take the answer along.
     pub linger: Duration,
@@ -51,6 +54,7 @@ impl Default for Limits {
             body_total: 64 << 20,
             proxied_body_total: 16 << 20,
             body_wait: Duration::from_secs(10),
+            proxied_turn_wait: Duration::from_secs(10),
             linger: Duration::from_secs(5),
         }
     }

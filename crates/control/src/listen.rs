@@ -1,4 +1,4 @@
-//! What connections come from, and from whom.
+//! Listeners of the control API, and who opens connections to them.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// Who has opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Another process: someone who may reach the socket.
+    /// Another process, which may reach the socket.
     Operator,
     /// This process, for a client of one of its listeners. Such connections have
     /// [limits](crate::Limits) of their own, so that strangers never take what operators need.
@@ -25,17 +25,7 @@ pub trait Listen: Send {
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Who has opened this connection.
-    fn origin(&self, _: &Self::Stream) -> Origin {
-        Origin::Operator
-    }
-}
-
-impl Listen for UnixListener {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
+    fn origin(&self, stream: &Self::Stream) -> Origin;
 }
 
 impl Listen for TcpListener {
@@ -44,18 +34,19 @@ impl Listen for TcpListener {
     async fn accept(&self) -> io::Result<TcpStream> {
         Self::accept(self).await.map(|(stream, _)| stream)
     }
+
+    /// The operator, as far as can be known: TCP does not tell which process a peer is.
+    fn origin(&self, _: &TcpStream) -> Origin {
+        Origin::Operator
+    }
 }
 
-/// A Unix socket whose clients are told apart by the process that they are (`SO_PEERCRED`). TCP has no
-/// such thing.
-#[derive(Debug)]
-pub struct PeerCheckedListener(pub UnixListener);
-
-impl Listen for PeerCheckedListener {
+/// The process of a peer is known by `SO_PEERCRED`.
+impl Listen for UnixListener {
     type Stream = UnixStream;
 
     async fn accept(&self) -> io::Result<UnixStream> {
-        Listen::accept(&self.0).await
+        Self::accept(self).await.map(|(stream, _)| stream)
     }
 
     fn origin(&self, stream: &UnixStream) -> Origin {

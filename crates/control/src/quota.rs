@@ -1,4 +1,4 @@
-//! What clients may take at a time: operators, and apart from them whom this process passes on.
+//! What clients may take at a time: operators, and apart from them the clients that this process proxies.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::answer::Failure;
-use crate::{Limits, Origin};
+use crate::{BlockingThreads, Limits, Origin};
 
 /// Answers to operators that are rendered at a time. One may take a thread for some 100 ms, and much
 /// memory.
@@ -85,12 +85,13 @@ impl Quota {
         }
     }
 
-    /// Runs what renders an answer, when there is room for one more, off the async threads.
+    /// Runs what renders an answer, when there is room for one more, on one of `threads`.
     pub(crate) async fn render<T: Send + 'static>(
         &self,
+        threads: &BlockingThreads,
         render: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let _permit = self.rendering.acquire().await;
-        crate::control::blocking(render).await
+        threads.run(render).await
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::Status;
 
-/// Whoever serves requests by a configuration.
+/// The server that a configuration is for.
 ///
 /// The calls come in this order: for each change one [`prepare`], and if that
 /// and the persisting succeed one [`commit`] of what it returned, else a drop of
@@ -32,7 +32,7 @@ pub trait Runtime: Send + Sync + 'static {
         config: &Config,
     ) -> impl Future<Output = Result<Self::Prepared, PrepareError>> + Send;
 
-    /// What of it should perhaps not be served, for whoever asked for it to read.
+    /// What of it should perhaps not be served, for the client that asked for it.
     fn warnings(&self, prepared: &Self::Prepared) -> Vec<Warning>;
 
     /// Swaps it in. This cannot fail: the configuration is on disk already.

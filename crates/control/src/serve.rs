@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -13,8 +13,9 @@ use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use unit_log::LogInterval;
 
-use crate::api::Caller;
+use crate::line::Arrival;
 use crate::write_timeout::WriteTimeout;
 use crate::{Control, Listen, Origin, Runtime, closing};
 
@@ -23,8 +24,12 @@ const SHORTEST_BACKOFF: Duration = Duration::from_millis(10);
 /// The longest wait: short enough that a freed file descriptor is soon used.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Proxied connections beyond their limit that are told so at a time; further ones are just closed.
+/// Proxied connections beyond their limit that are answered 503 at a time; further ones are just closed.
 const REFUSALS: usize = 16;
+
+/// For how long, instead of [`Limits::linger`](crate::Limits::linger), the server reads on from a client that has got
+/// its answer while the server stops.
+const LAST_LINGER: Duration = Duration::from_millis(200);
 
 /// How often the log says that there are too many proxied connections.
 const WARNING_PERIOD: Duration = Duration::from_secs(60);
@@ -32,7 +37,8 @@ const WARNING_PERIOD: Duration = Duration::from_secs(60);
 impl<R: Runtime> Control<R> {
     /// Serves the control API on `listener` until `shutdown` is ready. Then it
     /// accepts no more, lets the requests in progress end, waits for every
-    /// change that goes on, and returns.
+    /// change that goes on, and returns. Connections without a request, those that have got their answers, and
+    /// [proxied](Origin::Proxied) ones are dropped at once.
     ///
     /// A failed accept is logged and tried again after a wait. Several listeners
     /// may be served at a time. Dropping the future cuts the connections off;
@@ -41,12 +47,12 @@ impl<R: Runtime> Control<R> {
         let mut shutdown = pin!(shutdown);
         let draining = watch::Sender::new(());
         let mut connections = JoinSet::new();
-        let mut refusals = Refusals::default();
+        let refusals = Refusals::default();
         let mut backoff = SHORTEST_BACKOFF;
         loop {
             while connections.try_join_next().is_some() {}
             let next = async {
-                // A place first: whoever finds none waits in the backlog.
+                // A place first: connections that find none wait in the backlog.
                 let place = self.quotas().of(Origin::Operator).connection().await;
                 listener.accept().await.map(|stream| (stream, place))
             };
@@ -77,15 +83,18 @@ impl<R: Runtime> Control<R> {
                 let control = self.clone();
                 // Here, in the order of accepts, and not when its task has its first turn.
                 let arrival = self.arrive(origin);
-                let caller = Caller { origin, arrival };
-                let connection = control.connection(stream, caller, draining.subscribe());
+                let connection = control.connection(stream, arrival, draining.subscribe());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
                 });
             } else if let Some(refusal) = refusals.next(limit) {
+                let mut draining = draining.subscribe();
                 connections.spawn(async move {
-                    closing::refuse(stream, limit).await;
+                    select! {
+                        () = closing::refuse(stream, limit) => {}
+                        () = wait_for_drain(&mut draining) => {}
+                    }
                     drop(refusal);
                 });
             }
@@ -96,20 +105,20 @@ impl<R: Runtime> Control<R> {
         self.settled().await;
     }
 
-    async fn connection<S>(self, stream: S, caller: Caller, mut draining: watch::Receiver<()>)
+    async fn connection<S>(self, stream: S, arrival: Arrival, mut draining: watch::Receiver<()>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = *self.limits();
-        let Caller { origin, arrival } = caller;
-        let arrived = Mutex::new(Some(arrival));
-        let service = service_fn(move |request| {
+        let origin = arrival.origin();
+        let arrival = Mutex::new(Some(arrival));
+        // It is there until there is a request.
+        let take_arrival = || (arrival.lock().unwrap_or_else(PoisonError::into_inner)).take();
+        let service = service_fn(|request| {
             let control = self.clone();
             // There is one request.
-            let arrival = arrived.lock().ok().and_then(|mut it| it.take());
-            let arrival = arrival.unwrap_or_else(|| control.arrive(origin));
-            let caller = Caller { origin, arrival };
-            async move { Ok::<_, Infallible>(control.respond(request, caller).await) }
+            let arrival = take_arrival().unwrap_or_else(|| control.arrive(origin));
+            async move { Ok::<_, Infallible>(control.respond(request, arrival).await) }
         });
         let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_stall));
         let mut connection = http1::Builder::new()
@@ -123,46 +132,67 @@ impl<R: Runtime> Control<R> {
             // A client may shut its sending side down and wait for the answer.
             .half_close(true)
             .serve_connection(stream, service);
-        let ended = select! {
-            ended = &mut connection => ended,
-            // The sender is dropped when draining starts.
-            _ = draining.changed() => {
+        let served = select! {
+            biased;
+            served = &mut connection => served,
+            () = wait_for_drain(&mut draining) => {
+                let has_request = take_arrival().is_none();
+                if origin == Origin::Proxied || !has_request {
+                    return;
+                }
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }
         };
-        if let Err(error) = &ended {
+        // Others need not wait for a request that cannot be parsed.
+        drop(take_arrival());
+        if let Err(error) = &served {
             tracing::debug!(%error, "control connection failed");
         }
         // What hyper cannot parse it has answered as well.
-        if ended.is_ok() || ended.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
+        if served.is_ok()
+            || served.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
         {
+            // The sender is gone.
+            let is_draining = draining.has_changed().is_err();
+            let linger = if is_draining {
+                limits.linger.min(LAST_LINGER)
+            } else {
+                limits.linger
+            };
             let stream = connection.into_parts().io.into_inner();
-            closing::close(stream, &limits).await;
+            select! {
+                () = closing::close(stream, linger, &limits) => {}
+                () = wait_for_drain(&mut draining), if !is_draining => {}
+            }
         }
     }
+}
+
+/// Waits until draining starts, when the sender is dropped.
+async fn wait_for_drain(draining: &mut watch::Receiver<()>) {
+    _ = draining.changed().await;
 }
 
 /// Connections for which there is no place.
 struct Refusals {
     places: Arc<Semaphore>,
-    logged: Option<Instant>,
+    warning: LogInterval,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(REFUSALS)),
-            logged: None,
+            warning: LogInterval::new(WARNING_PERIOD),
         }
     }
 }
 
 impl Refusals {
-    /// A place to refuse one more of those beyond `limit`, if there is one. The log hears of it.
-    fn next(&mut self, limit: usize) -> Option<OwnedSemaphorePermit> {
-        if self.logged.is_none_or(|it| it.elapsed() >= WARNING_PERIOD) {
-            self.logged = Some(Instant::now());
+    /// A place to refuse one more of those beyond `limit`, if there is one.
+    fn next(&self, limit: usize) -> Option<OwnedSemaphorePermit> {
+        if self.warning.is_due() {
             tracing::warn!(
                 "limit of control connections through listeners ({limit}) reached; answering 503"
             );

@@ -28,7 +28,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 
 /// A state directory that this process, and no other, uses.
 ///
-/// All calls block; [`Control`](crate::Control) makes them off the async threads.
+/// All calls block; [`Control`](crate::Control) makes them on [`BlockingThreads`](crate::BlockingThreads).
 #[derive(Debug)]
 pub struct StateDir {
     directory: PathBuf,
@@ -39,7 +39,7 @@ pub struct StateDir {
 
 impl StateDir {
     /// Opens a state directory, made with its parents (mode 0700) if it is
-    /// missing, locks it, and removes what a crash has left behind. What is no
+    /// missing, locks it, and removes what a crash has left. What is no
     /// certificate among the certificates is logged, and left out.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl StateDir {
     }
 
     /// Moves the persisted configuration to another name in the same directory,
-    /// so that the next save does not overwrite what somebody may want to mend:
+    /// so that the next save does not overwrite what the operator may want to fix:
     /// `conf.json.rejected`, or with `.1`, `.2`, … after it.
     ///
     /// Returns the new name, or `None` if there was nothing to move.

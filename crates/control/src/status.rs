@@ -80,9 +80,9 @@ pub struct HeldForClients {
 /// The server as the system sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Memory that is resident, in bytes, if that can be told.
+    /// Resident memory in bytes, if the system tells it.
     pub resident_memory: Option<u64>,
-    /// Processor time of all threads, if that can be told.
+    /// Processor time of all threads, if the system tells it.
     pub processor_time: Option<Duration>,
     /// When it was started, since the beginning of 1970.
     pub started: Duration,
@@ -95,7 +95,7 @@ pub struct ApplicationStatus {
     pub processes: Processes,
     /// Its requests in progress.
     pub active_requests: u64,
-    /// What came of its instances. Unit has no such member.
+    /// Counters of its instances. Unit has no such member.
     pub instances: ApplicationInstances,
 }
 

@@ -12,7 +12,7 @@ use crate::directory::Folders;
 use crate::figures::Counters;
 use crate::gate::Gate;
 use crate::instance::Instance;
-use crate::instance_pool::InstanceShare;
+use crate::instance_pool::{Grant, InstanceShare};
 use crate::limits::Holdings;
 use crate::log::{Output, Printing};
 use crate::open_files::Descriptors;
@@ -92,14 +92,12 @@ impl Default for Instances {
 pub struct Application(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    /// Tells applications apart that follow each other under one name.
-    number: u64,
     pub(crate) engine: Engine,
     pub(crate) component: Component,
     pub(crate) settings: Arc<Settings>,
     pub(crate) gate: Gate,
     instances: Arc<InstanceShare>,
-    pub(crate) folders: Folders,
+    pub(crate) folders: Arc<Folders>,
     pub(crate) shared: Shared,
     /// For outgoing requests.
     pub(crate) client: Client,
@@ -121,7 +119,7 @@ impl Application {
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let weight = u64::from(settings.limits.weight.get());
-        // By default some instances are left for others.
+        // By default all that it gets of the instances while no other application has any.
         let concurrency = settings.limits.concurrency.map_or_else(
             || engine.default_concurrency(weight, component.slots()),
             NonZeroU32::get,
@@ -132,10 +130,9 @@ impl Application {
             ..outbound::Options::default()
         };
         Self(Arc::new(Inner {
-            number,
             gate: Gate::new(concurrency),
             instances: engine.instance_share(weight, component.slots()),
-            folders: Folders::default(),
+            folders: Arc::default(),
             shared: Shared::default(),
             client: Client::with_options(settings.outbound.clone(), outbound),
             printing: Printing::new(&settings),
@@ -202,6 +199,18 @@ impl Application {
         }
     }
 
+    /// Which authority the URIs of its requests are to have.
+    #[must_use]
+    pub fn guest_authority(&self) -> GuestAuthority {
+        let by_version = if self.0.component.is_concurrent() {
+            GuestAuthority::Host
+        } else {
+            // What Unit gives, which components of 0.2 were written for.
+            GuestAuthority::ServerName
+        };
+        self.0.settings.authority.unwrap_or(by_version)
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }
@@ -210,27 +219,22 @@ impl Application {
 impl Inner {
     /// An instance for the next request: one that may be used again, or a new one.
     pub(crate) async fn instance(&self, id: RequestId) -> Result<Instance, Failure> {
-        if self.reuses_instances()
-            && let Some(instance) = self.engine.idle_instances().take(self.number)
-        {
+        let idle = self
+            .reuses_instances()
+            .then(|| self.engine.idle_instances());
+        if let Some(instance) = idle.and_then(|idle| idle.take(&self.instances)) {
             instance.guest().serve_next(id);
             return Ok(instance);
         }
         let limit = self.settings.limits.timeout;
-        let permit = self.engine.permit(&self.instances, limit).await;
-        let permit = permit.ok_or(Failure::Busy)?;
-        Instance::new(self, id, permit)
-    }
-
-    /// Which authority the guests see.
-    pub(crate) fn authority(&self) -> GuestAuthority {
-        let by_version = if self.component.is_concurrent() {
-            GuestAuthority::Host
-        } else {
-            // What Unit gives, which components of 0.2 were written for.
-            GuestAuthority::ServerName
-        };
-        self.settings.authority.unwrap_or(by_version)
+        match self.engine.acquire(&self.instances, limit).await {
+            Some(Grant::Permit(permit)) => Instance::new(self, id, permit),
+            Some(Grant::Instance(instance)) => {
+                instance.guest().serve_next(id);
+                Ok(instance)
+            }
+            None => Err(Failure::Busy),
+        }
     }
 
     /// Counts a failure, and writes it to the log.
@@ -254,7 +258,7 @@ impl Inner {
     pub(crate) fn retire(&self, instance: Instance) {
         let may_wait = !self.holdings.is_memory_scarce();
         if may_wait && instance.served() < self.settings.instances.reuse.get() {
-            self.engine.keep(self.number, instance);
+            self.engine.keep(instance);
         }
     }
 
@@ -274,7 +278,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.engine.idle_instances().forget(self.number);
+        self.engine.idle_instances().forget(&self.instances);
     }
 }
 

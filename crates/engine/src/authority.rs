@@ -1,10 +1,9 @@
 //! Which authority guests see in their requests; not which hosts are accepted, which the front end checks.
 
-use std::mem;
-
+use http::HeaderMap;
 use http::header::HOST;
+use http::request::Parts;
 use http::uri::{Authority, Uri};
-use http::{HeaderMap, Request};
 
 /// What guests see as the authority of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,29 +16,28 @@ pub enum GuestAuthority {
 }
 
 impl GuestAuthority {
-    /// Gives the request's URI this authority.
-    pub(crate) fn apply<B>(self, request: &mut Request<B>) {
+    /// The authority that guests see instead of the server name: what the `host` field names, if that is
+    /// wanted and can be one.
+    #[must_use]
+    pub fn of_host(self, headers: &HeaderMap) -> Option<Authority> {
         match self {
-            Self::ServerName => {}
-            Self::Host => {
-                if let Some(host) = differing_host(request.uri(), request.headers()) {
-                    set_authority(request.uri_mut(), host);
-                }
-            }
+            Self::ServerName => None,
+            Self::Host => host(headers),
+        }
+    }
+
+    /// Gives this authority to a request whose URI is absolute, with the server name. A relative URI, which
+    /// can have none, stays as it is.
+    pub fn apply(self, parts: &mut Parts) {
+        if let Some(host) = self.of_host(&parts.headers) {
+            set_authority(&mut parts.uri, host);
         }
     }
 }
 
-/// The `host` field, unless it is the URI's authority already or cannot be one.
-fn differing_host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
-    let host = headers.get(HOST)?.as_bytes();
-    if uri
-        .authority()
-        .is_some_and(|it| it.as_str().as_bytes() == host)
-    {
-        return None;
-    }
-    let authority = Authority::try_from(host).ok()?;
+/// The `host` field, unless it cannot be an authority.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    let authority = Authority::try_from(headers.get(HOST)?.as_bytes()).ok()?;
     // With user information, the host is not the beginning.
     let after_host = authority.as_str().strip_prefix(authority.host())?;
     // An empty port is allowed (RFC 3986, section 3.2.3); one above 65535 is not a port.
@@ -49,10 +47,12 @@ fn differing_host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
 }
 
 fn set_authority(uri: &mut Uri, authority: Authority) {
-    let mut parts = mem::take(uri).into_parts();
+    let mut parts = uri.clone().into_parts();
     parts.authority = Some(authority);
-    // It was absolute before, and is still.
-    *uri = Uri::from_parts(parts).unwrap_or_default();
+    // It fails where there is no scheme.
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
+    }
 }
 
 #[cfg(test)]
@@ -60,15 +60,15 @@ mod tests {
     use super::*;
 
     fn authority(of: GuestAuthority, host: Option<&str>) -> String {
-        let mut request = Request::builder().uri("http://example.com/a?b");
+        let mut request = http::Request::builder().uri("http://example.com/a?b");
         if let Some(host) = host {
             request = request.header(HOST, host);
         }
-        let mut request = request.body(()).unwrap();
-        of.apply(&mut request);
-        assert_eq!(request.uri().path_and_query().unwrap(), "/a?b");
-        assert_eq!(request.uri().scheme_str(), Some("http"));
-        request.uri().authority().unwrap().to_string()
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        of.apply(&mut parts);
+        assert_eq!(parts.uri.path_and_query().unwrap(), "/a?b");
+        assert_eq!(parts.uri.scheme_str(), Some("http"));
+        parts.uri.authority().unwrap().to_string()
     }
 
     #[test]
@@ -87,6 +87,23 @@ mod tests {
             assert_eq!(authority(GuestAuthority::Host, Some(host)), host);
             let server_name = authority(GuestAuthority::ServerName, Some(host));
             assert_eq!(server_name, "example.com");
+        }
+    }
+
+    #[test]
+    fn a_relative_uri_stays_as_it_is() {
+        for target in ["/a?b", "*", "a:1"] {
+            let request = http::Request::builder().uri(target);
+            let request = request.header(HOST, "example.com").body(()).unwrap();
+            let (mut parts, ()) = request.into_parts();
+            GuestAuthority::Host.apply(&mut parts);
+            // The last is nothing but an authority.
+            let expected = if target == "a:1" {
+                "example.com"
+            } else {
+                target
+            };
+            assert_eq!(parts.uri, expected);
         }
     }
 

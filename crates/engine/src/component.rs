@@ -9,6 +9,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::guest::Guest;
+use crate::stacks::{self, StacksError};
 use crate::{Engine, runtime};
 
 /// The largest component file that is read, in bytes.
@@ -62,7 +63,7 @@ impl Component {
             let component =
                 wasmtime::component::Component::from_binary(&kind.wasmtime, &source.bytes)
                     .map_err(Reason::Invalid)?;
-            Self::link(kind, &component)
+            Self::link(kind, &component, Some(source))
         });
         made.map_err(|reason| reason.of(&source.path))
     }
@@ -102,6 +103,10 @@ impl Component {
 
     /// Makes a component of an [`image`](Self::image). `path` is for messages.
     ///
+    /// `source` is what the image was made of, which alone tells how many stacks an instance may need.
+    /// Without it, each is taken for one of a single component: for an engine with a
+    /// [sole application](crate::Options::sole_application), which can take stacks from no other.
+    ///
     /// `load` is to make Wasmtime's own component for an engine of Wasmtime's. It is called again for
     /// another engine where the first does not take the image. Making a component of an image takes
     /// trust in its origin, which is the caller's to argue for.
@@ -112,17 +117,18 @@ impl Component {
     pub fn from_image(
         engine: &Engine,
         path: &Path,
+        source: Option<&Source>,
         load: impl Fn(&wasmtime::Engine) -> wasmtime::Result<wasmtime::component::Component>,
     ) -> Result<Self, LoadError> {
         let made = each(engine, |kind| {
             let component = load(&kind.wasmtime).map_err(Reason::Invalid)?;
-            Self::link(kind, &component)
+            Self::link(kind, &component, source)
         });
         made.map_err(|reason| reason.of(path))
     }
 
     /// For how many instances of the usual size one of it counts: those of many small modules take more of
-    /// the pool's tables and memories.
+    /// the pool's tables and memories, and those of several components more of its stacks.
     pub(crate) fn slots(&self) -> u64 {
         self.slots
     }
@@ -146,6 +152,7 @@ impl Component {
     fn link(
         kind: &runtime::Kind,
         component: &wasmtime::component::Component,
+        source: Option<&Source>,
     ) -> Result<Self, Reason> {
         let required = component.resources_required();
         let slots = required.as_ref().map_or(1, |it| {
@@ -153,12 +160,28 @@ impl Component {
             let memories = it.num_memories.div_ceil(runtime::MEMORIES_PER_COMPONENT);
             tables.max(memories).max(1)
         });
+        let slots = slots.max(stack_slots(kind, source)?);
         let pages = required.and_then(|it| it.max_initial_memory_size);
         Ok(Self {
             slots: slots.into(),
             world: World::of(kind, component)?,
             initial_memory: pages.unwrap_or(0).saturating_mul(PAGE),
         })
+    }
+}
+
+/// For how many instances of the usual size one counts by the stacks that it may need. Without concurrent
+/// tasks that is one stack.
+fn stack_slots(kind: &runtime::Kind, source: Option<&Source>) -> Result<u32, Reason> {
+    let Some(source) = source.filter(|_| kind.wasmtime.get_concurrency_support()) else {
+        return Ok(1);
+    };
+    let needed = stacks::needed(&source.bytes)?;
+    match u32::try_from(needed) {
+        Ok(needed) if needed <= runtime::MOST_STACKS => {
+            Ok(needed.div_ceil(runtime::STACKS_PER_COMPONENT))
+        }
+        _ => Err(Reason::ManyStacks(needed)),
     }
 }
 
@@ -285,6 +308,13 @@ enum Reason {
     Invalid(wasmtime::Error),
     #[error("needs {needed} bytes of memory from the start; an instance may have {limit}")]
     Memory { needed: u64, limit: u64 },
+    #[error("cannot be told how many stacks it needs: {0}")]
+    Stacks(#[from] StacksError),
+    #[error(
+        "may need {0} stacks at a time, one for each of its components; an instance may have {most}",
+        most = runtime::MOST_STACKS
+    )]
+    ManyStacks(u64),
     #[error("cannot be linked: {error:#}")]
     Link {
         error: wasmtime::Error,
@@ -374,5 +404,37 @@ mod tests {
         assert!(refused(b"#!/bin/sh\n\xff").contains("starts with #!/bin/s"));
         assert!(refused(b"\0asm").contains("is not a WebAssembly component"));
         assert!(classify(b"\0asm\x0d\0\x01\0", Path::new("a.wasm")).is_ok());
+    }
+
+    #[test]
+    fn an_instance_of_several_components_counts_for_the_stacks_that_it_may_need() {
+        let options = crate::Options {
+            instances: 1,
+            ..crate::Options::default()
+        };
+        let engine = Engine::new(&options).unwrap();
+        let [sequential, concurrent] = engine.kinds();
+        let slots = |kind, callees: usize| {
+            let callee = r#"
+                (component $callee
+                    (core module $m (func (export "f")))
+                    (core instance $i (instantiate $m))
+                    (func (export "f") (canon lift (core func $i "f")))
+                )"#;
+            let instances = "(instance (instantiate $callee))".repeat(callees);
+            let text = format!("(component {callee} {instances})");
+            let source = Source {
+                path: "a.wasm".into(),
+                bytes: wat::parse_str(text).unwrap(),
+            };
+            stack_slots(kind, Some(&source)).map_err(|reason| reason.to_string())
+        };
+        assert_eq!(slots(concurrent, 1), Ok(1));
+        assert_eq!(slots(concurrent, 2), Ok(2));
+        assert_eq!(slots(concurrent, 63), Ok(32));
+        let refused = slots(concurrent, 64).unwrap_err();
+        assert!(refused.starts_with("may need 65 stacks"), "{refused}");
+        // All of these calls are on one stack.
+        assert_eq!(slots(sequential, 250), Ok(1));
     }
 }

@@ -4,6 +4,64 @@ use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
+/// Bytes that are kept of a text in an error code. The log takes less.
+const MAX_TEXT: usize = 4096;
+
+/// Cuts the texts of an error code that a guest has made: to format one of megabytes, for the log, takes
+/// longer than the request.
+pub(crate) fn shorten(code: &mut p2::ErrorCode) {
+    use p2::ErrorCode as Code;
+
+    let text = match code {
+        Code::DnsError(it) => &mut it.rcode,
+        Code::TlsAlertReceived(it) => &mut it.alert_message,
+        Code::HttpRequestHeaderSize(Some(it))
+        | Code::HttpRequestTrailerSize(it)
+        | Code::HttpResponseHeaderSize(it)
+        | Code::HttpResponseTrailerSize(it) => &mut it.field_name,
+        Code::HttpResponseTransferCoding(text)
+        | Code::HttpResponseContentCoding(text)
+        | Code::InternalError(text) => text,
+        Code::HttpRequestHeaderSize(None)
+        | Code::DnsTimeout
+        | Code::DestinationNotFound
+        | Code::DestinationUnavailable
+        | Code::DestinationIpProhibited
+        | Code::DestinationIpUnroutable
+        | Code::ConnectionRefused
+        | Code::ConnectionTerminated
+        | Code::ConnectionTimeout
+        | Code::ConnectionReadTimeout
+        | Code::ConnectionWriteTimeout
+        | Code::ConnectionLimitReached
+        | Code::TlsProtocolError
+        | Code::TlsCertificateError
+        | Code::HttpRequestDenied
+        | Code::HttpRequestLengthRequired
+        | Code::HttpRequestBodySize(_)
+        | Code::HttpRequestMethodInvalid
+        | Code::HttpRequestUriInvalid
+        | Code::HttpRequestUriTooLong
+        | Code::HttpRequestHeaderSectionSize(_)
+        | Code::HttpRequestTrailerSectionSize(_)
+        | Code::HttpResponseIncomplete
+        | Code::HttpResponseHeaderSectionSize(_)
+        | Code::HttpResponseBodySize(_)
+        | Code::HttpResponseTrailerSectionSize(_)
+        | Code::HttpResponseTimeout
+        | Code::HttpUpgradeFailed
+        | Code::HttpProtocolError
+        | Code::LoopDetected
+        | Code::ConfigurationError => return,
+    };
+    if let Some(text) = text
+        && text.len() > MAX_TEXT
+    {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.shrink_to_fit();
+    }
+}
+
 /// The error code of WASI 0.2 that means the same.
 pub(crate) fn of_03(code: p3::ErrorCode) -> p2::ErrorCode {
     use p2::ErrorCode as Code;
@@ -135,5 +193,28 @@ pub(crate) fn of_body(error: Error) -> p2::ErrorCode {
         // Bodies here come from our own server and client, which tell hyper's errors apart themselves.
         Error::Hyper(_) | Error::Connect(_) | Error::Tls(_) => Code::HttpProtocolError,
         _ => Code::InternalError(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_error_code_is_cut_at_a_character() {
+        let text = |length| Some("é".repeat(length));
+        let mut code = p2::ErrorCode::InternalError(text(1 << 20));
+        shorten(&mut code);
+        assert!(matches!(&code, p2::ErrorCode::InternalError(it) if *it == text(MAX_TEXT / 2)));
+        let field_name = text(MAX_TEXT);
+        let mut code = p2::ErrorCode::HttpRequestHeaderSize(Some(p2::FieldSizePayload {
+            field_name,
+            field_size: None,
+        }));
+        shorten(&mut code);
+        let p2::ErrorCode::HttpRequestHeaderSize(Some(field)) = code else {
+            unreachable!()
+        };
+        assert_eq!(field.field_name, text(MAX_TEXT / 2));
     }
 }

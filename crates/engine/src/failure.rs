@@ -4,11 +4,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use tracing::Level;
-use wasmtime::WasmBacktrace;
+use unit_log::{BoundedText, Escaped};
+use wasmtime::{PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-use crate::log::is_active;
 use crate::{CutOff, FailureKind, RequestId};
 
 /// Bytes of a failure's text in the log.
@@ -144,6 +144,10 @@ impl Failure {
 
     /// The failure behind an error that ended a guest.
     pub(crate) fn of_guest(error: wasmtime::Error) -> Self {
+        // It has met a limit of the pool that all instances share.
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Self::Busy;
+        }
         match error.downcast_ref::<I32Exit>() {
             Some(I32Exit(code)) => Self::Exit(*code),
             None => Self::Trap(error),
@@ -158,7 +162,7 @@ impl fmt::Display for Failure {
                 let cause = Bounded(MAX_TRAP, error.root_cause());
                 write!(f, "the guest trapped: {cause}")?;
                 match error.downcast_ref::<WasmBacktrace>() {
-                    Some(backtrace) => write!(f, "; {}", Bounded(MAX_TEXT, backtrace)),
+                    Some(backtrace) => write!(f, "; {}", Bounded(MAX_TEXT, Frames(backtrace))),
                     None => Ok(()),
                 }
             }
@@ -195,14 +199,14 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "no instance could be made: {}",
-                    Bounded(MAX_TEXT, format_args!("{error:#}"))
+                    Bounded(MAX_TEXT, Chain(error))
                 )
             }
             Self::Request(error) => {
                 write!(
                     f,
                     "the request cannot be told to a guest: {}",
-                    Bounded(MAX_TEXT, format_args!("{error:#}"))
+                    Bounded(MAX_TEXT, Chain(error))
                 )
             }
             Self::Panic(message) => {
@@ -266,48 +270,61 @@ struct Bounded<T>(usize, T);
 impl<T: fmt::Display> fmt::Display for Bounded<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(limit, text) = self;
-        let mut cut = Cut {
-            limit: *limit,
-            text: String::new(),
-            omitted: 0,
-        };
-        write!(cut, "{text}")?;
-        let lines = cut.text.lines().map(str::trim);
+        let text = BoundedText::of(*limit, text);
+        let lines = text.as_str().lines().map(str::trim);
         for (n, line) in lines.filter(|line| !line.is_empty()).enumerate() {
             if n > 0 {
                 f.write_str("; ")?;
             }
-            for c in line.chars() {
-                if is_active(c) {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    f.write_char(c)?;
-                }
-            }
+            Escaped(&mut *f).write_str(line)?;
         }
-        if cut.omitted > 0 {
-            write!(f, "… ({} bytes more)", cut.omitted)?;
+        if text.is_cut() {
+            f.write_str("… (cut)")?;
         }
         Ok(())
     }
 }
 
-/// Keeps the beginning of what is written to it: a guest's text may have megabytes.
-struct Cut {
-    limit: usize,
-    text: String,
-    omitted: usize,
+/// An error that is not a trap, with what led to it. The guest's frames that Wasmtime adds to it are left
+/// out: see [`Frames`].
+struct Chain<'a>(&'a wasmtime::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        match error.downcast_ref::<WasmBacktrace>() {
+            Some(_) => write!(f, "{}", error.root_cause()),
+            None => write!(f, "{error:#}"),
+        }
+    }
 }
 
-impl fmt::Write for Cut {
-    fn write_str(&mut self, piece: &str) -> fmt::Result {
-        let room = match self.omitted {
-            0 => self.limit - self.text.len(),
-            _ => 0,
-        };
-        let end = piece.floor_char_boundary(room);
-        self.text.push_str(&piece[..end]);
-        self.omitted += piece.len() - end;
+/// The guest's frames, as Wasmtime writes them, but for C++: its names are left as the linker has them.
+///
+/// Wasmtime has them demangled, by `cpp_demangle`, into a string of no bounded length: a name may refer to
+/// parts of itself, a thousand times to a part that does the same. A component with such a name would
+/// take all of the machine's memory by a trap.
+struct Frames<'a>(&'a WasmBacktrace);
+
+impl fmt::Display for Frames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error while executing at wasm backtrace:")?;
+        for (number, frame) in self.0.frames().iter().enumerate() {
+            let module = frame.module().name().unwrap_or("<unknown>");
+            write!(f, "\n  {number:>3}: ")?;
+            if let Some(offset) = frame.module_offset() {
+                write!(f, "{offset:#8x} - ")?;
+            }
+            write!(f, "{module}!")?;
+            match frame.func_name() {
+                // It is bounded in depth and in length, and stops when it cannot write.
+                Some(name) => match rustc_demangle::try_demangle(name) {
+                    Ok(name) => write!(f, "{name}")?,
+                    Err(_) => f.write_str(name)?,
+                },
+                None => write!(f, "<wasm function {}>", frame.func_index())?,
+            }
+        }
         Ok(())
     }
 }
@@ -315,6 +332,7 @@ impl fmt::Write for Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Settings, wat_guest};
 
     #[test]
     fn what_a_guest_met_beyond_itself_is_a_bad_gateway() {
@@ -340,6 +358,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_cpp_is_not_demangled_for_a_backtrace() {
+        // A thousand times a thousand parameters, of which the second thousand are the first.
+        let name = format!("_Z1f1aI{}E1bI{}E", "i".repeat(1000), "S0_".repeat(1000));
+        let module = |name: &str| {
+            format!(
+                r#"(core module $module
+                    (func (export "handle") (param i32 i32) call $fails)
+                    (func $fails (@name "{name}") unreachable)
+                )"#
+            )
+        };
+        let traps = |name: &str| {
+            let application = wat_guest::application(&module(name), Settings::new("a"));
+            wat_guest::failure(&application).to_string()
+        };
+        let text = traps(&name);
+        assert!(text.contains("wasm backtrace:;"), "{text}");
+        assert!(text.contains("!_Z1f1aIiii"), "{text}");
+        assert!(text.contains("… (cut)"), "{text}");
+        assert!(text.len() < MAX_TEXT + MAX_TRAP, "{} bytes", text.len());
+        let text = traps("_ZN4main1fE");
+        assert!(text.contains("!main::f;"), "{text}");
+    }
+
+    #[test]
     fn a_guests_text_cannot_break_or_flood_the_log() {
         assert_eq!(
             Bounded(MAX_TEXT, "a\n\n  b\u{1b}[0m\r\nc").to_string(),
@@ -347,7 +390,7 @@ mod tests {
         );
         assert_eq!(Bounded(MAX_TEXT, "a\u{202e}b").to_string(), "a\\u{202e}b");
         let long = Bounded(MAX_TEXT, "é".repeat(10_000)).to_string();
-        assert!(long.ends_with("é… (17952 bytes more)"), "{long}");
+        assert!(long.ends_with("é… (cut)"), "{long}");
         assert!(long.len() < MAX_TEXT + 50);
         let code = ErrorCode::InternalError(Some("x".repeat(1 << 20)));
         assert!(Failure::ErrorCode(code).to_string().len() < MAX_TEXT + 100);

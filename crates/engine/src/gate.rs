@@ -3,12 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a request waits where all that may be in progress are.
-pub(crate) const WAIT: Duration = Duration::from_secs(1);
-
-/// The least number of requests that may wait, so that a small number of places does not refuse at
-/// once what a moment's patience would serve.
-pub(crate) const LEAST_QUEUE: usize = 16;
+use crate::waiting::{LEAST_QUEUE, WAIT};
 
 /// Lets so many requests of one application in at a time, and as many again wait for a moment.
 pub(crate) struct Gate {

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
@@ -44,11 +43,17 @@ pub(crate) struct Guest {
     hooks: Confined,
     admitting: Admitting,
     table: ResourceTable,
-    body_failures: BodyFailures,
     memory: MemoryAccount,
-    max_files: u32,
-    /// Made when the guest first uses files. After the handles, so that those are closed by then.
-    files: Option<Box<OpenFiles>>,
+    /// After the handles, so that those are closed by then.
+    extra: Option<Box<Extra>>,
+}
+
+/// What the host has of a guest that uses files, or reads its request's body. Apart, so that for others
+/// there is less to be written.
+#[derive(Default)]
+struct Extra {
+    body_failures: BodyFailures,
+    files: Option<OpenFiles>,
 }
 
 impl Guest {
@@ -63,34 +68,24 @@ impl Guest {
         table.set_max_capacity(MAX_RESOURCES);
         let holdings = Arc::clone(&application.holdings);
         let memory = MemoryAccount::new(holdings, application.settings.limits.memory);
-        let mut guest = Self {
+        Ok(Self {
             wasi,
             http,
             hooks: Confined::new(application.client.clone(), CHUNK, CHUNKS),
             admitting: Admitting,
             table,
-            body_failures: BodyFailures::default(),
             memory,
-            max_files: application.settings.limits.files,
-            files: None,
-        };
-        guest.give_folders();
-        Ok(guest)
-    }
-
-    /// Gives the guest the folders of its application, which are open already.
-    fn give_folders(&mut self) {
-        if let Some(folders) = self.wasi.folders() {
-            *self.filesystem().ctx = folders;
-        }
+            extra: None,
+        })
     }
 
     /// The account of its files.
     pub(crate) fn files(&mut self) -> &mut OpenFiles {
-        let (memory, limit) = (&self.memory, self.max_files);
-        self.files.get_or_insert_with(|| {
+        let (memory, wasi) = (&self.memory, &self.wasi);
+        let extra = self.extra.get_or_insert_default();
+        extra.files.get_or_insert_with(|| {
             let holdings = Arc::clone(memory.holdings());
-            Box::new(OpenFiles::new(holdings, limit, memory.limit()))
+            OpenFiles::new(holdings, wasi.settings().limits.files, memory.limit())
         })
     }
 
@@ -104,8 +99,14 @@ impl Guest {
         self.hooks.leave();
     }
 
+    /// Of the bodies that it reads.
     pub(crate) fn body_failures(&mut self) -> &mut BodyFailures {
-        &mut self.body_failures
+        &mut self.extra.get_or_insert_default().body_failures
+    }
+
+    /// The same, unless it has read none.
+    pub(crate) fn known_body_failures(&mut self) -> Option<&mut BodyFailures> {
+        self.extra.as_mut().map(|extra| &mut extra.body_failures)
     }
 
     pub(crate) fn memory(&mut self) -> &mut MemoryAccount {

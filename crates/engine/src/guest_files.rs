@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,13 +19,13 @@ use wasmtime::component::{
     StreamProducer, StreamReader, StreamResult, VecBuffer,
 };
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::ReaddirIterator;
 use wasmtime_wasi::p2::bindings::filesystem::types as p2;
 use wasmtime_wasi::p3::bindings::filesystem::types as p3;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn_blocking};
+use wasmtime_wasi_io::IoView as _;
 
 use crate::guest::Guest;
-use crate::open_files::{DescriptorPermit, ListingMemory};
+use crate::open_files::{DescriptorPermit, ListingMemory, OpenFiles};
 
 /// The versions that `wasmtime-wasi` links. Guests that import others of the same line get these.
 const TYPES_02: &str = "wasi:filesystem/types@0.2.12";
@@ -74,14 +75,20 @@ pub(crate) fn add_to_linker_02(linker: &mut Linker<Guest>) -> wasmtime::Result<(
             Box::new(async move { Ok((read_directory_02(store.data_mut(), fd).await?,)) })
         },
     )?;
+    types.func_wrap(
+        "[method]directory-entry-stream.read-directory-entry",
+        |mut store: StoreContextMut<'_, Guest>, (stream,): (Resource<EntryStream>,)| {
+            let stream = store.data_mut().table().get_mut(&stream)?;
+            Ok((stream.entries.pop_front().transpose(),))
+        },
+    )?;
     types.resource(
         "directory-entry-stream",
-        ResourceType::host::<ReaddirIterator>(),
+        ResourceType::host::<EntryStream>(),
         |mut store, rep| {
-            let guest = store.data_mut();
-            guest.files().end_listing(rep);
-            let mut host = guest.filesystem();
-            p2::HostDirectoryEntryStream::drop(&mut host, Resource::new_own(rep))
+            let table = store.data_mut().table();
+            table.delete(Resource::<EntryStream>::new_own(rep))?;
+            Ok(())
         },
     )
 }
@@ -174,40 +181,84 @@ fn file_of(descriptor: &Descriptor) -> &Arc<File> {
     }
 }
 
-/// `wasmtime-wasi` reads all of a folder into memory. How much that will be is found out before.
+/// A folder that is read on a thread that may block. What that costs is held until it has ended, also where
+/// the guest is gone before.
+type Reading<T> = AbortOnDropJoinHandle<(T, ListingMemory)>;
+
+/// Begins to read a folder; `None` where no more files may be open.
+fn start_reading<T: Send + 'static>(
+    files: &mut OpenFiles,
+    folder: Arc<File>,
+    read: impl FnOnce(&File, &mut ListingMemory) -> T + Send + 'static,
+) -> Option<Reading<T>> {
+    // The folder is opened once more to be read.
+    let permit = files.reserve()?;
+    let mut memory = files.list();
+    Some(spawn_blocking(move || {
+        let read = read(&folder, &mut memory);
+        drop(permit);
+        (read, memory)
+    }))
+}
+
+/// The folder that is open as this descriptor, unless it is a file.
+fn folder_of(guest: &mut Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<Option<Arc<File>>> {
+    Ok(match guest.table().get(fd)? {
+        Descriptor::Dir(folder) => Some(Arc::clone(&folder.dir)),
+        Descriptor::File(_) => None,
+    })
+}
+
+/// The entries of a folder, as WASI 0.2 has them. In `wasmtime-wasi` they count for nothing.
+struct EntryStream {
+    entries: VecDeque<Entry02>,
+    _memory: ListingMemory,
+}
+
+/// An entry, or why it cannot be told.
+type Entry02 = Result<p2::DirectoryEntry, p2::ErrorCode>;
+
 async fn read_directory_02(
     guest: &mut Guest,
     fd: Resource<Descriptor>,
-) -> wasmtime::Result<Result<Resource<ReaddirIterator>, p2::ErrorCode>> {
-    // The folder is opened once more to be read.
-    let Some(permit) = guest.files().reserve() else {
+) -> wasmtime::Result<Result<Resource<EntryStream>, p2::ErrorCode>> {
+    let Some(folder) = folder_of(guest, &fd)? else {
+        return Ok(Err(p2::ErrorCode::NotDirectory));
+    };
+    let Some(reading) = start_reading(guest.files(), folder, read_02) else {
         return Ok(Err(p2::ErrorCode::Quota));
     };
-    let mut memory = guest.files().list();
-    let folder = match guest.filesystem().table.get(&fd)? {
-        Descriptor::Dir(folder) => Some(Arc::clone(&folder.dir)),
-        Descriptor::File(_) => None,
-    };
-    if let Some(folder) = folder {
-        let measured = spawn_blocking(move || {
-            // What cannot be listed is refused, with the reason, below.
-            let counted = list(&folder, &mut memory, |_, _| {});
-            (counted, memory)
-        });
-        let counted;
-        (counted, memory) = measured.await;
-        if matches!(counted, Err(Stop::TooLarge)) {
-            return Ok(Err(p2::ErrorCode::InsufficientMemory));
+    match reading.await {
+        (Ok(entries), memory) => {
+            let stream = EntryStream {
+                entries,
+                _memory: memory,
+            };
+            Ok(Ok(guest.table().push(stream)?))
         }
+        (Err(stop), _) => Ok(Err(stop.code_02())),
     }
-    let listed = p2::HostDescriptor::read_directory(&mut guest.filesystem(), fd).await;
-    drop(permit);
-    match listed {
-        Ok(stream) => {
-            guest.files().listed(stream.rep(), memory);
-            Ok(Ok(stream))
+}
+
+fn read_02(folder: &File, memory: &mut ListingMemory) -> Result<VecDeque<Entry02>, Stop> {
+    let mut entries = VecDeque::new();
+    let mut listed = open_to_list(folder)?;
+    let read = list(folder, &mut listed, memory, |entry| {
+        let entry = entry.map(|(name, kind)| p2::DirectoryEntry {
+            type_: type_02(kind),
+            name,
+        });
+        // The guest may go on after an entry that it cannot be told.
+        entries.push_back(entry.map_err(|stop| stop.code_02()));
+        Ok(())
+    });
+    match read {
+        Err(Stop::TooLarge) => Err(Stop::TooLarge),
+        Err(stop) => {
+            entries.push_back(Err(stop.code_02()));
+            Ok(entries)
         }
-        Err(error) => Ok(Err(error.downcast()?)),
+        Ok(()) => Ok(entries),
     }
 }
 
@@ -224,27 +275,14 @@ fn read_directory_03(
     fd: &Resource<Descriptor>,
 ) -> wasmtime::Result<Listing> {
     let guest = store.data_mut();
-    let folder = match guest.filesystem().table.get(fd)? {
-        Descriptor::Dir(folder) => Some(Arc::clone(&folder.dir)),
-        Descriptor::File(_) => None,
-    };
     let (result, outcome) = oneshot::channel();
-    let failed = match folder {
+    let failed = match folder_of(guest, fd)? {
         None => p3::ErrorCode::NotDirectory,
-        Some(folder) => match guest.files().reserve() {
+        Some(folder) => match start_reading(guest.files(), folder, read_03) {
             None => p3::ErrorCode::Quota,
-            Some(permit) => {
-                let mut memory = guest.files().list();
-                let task = spawn_blocking(move || {
-                    let mut entries = VecDeque::new();
-                    let listed = list(&folder, &mut memory, |name, type_| {
-                        entries.push_back(p3::DirectoryEntry { type_, name });
-                    });
-                    drop(permit);
-                    (entries, listed, memory)
-                });
+            Some(reading) => {
                 let entries = Entries {
-                    task: Some(task),
+                    task: Some(reading),
                     entries: VecDeque::new(),
                     listed: Ok(()),
                     memory: None,
@@ -265,15 +303,24 @@ fn read_directory_03(
     ))
 }
 
-type Listed = (
-    VecDeque<p3::DirectoryEntry>,
-    Result<(), Stop>,
-    ListingMemory,
-);
+/// The entries of a folder, and why not all of them.
+type Listed = (VecDeque<p3::DirectoryEntry>, Result<(), Stop>);
+
+fn read_03(folder: &File, memory: &mut ListingMemory) -> Listed {
+    let mut entries = VecDeque::new();
+    let listed = open_to_list(folder).and_then(|mut listed| {
+        list(folder, &mut listed, memory, |entry| {
+            let (name, type_) = entry?;
+            entries.push_back(p3::DirectoryEntry { type_, name });
+            Ok(())
+        })
+    });
+    (entries, listed)
+}
 
 /// Entries of a folder on their way to the guest.
 struct Entries {
-    task: Option<AbortOnDropJoinHandle<Listed>>,
+    task: Option<Reading<Listed>>,
     entries: VecDeque<p3::DirectoryEntry>,
     listed: Result<(), Stop>,
     /// Until all entries are the guest's.
@@ -301,7 +348,7 @@ impl StreamProducer<Guest> for Entries {
                 listed => ready!(listed),
             };
             self.task = None;
-            let (entries, outcome, memory) = listed;
+            let ((entries, outcome), memory) = listed;
             (self.entries, self.listed, self.memory) = (entries, outcome, Some(memory));
         }
         if self.entries.is_empty() {
@@ -321,7 +368,7 @@ impl Entries {
         if let Some(result) = self.result.take() {
             let listed = self.listed.as_ref();
             // Whether the guest still wants to know is its own matter.
-            let _ = result.send(listed.map_err(Stop::code).copied());
+            let _ = result.send(listed.map_err(Stop::code_03).copied());
         }
     }
 }
@@ -332,7 +379,7 @@ impl Drop for Entries {
     }
 }
 
-/// Why a folder was not read to its end.
+/// Why a folder was not read to its end, or an entry cannot be told.
 #[derive(Debug)]
 enum Stop {
     TooLarge,
@@ -341,11 +388,19 @@ enum Stop {
 }
 
 impl Stop {
-    fn code(&self) -> p3::ErrorCode {
+    fn code_02(&self) -> p2::ErrorCode {
+        match self {
+            Self::TooLarge => p2::ErrorCode::InsufficientMemory,
+            Self::NotUtf8 => p2::ErrorCode::IllegalByteSequence,
+            Self::Failed(error) => io::Error::from(*error).into(),
+        }
+    }
+
+    fn code_03(&self) -> p3::ErrorCode {
         match self {
             Self::TooLarge => p3::ErrorCode::InsufficientMemory,
             Self::NotUtf8 => p3::ErrorCode::IllegalByteSequence,
-            Self::Failed(error) => std::io::Error::from(*error).into(),
+            Self::Failed(error) => io::Error::from(*error).into(),
         }
     }
 }
@@ -356,14 +411,18 @@ impl From<Errno> for Stop {
     }
 }
 
-/// Reads a folder, as far as there is memory for it.
+fn open_to_list(folder: &File) -> Result<Dir, Stop> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(Dir::openat(folder, ".", flags, Mode::empty())?)
+}
+
+/// Reads a folder, as far as there is memory for it and `entry` takes what is found.
 fn list(
     folder: &File,
+    listed: &mut Dir,
     memory: &mut ListingMemory,
-    mut entry: impl FnMut(String, p3::DescriptorType),
+    mut entry: impl FnMut(Result<(String, p3::DescriptorType), Stop>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut listed = Dir::openat(folder, ".", flags, Mode::empty())?;
     for found in listed.iter() {
         let found = found?;
         let name = found.file_name();
@@ -374,17 +433,31 @@ fn list(
             return Err(Stop::TooLarge);
         }
         let kind = match found.file_type() {
-            Some(kind) => descriptor_type(kind),
+            Some(kind) => Ok(descriptor_type(kind)),
             // Some file systems do not say it with the name.
-            None => {
-                let status = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-                file_type(status.st_mode)
-            }
+            None => fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map(|status| file_type(status.st_mode)),
         };
-        let name = name.to_str().map_err(|_| Stop::NotUtf8)?;
-        entry(name.to_owned(), kind);
+        entry(match (name.to_str(), kind) {
+            (Ok(name), Ok(kind)) => Ok((name.to_owned(), kind)),
+            (Err(_), _) => Err(Stop::NotUtf8),
+            (_, Err(error)) => Err(error.into()),
+        })?;
     }
     Ok(())
+}
+
+fn type_02(kind: p3::DescriptorType) -> p2::DescriptorType {
+    match kind {
+        p3::DescriptorType::BlockDevice => p2::DescriptorType::BlockDevice,
+        p3::DescriptorType::CharacterDevice => p2::DescriptorType::CharacterDevice,
+        p3::DescriptorType::Directory => p2::DescriptorType::Directory,
+        p3::DescriptorType::Fifo => p2::DescriptorType::Fifo,
+        p3::DescriptorType::SymbolicLink => p2::DescriptorType::SymbolicLink,
+        p3::DescriptorType::RegularFile => p2::DescriptorType::RegularFile,
+        p3::DescriptorType::Socket => p2::DescriptorType::Socket,
+        p3::DescriptorType::Other(_) => p2::DescriptorType::Unknown,
+    }
 }
 
 fn descriptor_type(kind: Type) -> p3::DescriptorType {
@@ -410,5 +483,98 @@ fn file_type(mode: mode_t) -> p3::DescriptorType {
         SFlag::S_IFIFO => p3::DescriptorType::Fifo,
         SFlag::S_IFSOCK => p3::DescriptorType::Socket,
         _ => p3::DescriptorType::Other(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::limits::Holdings;
+    use crate::open_files::{DescriptorBudget, Descriptors};
+    use crate::share::Budget;
+
+    fn holdings() -> Arc<Holdings> {
+        let descriptors = Descriptors::new(DescriptorBudget::new(Budget::fair(100)), 1);
+        Holdings::new(Budget::fair(1 << 20), descriptors, 1)
+    }
+
+    /// A folder of so many names that are not UTF-8, and as many that are.
+    fn folder(names: u32) -> (tempfile::TempDir, File) {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..names {
+            let bad = format!("{number:04}");
+            let bad = [b"\xff\xfe", bad.as_bytes()].concat();
+            fs::write(folder.path().join(OsStr::from_bytes(&bad)), "").unwrap();
+            fs::write(folder.path().join(format!("{number:06}")), "").unwrap();
+        }
+        let open = File::open(folder.path()).unwrap();
+        (folder, open)
+    }
+
+    #[test]
+    fn listed_names_that_are_not_utf_8_count_and_end_no_measurement() {
+        let (_folder, open) = folder(20);
+        let holdings = holdings();
+        let files = |memory| OpenFiles::new(Arc::clone(&holdings), 10, memory);
+        let all = 40 * (ENTRY + 6);
+        let mut memory = files(all).list();
+        let entries = read_02(&open, &mut memory).unwrap();
+        assert_eq!(holdings.memory(), all);
+        let are_told = |entry: &&Entry02| entry.is_ok();
+        assert_eq!(entries.iter().filter(are_told).count(), 20);
+        let mut others = entries.iter().filter_map(|entry| entry.as_ref().err());
+        assert!(others.all(|code| *code == p2::ErrorCode::IllegalByteSequence));
+        drop(memory);
+
+        // Whichever entry is the last, it is beyond the limit.
+        let mut memory = files(all - 1).list();
+        let read = read_02(&open, &mut memory);
+        assert!(matches!(read, Err(Stop::TooLarge)), "{read:?}");
+        drop(memory);
+        assert_eq!(holdings.memory(), 0);
+    }
+
+    #[test]
+    fn a_listing_of_wasi_03_ends_at_a_name_that_is_not_utf_8() {
+        let (_folder, open) = folder(1);
+        let holdings = holdings();
+        let mut memory = OpenFiles::new(holdings, 10, 1000).list();
+        let (entries, listed) = read_03(&open, &mut memory);
+        assert!(entries.len() <= 1);
+        assert!(matches!(listed, Err(Stop::NotUtf8)), "{listed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_is_cancelled_counts_until_its_thread_has_ended() {
+        let holdings = holdings();
+        let mut files = OpenFiles::new(Arc::clone(&holdings), 1, 1000);
+        let (begun, has_begun) = oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let reading = start_reading(
+            &mut files,
+            Arc::new(tempfile::tempfile().unwrap()),
+            move |_, memory| {
+                assert!(memory.grow(500));
+                begun.send(()).unwrap();
+                goes_on.recv().unwrap();
+            },
+        );
+        has_begun.await.unwrap();
+        drop(reading);
+        assert!(files.reserve().is_none());
+        drop(files);
+        assert_eq!(holdings.memory(), 500);
+        assert_eq!(holdings.descriptors().used(), 1);
+        go_on.send(()).unwrap();
+        while holdings.memory() + holdings.descriptors().used() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

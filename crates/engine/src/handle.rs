@@ -19,11 +19,9 @@ impl Application {
     /// response; the body follows as the guest writes it.
     ///
     /// The guest sees the request's fields in their order, without those for the connection
-    /// (RFC 9110, section 7.6.1). Its `scheme` and `path-with-query` are the parts of the request's
-    /// URI, which must be absolute; so is its `authority`, unless [`Settings::authority`] asks for
-    /// the `host` field.
-    ///
-    /// [`Settings::authority`]: crate::Settings::authority
+    /// (RFC 9110, section 7.6.1). Its `scheme`, `authority` and `path-with-query` are the parts of the
+    /// request's URI, which must be absolute; which authority that is to have,
+    /// [`guest_authority`](Self::guest_authority) says.
     ///
     /// Dropping the future cancels the instance, and so does dropping the body before its end, unless
     /// other requests are in it.
@@ -52,11 +50,7 @@ impl Application {
         response
     }
 
-    async fn serve<B>(
-        &self,
-        id: RequestId,
-        mut request: Request<B>,
-    ) -> Result<Response<Body>, Failure>
+    async fn serve<B>(&self, id: RequestId, request: Request<B>) -> Result<Response<Body>, Failure>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
@@ -69,7 +63,6 @@ impl Application {
             id,
             lender: None,
         };
-        self.0.authority().apply(&mut request);
         let head_only = request.method() == Method::HEAD;
         let run = if self.0.reuses_instances() {
             let (request, lender) = lend(request, self.settings().limits.after_response);
@@ -157,8 +150,9 @@ fn poll_response(
         }
         (Some(Ok(response)), ended) => {
             let (mut parts, outgoing) = response.into_parts();
-            let outgoing = Outgoing::new(&parts.headers, outgoing);
-            frame(&mut parts.headers, parts.status, head_only)
+            let length = announced_length(&parts.headers);
+            let outgoing = Outgoing::new(length, outgoing);
+            frame(&mut parts.headers, length, parts.status, head_only)
                 .and_then(|framing| body(at_work, outgoing, framing, ended, cx))
                 .map(|body| Response::from_parts(parts, body))
         }
@@ -186,8 +180,13 @@ impl Framing {
     }
 }
 
-/// The framing that goes with the head, whose fields are put right.
-fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result<Framing, Failure> {
+/// The framing that goes with the head, whose fields announce `length` and are put right.
+fn frame(
+    headers: &mut HeaderMap,
+    length: Option<u64>,
+    status: StatusCode,
+    head_only: bool,
+) -> Result<Framing, Failure> {
     if status.is_informational() {
         return Err(Failure::InterimStatus(status));
     }
@@ -203,7 +202,7 @@ fn frame(headers: &mut HeaderMap, status: StatusCode, head_only: bool) -> Result
     if head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok(Framing::None);
     }
-    Ok(announced_length(headers).map_or(Framing::Open, Framing::Length))
+    Ok(length.map_or(Framing::Open, Framing::Length))
 }
 
 /// Turns that a guest gets to write what is read before its head goes out.
@@ -333,11 +332,10 @@ mod tests {
     #[test]
     fn the_framing_follows_status_and_method() {
         let of = |status, length, head| {
-            frame(
-                &mut headers(length),
-                StatusCode::from_u16(status).unwrap(),
-                head,
-            )
+            let mut headers = headers(length);
+            let length = announced_length(&headers);
+            let status = StatusCode::from_u16(status).unwrap();
+            frame(&mut headers, length, status, head)
         };
         assert_eq!(of(200, Some("5"), false).unwrap(), Framing::Length(5));
         assert_eq!(of(200, None, false).unwrap(), Framing::Open);
@@ -353,7 +351,7 @@ mod tests {
     #[test]
     fn a_205_has_no_content() {
         let mut fields = headers(Some("5"));
-        let framing = frame(&mut fields, StatusCode::RESET_CONTENT, false).unwrap();
+        let framing = frame(&mut fields, Some(5), StatusCode::RESET_CONTENT, false).unwrap();
         assert_eq!(framing, Framing::None);
         assert_eq!(fields[CONTENT_LENGTH], "0");
     }
@@ -361,7 +359,7 @@ mod tests {
     #[test]
     fn a_204_announces_no_length() {
         let mut fields = headers(Some("5"));
-        frame(&mut fields, StatusCode::NO_CONTENT, false).unwrap();
+        frame(&mut fields, Some(5), StatusCode::NO_CONTENT, false).unwrap();
         assert!(fields.is_empty());
     }
 }

@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::instance::Instance;
+use crate::instance_pool::{InstancePool, InstanceShare};
 
 /// Instances that wait for their next request at a time, over all applications. Each keeps its
 /// memory.
@@ -12,68 +13,94 @@ const MOST: usize = 64;
 ///
 /// The one that was used last is used next: its memory is still in the caches, and the others can
 /// go when room is needed.
-#[derive(Default)]
-pub(crate) struct Idle {
-    instances: Mutex<VecDeque<(u64, Instance)>>,
-    /// How many there are, for those who need not know exactly.
-    count: AtomicUsize,
+pub(crate) struct Idle<I = Instance> {
+    instances: Mutex<VecDeque<I>>,
+    /// What they count for. Changed under the lock.
+    slots: AtomicU64,
     closed: AtomicBool,
 }
 
-impl Idle {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Relaxed) == 0
+/// What can be idle: an instance. In tests, what it has of its application's share.
+pub(crate) trait HasShare {
+    /// What it counts against.
+    fn share(&self) -> &Arc<InstanceShare>;
+}
+
+impl HasShare for Instance {
+    fn share(&self) -> &Arc<InstanceShare> {
+        self.share()
+    }
+}
+
+impl<I> Default for Idle<I> {
+    fn default() -> Self {
+        Self {
+            instances: Mutex::default(),
+            slots: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<I: HasShare> Idle<I> {
+    /// What they count for.
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots.load(Ordering::Relaxed)
     }
 
-    /// Keeps an instance for the application of this number.
-    pub(crate) fn put(&self, application: u64, instance: Instance) {
+    /// Keeps an instance.
+    pub(crate) fn put(&self, instance: I) {
         let mut instances = self.lock();
         // Asked behind the lock: `close` says so before it takes it.
         if self.closed.load(Ordering::SeqCst) {
             drop(instances);
             return;
         }
+        self.count(&instance, u64::wrapping_add);
+        instances.push_back(instance);
+        let excess = (instances.len() > MOST).then(|| remove_one(&mut instances));
+        let excess = self.removed(excess.flatten());
         // Destroyed after the lock is given back.
-        let oldest = (instances.len() >= MOST)
-            .then(|| instances.pop_front())
-            .flatten();
-        instances.push_back((application, instance));
-        self.unlock(instances);
-        drop(oldest);
+        drop(instances);
+        drop(excess);
     }
 
     /// The instance of this application that was used last.
-    pub(crate) fn take(&self, application: u64) -> Option<Instance> {
-        if self.is_empty() {
+    pub(crate) fn take(&self, application: &Arc<InstanceShare>) -> Option<I> {
+        self.take_for(|of| Arc::ptr_eq(of, application))
+    }
+
+    /// The instance that was used last, of those whose application is one of these.
+    pub(crate) fn take_for(&self, is_one: impl Fn(&Arc<InstanceShare>) -> bool) -> Option<I> {
+        if self.slots() == 0 {
             return None;
         }
         let mut instances = self.lock();
-        let index = instances.iter().rposition(|(of, _)| *of == application);
-        let found = index.and_then(|index| instances.remove(index));
-        self.unlock(instances);
-        found.map(|(_, instance)| instance)
+        let index = instances.iter().rposition(|it| is_one(it.share()));
+        self.removed(index.and_then(|index| instances.remove(index)))
     }
 
-    /// Destroys the one that has waited longest, if there is any.
-    pub(crate) fn evict(&self) {
-        let mut instances = self.lock();
-        let oldest = instances.pop_front();
-        self.unlock(instances);
-        drop(oldest);
+    /// Destroys as many as it takes for a request that waits to get an instance, if any gets one that way.
+    pub(crate) fn make_room(&self, pool: &InstancePool) {
+        loop {
+            let mut instances = self.lock();
+            let is_wanted = !instances.is_empty() && pool.wants(self.slots());
+            let oldest = is_wanted.then(|| remove_one(&mut instances));
+            let oldest = self.removed(oldest.flatten());
+            drop(instances);
+            if oldest.is_none() {
+                return;
+            }
+            // Its permit's end grants its place to a request that waits.
+            drop(oldest);
+        }
     }
 
     /// Destroys those of an application that is no more.
-    pub(crate) fn forget(&self, application: u64) {
-        if self.is_empty() {
-            return;
+    pub(crate) fn forget(&self, application: &Arc<InstanceShare>) {
+        while let Some(instance) = self.take(application) {
+            drop(instance);
         }
-        let mut instances = self.lock();
-        let (gone, kept) = instances
-            .drain(..)
-            .partition::<VecDeque<_>, _>(|(of, _)| *of == application);
-        *instances = kept;
-        self.unlock(instances);
-        drop(gone);
     }
 
     /// Destroys all, and keeps none from now on.
@@ -81,19 +108,40 @@ impl Idle {
         self.closed.store(true, Ordering::SeqCst);
         let mut instances = self.lock();
         let gone = std::mem::take(&mut *instances);
-        self.unlock(instances);
+        self.slots.store(0, Ordering::Relaxed);
+        drop(instances);
         drop(gone);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Instance)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<I>> {
         self.instances
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the lock back, with the number that others go by.
-    #[expect(clippy::needless_pass_by_value, reason = "the lock ends here")]
-    fn unlock(&self, instances: MutexGuard<'_, VecDeque<(u64, Instance)>>) {
-        self.count.store(instances.len(), Ordering::Relaxed);
+    /// Under the lock: an instance comes or goes.
+    fn count(&self, instance: &I, change: impl Fn(u64, u64) -> u64) {
+        let slots = change(self.slots(), instance.share().slots());
+        self.slots.store(slots, Ordering::Relaxed);
     }
+
+    fn removed(&self, instance: Option<I>) -> Option<I> {
+        if let Some(instance) = &instance {
+            self.count(instance, u64::wrapping_sub);
+        }
+        instance
+    }
+}
+
+/// The one that has waited longest, of the application that has most of all instances.
+fn remove_one<I: HasShare>(instances: &mut VecDeque<I>) -> Option<I> {
+    let mut found: Option<(usize, &Arc<InstanceShare>)> = None;
+    for (index, instance) in instances.iter().enumerate() {
+        let share = instance.share();
+        if found.is_none_or(|(_, most)| share.has_more_than(most)) {
+            found = Some((index, share));
+        }
+    }
+    let index = found?.0;
+    instances.remove(index)
 }

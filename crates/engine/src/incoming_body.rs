@@ -85,7 +85,8 @@ fn finish(
     guest: &mut Guest,
     body: Resource<HostIncomingBody>,
 ) -> wasmtime::Result<Resource<HostFutureTrailers>> {
-    let failure = guest.body_failures().remove(body.rep());
+    let failures = guest.known_body_failures();
+    let failure = failures.and_then(|it| it.remove(body.rep()));
     let body = guest.table().delete(body)?;
     let trailers = match failure.as_ref().and_then(|failure| failure.get()) {
         Some(code) => HostFutureTrailers::Done(Err(Error::from(code.clone()))),
@@ -96,7 +97,9 @@ fn finish(
 
 /// Drops an `incoming-body`.
 fn forget(guest: &mut Guest, body: u32) -> wasmtime::Result<()> {
-    guest.body_failures().remove(body);
+    if let Some(failures) = guest.known_body_failures() {
+        failures.remove(body);
+    }
     guest
         .table()
         .delete(Resource::<HostIncomingBody>::new_own(body))?;

@@ -2,14 +2,15 @@
 //! is Wasmtime's business.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::gate::{LEAST_QUEUE, WAIT};
-use crate::share::{Budget, Share};
+use crate::instance::Instance;
+use crate::share::{Budget, CacheLine, Share};
+use crate::waiting::{LEAST_QUEUE, WAIT};
 
 /// Instances of all applications, and the requests that wait for one.
 ///
@@ -18,13 +19,13 @@ use crate::share::{Budget, Share};
 pub(crate) struct InstancePool {
     budget: Arc<Budget>,
     queues: Mutex<Vec<Queue>>,
-    /// What instances count for beyond one each.
-    extra: AtomicU64,
-    /// Requests in all queues.
-    waiting: AtomicUsize,
     /// Somebody waits until there is no instance.
     draining: AtomicBool,
     empty: Notify,
+    /// Requests in all queues. Each request looks at it, and only those that wait write to it.
+    waiting: CacheLine<AtomicUsize>,
+    /// What instances count for beyond one each.
+    extra: CacheLine<AtomicU64>,
 }
 
 /// What one application has of the instances.
@@ -38,6 +39,14 @@ pub(crate) struct InstanceShare {
 /// The right to one instance.
 pub(crate) struct InstancePermit(Arc<InstanceShare>);
 
+/// What a request gets.
+pub(crate) enum Grant {
+    /// The right to make an instance.
+    Permit(InstancePermit),
+    /// One that another request of its application has left.
+    Instance(Instance),
+}
+
 /// The requests of one application that wait.
 struct Queue {
     application: Arc<InstanceShare>,
@@ -46,7 +55,22 @@ struct Queue {
 
 struct Waiter {
     number: u64,
-    turn: oneshot::Sender<InstancePermit>,
+    turn: oneshot::Sender<Grant>,
+}
+
+/// What an application has, for its weight: a fraction.
+#[derive(Clone, Copy)]
+struct Part {
+    used: u64,
+    weight: u64,
+}
+
+impl Part {
+    fn is_less_than(self, other: Self) -> bool {
+        // Both are far from the edge of 128 bits.
+        u128::from(self.used) * u128::from(other.weight)
+            < u128::from(other.used) * u128::from(self.weight)
+    }
 }
 
 impl InstancePool {
@@ -54,10 +78,10 @@ impl InstancePool {
         Arc::new(Self {
             budget,
             queues: Mutex::default(),
-            extra: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             empty: Notify::new(),
+            waiting: CacheLine::default(),
+            extra: CacheLine::default(),
         })
     }
 
@@ -82,11 +106,34 @@ impl InstancePool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// Whether a request of this application waits.
+    pub(crate) fn is_awaited_by(&self, application: &Arc<InstanceShare>) -> bool {
+        let is_own = |queue: &Queue| Arc::ptr_eq(&queue.application, application);
+        self.is_awaited() && self.lock().iter().any(is_own)
+    }
+
+    /// Whether a request waits that would get an instance, at once or when others have given some back, if
+    /// instances that count for `idle` were not there. One whose application is over its threshold would
+    /// not.
+    pub(crate) fn wants(&self, idle: u64) -> bool {
+        let queues = self.lock();
+        queues.iter().any(|queue| {
+            let application = &queue.application;
+            if application.has_room(0) {
+                return false;
+            }
+            let held = held_back(&queues, application, None);
+            application.has_room(idle.saturating_add(held))
+        })
+    }
+
     /// Waits until there is no instance. Those that are made meanwhile are waited for, too.
     pub(crate) async fn wait_empty(&self) {
         self.draining.store(true, Ordering::SeqCst);
         loop {
             let empty = self.empty.notified();
+            // The last permit has either been given back before this, or sees that it is waited for.
+            fence(Ordering::SeqCst);
             if self.budget.used() == 0 {
                 return;
             }
@@ -97,10 +144,10 @@ impl InstancePool {
     /// Gives what is free to requests that wait, as far as their applications may have it.
     fn grant(&self) {
         while let Some((application, waiter)) = self.next() {
-            let permit = InstancePermit(application);
-            if let Err(permit) = waiter.turn.send(permit) {
+            let grant = Grant::Permit(InstancePermit(application));
+            if let Err(grant) = waiter.turn.send(grant) {
                 // Its request has gone this moment. The permit's own end grants it again.
-                drop(permit);
+                drop(grant);
             }
         }
     }
@@ -108,41 +155,124 @@ impl InstancePool {
     /// The next request that gets an instance, which is taken for it.
     fn next(&self) -> Option<(Arc<InstanceShare>, Waiter)> {
         let mut queues = self.lock();
-        let mut least: Option<(usize, u64, u64)> = None;
-        for (index, queue) in queues.iter().enumerate() {
-            let share = &queue.application.share;
-            let (used, weight) = (share.used(), share.weight());
-            let is_less = least.is_none_or(|(_, least_used, least_weight)| {
-                used.saturating_mul(least_weight) < least_used.saturating_mul(weight)
-            });
-            if is_less && queue.application.has_room() {
-                least = Some((index, used, weight));
+        loop {
+            let index = pick(&queues, None)?;
+            let application = Arc::clone(&queues[index].application);
+            if !application.try_take() {
+                // A request that did not have to wait was faster. There may be room for others.
+                continue;
+            }
+            match self.pop(&mut queues, index) {
+                Some(waiter) => return Some((application, waiter)),
+                // Queues without requests are removed, so that there is none.
+                None => {
+                    application.give_back();
+                }
             }
         }
-        let (index, ..) = least?;
-        if !queues[index].application.try_take() {
-            return None;
+    }
+
+    /// Gives an instance that has served a request to another one of its application that waits. `Err` if
+    /// none does, and `Ok` also where it is the turn of others, who get its place.
+    pub(crate) fn hand_over(&self, instance: Instance) -> Result<(), Instance> {
+        if !self.is_awaited() {
+            return Err(instance);
         }
-        // Behind the others that have as much.
+        let mut instance = instance;
+        loop {
+            let mut queues = self.lock();
+            let application = instance.share();
+            let is_own = |queue: &Queue| Arc::ptr_eq(&queue.application, application);
+            let Some(own) = queues.iter().position(is_own) else {
+                return Err(instance);
+            };
+            let waiter = match pick(&queues, Some(application)) {
+                Some(index) if index == own => self.pop(&mut queues, index),
+                _ => None,
+            };
+            drop(queues);
+            let Some(waiter) = waiter else {
+                // Its permit's end is the turn of others.
+                return Ok(());
+            };
+            match waiter.turn.send(Grant::Instance(instance)) {
+                Err(Grant::Instance(refused)) => instance = refused,
+                Ok(()) | Err(Grant::Permit(_)) => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes the first request out of a queue, which is then the last one of those that have as much.
+    fn pop(&self, queues: &mut Vec<Queue>, index: usize) -> Option<Waiter> {
         let mut queue = queues.remove(index);
         let waiter = queue.requests.pop_front();
-        let application = Arc::clone(&queue.application);
         if !queue.requests.is_empty() {
             queues.push(queue);
         }
-        let Some(waiter) = waiter else {
-            // Queues without requests are removed, so that there is none.
-            application.give_back();
-            return None;
-        };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        Some((application, waiter))
+        if waiter.is_some() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        waiter
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Queue>> {
         // Nothing is left half done under this lock.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        // What requests have announced before they took the lock comes before what is looked at under it:
+        // see `enqueue`.
+        fence(Ordering::SeqCst);
+        queues
     }
+}
+
+/// The queue whose turn it is: of those that have room, that of the application that has least. If `giver`
+/// is an application, it is one that has given one instance back.
+///
+/// It is the turn of none while an application with less waits for several slots to come free: each would
+/// otherwise go to those that need only one.
+fn pick(queues: &[Queue], giver: Option<&Arc<InstanceShare>>) -> Option<usize> {
+    let mut next: Option<(usize, Part)> = None;
+    let mut short = Vec::new();
+    for (index, queue) in queues.iter().enumerate() {
+        let application = &queue.application;
+        let (own, others) = application.given_by(giver);
+        let part = application.part(own);
+        if !(application.share).has_room_after(application.slots, own, others) {
+            short.push(application);
+        } else if next.is_none_or(|(_, least)| part.is_less_than(least)) {
+            next = Some((index, part));
+        }
+    }
+    let (index, part) = next?;
+    let waits_for_more = |application: &&Arc<InstanceShare>| {
+        let (own, others) = application.given_by(giver);
+        if part.is_less_than(application.with_one_more(own)) {
+            return false;
+        }
+        let held = held_back(queues, application, giver);
+        let others = others.saturating_add(held);
+        (application.share).has_room_after(application.slots, own, others)
+    };
+    (!short.iter().any(waits_for_more)).then_some(index)
+}
+
+/// The slots of those that wait and have more than this application had with one more instance.
+fn held_back(
+    queues: &[Queue],
+    application: &Arc<InstanceShare>,
+    giver: Option<&Arc<InstanceShare>>,
+) -> u64 {
+    let (own, _) = application.given_by(giver);
+    let wanted = application.with_one_more(own);
+    let more = |queue: &Queue| {
+        let (own, _) = queue.application.given_by(giver);
+        let part = queue.application.part(own);
+        let bound = u128::from(wanted.used) * u128::from(part.weight) / u128::from(wanted.weight);
+        part.used
+            .saturating_sub(u64::try_from(bound).unwrap_or(u64::MAX))
+    };
+    let others = (queues.iter()).filter(|queue| !Arc::ptr_eq(&queue.application, application));
+    others.map(more).fold(0, u64::saturating_add)
 }
 
 impl InstanceShare {
@@ -153,33 +283,80 @@ impl InstanceShare {
         Arc::new(Self { pool, share, slots })
     }
 
-    /// Whether the application may have one more instance now.
-    pub(crate) fn has_room(&self) -> bool {
-        self.share.has_room(self.slots)
+    /// Whether the application might have one more instance now, if those that count for `idle` were not
+    /// there.
+    pub(crate) fn has_room(&self, idle: u64) -> bool {
+        self.share.has_room_after(self.slots, 0, idle)
     }
 
-    /// The right to one more instance, as soon as the application may have one. `None` when that takes
-    /// longer than [`WAIT`] or `limit`, or as many of its requests wait already as there may be instances,
-    /// and at least [`LEAST_QUEUE`]. `make_room` is called when the request waits.
+    /// What one of its instances counts for.
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    /// Whether it has more than another application, each for its weight.
+    pub(crate) fn has_more_than(&self, other: &Self) -> bool {
+        other.part(0).is_less_than(self.part(0))
+    }
+
+    /// What it has, but for `given`.
+    fn part(&self, given: u64) -> Part {
+        Part {
+            used: self.share.used().saturating_sub(given),
+            weight: self.share.weight().max(1),
+        }
+    }
+
+    /// What it would have then, with one more instance.
+    fn with_one_more(&self, given: u64) -> Part {
+        let mut part = self.part(given);
+        part.used = part.used.saturating_add(self.slots);
+        part
+    }
+
+    /// What it has given back itself, and others, if `giver` has given one instance back.
+    fn given_by(self: &Arc<Self>, giver: Option<&Arc<Self>>) -> (u64, u64) {
+        match giver {
+            None => (0, 0),
+            Some(giver) if Arc::ptr_eq(giver, self) => (giver.slots, 0),
+            Some(giver) => (0, giver.slots),
+        }
+    }
+
+    /// The right to one more instance, as soon as the application may have one, or one that another of its
+    /// requests has left. `None` when that takes longer than [`WAIT`] or `limit`, or as many of its requests
+    /// wait already as there may be instances, and at least [`LEAST_QUEUE`].
+    ///
+    /// `find` is called when the request begins to wait: it may make room, or find an instance.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         limit: Duration,
-        make_room: impl FnOnce(),
-    ) -> Option<InstancePermit> {
+        find: impl FnOnce() -> Option<Instance>,
+    ) -> Option<Grant> {
         // Requests that wait come first, those of the same application above all.
         if !self.pool.is_awaited()
             && let Some(permit) = self.try_acquire()
         {
-            return Some(permit);
+            return Some(Grant::Permit(permit));
         }
-        let (turn, waiting) = match self.enqueue()? {
-            Turn::Now(permit) => return Some(permit),
-            Turn::Later(turn, waiting) => (turn, waiting),
-        };
-        make_room();
-        let permit = tokio::time::timeout(WAIT.min(limit), turn).await;
-        drop(waiting);
-        permit.ok()?.ok()
+        // Not part of the future of each request.
+        Box::pin(self.wait(limit, find)).await
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        limit: Duration,
+        find: impl FnOnce() -> Option<Instance>,
+    ) -> Option<Grant> {
+        let (mut turn, _waiting) = self.enqueue()?;
+        self.pool.grant();
+        if let Ok(grant) = turn.try_recv() {
+            return Some(grant);
+        }
+        if let Some(instance) = find() {
+            return Some(Grant::Instance(instance));
+        }
+        tokio::time::timeout(WAIT.min(limit), turn).await.ok()?.ok()
     }
 
     fn try_acquire(self: &Arc<Self>) -> Option<InstancePermit> {
@@ -204,29 +381,22 @@ impl InstanceShare {
         self.share.give_back(self.slots)
     }
 
-    fn enqueue(self: &Arc<Self>) -> Option<Turn<'_>> {
+    /// Adds a request to its application's queue.
+    fn enqueue(self: &Arc<Self>) -> Option<(oneshot::Receiver<Grant>, Waiting<'_>)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
 
         let pool = &*self.pool;
-        let mut queues = pool.lock();
-        let queue = queues
-            .iter_mut()
-            .find(|queue| Arc::ptr_eq(&queue.application, self));
         // Announced before it is tried: an instance that ends after that sees the request, and one that
         // has ended before is seen here.
         pool.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut queues = pool.lock();
+        let own = |queue: &&mut Queue| Arc::ptr_eq(&queue.application, self);
+        let queue = queues.iter_mut().find(own);
         let most = (pool.total() as usize).max(LEAST_QUEUE);
-        let refused = match &queue {
-            Some(queue) => queue.requests.len() >= most,
-            None => {
-                if let Some(permit) = self.try_acquire() {
-                    pool.waiting.fetch_sub(1, Ordering::SeqCst);
-                    return Some(Turn::Now(permit));
-                }
-                false
-            }
-        };
-        if refused {
+        if queue
+            .as_ref()
+            .is_some_and(|queue| queue.requests.len() >= most)
+        {
             pool.waiting.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
@@ -244,13 +414,8 @@ impl InstanceShare {
             application: self,
             number,
         };
-        Some(Turn::Later(comes, waiting))
+        Some((comes, waiting))
     }
-}
-
-enum Turn<'a> {
-    Now(InstancePermit),
-    Later(oneshot::Receiver<InstancePermit>, Waiting<'a>),
 }
 
 /// A request in a queue, which leaves it when this is dropped.
@@ -259,31 +424,53 @@ struct Waiting<'a> {
     number: u64,
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
+impl Waiting<'_> {
+    /// `false` if it has been granted.
+    fn leave(&self) -> bool {
         let pool = &*self.application.pool;
         let mut queues = pool.lock();
         let index = queues
             .iter()
             .position(|queue| Arc::ptr_eq(&queue.application, self.application));
-        let Some(index) = index else { return };
+        let Some(index) = index else { return false };
         let requests = &mut queues[index].requests;
-        // It is gone if it has been granted.
         let Some(place) = requests.iter().position(|it| it.number == self.number) else {
-            return;
+            return false;
         };
         requests.remove(place);
         if requests.is_empty() {
             queues.remove(index);
         }
         pool.waiting.fetch_sub(1, Ordering::SeqCst);
+        true
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let pool = &*self.application.pool;
+        // Others may have been held back for it.
+        if self.leave() && pool.is_awaited() {
+            pool.grant();
+        }
+    }
+}
+
+impl InstancePermit {
+    /// What its instance counts against.
+    pub(crate) fn share(&self) -> &Arc<InstanceShare> {
+        &self.0
     }
 }
 
 impl Drop for InstancePermit {
     fn drop(&mut self) {
         let pool = &*self.0.pool;
+        // Under the lock if others look at what each has: it is two numbers, and between the changes of both
+        // a request might seem to get an instance if an idle one made room.
+        let queues = pool.is_awaited().then(|| pool.lock());
         let left = self.0.give_back();
+        drop(queues);
         if pool.is_awaited() {
             pool.grant();
         }
@@ -296,6 +483,13 @@ impl Drop for InstancePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::idle::{HasShare, Idle};
+
+    impl HasShare for InstancePermit {
+        fn share(&self) -> &Arc<InstanceShare> {
+            self.share()
+        }
+    }
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -307,6 +501,13 @@ mod tests {
         std::iter::from_fn(|| application.try_acquire()).collect()
     }
 
+    async fn acquire(application: &Arc<InstanceShare>) -> Option<InstancePermit> {
+        match application.acquire(LONG, || None).await? {
+            Grant::Permit(permit) => Some(permit),
+            Grant::Instance(_) => panic!("there are no instances"),
+        }
+    }
+
     /// Starts to wait, and is in the queue when this returns.
     async fn waits(
         application: &Arc<InstanceShare>,
@@ -314,7 +515,7 @@ mod tests {
         let before = application.pool.waiting.load(Ordering::SeqCst);
         let waiting = tokio::spawn({
             let application = Arc::clone(application);
-            async move { application.acquire(LONG, || {}).await }
+            async move { acquire(&application).await }
         });
         while application.pool.waiting.load(Ordering::SeqCst) == before {
             tokio::task::yield_now().await;
@@ -353,9 +554,9 @@ mod tests {
         for _ in 0..LEAST_QUEUE {
             waiting.push(waits(&one).await);
         }
-        assert!(one.acquire(LONG, || {}).await.is_none());
+        assert!(acquire(&one).await.is_none());
         let start = tokio::time::Instant::now();
-        assert!(other.acquire(LONG, || {}).await.is_none());
+        assert!(acquire(&other).await.is_none());
         assert!(start.elapsed() >= WAIT);
         for waiting in waiting {
             assert!(waiting.await.unwrap().is_none());
@@ -369,7 +570,7 @@ mod tests {
         let pool = pool(1);
         let one = InstanceShare::new(Arc::clone(&pool), 1, 1);
         let other = InstanceShare::new(Arc::clone(&pool), 1, 1);
-        let held = one.acquire(LONG, || {}).await;
+        let held = acquire(&one).await;
         let gone = waits(&other).await;
         gone.abort();
         assert!(gone.await.is_err());
@@ -397,7 +598,7 @@ mod tests {
                     let application = Arc::clone(&applications[number % 4]);
                     tokio::spawn(async move {
                         for _ in 0..200 {
-                            let permit = application.acquire(LONG, || {}).await.unwrap();
+                            let permit = acquire(&application).await.unwrap();
                             assert!(application.pool.taken() <= 8);
                             tokio::task::yield_now().await;
                             drop(permit);
@@ -425,5 +626,145 @@ mod tests {
         assert_eq!((pool.taken(), pool.budget().used()), (0, 0));
         // One that counts for more than there are is served by itself.
         assert_eq!(fill(&InstanceShare::new(pool, 1, 100)).len(), 1);
+    }
+
+    /// Applications that hold all but a few instances and want more than they may have: each has one of its
+    /// permits given back in turn, until `waiting` is over. Returns how many that took.
+    async fn give_back_until<T>(
+        held: &mut [Vec<InstancePermit>],
+        waiting: &tokio::task::JoinHandle<T>,
+    ) -> usize {
+        for number in 0..48 {
+            // Whoever has been granted something gets to say so.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            if waiting.is_finished() {
+                return number;
+            }
+            let index = number % held.len();
+            held[index].pop();
+        }
+        panic!("it has waited in vain");
+    }
+
+    #[tokio::test]
+    async fn an_application_of_many_slots_gets_them_while_another_floods() {
+        let pool = pool(48);
+        let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        let mut held = [fill(&greedy)];
+        assert_eq!(held[0].len(), 36);
+        let mut flood = Vec::new();
+        for _ in 0..40 {
+            flood.push(waits(&greedy).await);
+        }
+        let large = InstanceShare::new(Arc::clone(&pool), 1, 16);
+        let waiting = waits(&large).await;
+        let given = give_back_until(&mut held, &waiting).await;
+        // With 16 more, and what is free beside.
+        assert_eq!(given, 9);
+        assert!(flood.iter().all(|it| !it.is_finished()));
+        let permit = waiting.await.unwrap();
+        assert_eq!((large.share.used(), greedy.share.used()), (16, 27));
+        // What it has is not kept for it any longer.
+        drop(permit);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(greedy.share.used(), 36);
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_gives_up_gives_others_what_was_kept_for_it() {
+        let pool = pool(48);
+        let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        let mut held = fill(&greedy);
+        let flood = waits(&greedy).await;
+        let large = InstanceShare::new(Arc::clone(&pool), 1, 16);
+        let waiting = waits(&large).await;
+        held.pop();
+        tokio::task::yield_now().await;
+        assert!(!flood.is_finished());
+        waiting.abort();
+        assert!(waiting.await.is_err());
+        assert!(flood.await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_application_that_would_have_more_than_others_then_holds_up_none() {
+        let pool = pool(48);
+        let applications: Vec<_> = (0..3)
+            .map(|_| InstanceShare::new(Arc::clone(&pool), 1, 1))
+            .collect();
+        let mut held: Vec<Vec<_>> = Vec::new();
+        for application in &applications {
+            held.push((0..12).map_while(|_| application.try_acquire()).collect());
+        }
+        let large = InstanceShare::new(Arc::clone(&pool), 1, 40);
+        let waiting = waits(&large).await;
+        // There is room for more of them, but not for the other one, even if they had less.
+        for application in &applications {
+            held.push(acquire(application).await.into_iter().collect());
+        }
+        assert!(held.iter().all(|permits| !permits.is_empty()));
+        assert!(!waiting.is_finished());
+    }
+
+    #[tokio::test]
+    async fn idle_instances_make_room_for_a_request_that_needs_several_slots() {
+        let pool = pool(16);
+        let idle = Idle::<InstancePermit>::default();
+        let others: Vec<_> = (0..4)
+            .map(|_| InstanceShare::new(Arc::clone(&pool), 1, 1))
+            .collect();
+        for application in &others {
+            (0..3).for_each(|_| idle.put(application.try_acquire().unwrap()));
+        }
+        let small = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        let _busy: Vec<_> = (0..3).map(|_| small.try_acquire().unwrap()).collect();
+        let large = InstanceShare::new(Arc::clone(&pool), 1, 5);
+        let waiting = waits(&large).await;
+        idle.make_room(&pool);
+        assert!(waiting.await.unwrap().is_some());
+        // No more of them than it took, and in turn.
+        let left: Vec<_> = others.iter().map(|it| it.share.used()).collect();
+        assert!(left.iter().all(|left| (1..=2).contains(left)), "{left:?}");
+        assert!(idle.slots() >= 6, "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_flood_destroys_no_idle_instance_of_others() {
+        let pool = pool(16);
+        let idle = Idle::<InstancePermit>::default();
+        let small = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        idle.put(small.try_acquire().unwrap());
+        let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        let mut held = fill(&greedy);
+        let flood = waits(&greedy).await;
+        idle.make_room(&pool);
+        // What one of its requests leaves, while it has as much as it may.
+        held.push(small.try_acquire().unwrap());
+        idle.put(held.pop().unwrap());
+        idle.make_room(&pool);
+        assert_eq!(idle.slots(), 2);
+        flood.abort();
+    }
+
+    #[tokio::test]
+    async fn idle_instances_of_the_application_that_has_most_go_first() {
+        let pool = pool(16);
+        let idle = Idle::<InstancePermit>::default();
+        let small = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        idle.put(small.try_acquire().unwrap());
+        let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        fill(&greedy).into_iter().for_each(|it| idle.put(it));
+        let other = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        let busy = fill(&other);
+        assert!(!busy.is_empty());
+        let waiting = waits(&other).await;
+        idle.make_room(&pool);
+        assert!(waiting.await.unwrap().is_some());
+        assert_eq!(small.share.used(), 1);
     }
 }

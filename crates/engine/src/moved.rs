@@ -21,9 +21,14 @@ use crate::turns::{TurnTaker, Turns};
 /// wake-ups from then on, is little beside.
 const AFTER: Duration = Duration::from_millis(5);
 
+/// The same for one whose turns are not long, since it yields by itself, and not small either: with many
+/// of them on a thread, each turn of another guest would wait for one of each.
+const AFTER_SHORT_TURNS: Duration = Duration::from_millis(20);
+
 /// Whether a guest that has just yielded is one to be moved.
 pub(crate) fn is_due(stopwatch: &Stopwatch) -> bool {
-    stopwatch.is_long() && stopwatch.computed() >= AFTER
+    let is_due = stopwatch.is_long() && stopwatch.computed() >= AFTER;
+    is_due || stopwatch.in_larger_turns() >= AFTER_SHORT_TURNS
 }
 
 /// Where guests compute that do so for long.
@@ -73,11 +78,9 @@ impl Away {
         compute: impl FnOnce(&mut Context<'_>, &mut Stopwatch) -> Poll<T>,
     ) -> Poll<T> {
         ready!(self.turn.poll_begin(cx));
-        let before = stopwatch.computed();
         let _at_home = self.home.enter();
         let polled = compute(cx, stopwatch);
-        let took = stopwatch.computed().saturating_sub(before);
-        self.turn.finish(took);
+        self.turn.finish(stopwatch.last());
         polled
     }
 }
@@ -117,10 +120,7 @@ impl Moved {
             let over = poll_fn(|cx| {
                 away.poll(cx, &mut luggage.stopwatch, |cx, stopwatch| {
                     let poll = || work.as_mut().poll(cx);
-                    match compute(application.inner(), stopwatch, limit, poll) {
-                        Ok(polled) => polled.map(Ok),
-                        Err(failure) => Poll::Ready(Err(failure)),
-                    }
+                    compute(application.inner(), stopwatch, limit, poll)
                 })
             });
             match over.await {
@@ -141,5 +141,24 @@ impl Moved {
 impl Drop for Moved {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_that_compute_for_long_are_moved_in_however_short_turns() {
+        let is_due =
+            |turns, micros| is_due(&Stopwatch::after(turns, Duration::from_micros(micros)));
+        assert!(is_due(1, 5000));
+        assert!(is_due(10, 500));
+        assert!(!is_due(9, 500));
+        // These yield before they are interrupted.
+        assert!(is_due(50, 400));
+        assert!(!is_due(49, 400));
+        // Those of a guest that passes on what others send.
+        assert!(!is_due(10_000, 50));
     }
 }

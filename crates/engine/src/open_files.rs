@@ -1,7 +1,6 @@
 //! Open files and outgoing connections of guests: what each of them costs the process a descriptor for.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,7 +14,7 @@ use crate::share::{Budget, Share};
 #[derive(Debug)]
 pub(crate) struct DescriptorBudget {
     budget: Arc<Budget>,
-    /// Files of instances that are gone, which an operation that blocks still has open.
+    /// Files whose owner is gone, and which an operation that blocks still has open.
     left: Mutex<Vec<OpenFile>>,
 }
 
@@ -37,7 +36,7 @@ pub(crate) struct DescriptorPermit {
 /// A file of a guest's. It is open as long as anything holds it: its handle, a stream, or an operation
 /// in progress.
 #[derive(Debug)]
-struct OpenFile {
+pub(crate) struct OpenFile {
     file: Weak<File>,
     _permit: DescriptorPermit,
 }
@@ -67,16 +66,11 @@ impl DescriptorBudget {
         };
         !closed.is_empty()
     }
-
-    fn leave(&self, open: Vec<OpenFile>) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.extend(open);
-    }
 }
 
 impl Descriptors {
     pub(crate) fn new(all: Arc<DescriptorBudget>, weight: u64) -> Arc<Self> {
-        let share = Share::new(Arc::clone(&all.budget), weight);
+        let share = Share::without_waiters(Arc::clone(&all.budget), weight);
         Arc::new(Self { all, share })
     }
 
@@ -92,6 +86,16 @@ impl Descriptors {
             of: Arc::clone(self),
             _instance: None,
         })
+    }
+
+    /// Counts those of these files that are still open until they are closed. Their owner has dropped them.
+    pub(crate) fn leave(&self, mut files: Vec<OpenFile>) {
+        files.retain(|it| !it.is_closed());
+        if !files.is_empty() {
+            let left = &self.all.left;
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.extend(files);
+        }
     }
 
     fn try_take(&self) -> bool {
@@ -113,13 +117,21 @@ impl Drop for DescriptorPermit {
 }
 
 impl OpenFile {
+    /// Counts a file until it is closed.
+    pub(crate) fn new(file: &Arc<File>, permit: DescriptorPermit) -> Self {
+        Self {
+            file: Arc::downgrade(file),
+            _permit: permit,
+        }
+    }
+
     fn is_closed(&self) -> bool {
         self.file.strong_count() == 0
     }
 }
 
-/// The files that one instance has open, and its listings of folders. To be dropped after the handles
-/// themselves.
+/// The files that one instance has open, and what its listings of folders may take. To be dropped after the
+/// handles themselves.
 pub(crate) struct OpenFiles {
     holdings: Arc<Holdings>,
     open: Vec<OpenFile>,
@@ -127,8 +139,6 @@ pub(crate) struct OpenFiles {
     /// Each permit of this instance holds it, those of files that are being opened as well.
     instance: Arc<()>,
     listings: Arc<Listings>,
-    /// The memory of each listing that the guest has a handle of.
-    listed: HashMap<u32, ListingMemory>,
 }
 
 impl OpenFiles {
@@ -139,7 +149,6 @@ impl OpenFiles {
             limit: limit as usize,
             instance: Arc::new(()),
             listings: Listings::new(Arc::clone(&holdings), memory),
-            listed: HashMap::new(),
             holdings,
         }
     }
@@ -159,10 +168,7 @@ impl OpenFiles {
 
     /// Counts a file from now on until it is closed.
     pub(crate) fn opened(&mut self, file: &Arc<File>, permit: DescriptorPermit) {
-        self.open.push(OpenFile {
-            file: Arc::downgrade(file),
-            _permit: permit,
-        });
+        self.open.push(OpenFile::new(file, permit));
     }
 
     /// Forgets the files that have been closed since.
@@ -178,15 +184,6 @@ impl OpenFiles {
         }
     }
 
-    /// Keeps the memory of a listing until [`end_listing`](Self::end_listing).
-    pub(crate) fn listed(&mut self, handle: u32, memory: ListingMemory) {
-        self.listed.insert(handle, memory);
-    }
-
-    pub(crate) fn end_listing(&mut self, handle: u32) {
-        self.listed.remove(&handle);
-    }
-
     fn count(&self) -> usize {
         Arc::strong_count(&self.instance) - 1
     }
@@ -194,11 +191,8 @@ impl OpenFiles {
 
 impl Drop for OpenFiles {
     fn drop(&mut self) {
-        self.prune();
-        if !self.open.is_empty() {
-            let open = std::mem::take(&mut self.open);
-            self.holdings.descriptors().all.leave(open);
-        }
+        let open = std::mem::take(&mut self.open);
+        self.holdings.descriptors().leave(open);
     }
 }
 
@@ -321,13 +315,12 @@ mod tests {
     #[test]
     fn listings_count_as_memory_and_have_the_limit_of_an_instance() {
         let holdings = holdings(&budget(1));
-        let mut files = instance(&holdings, 1);
+        let files = instance(&holdings, 1);
         let mut first = files.list();
         assert!(first.grow(60));
         assert!(!files.list().grow(41));
         assert_eq!(holdings.memory(), 60);
-        files.listed(7, first);
-        files.end_listing(7);
+        drop(first);
         assert_eq!(holdings.memory(), 0);
         assert!(files.list().grow(100));
     }

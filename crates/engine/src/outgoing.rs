@@ -25,11 +25,11 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// The body of a response with these fields.
-    pub(crate) fn new(headers: &HeaderMap, body: HyperOutgoingBody) -> Self {
+    /// The body of a response that announces this length.
+    pub(crate) fn new(length: Option<u64>, body: HyperOutgoingBody) -> Self {
         Self {
             body: Some(body),
-            length: announced_length(headers),
+            length,
             rest: VecDeque::new(),
             end: None,
             is_passed_on: false,

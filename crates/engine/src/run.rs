@@ -15,6 +15,7 @@ use crate::instance::{Head, HeadSlot, Instance};
 use crate::lent::Lender;
 use crate::moved::{self, Ended, Luggage, Moved};
 use crate::request::RequestBodyError;
+use crate::rounds::ServingTurn;
 use crate::shared::Ticket;
 use crate::stopwatch::Stopwatch;
 use crate::{Failure, RequestId};
@@ -26,6 +27,8 @@ pub(crate) struct Run {
     lingers: bool,
     head: HeadSlot,
     stopwatch: Stopwatch,
+    /// On a thread that serves.
+    turn: ServingTurn,
     request: InProgress,
 }
 
@@ -89,6 +92,7 @@ impl Run {
             lingers: false,
             head,
             stopwatch: Stopwatch::default(),
+            turn: ServingTurn::default(),
             request: progress,
         }
     }
@@ -100,6 +104,7 @@ impl Run {
             work: Work::Shared(ticket),
             lingers: false,
             stopwatch: Stopwatch::default(),
+            turn: ServingTurn::default(),
             request: progress,
         }
     }
@@ -119,32 +124,28 @@ impl Run {
             Work::Over(_) => return Poll::Ready(Ok(())),
         };
         let application = self.request.active.application();
+        ready!(self.turn.poll_begin(&application.cpu, cx));
         let limit = application.settings.limits.execution_timeout;
-        let before = self.stopwatch.computed();
         let computed = compute(application, &mut self.stopwatch, limit, || {
             work.as_mut().poll(cx)
         });
-        if self.stopwatch.is_long() {
-            let took = self.stopwatch.computed().saturating_sub(before);
-            application.cpu.note_long_turn(took);
-        }
+        self.turn.finish(&application.cpu, &mut self.stopwatch);
         match computed {
-            Ok(Poll::Ready((instance, outcome))) => {
+            Poll::Ready(Ok((instance, outcome))) => {
                 self.work = Work::Over(instance);
                 Poll::Ready(outcome)
             }
-            Ok(Poll::Pending) if moved::is_due(&self.stopwatch) => self.make_way(cx),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(failure) => Poll::Ready(Err(failure)),
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
+            Poll::Pending if moved::is_due(&self.stopwatch) => self.make_way(cx),
+            Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Whether the guest has not begun, and its application's have lately computed for so long that it is
-    /// not to hold up others here, not even for a moment.
+    /// Whether the application's guests have lately computed for so long that none of them is to hold up
+    /// others here, not even for a moment.
     fn is_for_background(&self) -> bool {
         let application = self.request.active.application();
         application.cpu.is_heavy()
-            && self.stopwatch.computed().is_zero()
             && matches!(self.work, Work::Own(_))
             && application.engine.background().is_some()
     }
@@ -159,6 +160,8 @@ impl Run {
         let gone = Work::Own(Box::pin(std::future::pending()));
         match std::mem::replace(&mut self.work, gone) {
             Work::Own(work) => {
+                // It may wait for its turn here.
+                self.turn = ServingTurn::default();
                 let luggage = Luggage {
                     stopwatch: std::mem::take(&mut self.stopwatch),
                     slot: self.request.active.slot().take(),
@@ -313,26 +316,102 @@ pub(crate) fn compute<T>(
     stopwatch: &mut Stopwatch,
     allowed: Duration,
     poll: impl FnOnce() -> Poll<T>,
-) -> Result<Poll<T>, Failure> {
+) -> Poll<Result<T, Failure>> {
     let ticker = application.engine.ticker();
     let computing = ticker.computing();
-    let turn = stopwatch.begin();
+    let turn = stopwatch.begin(ticker.is_vigilant());
     let polled = catch_unwind(AssertUnwindSafe(poll));
     application.counters.computed(stopwatch.end(&turn));
     drop(computing);
     if stopwatch.is_long() {
         ticker.note_long_turn();
     }
-    let polled = polled.map_err(|panic| panicked(&*panic))?;
-    if polled.is_pending() && stopwatch.computed() > allowed {
-        let limit = application.settings.limits.execution_timeout;
-        return Err(Failure::ExecutionTimeout(limit));
+    match polled {
+        Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
+        Ok(Poll::Pending) if stopwatch.computed() > allowed => {
+            let limit = application.settings.limits.execution_timeout;
+            Poll::Ready(Err(Failure::ExecutionTimeout(limit)))
+        }
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
     }
-    Ok(polled)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Failure::Panic(text.unwrap_or("with no message").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Application, Component, Engine, Options, Settings};
+    use http_body_util::{BodyExt as _, Empty};
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::thread;
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    fn application(background: Option<tokio::runtime::Handle>) -> Application {
+        let engine = Engine::new(&Options {
+            instances: 4,
+            background,
+            ..Options::default()
+        });
+        let engine = engine.unwrap();
+        let component = Component::load(&engine, &test_components::guest("sleep")).unwrap();
+        Application::new(engine, component, Settings::new("sleep"))
+    }
+
+    #[test]
+    fn a_first_turn_is_measured_by_the_processor_while_other_guests_compute_for_long() {
+        const INTERRUPTED: Duration = Duration::from_millis(20);
+        let application = application(None);
+        let inner = application.inner();
+        let ticker = inner.engine.ticker();
+        let is_exact = || {
+            let _computing = ticker.computing();
+            ticker.note_long_turn();
+            while !ticker.is_vigilant() {
+                thread::yield_now();
+            }
+            let mut stopwatch = Stopwatch::default();
+            let computed = compute(inner, &mut stopwatch, Duration::MAX, || {
+                thread::sleep(INTERRUPTED);
+                Poll::Ready(())
+            });
+            assert!(computed.is_ready());
+            stopwatch.computed() < INTERRUPTED / 2
+        };
+        // On a machine that is busy, it may be over again by then.
+        assert!((0..10).any(|_| is_exact()));
+    }
+
+    #[test]
+    fn guests_that_have_begun_make_way_too_when_their_application_computes_for_long() {
+        let elsewhere = Builder::new_multi_thread().worker_threads(1).build();
+        let elsewhere = elsewhere.unwrap();
+        let application = application(Some(elsewhere.handle().clone()));
+        let here = Builder::new_current_thread().enable_all().build().unwrap();
+        here.block_on(async {
+            // The only thread there is busy.
+            let (over, is_over) = mpsc::channel::<()>();
+            let busy = elsewhere.spawn(async move { is_over.recv() });
+            let body = Empty::new().map_err(|never| -> RequestBodyError { match never {} });
+            let request = Request::get("http://localhost/?50").body(body).unwrap();
+            let mut response = pin!(application.handle(RequestId::next(), request));
+            // It begins, and waits.
+            let begun = timeout(Duration::ZERO, response.as_mut()).await;
+            assert!(begun.is_err());
+            application.inner().cpu.charge(Duration::from_secs(1));
+            let there = timeout(Duration::from_millis(300), response.as_mut()).await;
+            assert!(there.is_err());
+            assert_eq!(elsewhere.metrics().num_alive_tasks(), 2);
+            drop(over);
+            assert_eq!(response.await.unwrap().status(), 200);
+            assert!(busy.await.unwrap().is_err());
+        });
+    }
 }

@@ -15,7 +15,7 @@ use crate::guest_files;
 use crate::idle::Idle;
 use crate::incoming_body;
 use crate::instance::Instance;
-use crate::instance_pool::{InstancePermit, InstancePool, InstanceShare};
+use crate::instance_pool::{Grant, InstancePool, InstanceShare};
 use crate::machine;
 use crate::moved::Background;
 use crate::open_files::DescriptorBudget;
@@ -28,15 +28,17 @@ const MEMORY_PER_INSTANCE: u64 = 16 << 20;
 const LEAST_INSTANCES: u64 = 16;
 const MOST_INSTANCES: u64 = 1000;
 
-/// Tables and memories of one instance. One that has more counts for several.
+/// Tables, memories and stacks of one instance. One that has more counts for several.
 pub(crate) const TABLES_PER_COMPONENT: u32 = 4;
 pub(crate) const MEMORIES_PER_COMPONENT: u32 = 2;
+pub(crate) const STACKS_PER_COMPONENT: u32 = 2;
 
 /// The most that one component may have of them, so that it cannot take all: those of many small
 /// modules, such as an interpreter's, have some dozens.
 const MOST_CORE_INSTANCES: u32 = 256;
 const MOST_TABLES: u32 = 64;
 const MOST_MEMORIES: u32 = 16;
+pub(crate) const MOST_STACKS: u32 = 64;
 
 /// Elements that a table may have. Only address space is reserved for them.
 const TABLE_ELEMENTS: usize = 200_000;
@@ -97,7 +99,6 @@ struct Inner {
     memory: Arc<Budget>,
     files: Arc<DescriptorBudget>,
     instances: Arc<InstancePool>,
-    is_shared: bool,
     idle: Idle,
     pooled: bool,
     background: Option<Background>,
@@ -149,7 +150,6 @@ impl Engine {
             memory: budget(options.memory),
             files: DescriptorBudget::new(budget(options.files)),
             instances: InstancePool::new(budget(total.into())),
-            is_shared: !options.sole_application,
             idle: Idle::default(),
             pooled,
             background: options.background.clone().map(Background::new),
@@ -228,39 +228,58 @@ impl Engine {
     /// How many requests an application of this weight has in progress by default, where each instance
     /// counts for so many.
     pub(crate) fn default_concurrency(&self, weight: u64, slots: u64) -> u32 {
-        if self.0.is_shared {
-            let most = (self.0.instances.budget().most(weight) / slots).max(1);
-            return u32::try_from(most).unwrap_or(u32::MAX);
-        }
-        (self.instances() / 4 * 3).max(1)
+        let most = (self.0.instances.budget().most(weight) / slots).max(1);
+        u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     /// Whether one more instance could be made at once.
     pub(crate) fn has_room(&self, application: &InstanceShare) -> bool {
-        application.has_room() || !self.0.idle.is_empty()
+        application.has_room(self.0.idle.slots())
     }
 
     pub(crate) fn background(&self) -> Option<&Background> {
         self.0.background.as_ref()
     }
 
-    /// The right to have one more instance, as soon as there may be one; `None` when that takes too
-    /// long, or longer than `limit`. Instances that only wait for their next request make room.
-    pub(crate) async fn permit(
+    /// The right to have one more instance, or one that is not needed any more, as soon as there is one;
+    /// `None` when that takes too long, or longer than `limit`. Instances that only wait for their next
+    /// request make room.
+    pub(crate) async fn acquire(
         &self,
         application: &Arc<InstanceShare>,
         limit: Duration,
-    ) -> Option<InstancePermit> {
-        application.acquire(limit, || self.0.idle.evict()).await
+    ) -> Option<Grant> {
+        let Inner {
+            instances, idle, ..
+        } = &*self.0;
+        let find = || {
+            let found = idle.take(application);
+            if found.is_none() {
+                idle.make_room(instances);
+            }
+            found
+        };
+        application.acquire(limit, find).await
     }
 
-    /// Keeps an instance for the next request of its application, unless another waits for room.
-    pub(crate) fn keep(&self, application: u64, instance: Instance) {
-        self.0.idle.put(application, instance);
-        // Asked behind that: whoever waits has either seen the instance, or is seen here.
-        if self.0.instances.is_awaited() {
-            self.0.idle.evict();
+    /// Gives an instance to a request of its application that waits, if it is its turn, or keeps it for the
+    /// next one.
+    pub(crate) fn keep(&self, instance: Instance) {
+        let Inner {
+            instances, idle, ..
+        } = &*self.0;
+        let mut kept = Some(instance);
+        while let Some(instance) = kept {
+            if let Err(instance) = instances.hand_over(instance) {
+                idle.put(instance);
+            }
+            // Asked after that: a request that waits has either seen the instance, or is seen here.
+            if !instances.is_awaited() {
+                return;
+            }
+            kept = idle.take_for(|application| instances.is_awaited_by(application));
         }
+        idle.make_room(instances);
     }
 
     pub(crate) fn idle_instances(&self) -> &Idle {
@@ -289,7 +308,7 @@ impl Engine {
 fn allocate(instances: u32) -> Result<([wasmtime::Engine; 2], u32, bool), EngineError> {
     let mut size = instances;
     while size >= 16.min(instances) {
-        match engines(&pool(size)) {
+        match engines(|concurrent| pool(size, concurrent)) {
             Ok(engines) => {
                 if size < instances {
                     tracing::warn!(
@@ -303,31 +322,43 @@ fn allocate(instances: u32) -> Result<([wasmtime::Engine; 2], u32, bool), Engine
         size /= 2;
     }
     tracing::warn!("no instance pool on this machine: instances are allocated one by one");
-    let engines = engines(&InstanceAllocationStrategy::OnDemand).map_err(EngineError::Wasmtime)?;
+    let engines = engines(|_| InstanceAllocationStrategy::OnDemand);
+    let engines = engines.map_err(EngineError::Wasmtime)?;
     Ok((engines, instances, false))
 }
 
-fn engines(allocation: &InstanceAllocationStrategy) -> wasmtime::Result<[wasmtime::Engine; 2]> {
+fn engines(
+    allocation: impl Fn(bool) -> InstanceAllocationStrategy,
+) -> wasmtime::Result<[wasmtime::Engine; 2]> {
     let engine = |concurrent| {
         let mut config = Config::new();
         config.epoch_interruption(true);
         // A backtrace names the guest's functions, which is what its author needs of a trap.
         config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
         config.concurrency_support(concurrent);
-        config.allocation_strategy(allocation.clone());
+        config.allocation_strategy(allocation(concurrent));
         wasmtime::Engine::new(&config)
     };
     Ok([engine(false)?, engine(true)?])
 }
 
-fn pool(instances: u32) -> InstanceAllocationStrategy {
+/// What so many instances of the usual size need, each with a heap for references, which takes a memory
+/// that Wasmtime does not count among those of its component. An instance that would count for more than
+/// there are counts for all that its application may have: there is room for one of the largest beside.
+fn pool(instances: u32, concurrent: bool) -> InstanceAllocationStrategy {
+    let total = |each: u32, most: u32| instances.saturating_mul(each).saturating_add(most);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_stacks(instances)
+        .total_gc_heaps(instances)
+        .total_stacks(if concurrent {
+            total(STACKS_PER_COMPONENT, MOST_STACKS)
+        } else {
+            instances
+        })
         // Only a count: nothing is reserved for them.
         .total_core_instances(instances.saturating_mul(MOST_CORE_INSTANCES))
-        .total_tables(instances.saturating_mul(TABLES_PER_COMPONENT))
-        .total_memories(instances.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(total(TABLES_PER_COMPONENT, MOST_TABLES))
+        .total_memories(total(MEMORIES_PER_COMPONENT + 1, MOST_MEMORIES))
         .table_elements(TABLE_ELEMENTS)
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
@@ -368,5 +399,59 @@ impl Kind {
             linker.allow_shadowing(false);
         }
         Ok(Self { wasmtime, linker })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Failure;
+    use wasmtime::{Module, Store};
+
+    fn pooled(instances: u32, concurrent: bool) -> PoolingAllocationConfig {
+        match pool(instances, concurrent) {
+            InstanceAllocationStrategy::Pooling(pool) => pool,
+            _ => panic!("it is not a pool"),
+        }
+    }
+
+    #[test]
+    fn the_pool_has_what_as_many_instances_need_as_there_may_be() {
+        for instances in [1, 16, 1000, 20_000] {
+            for concurrent in [false, true] {
+                let pool = pooled(instances, concurrent);
+                assert_eq!(pool.get_total_gc_heaps(), instances);
+                // One memory of each is its heap for references.
+                let memories = instances * (MEMORIES_PER_COMPONENT + 1);
+                assert!(pool.get_total_memories() >= memories);
+                assert!(pool.get_total_tables() >= instances * TABLES_PER_COMPONENT);
+                let stacks = if concurrent { STACKS_PER_COMPONENT } else { 1 };
+                assert!(pool.get_total_stacks() >= instances * stacks);
+            }
+        }
+    }
+
+    #[test]
+    fn a_component_that_counts_for_all_instances_leaves_others_what_they_need() {
+        // One of them counts for as much as its application may have, which may be less than it takes.
+        let pool = pooled(16, true);
+        assert!(pool.get_total_stacks() >= MOST_STACKS + 16 / 4 * STACKS_PER_COMPONENT);
+        assert!(pool.get_total_tables() >= MOST_TABLES + 16 / 4 * TABLES_PER_COMPONENT);
+        assert!(pool.get_total_memories() >= MOST_MEMORIES + 16 / 4 * MEMORIES_PER_COMPONENT);
+    }
+
+    #[test]
+    fn a_guest_that_meets_the_limit_of_the_pool_meets_a_busy_server() {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_memories(1).total_core_instances(10);
+        let mut config = Config::new();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let engine = wasmtime::Engine::new(&config).unwrap();
+        let module = wat::parse_str("(module (memory 1))").unwrap();
+        let module = Module::from_binary(&engine, &module).unwrap();
+        let mut store = Store::new(&engine, ());
+        wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+        let error = wasmtime::Instance::new(&mut store, &module, &[]).unwrap_err();
+        assert!(matches!(Failure::of_guest(error), Failure::Busy));
     }
 }

@@ -15,6 +15,7 @@
 //! over its threshold gets nothing more until it is below, so that what it gives back goes to others.
 //! The check is a few atomic operations, and needs no list of the applications.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,7 +33,7 @@ const LEAST_RESERVED: u64 = 8;
 /// Something that all applications have together, up to a limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    used: AtomicU64,
+    used: CacheLine<AtomicU64>,
     limit: u64,
     /// `None` where there is only one application, which may have all.
     factor: Option<u64>,
@@ -43,8 +44,24 @@ pub(crate) struct Budget {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
-    used: AtomicU64,
+    used: CacheLine<AtomicU64>,
     weight: u64,
+    /// Of the changes of the budget's number.
+    ordering: Ordering,
+}
+
+/// A value on a cache line of its own, so that threads that write to it do not slow those down that read
+/// what is beside it. It has two lines: processors fetch them in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct CacheLine<T>(T);
+
+impl<T> Deref for CacheLine<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 impl Budget {
@@ -60,7 +77,7 @@ impl Budget {
 
     fn new(limit: u64, factor: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
-            used: AtomicU64::new(0),
+            used: CacheLine::default(),
             limit,
             factor,
             reserve: match factor {
@@ -107,11 +124,24 @@ impl Budget {
 }
 
 impl Share {
+    /// Of something that requests wait for. Each of them has either seen what came free, or is seen by
+    /// who gave it back: see `InstancePool::acquire`. For that all threads have to see the changes in one
+    /// order.
     pub(crate) fn new(budget: Arc<Budget>, weight: u64) -> Self {
+        Self::ordered(budget, weight, Ordering::SeqCst)
+    }
+
+    /// Of something that is refused where there is none left. The number alone counts.
+    pub(crate) fn without_waiters(budget: Arc<Budget>, weight: u64) -> Self {
+        Self::ordered(budget, weight, Ordering::Relaxed)
+    }
+
+    fn ordered(budget: Arc<Budget>, weight: u64, ordering: Ordering) -> Self {
         Self {
             budget,
-            used: AtomicU64::new(0),
+            used: CacheLine::default(),
             weight,
+            ordering,
         }
     }
 
@@ -123,10 +153,9 @@ impl Share {
         let Some(wanted) = self.used.load(Ordering::Relaxed).checked_add(amount) else {
             return false;
         };
-        // Sequentially consistent, since waiters rely on it: see `InstancePool::acquire`.
-        let taken = (self.budget.used).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+        let budget = &*self.budget;
+        let taken = (budget.used).fetch_update(self.ordering, self.ordering, |used| {
             let after = used.checked_add(amount)?;
-            let budget = &self.budget;
             (budget.allows(self.weight, wanted, amount, after)).then_some(after)
         });
         if taken.is_ok() {
@@ -138,13 +167,15 @@ impl Share {
     /// Gives back what was taken. Returns what all have left.
     pub(crate) fn give_back(&self, amount: u64) -> u64 {
         self.used.fetch_sub(amount, Ordering::Relaxed);
-        self.budget.used.fetch_sub(amount, Ordering::SeqCst) - amount
+        self.budget.used.fetch_sub(amount, self.ordering) - amount
     }
 
-    /// Whether `amount` more could be taken now.
-    pub(crate) fn has_room(&self, amount: u64) -> bool {
-        let wanted = self.used().saturating_add(amount);
-        let after = self.budget.used().saturating_add(amount);
+    /// Whether `amount` more could be taken now, after the application had given back `own`, and others
+    /// `others`.
+    pub(crate) fn has_room_after(&self, amount: u64, own: u64, others: u64) -> bool {
+        let wanted = self.used().saturating_sub(own).saturating_add(amount);
+        let given = own.saturating_add(others);
+        let after = (self.budget.used().saturating_sub(given)).saturating_add(amount);
         (self.budget).allows(self.weight, wanted, amount, after)
     }
 

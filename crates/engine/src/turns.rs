@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 /// What a turn is expected to take, which counts from its beginning.
 const EXPECTED: u64 = 1_000_000;
 
-/// How much of a second guests of an application may compute in long turns and still begin on the threads
-/// that serve, one part in so many.
+/// How much of a second guests of an application may compute on the threads that serve, in turns that are
+/// not small, and still begin there: one part in so many.
 const SERVING_PART: u32 = 50;
 
 /// How much of it at once.
 const SERVING_BURST: Duration = Duration::from_millis(50);
 
-/// How long an application's guests begin in the background after that.
+/// How long an application's guests compute in the background after that.
 const HEAVY_FOR: Duration = Duration::from_secs(1);
 
 /// The background's threads, and the guests that want to compute there.
@@ -55,12 +55,12 @@ pub(crate) struct CpuShare {
     /// Its virtual time. Changed under the lock of [`Turns`] alone.
     time: AtomicU64,
     serving: Mutex<Serving>,
-    /// Until when its guests begin in the background, in nanoseconds after `made`; 0 is never.
+    /// Until when its guests compute in the background, in nanoseconds after `made`; 0 is never.
     heavy_until: AtomicU64,
     made: Instant,
 }
 
-/// What its guests have computed in long turns on threads that serve: a bucket that leaks.
+/// What its guests have computed on threads that serve, in turns that are not small: a bucket that leaks.
 #[derive(Debug)]
 struct Serving {
     level: Duration,
@@ -219,12 +219,21 @@ impl CpuShare {
         nanoseconds / self.weight
     }
 
-    /// A guest has computed for long in one turn on a thread that serves.
-    pub(crate) fn note_long_turn(&self, took: Duration) {
-        self.note_at(took, Instant::now());
+    /// Tells applications apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
-    fn note_at(&self, took: Duration, now: Instant) {
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// A guest has computed for long on a thread that serves, in one turn or in several.
+    pub(crate) fn charge(&self, took: Duration) {
+        self.charge_at(took, Instant::now());
+    }
+
+    fn charge_at(&self, took: Duration, now: Instant) {
         let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let leaked = now.saturating_duration_since(serving.at) / SERVING_PART;
         serving.at = now;
@@ -238,7 +247,7 @@ impl CpuShare {
         }
     }
 
-    /// Whether its guests are to begin in the background, since they have lately computed for long on the
+    /// Whether its guests are to compute in the background, since they have lately computed for long on the
     /// whole, each for however short.
     pub(crate) fn is_heavy(&self) -> bool {
         self.heavy_until.load(Ordering::Relaxed) != 0 && self.is_heavy_at(Instant::now())
@@ -407,12 +416,12 @@ mod tests {
         let turn = Duration::from_micros(4900);
         // One such request each second is no load.
         for second in 1..20 {
-            share.note_at(turn, start + Duration::from_secs(second));
+            share.charge_at(turn, start + Duration::from_secs(second));
             assert!(!share.is_heavy_at(start + Duration::from_secs(second)));
         }
         let flood = start + Duration::from_secs(20);
         for _ in 0..12 {
-            share.note_at(turn, flood);
+            share.charge_at(turn, flood);
         }
         assert!(share.is_heavy_at(flood));
         assert!(!share.is_heavy_at(flood + HEAVY_FOR));

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
@@ -47,9 +46,8 @@ impl Wasi {
         })
     }
 
-    /// What the guest may do with its folders, if it has any.
-    pub(crate) fn folders(&self) -> Option<WasiFilesystemCtx> {
-        self.folders.as_ref().map(|folders| folders.view())
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// From now on the guest works for this request, too.
@@ -76,6 +74,9 @@ impl Wasi {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Box::new(ctx)
+        Box::new(match &self.folders {
+            Some(folders) => folders.give(ctx),
+            None => ctx,
+        })
     }
 }

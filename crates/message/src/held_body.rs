@@ -8,42 +8,56 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
-/// Pieces up to this size are copied together: a body of single bytes must not cost a queue entry for each.
-const SMALL: usize = 1024;
-/// From this size on, copied pieces become one.
-const JOINED: usize = 16 * 1024;
+/// Bytes of a block.
+const BLOCK: usize = 16 * 1024;
+/// The least memory that a body takes.
+const LEAST: u64 = 64;
 
-/// Pieces of a body that wait in memory, which takes little more than their bytes however small they are.
-/// It is a body itself, of a known length.
+/// A body in memory, which takes little more than its bytes, however it has come. It is a body itself, of a known
+/// length.
+///
+/// What is added is copied. A piece as a connection gives it is a slice of a buffer that it was read into, and keeps
+/// all of that in memory: for some 1,000 bytes 8 KiB, or more.
 #[derive(Debug, Default)]
 pub struct HeldBody {
-    pieces: VecDeque<Bytes>,
-    /// Small ones, which follow the others.
+    /// Of [`BLOCK`] bytes, but for the first, of which a part may have been taken.
+    blocks: VecDeque<Bytes>,
+    /// Follows them, with less.
     tail: BytesMut,
     length: u64,
 }
 
 impl HeldBody {
-    /// Adds a piece at the end.
-    pub fn push(&mut self, piece: Bytes) {
-        self.length += piece.len() as u64;
-        if piece.len() > SMALL {
-            self.close_tail();
-            self.pieces.push_back(piece);
+    /// Bytes of memory that a body of this length takes at most.
+    pub fn memory(length: u64) -> u64 {
+        if length > BLOCK as u64 {
+            length.next_multiple_of(BLOCK as u64)
         } else {
-            self.tail.extend_from_slice(&piece);
-            if self.tail.len() >= JOINED {
+            length.next_power_of_two().max(LEAST)
+        }
+    }
+
+    /// Adds a piece at the end.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.length += piece.len() as u64;
+        let mut left = piece;
+        while !left.is_empty() {
+            let (fits, rest) = left.split_at(left.len().min(BLOCK - self.tail.len()));
+            self.reserve(fits.len());
+            self.tail.extend_from_slice(fits);
+            if self.tail.len() == BLOCK {
                 self.close_tail();
             }
+            left = rest;
         }
     }
 
     /// Takes the first piece.
     pub fn pop(&mut self) -> Option<Bytes> {
-        if self.pieces.is_empty() {
+        if self.blocks.is_empty() {
             self.close_tail();
         }
-        let piece = self.pieces.pop_front()?;
+        let piece = self.blocks.pop_front()?;
         self.length -= piece.len() as u64;
         Some(piece)
     }
@@ -53,9 +67,22 @@ impl HeldBody {
         self.length
     }
 
+    /// Has room for so many bytes in the tail: twice as many each time, and a block at once behind another one.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.tail.len() + more;
+        if needed > self.tail.capacity() {
+            let capacity = if self.blocks.is_empty() {
+                needed.next_power_of_two().max(LEAST as usize)
+            } else {
+                BLOCK
+            };
+            self.tail.reserve(capacity - self.tail.len());
+        }
+    }
+
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.pieces
+            self.blocks
                 .push_back(std::mem::take(&mut self.tail).freeze());
         }
     }
@@ -85,14 +112,20 @@ impl Body for HeldBody {
 mod tests {
     use super::*;
 
+    /// What it has allocated.
+    fn allocated(body: &HeldBody) -> u64 {
+        let blocks: usize = body.blocks.iter().map(Bytes::len).sum();
+        (blocks + body.tail.capacity()) as u64
+    }
+
     #[test]
-    fn pieces_of_a_held_body_keep_their_order_and_small_ones_are_joined() {
+    fn pieces_of_a_held_body_keep_their_order_and_are_joined() {
         let mut body = HeldBody::default();
         let mut expected = Vec::new();
-        for size in [1, 2, 2000, 3, 5000, 5000, 1, 1, 1024, 1025] {
+        for size in [1, 2, 2000, 3, 5000, 40_000, 1, 1, 16_384, 1025, 0, 70_000] {
             let piece = vec![expected.len() as u8; size];
             expected.extend_from_slice(&piece);
-            body.push(Bytes::from(piece));
+            body.push(&piece);
         }
         assert_eq!(body.length(), expected.len() as u64);
         let mut pieces = Vec::new();
@@ -101,17 +134,32 @@ mod tests {
             pieces.push(piece);
         }
         assert_eq!(pieces.concat(), expected);
-        assert_eq!(pieces.len(), 7);
+        assert_eq!(pieces.len(), expected.len().div_ceil(BLOCK));
         assert_eq!(body.length(), 0);
+    }
+
+    #[test]
+    fn a_held_body_takes_no_more_memory_than_is_told_however_it_comes() {
+        for size in [1, 100, 1024, 1025, 5000, BLOCK, BLOCK + 1, 100_000] {
+            // Each is a part of a larger buffer, as one that was read from a connection.
+            let mut body = HeldBody::default();
+            while body.length() < 300_000 {
+                let read = Bytes::from(vec![0; 8 * size]);
+                body.push(&read.slice(..size));
+                let most = HeldBody::memory(body.length());
+                let allocated = allocated(&body);
+                assert!(allocated <= most, "{size}: {allocated} > {most}");
+            }
+        }
     }
 
     #[test]
     fn single_bytes_take_no_queue_entry_each() {
         let mut body = HeldBody::default();
         for _ in 0..100_000 {
-            body.push(Bytes::from_static(b"a"));
+            body.push(b"a");
         }
-        assert!(body.pieces.len() < 10);
+        assert!(body.blocks.len() < 10);
         assert_eq!(body.length(), 100_000);
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{SentBody, SentBodyError};
 
-/// Bytes of a body that are read before its head is sent.
+/// Bytes of a body that are read before its head is sent; the piece that makes them as many is the last.
 pub const READ_AHEAD: u64 = 64 * 1024;
 
 /// How often others get a turn before a body that has not ended is taken for one that pauses. A writer on
@@ -55,7 +55,7 @@ impl ReadAhead {
         }
     }
 
-    /// Ready once the body has ended, is longer than [`READ_AHEAD`], or pauses. Needs a tokio runtime with
+    /// Ready once the body has ended, [`READ_AHEAD`] bytes of it are there, or it pauses. Needs a tokio runtime with
     /// time.
     ///
     /// # Errors

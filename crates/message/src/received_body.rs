@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::{Patience, SmallPieces};
 
 /// Small pieces that are gathered in a row, at most. The connection's task has a turn for each.
-const MAX_PIECES: usize = 16;
+const MAX_RECEIVED_TOGETHER: usize = 16;
 
 /// How often the reader is made wait for another small piece. hyper polls a body up to twice in one turn
 /// of its task, and the connection's task is to have a turn, too.
@@ -114,12 +114,12 @@ impl ReceivedBody {
                     ready!(self.patience.poll_over(cx));
                     return Poll::Ready(Some(Err(ReceivedBodyError::Late)));
                 }
-                Poll::Ready(Some(Ok(frame))) if is_small(&frame) => {
+                Poll::Ready(Some(Ok(frame))) if SmallPieces::is_small(&frame) => {
                     let is_over = incoming.is_end_stream();
                     if let Ok(data) = frame.into_data() {
                         self.push(data);
                     }
-                    if is_over || self.small.is_enough() || self.count >= MAX_PIECES {
+                    if is_over || self.small.is_enough() || self.count >= MAX_RECEIVED_TOGETHER {
                         break;
                     }
                 }
@@ -160,10 +160,6 @@ impl ReceivedBody {
 
 fn is_empty(frame: &Frame<Bytes>) -> bool {
     frame.data_ref().is_some_and(Bytes::is_empty)
-}
-
-fn is_small(frame: &Frame<Bytes>) -> bool {
-    (frame.data_ref()).is_some_and(|data| SmallPieces::is_small(data.len()))
 }
 
 /// What hyper says of chunks that are none, if a body has failed for that. Who has something else below

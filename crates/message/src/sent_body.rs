@@ -105,7 +105,7 @@ impl SentBody {
             match ready!(self.poll_inner(cx)) {
                 None => {}
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.ahead.push(data),
+                    Ok(data) => self.ahead.push(&data),
                     Err(frame) => {
                         self.trailers = frame.into_trailers().ok();
                         self.inner = None;

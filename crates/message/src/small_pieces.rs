@@ -1,7 +1,11 @@
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 
 /// Bytes of a body's pieces that are gathered, at most, before the reader has them.
 const ENOUGH: usize = 16 * 1024;
+
+/// Pieces of fewer bytes are gathered.
+const SMALL: usize = 1024;
 
 /// Small pieces of a body that are passed on together. A piece that is alone is not copied.
 #[derive(Debug, Default)]
@@ -12,9 +16,9 @@ pub struct SmallPieces {
 }
 
 impl SmallPieces {
-    /// Whether a piece of this many bytes is worth being copied, rather than waking its reader for it.
-    pub fn is_small(length: usize) -> bool {
-        length < 1024
+    /// Whether this is a piece that is worth being copied, rather than waking its reader for it.
+    pub fn is_small(frame: &Frame<Bytes>) -> bool {
+        frame.data_ref().is_some_and(|data| data.len() < SMALL)
     }
 
     /// Adds a piece.

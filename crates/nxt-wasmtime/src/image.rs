@@ -108,7 +108,8 @@ impl Image {
                 unsafe { wasmtime::component::Component::deserialize(wasmtime, bytes) }
             })
         };
-        Component::from_image(engine, path, load).map_err(|error| error.to_string())
+        // It is the only application of its process.
+        Component::from_image(engine, path, None, load).map_err(|error| error.to_string())
     }
 
     fn read(&self) -> std::io::Result<Vec<u8>> {

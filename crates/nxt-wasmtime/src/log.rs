@@ -31,7 +31,7 @@ pub(crate) fn start() {
         // Not by an event, since the panic may have come while one was logged.
         std::panic::set_hook(Box::new(move |panic| {
             if limit.admits_panic() {
-                let line = Lines::Module.line(Level::ERROR, panic);
+                let line = Lines::Module.panic(panic);
                 let _ = io::stderr().write_all(line.as_bytes());
             }
         }));

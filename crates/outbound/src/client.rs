@@ -133,7 +133,7 @@ impl Client {
     /// there is no `content-length`.
     ///
     /// With a `content-length` the body's last piece is sent once the body has ended, when its
-    /// length is known to be right. A body of unknown length is read ahead, by 64 KiB at most and as long
+    /// length is known to be right. A body of unknown length is read ahead, until 64 KiB are there and as long
     /// as it is written without a pause: one that ends by then is sent with its length, all others in
     /// chunks. Of an empty one nothing is told, or `content-length: 0` with POST, PUT and PATCH. A pause
     /// is one of some milliseconds; before the first byte of a `GET`, `HEAD`, `DELETE`, `OPTIONS` or
@@ -208,8 +208,8 @@ impl Shared {
         let response = response.map_err(|error| interest.exchange().explain(error))?;
 
         let (mut head, incoming) = response.into_parts();
-        // With HTTP/1 hyper takes somewhat more when it arrives at once.
-        if fields::size(&head.headers) > HEADER_BYTES {
+        // With HTTP/1 hyper takes somewhat more when it arrives at once. With HTTP/2 it counts no fields.
+        if fields::size(&head.headers) > HEADER_BYTES || head.headers.len() > HEADER_FIELDS {
             return Err(Error::ResponseHeaderTooLarge);
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -1,15 +1,15 @@
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use outbound_policy::{Destination, Host, Policy, Scheme};
 use tokio::net::TcpStream;
@@ -19,13 +19,10 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::client::ConnectionBudget;
 use crate::error::Fault;
-use crate::resolve::{self, Resolver};
+use crate::resolve::Resolver;
 use crate::timeouts::LONGEST_CONNECT;
 use crate::tls::Tls;
-
-/// For TCP, spread over a name's addresses, so that the first one that swallows packets does not
-/// keep the others from being tried.
-const TCP_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{resolve, tcp};
 
 /// Opens connections to where the policy allows.
 #[derive(Clone, Debug)]
@@ -82,33 +79,72 @@ impl Connector {
     async fn connect(self, uri: Uri) -> Result<Counted, BoxError> {
         let permit = self.connections.try_acquire().ok_or(Fault::Limit)?;
         let destination = Destination::of(&uri)?;
-        // The resolver is not asked about an address.
-        if let Host::Address(address) = destination.host()
-            && !self.policy.allows_address(&destination, *address)
-        {
-            return Err(Fault::Prohibited(destination.host().to_string()).into());
-        }
         let scheme = destination.scheme();
-        let mut tcp = HttpConnector::new_with_resolver(Resolver {
-            policy: self.policy,
-            destination,
-            lookups: self.lookups,
-        });
-        tcp.enforce_http(false);
-        // Small requests are not to wait for the acknowledgement of what went before.
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(TCP_TIMEOUT));
+        let addresses = Self::addresses(self.policy, destination, self.lookups).await?;
+        let another = || self.connections.try_acquire();
+        let (tcp, permit) = tcp::connect(addresses, permit, another).await?;
+        let tcp = TokioIo::new(tcp);
         let io = match scheme {
-            Scheme::Http => MaybeHttpsStream::Http(tcp.call(uri).await?),
+            Scheme::Http => MaybeHttpsStream::Http(tcp),
             Scheme::Https => {
                 let config = self.tls.config().await?;
-                HttpsConnector::from((tcp, config)).call(uri).await?
+                let connected = OverTcp(Some(tcp));
+                HttpsConnector::from((connected, config)).call(uri).await?
             }
         };
         Ok(Counted {
             io,
             _permit: permit,
         })
+    }
+
+    /// Those that the policy allows; at least one.
+    async fn addresses(
+        policy: Policy,
+        destination: Destination,
+        lookups: Arc<Semaphore>,
+    ) -> Result<Vec<SocketAddr>, Fault> {
+        let port = destination.port();
+        let name = match destination.host() {
+            // The resolver is not asked about an address.
+            Host::Address(address) if policy.allows_address(&destination, *address) => {
+                return Ok(vec![SocketAddr::new(*address, port)]);
+            }
+            host @ Host::Address(_) => return Err(Fault::Prohibited(host.to_string())),
+            Host::Name(name) => name.clone(),
+        };
+        let resolver = Resolver {
+            policy,
+            destination,
+            lookups,
+        };
+        let mut addresses = resolver.resolve(name).await?;
+        for address in &mut addresses {
+            address.set_port(port);
+        }
+        Ok(addresses)
+    }
+}
+
+/// What TLS is to go over: a connection that is there.
+struct OverTcp(Option<TokioIo<TcpStream>>);
+
+impl Service<Uri> for OverTcp {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<TokioIo<TcpStream>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        // It is asked once.
+        ready(
+            self.0
+                .take()
+                .ok_or_else(|| io::ErrorKind::NotConnected.into()),
+        )
     }
 }
 

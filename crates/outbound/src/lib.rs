@@ -42,9 +42,9 @@
 //! | connections, idle ones included | [`Options::connections`], 1,024, and what [`Options::budget`] allows |
 //! | idle connections to one scheme, host and port | 32, each for 60 seconds |
 //! | look-ups of names at a time | 16, each for 5 seconds |
-//! | addresses that are tried | 16, in 10 seconds altogether |
+//! | addresses that are tried | 16, those of a family in 10 seconds altogether |
 //! | a response's header section | 64 KiB and 256 fields |
-//! | bytes of a request's body that are read before its head is sent | 64 KiB |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB, of which the last piece may be beyond |
 //! | HTTP/2's receive windows | 256 KiB a stream, 1 MiB a connection |
 //!
 //! All are per [`Client`], but for the budget.
@@ -70,6 +70,7 @@ mod fields;
 mod request_body;
 mod resolve;
 mod response_body;
+mod tcp;
 mod timeouts;
 mod tls;
 

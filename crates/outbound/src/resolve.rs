@@ -1,14 +1,9 @@
-use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::dns::Name;
 use outbound_policy::{Destination, Policy};
 use tokio::sync::{Semaphore, oneshot};
-use tower_service::Service;
 
 use crate::error::Fault;
 
@@ -33,11 +28,16 @@ pub(crate) fn lookups() -> Arc<Semaphore> {
 }
 
 impl Resolver {
-    async fn resolve(
+    /// The addresses of a name, at least one, without a port.
+    pub(crate) async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, Fault> {
+        self.resolve_within(name, TIMEOUT).await
+    }
+
+    async fn resolve_within(
         self,
         name: String,
         timeout: Duration,
-    ) -> Result<std::vec::IntoIter<SocketAddr>, Fault> {
+    ) -> Result<Vec<SocketAddr>, Fault> {
         let all = match tokio::time::timeout(timeout, lookup(name.clone(), self.lookups)).await {
             Ok(Ok(all)) => all,
             Ok(Err(reason)) => return Err(Fault::Dns(name, reason)),
@@ -54,21 +54,7 @@ impl Resolver {
         if allowed.is_empty() {
             return Err(Fault::Prohibited(name));
         }
-        Ok(allowed.into_iter())
-    }
-}
-
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Fault;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Fault>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        Box::pin(self.clone().resolve(name.as_str().to_owned(), TIMEOUT))
+        Ok(allowed)
     }
 }
 
@@ -109,8 +95,9 @@ mod tests {
             0 => Duration::from_millis(50),
             _ => Duration::from_secs(20),
         };
-        let addresses = resolver.resolve("localhost".to_owned(), timeout).await;
-        addresses.map(Iterator::collect)
+        resolver
+            .resolve_within("localhost".to_owned(), timeout)
+            .await
     }
 
     #[tokio::test]

@@ -6,8 +6,8 @@ pub struct Timeouts {
     /// Until there is a connection: one from the pool, or a new one with the name looked up, TCP
     /// connected and TLS agreed on. Default: 10 seconds; more than 60 seconds is taken for 60. At
     /// the edge the request ends in [`Error::ConnectTimeout`](crate::Error::ConnectTimeout), and the
-    /// connection that was being opened is closed. A look-up alone has 5 seconds, and TCP 10, spread
-    /// over the addresses.
+    /// connection that was being opened is closed. A look-up alone has 5 seconds, and TCP 10 for
+    /// the addresses of a family.
     pub connect: Option<Duration>,
     /// From then on, or from the last piece of the request's body that was taken, until the
     /// response's header section is there; so an upload may take as long as it advances. Default: 60

@@ -10,8 +10,12 @@ use http::Method;
 use http_body::{Body as _, Frame, SizeHint};
 use message::{CutOff, Length, ReadAhead, SentBody};
 use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{ProxyError, fields};
+
+/// Bytes that are still sent of a request's body when its response is over.
+pub(crate) const MAX_BYTES_AFTER_RESPONSE: u64 = 64 * 1024 * 1024;
 
 /// What the two messages of one request know of each other. The request's body stays here and not
 /// with a connection, so that it can go to another one while nothing of it has been read.
@@ -28,10 +32,38 @@ struct State {
     /// Why the request's body was cut off, until somebody is told.
     failure: Option<ProxyError>,
     is_cancelled: bool,
+    /// What the rest of the request's body is held to, once the response is over.
+    after_response: Option<AfterResponse>,
     /// The server is first to say that it wants the body.
     is_held: bool,
     /// Whoever waits for the request's body.
     waker: Option<Waker>,
+}
+
+/// Limits on an upload that nothing waits for any more but the server, and a client that may send it for ever.
+#[derive(Debug)]
+struct AfterResponse {
+    until: Instant,
+    /// Armed when the connection asks for the body.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes that may still be sent.
+    left: u64,
+}
+
+impl AfterResponse {
+    fn new(limit: Duration) -> Self {
+        Self {
+            until: Instant::now() + limit,
+            timer: None,
+            left: MAX_BYTES_AFTER_RESPONSE,
+        }
+    }
+
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let until = self.until;
+        let timer = (self.timer).get_or_insert_with(|| Box::pin(sleep_until(until)));
+        self.left == 0 || timer.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl Exchange {
@@ -42,6 +74,7 @@ impl Exchange {
                 body,
                 failure: None,
                 is_cancelled: false,
+                after_response: None,
                 is_held: false,
                 waker: None,
             }),
@@ -54,12 +87,14 @@ impl Exchange {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         match &mut state.waker {
             Some(known) => known.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        if state.is_cancelled {
+        let after_response = &mut state.after_response;
+        if state.is_cancelled || after_response.as_mut().is_some_and(|it| it.is_over(cx)) {
             state.body.discard();
             return Poll::Ready(Some(Err(CutOff)));
         }
@@ -76,6 +111,10 @@ impl Exchange {
                     self.note_sent();
                 }
                 let frame = frame.and_then(Result::ok).map(fields::prepare_trailers);
+                if let (Some(limits), Some(frame)) = (&mut state.after_response, &frame) {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    limits.left = limits.left.saturating_sub(length);
+                }
                 Poll::Ready(frame.map(Ok))
             }
             Poll::Pending => Poll::Pending,
@@ -173,9 +212,14 @@ impl Exchange {
         self.wake(|state| state.is_cancelled = true);
     }
 
-    /// The response is over. A body that waits for leave to be sent waits for nothing then.
-    pub(crate) fn finish(&self) {
-        self.wake(|state| state.is_cancelled |= state.is_held);
+    /// The response is over. A body that waits for leave to be sent waits for nothing then; what is left of
+    /// another may go on for `limit`.
+    pub(crate) fn finish(&self, limit: Duration) {
+        let is_sent = self.is_sent();
+        self.wake(|state| {
+            state.is_cancelled |= state.is_held;
+            state.after_response = (!is_sent).then(|| AfterResponse::new(limit));
+        });
     }
 
     fn wake(&self, change: impl FnOnce(&mut State)) {
@@ -200,13 +244,16 @@ impl Exchange {
 pub(crate) struct Interest {
     exchange: Arc<Exchange>,
     is_satisfied: bool,
+    /// For what is left of the request's body after the response.
+    after_response: Duration,
 }
 
 impl Interest {
-    pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
+    pub(crate) fn new(exchange: Arc<Exchange>, after_response: Duration) -> Self {
         Self {
             exchange,
             is_satisfied: false,
+            after_response,
         }
     }
 
@@ -214,11 +261,11 @@ impl Interest {
         &self.exchange
     }
 
-    /// The response was whole. What is left of the request's body may still be sent.
+    /// The response was whole. What is left of the request's body may still be sent, within limits.
     pub(crate) fn satisfy(&mut self) {
         if !self.is_satisfied {
             self.is_satisfied = true;
-            self.exchange.finish();
+            self.exchange.finish(self.after_response);
         }
     }
 }

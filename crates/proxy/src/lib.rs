@@ -88,7 +88,8 @@
 //! | what | how much |
 //! | --- | --- |
 //! | idle connections | [`PoolOptions`]: 32 to one server, each for 60 seconds |
-//! | connections in use | one for each request in progress |
+//! | connections in use | one for each request in progress; [`Proxy::send_with`] has them counted |
+//! | what is sent of a request's body after its response | 64 MiB, within [`Timeouts::after_response`] |
 //! | a response's header section, or its trailers | 64 KiB, as in Unit, and 256 fields |
 //! | bytes of a request's body that are read before its head is sent | 64 KiB |
 //! | bytes that one connection holds | 128 KiB each way |

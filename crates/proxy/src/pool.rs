@@ -24,7 +24,8 @@ const LONGEST_IDLE: Duration = Duration::from_secs(60 * 60);
 /// Connections that are kept for the next request, by server. A clone is the same pool; proxies that
 /// share one share its connections, so a pool outlives a change of the configuration.
 ///
-/// Connections in use are not counted here, and not bounded: there are as many as requests in progress.
+/// Connections in use are not counted here, and not bounded: there are as many as requests in progress. See
+/// [`Proxy::send_with`](crate::Proxy::send_with) for how to count all of them.
 ///
 /// It has to be used within a tokio runtime with I/O and time. Each connection is driven by a task on
 /// the runtime that opened it, and one more task closes what has been idle for too long.
@@ -104,6 +105,23 @@ impl Pool {
             unfit.push(connection);
         }
         None
+    }
+
+    /// Closes the connection that has been idle for the longest time, of all servers. Returns whether there was
+    /// one.
+    pub(crate) fn close_longest_idle(&self) -> bool {
+        let connection = {
+            let mut state = self.0.state();
+            let first = |idle: &&mut Vec<Idle>| idle.first().map(|it| it.until);
+            let all = state.idle.values_mut().filter(|idle| !idle.is_empty());
+            let Some(idle) = all.min_by_key(first) else {
+                return false;
+            };
+            idle.remove(0).connection
+        };
+        // Its socket is closed a moment later, by the task that has it.
+        drop(connection.socket.take_lease());
+        true
     }
 
     /// Keeps a connection for the next request.

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::fields::{self, Asked};
 use crate::pool::{Connection, Pool};
 use crate::request_body::RequestBody;
 use crate::response_body::Kept;
+use crate::socket::Lease;
 use crate::{BoxError, ProxyError, ResponseBody, Server, Timeouts, Tunnel, Upstream};
 
 /// How long a server is waited for to say that it wants a body, as `expect: 100-continue` has it.
@@ -66,22 +68,49 @@ impl Proxy {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        self.send_with(request, ()).await
+    }
+
+    /// The same, and keeps `lease` for as long as the request's connection is open: while it waits for one,
+    /// until its response and its body are over, for all of its tunnel, and while the connection is idle, until
+    /// the next request has it, with its own lease. So connections can be counted, by permits for instance.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Proxy::send`].
+    pub async fn send_with<B, L>(
+        &self,
+        request: Request<B>,
+        lease: L,
+    ) -> Result<Response<ResponseBody>, ProxyError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        L: Any + Send + Sync,
+    {
         let Some(server) = self.0.upstream.choose() else {
             let error = ProxyError::NoServer;
             error.log(None);
             return Err(error);
         };
-        let sent = self.send_to(&server, request).await;
+        let sent = self.send_to(&server, request, Arc::new(lease)).await;
         if let Err(error) = &sent {
             error.log(Some(&server));
         }
         sent
     }
 
+    /// Closes the connection that has been idle for the longest time, of whichever server and proxy of the
+    /// same pool, so that its lease is free for another. Returns whether there was one.
+    pub fn close_longest_idle(&self) -> bool {
+        self.0.pool.close_longest_idle()
+    }
+
     async fn send_to<B>(
         &self,
         server: &Server,
         mut request: Request<B>,
+        lease: Lease,
     ) -> Result<Response<ResponseBody>, ProxyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -106,12 +135,13 @@ impl Proxy {
             Length::Exactly(length) => SentBody::new(body, Some(length)),
             Length::Unknown => SentBody::new(body, None),
         };
-        let interest = Interest::new(Exchange::new(body));
+        let interest = Interest::new(Exchange::new(body), self.0.timeouts.after_response);
         let job = Job {
             proxy: &self.0,
             server,
             asked,
             length,
+            lease,
             client: asked.upgrade.then_some(client),
         };
         job.run(head, interest).await
@@ -125,6 +155,7 @@ struct Job<'a> {
     asked: Asked,
     /// What is known of the body's length without reading it.
     length: Length,
+    lease: Lease,
     client: Option<OnUpgrade>,
 }
 
@@ -215,7 +246,7 @@ impl Job<'_> {
                 }
             });
         }
-        connection.socket.begin();
+        connection.socket.begin(&self.lease);
         let mut sending = pin!(connection.sender.try_send_request(request));
         let response = async {
             if self.asked.proceed {

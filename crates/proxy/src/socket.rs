@@ -1,10 +1,11 @@
+use std::any::Any;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,11 +24,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between two attempts to connect to a Unix socket whose queue is full.
 const FULL_QUEUE: Duration = Duration::from_millis(10);
 
+/// Something that a caller counts connections with: each has one for as long as its socket is open.
+pub(crate) type Lease = Arc<dyn Any + Send + Sync>;
+
 /// A connection's socket.
-#[derive(Debug)]
 pub(crate) struct Socket {
     stream: Stream,
     has_received: Arc<AtomicBool>,
+    /// Of the last request.
+    lease: Mutex<Option<Lease>>,
 }
 
 /// What can be told of a socket that hyper has, which keeps it from being closed no longer than hyper
@@ -63,7 +68,21 @@ impl Socket {
         Ok(Self {
             stream,
             has_received: Arc::default(),
+            lease: Mutex::default(),
         })
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
+        // Nothing is left half done under this lock.
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,9 +98,20 @@ impl View {
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// From here on a byte is one of the next response.
-    pub(crate) fn begin(&self) {
+    /// From here on a byte is one of the next response, and the connection counts by `lease`: until it is
+    /// closed, which may be long after its response is over, while the rest of an upload is sent.
+    pub(crate) fn begin(&self, lease: &Lease) {
         self.has_received.store(false, Ordering::Release);
+        if let Some(socket) = self.socket.upgrade() {
+            let before = socket.lease().replace(Arc::clone(lease));
+            // Not under the lock.
+            drop(before);
+        }
+    }
+
+    /// Takes what the connection counts by, as it is going to be closed.
+    pub(crate) fn take_lease(&self) -> Option<Lease> {
+        self.socket.upgrade()?.lease().take()
     }
 
     pub(crate) fn has_received(&self) -> bool {

@@ -21,6 +21,9 @@ pub struct Timeouts {
     /// Default: 30 seconds. At the edge the body ends in
     /// [`ProxyError::BodyTimeout`](crate::ProxyError::BodyTimeout).
     pub read: Duration,
+    /// For what is left of a request's body when its response is over: a server may answer early, and read on.
+    /// Default: 30 seconds. At the edge the body is given up, and the connection closed.
+    pub after_response: Duration,
     /// How long nothing may move in either direction of a [`Tunnel`](crate::Tunnel) until it is
     /// closed. Default: an hour; Unit has no such thing.
     pub tunnel: Duration,
@@ -36,6 +39,7 @@ impl Default for Timeouts {
             send: Duration::from_secs(30),
             response: Duration::from_secs(60),
             read: Duration::from_secs(30),
+            after_response: Duration::from_secs(30),
             tunnel: Duration::from_secs(60 * 60),
             half_closed_tunnel: Duration::from_secs(60),
         }

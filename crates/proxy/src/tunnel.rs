@@ -40,7 +40,8 @@ pub enum TunnelError {
 
 /// Takes the tunnel of a response of 101. The response has to be sent to the client then, by a hyper
 /// connection with upgrades enabled, and the tunnel be run meanwhile, in a task of its own, which may
-/// be tracked, or aborted to end the tunnel.
+/// be tracked, or aborted to end the tunnel. Without upgrades enabled, it is run when hyper is done with the
+/// connection, [with](Tunnel::run_with) that.
 ///
 /// `None` for all other responses, and the second time. A response whose tunnel nobody takes closes the
 /// server's connection when it is dropped.
@@ -73,8 +74,34 @@ impl Tunnel {
     pub async fn run(self) -> Result<(u64, u64), TunnelError> {
         let (client, server) =
             tokio::try_join!(self.client, self.server).map_err(TunnelError::NotSwitched)?;
-        let (from_client, to_client) = split(TokioIo::new(client));
-        let (from_server, to_server) = split(TokioIo::new(server));
+        let (client, server) = (TokioIo::new(client), TokioIo::new(server));
+        Self::carry_both(client, server, &self.timeouts).await
+    }
+
+    /// The same with the client's connection, for a caller that has it back from hyper.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tunnel::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// None. When it is dropped, both connections are closed.
+    pub async fn run_with(
+        self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<(u64, u64), TunnelError> {
+        let server = self.server.await.map_err(TunnelError::NotSwitched)?;
+        Self::carry_both(client, TokioIo::new(server), &self.timeouts).await
+    }
+
+    async fn carry_both(
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        server: impl AsyncRead + AsyncWrite + Unpin,
+        timeouts: &Timeouts,
+    ) -> Result<(u64, u64), TunnelError> {
+        let (from_client, to_client) = split(client);
+        let (from_server, to_server) = split(server);
         let moved = Moved::new();
         let both = async {
             tokio::try_join!(
@@ -85,7 +112,7 @@ impl Tunnel {
         tokio::select! {
             biased;
             carried = both => carried.map_err(TunnelError::Failed),
-            limit = moved.rest(&self.timeouts) => Err(TunnelError::Idle(limit)),
+            limit = moved.rest(timeouts) => Err(TunnelError::Idle(limit)),
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::variable::Variables;
+use crate::variable::{VariableKind, Variables};
 use crate::{AddressPatterns, Condition, FieldRule, Property, PropertyRule, Request, Scheme};
 
 /// A `match` of a step: all of its tests have to be passed. Without tests every request matches.
@@ -33,6 +33,18 @@ impl Match {
         Self {
             tests: tests.into_iter().collect(),
         }
+    }
+
+    /// Whether a variable of this kind is in it.
+    pub fn mentions(&self, kind: VariableKind) -> bool {
+        self.tests.iter().any(|test| match test {
+            Test::If(condition) => condition.mentions(kind),
+            Test::Scheme(_)
+            | Test::Property(_)
+            | Test::Fields(_)
+            | Test::Source(_)
+            | Test::Destination(_) => false,
+        })
     }
 
     /// Whether a request matches. `variables` are asked for what is in an `if`; a request knows the

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use crate::target::{self, Target, TargetError};
 use crate::template::{Template, TemplateError};
-use crate::variable::{VariableSet, Variables};
+use crate::variable::{VariableKind, VariableSet, Variables};
 
 /// A `rewrite` of an action: it replaces the path of a request before the action is taken.
 ///
@@ -51,6 +51,11 @@ impl Rewrite {
             }
         };
         Ok(Self { template, constant })
+    }
+
+    /// Whether a variable of this kind is in it.
+    pub fn mentions(&self, kind: VariableKind) -> bool {
+        self.template.mentions(kind)
     }
 
     /// The request's target with its new path and its old query.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine::OutputFile;
 use http::{HeaderMap, Response, StatusCode};
@@ -11,9 +10,6 @@ use routing::{Condition, Template, Variable, VariableKind, Variables};
 
 use crate::variables::{Facts, Kept, Known, Responded};
 use crate::wire_fields::{self, BodyLength};
-
-/// How long the end of the server waits for what is still to be written.
-const FLUSH: Duration = Duration::from_secs(1);
 
 /// Which requests are noted, how and where.
 ///
@@ -45,7 +41,8 @@ impl AccessLog {
     /// or their client has gone.
     ///
     /// Lines are gathered and written off the threads that serve, as the file has it. What comes faster
-    /// than it is written, or cannot be, is lost, and the server's log tells how many lines were.
+    /// than it is written, or cannot be, is lost, and the server's log tells how many lines were. To flush the file
+    /// at the end of the server is left to the owner of its [`OutputFiles`](engine::OutputFiles).
     #[must_use]
     pub fn new(file: OutputFile, format: LogFormat, condition: Option<Condition>) -> Self {
         let mentions = |kind| {
@@ -64,11 +61,6 @@ impl AccessLog {
     /// Whether it asks how long requests have taken.
     pub(crate) fn notes_request_time(&self) -> bool {
         self.0.notes_request_time
-    }
-
-    /// Writes what waits, for a second at most. Blocks.
-    pub(crate) fn flush(&self) {
-        self.0.file.flush(FLUSH);
     }
 
     fn note(&self, known: &Known<'_>) {

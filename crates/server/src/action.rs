@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, LOCATION, SERVER, VARY};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, SERVER, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use routing::{Expanded, Rewrite, Template, Variables, encode_location};
+use routing::{Expanded, Rewrite, Template, VariableKind, Variables, encode_location};
 use static_files::{ExpandedPath, NotServed, Paths};
 
-use crate::head::WithoutServer;
+use crate::head::{self, WithoutServer};
 use crate::page;
 use crate::response::ResponseBody;
 use crate::table::Pass;
@@ -84,6 +84,13 @@ impl Return {
         }
     }
 
+    fn mentions(&self, kind: VariableKind) -> bool {
+        match &self.location {
+            Some(Location::Expanded(template)) => template.mentions(kind),
+            Some(Location::Always(_)) | None => false,
+        }
+    }
+
     pub(crate) fn respond<V: Variables>(&self, variables: &V) -> Response<ResponseBody> {
         let Some(status) = self.status else {
             return page::error(StatusCode::INTERNAL_SERVER_ERROR);
@@ -116,6 +123,12 @@ fn location_field(location: &[u8]) -> Option<HeaderValue> {
 }
 
 impl Share {
+    fn mentions(&self, kind: VariableKind) -> bool {
+        let mut templates = self.paths.iter().chain(&self.chroot);
+        let fallback = self.fallback.as_deref();
+        templates.any(|it| it.mentions(kind)) || fallback.is_some_and(|it| it.mentions(kind))
+    }
+
     /// The files to try. `None` where variables make nothing of `chroot`: without one, nothing would be
     /// confined.
     pub(crate) fn paths<V: Variables>(&self, variables: &V) -> Option<Paths> {
@@ -151,6 +164,7 @@ pub(crate) fn not_served(reason: &NotServed) -> Response<ResponseBody> {
     let field = match reason {
         NotServed::MethodNotAllowed => Some((ALLOW, NotServed::ALLOW)),
         NotServed::NotAcceptable => Some((VARY, "Accept-Encoding")),
+        NotServed::TooManyOpen => Some((RETRY_AFTER, "1")),
         NotServed::Forbidden | NotServed::NotFound | NotServed::Failed(_) => None,
     };
     if let Some((name, value)) = field {
@@ -193,7 +207,12 @@ pub(crate) fn set_headers(
     };
     for (header, value) in headers.iter().zip(values) {
         match value {
-            Some(value) => _ = response.headers_mut().insert(&header.name, value),
+            Some(value) => {
+                response.headers_mut().insert(&header.name, value);
+                if header.name == CONNECTION {
+                    response.body_mut().closes_connection = head::says_close(response);
+                }
+            }
             None => {
                 response.headers_mut().remove(&header.name);
                 if header.name == SERVER {
@@ -222,6 +241,19 @@ fn field(value: Cow<'_, [u8]>) -> HeaderValue {
 }
 
 impl Action {
+    /// Whether a variable of this kind is in it.
+    pub(crate) fn mentions(&self, kind: VariableKind) -> bool {
+        let mut values = (self.response_headers.iter()).filter_map(|it| it.value.as_ref());
+        let is_in_kind = match &self.kind {
+            ActionKind::Pass(pass) => pass.mentions(kind),
+            ActionKind::Return(answer) => answer.mentions(kind),
+            ActionKind::Share(share) => share.mentions(kind),
+        };
+        is_in_kind
+            || values.any(|it| it.mentions(kind))
+            || self.rewrite.as_ref().is_some_and(|it| it.mentions(kind))
+    }
+
     /// Whether what is set in its responses depends on the request or the response.
     pub(crate) fn has_variable_headers(&self) -> bool {
         let mut values = self

@@ -3,7 +3,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -14,6 +14,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use routing::Scheme;
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt as _;
@@ -24,18 +25,19 @@ use crate::access_log::{Note, Told};
 use crate::counters::Connected;
 use crate::drain::ClientBody;
 use crate::head;
-use crate::held::{ConnectionHeld, WriteStalls};
+use crate::held::{ConnectionHeld, WriteStalls, head_size};
 use crate::http2::Streams;
 use crate::io::{ClientIo, Link, Socket};
 use crate::linger::linger;
 use crate::listener::{Closing, ListenerId};
 use crate::opening::{self, Opening};
-use crate::request_body::RequestBody;
+use crate::request_body::{BodyFault, RequestBody};
 use crate::response::ResponseBody;
-use crate::route::{Ends, Passed, Routed, To, Walk, notice};
+use crate::route::{Ends, Passed, Rest, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
 use crate::settings::Settings;
 use crate::socket::Accepted;
+use crate::stream_turns::StreamTurns;
 use crate::timeouts::Timeouts;
 use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
@@ -86,12 +88,11 @@ pub(crate) async fn serve(
         closing.wait().await;
         tokio::time::sleep(CLOSING_GRACE).await;
     };
-    let begun = tokio::select! {
+    let (mut io, opening) = match tokio::select! {
         biased;
         begun = timeout_at(first_by, begin(socket, tls)) => begun.unwrap_or_else(|late| Err(late.into())),
         () = closes => return,
-    };
-    let (mut io, opening) = match begun {
+    } {
         Ok(begun) => begun,
         Err(error) => {
             // A client that breaks off, or that TLS cannot be spoken with, is no event.
@@ -106,7 +107,8 @@ pub(crate) async fn serve(
         Opening::Closed => return,
     };
     if let Some(page) = refusal {
-        refuse(io, &page, timeouts, &mut closing).await;
+        // Apart, so that other connections take no room for it.
+        Box::pin(refuse(io, page, timeouts, &mut closing)).await;
         return;
     }
 
@@ -115,7 +117,8 @@ pub(crate) async fn serve(
         server: Arc::clone(&server),
         listener,
         ends,
-        connected,
+        // It counts as open while it lingers, without a service.
+        connected: Arc::clone(&connected),
         link: link.clone(),
         is_newer_http1: opening == Opening::NewerHttp1,
     });
@@ -124,10 +127,13 @@ pub(crate) async fn serve(
         // In a box, which is gone when the head of the response is: hyper would keep the room for it, some
         // 28 KiB, for as long as a stream waits for its client.
         let respond = service_fn(move |request| Box::pin(Arc::clone(&service).respond(request)));
+        let held = ConnectionHeld::new(held, worker, link.clone(), timeouts.send);
+        io.count_writes(Arc::clone(&held));
         let streams = Streams {
             workers: Arc::clone(&server.workers),
             home: worker,
-            held: ConnectionHeld::new(held, worker, link.clone(), timeouts.send),
+            turns: StreamTurns::new(server.workers.count()),
+            held,
             timeout: timeouts.send,
         };
         http2::serve(
@@ -143,14 +149,14 @@ pub(crate) async fn serve(
     } else {
         let respond = service_fn(move |request| Arc::clone(&service).respond(request));
         io.count_write_stalls(WriteStalls::new(held, worker, link.clone(), timeouts.send));
-        let ended = http1::serve(io, respond, &link, timeouts, first_by, &mut closing).await;
-        if let Some(switched) = link.take_switched()
-            && ended.is_ok()
-        {
-            // Here, where the connection has its place, and is waited for when the listener closes.
-            Box::pin(switched.run()).await;
+        match http1::serve(io, respond, &link, timeouts, first_by, &mut closing).await {
+            Ok(Some((switched, io))) => {
+                // Here, where the connection has its place, and is waited for when the listener closes.
+                Box::pin(switched.run(io)).await;
+                Ok(())
+            }
+            ended => ended.map(drop),
         }
-        ended
     };
     if let Err(error) = ended {
         // Syntax errors, timeouts and clients that left are no events for the server's log.
@@ -174,7 +180,7 @@ async fn begin(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<(Cl
     Box::pin(tls::begin(socket, tls)).await
 }
 
-async fn refuse(mut io: ClientIo, page: &str, timeouts: &Timeouts, closing: &mut Closing) {
+async fn refuse(mut io: ClientIo, page: String, timeouts: &Timeouts, closing: &mut Closing) {
     if let Ok(Ok(())) = timeout(timeouts.send, io.write_all(page.as_bytes())).await {
         linger(io, closing).await;
     }
@@ -199,9 +205,9 @@ impl Service {
         let in_request = self.connected.request();
         let first_byte = self.link.take_first_byte();
         let open = self.link.begin();
-        let stream = http2::stream_held();
+        let stream = http2::stream_state();
         if let Some(stream) = &stream {
-            stream.room().await;
+            stream.wait_for_capacity().await;
         }
         self.link.turn().wait().await;
         let seen = self.server.see(self.listener);
@@ -210,16 +216,33 @@ impl Service {
             // The settings may have changed since the connection began.
             self.link.want_first_bytes(true);
         }
-        let (mut parts, body) = request.into_parts();
-        let method = parts.method.clone();
-        let body = ClientBody::new(body, &parts, &seen.settings, &self.link);
-        let has_content = body.has_content();
-        let mut ends = self.ends;
-        let checked = check(&mut parts, &body, &mut ends, &seen);
-        let told = told(&parts, first_byte, ends, &seen);
-        let mut response = match checked {
-            Ok(()) => self.answer(parts, body, ends, &seen, told.facts()).await,
-            Err(status) => page::refused(status),
+        let method = request.method().clone();
+        let (told, has_content, prepared) = {
+            // They end here: a future has room for whatever is there while it waits.
+            let (mut parts, body) = request.into_parts();
+            if parts.extensions.get::<OnUpgrade>().is_some() {
+                self.link.note_upgrade();
+            }
+            let body = ClientBody::new(body, &parts, &seen.settings, &self.link);
+            let has_content = body.has_content();
+            let mut ends = self.ends;
+            let checked = check(&mut parts, &body, &mut ends, &seen);
+            let told = told(&parts, first_byte, ends, &seen);
+            let routed = match checked {
+                Ok(()) => self.route(&parts, ends, &seen, told.facts()).await,
+                Err(status) => Routed::Here(page::refused(status)),
+            };
+            let prepared = match routed {
+                Routed::Here(response) => Err(response),
+                Routed::To(passed) => self
+                    .prepare(passed, parts, body, ends.scheme, &seen.settings)
+                    .map_err(page::refused),
+            };
+            (told, has_content, prepared)
+        };
+        let mut response = match prepared {
+            Ok(prepared) => prepared.run(&self, &seen.settings, told.facts()).await,
+            Err(response) => response,
         };
         head::prepare(&mut response, version, &method, &seen.settings.name);
         if has_content || self.is_newer_http1 {
@@ -235,12 +258,18 @@ impl Service {
         // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
         body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
         body.open = Some(open);
-        body.stream = stream;
-        if has_content && body.delay_end() {
-            head::hide_length(&mut response, &method);
+        if body.closes_connection {
+            self.link.note_close();
         }
-        if version < Version::HTTP_2 {
-            self.link.turn().use_up();
+        match stream {
+            None => self.link.turn().use_up(),
+            Some(stream) => {
+                body.set_stream(stream.clone());
+                if has_content && body.delay_end() {
+                    head::hide_length(&mut response, &method);
+                }
+                stream.hold_head(head_size(response.headers()));
+            }
         }
         Ok(response)
     }
@@ -257,88 +286,134 @@ impl Service {
         }
     }
 
-    async fn answer(
+    /// Finds out who answers.
+    async fn route<'a>(
         &self,
-        parts: Parts,
-        body: ClientBody,
+        parts: &Parts,
         ends: Ends,
-        seen: &Seen,
+        seen: &'a Seen,
         facts: Option<&Facts>,
-    ) -> Response<ResponseBody> {
+    ) -> Routed<'a> {
         let logs = seen.settings.log_route;
         if let Some(facts) = facts.filter(|_| logs) {
             let line = facts.request_line(parts.method.as_str());
             notice!(facts, "http request line \"{line}\"");
         }
-        let passed = match (&seen.target, facts) {
+        match (&seen.target, facts) {
             (Some(Target::Application(application)), _) => {
-                Passed::to(To::Application(application.clone()))
+                Routed::To(Passed::to(To::Application(application.clone())))
             }
             (Some(Target::Table(table, pass)), Some(facts)) => {
-                let routed = match Walk::new(table, &parts, facts, ends, logs) {
-                    Ok(walk) => walk.go(pass).await,
-                    Err(status) => return page::refused(status),
-                };
-                match routed {
-                    Routed::Here(response) => return response,
-                    Routed::To(passed) => passed,
+                match Walk::new(table, parts, facts, ends, logs) {
+                    Ok(walk) => walk.go(pass, &self.server.share_files).await,
+                    Err(status) => Routed::Here(page::refused(status)),
                 }
             }
             // With a table there are facts.
             (Some(Target::Unavailable | Target::Table(..)), _) => {
-                return page::error(StatusCode::SERVICE_UNAVAILABLE);
+                Routed::Here(page::error(StatusCode::SERVICE_UNAVAILABLE))
             }
-            (None, _) => return page::refused(StatusCode::SERVICE_UNAVAILABLE),
-        };
-        let sent = self
-            .pass(passed, parts, body, ends.scheme, &seen.settings, facts)
-            .await;
-        sent.unwrap_or_else(page::refused)
+            (None, _) => Routed::Here(page::refused(StatusCode::SERVICE_UNAVAILABLE)),
+        }
     }
 
-    /// Has somebody else answer.
+    /// Makes the request what somebody else is to have.
     ///
     /// # Errors
     ///
-    /// The status to refuse the request with, where its host or its body is at fault.
-    async fn pass(
+    /// The status to refuse the request with, where its host is at fault.
+    fn prepare<'a>(
         &self,
-        passed: Passed<'_>,
+        passed: Passed<'a>,
         mut parts: Parts,
         body: ClientBody,
         scheme: Scheme,
         settings: &Settings,
-        facts: Option<&Facts>,
-    ) -> Result<Response<ResponseBody>, StatusCode> {
+    ) -> Result<Prepared<'a>, StatusCode> {
         let scheme = match scheme {
             Scheme::Http => uri::Scheme::HTTP,
             Scheme::Https => uri::Scheme::HTTPS,
         };
         let (to, rest) = passed.part();
-        request::make_absolute(&mut parts, scheme)?;
+        let host = match &to {
+            To::Application(application) => application.guest_authority().of_host(&parts.headers),
+            To::Upstream(_) => None,
+        };
+        request::make_absolute(&mut parts, scheme, host)?;
         rest.retarget(&mut parts);
-        // In HTTP/2 the connection's own task collects what is to be written.
-        let in_row = parts.version < Version::HTTP_2 && self.connected.neighbours() >= ROW;
         let (timeout, limit) = (settings.timeouts.body_read, settings.max_body_size);
         let body = RequestBody::new(body, timeout, limit, &self.link);
-        let fault = body.fault();
-        let request = Request::from_parts(parts, body);
-        let mut response = match to {
-            To::Application(application) => {
-                let id = facts.map_or_else(RequestId::next, |facts| facts.id);
-                run(&application, id, request, in_row, &self.link).await
+        Ok(Prepared {
+            to,
+            rest,
+            fault: body.fault(),
+            request: Request::from_parts(parts, body),
+        })
+    }
+}
+
+/// A request that is ready for who answers it.
+struct Prepared<'a> {
+    to: To,
+    request: Request<RequestBody>,
+    /// What becomes of its body.
+    fault: Option<BodyFault>,
+    rest: Rest<'a>,
+}
+
+impl<'a> Prepared<'a> {
+    /// Has somebody else answer.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` has room for each of its arguments twice, and one for each request is copied"
+    )]
+    fn run(
+        self,
+        service: &'a Service,
+        settings: &'a Settings,
+        facts: Option<&'a Facts>,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send {
+        async move {
+            let mut response = match self.to {
+                To::Application(application) => {
+                    let id = facts.map_or_else(RequestId::next, |facts| facts.id);
+                    // In HTTP/2 the connection's own task collects what is to be written.
+                    let in_row = self.request.version() < Version::HTTP_2
+                        && service.connected.neighbours() >= ROW;
+                    let accepts_trailers = request::accepts_trailers(&self.request);
+                    let handled = {
+                        let mut handling = pin!(application.handle(id, self.request));
+                        let unless_gathering = |cx: &mut Context<'_>| {
+                            if service.link.gatherings().is_gathering() {
+                                // The connection is polled again when that is over.
+                                return Poll::Pending;
+                            }
+                            handling.as_mut().poll(cx)
+                        };
+                        poll_fn(unless_gathering).await
+                    };
+                    let response = of_guest(handled, &application, id, accepts_trailers);
+                    if in_row && application.turns_are_short() {
+                        // Those first whose requests are here already: responses then go out in a row.
+                        // A write that finds its client asleep costs as much as a small guest, most of it
+                        // for waking the client up; that is done once for all that it waits for.
+                        tokio::task::yield_now().await;
+                    }
+                    response
+                }
+                // Apart, so that other requests take no room for it.
+                To::Upstream(proxy) => {
+                    let holds = settings.hold_uploads;
+                    let sent = forward(&service.server, &proxy, self.request, holds);
+                    Box::pin(sent).await
+                }
+            };
+            if let Some(status) = self.fault.and_then(|fault| fault.status()) {
+                return page::refused(status);
             }
-            // Apart, so that other requests take no room for it.
-            To::Upstream(proxy) => {
-                let sent = forward(&self.server, &proxy, request, settings.hold_uploads);
-                Box::pin(sent).await
-            }
-        };
-        if let Some(status) = fault.and_then(|fault| fault.status()) {
-            return Err(status);
+            self.rest.set_headers(facts, &mut response);
+            response
         }
-        rest.set_headers(facts, &mut response);
-        Ok(response)
     }
 }
 
@@ -358,24 +433,14 @@ fn told(parts: &Parts, first_byte: Option<Instant>, ends: Ends, seen: &Seen) -> 
     }
 }
 
-/// Has an application answer.
-async fn run(
+/// The response of a guest.
+fn of_guest(
+    handled: Result<Response<engine::Body>, engine::Failure>,
     application: &Application,
     id: RequestId,
-    request: Request<RequestBody>,
-    in_row: bool,
-    link: &Link,
+    accepts_trailers: Option<bool>,
 ) -> Response<ResponseBody> {
-    let accepts_trailers = request::accepts_trailers(&request);
-    let mut response = pin!(application.handle(id, request));
-    let response = poll_fn(|cx| {
-        if link.gatherings().is_gathering() {
-            // The connection is polled again when that is over.
-            return Poll::Pending;
-        }
-        response.as_mut().poll(cx)
-    });
-    let response = match response.await {
+    match handled {
         Ok(mut response) => {
             if let Some(accepts) = accepts_trailers
                 && response.body().may_have_trailers()
@@ -386,14 +451,7 @@ async fn run(
             response.map(ResponseBody::guest)
         }
         Err(failure) => page::failure(&failure),
-    };
-    if in_row && application.turns_are_short() {
-        // Those first whose requests are here already: responses then go out in a row.
-        // A write that finds its client asleep costs as much as a small guest, most of it
-        // for waking the client up; that is done once for all that it waits for.
-        tokio::task::yield_now().await;
     }
-    response
 }
 
 /// Whether the request is one, and none too large. Afterwards its ends are those that a proxy has

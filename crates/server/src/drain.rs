@@ -17,8 +17,8 @@ use hyper::body::Incoming;
 use message::{Patience, has_token};
 use tokio::time::Instant;
 
-use crate::held::StreamHeld;
-use crate::http2::stream_held;
+use crate::held::StreamState;
+use crate::http2::stream_state;
 use crate::io::{Link, Open};
 use crate::linger;
 use crate::settings::Settings;
@@ -29,14 +29,14 @@ const MAX_DRAINED: u64 = 1024 * 1024;
 
 /// Bytes that are discarded so that a stream of HTTP/2 ends without a reset, or while a response is
 /// being sent after which the connection is closed.
-const MAX_DISCARDED: u64 = linger::MAX_BYTES;
+const MAX_DISCARDED: u64 = linger::MAX_LINGER_BYTES;
 
 /// Pieces that these bytes may come in: each, be it a byte, costs a turn of the connection's task.
-const MAX_PIECES: u32 = 4096;
-const MAX_PIECES_DISCARDED: u32 = 64 * 1024;
+const MAX_DRAINED_PIECES: u32 = 4096;
+const MAX_DISCARDED_PIECES: u32 = 64 * 1024;
 
 /// For all of a body.
-const MAX_TIME: Duration = Duration::from_secs(30);
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// Pieces that are read before other tasks have their turn.
 const PIECES_A_TURN: u32 = 32;
@@ -55,7 +55,7 @@ struct Source {
     stall_timeout: Duration,
     /// Bytes that [`Settings::max_body_size`] still allows.
     left: u64,
-    /// The client waits for `100 Continue`, which hyper sends when the body is first read.
+    /// The client waits for `100 Continue`, and nothing has come.
     awaits_continue: bool,
     is_over: bool,
 }
@@ -114,6 +114,9 @@ impl Body for ClientBody {
         };
         let frame = Pin::new(&mut *incoming).poll_frame(cx);
         let is_at_end = frame.is_ready() && incoming.is_end_stream();
+        if let Some(source) = self.source.as_ref().filter(|it| it.awaits_continue) {
+            source.open.queue.queue().ask();
+        }
         if let (Some(source), Poll::Ready(frame)) = (&mut self.source, &frame) {
             source.note(frame.as_ref());
             if source.is_of_stream() && (is_at_end || source.is_over) {
@@ -179,6 +182,8 @@ fn length(frame: &Frame<Bytes>) -> u64 {
 pub(crate) struct DrainQueue {
     /// Bodies with content that are being read or drained.
     bodies: AtomicUsize,
+    /// The client holds the body back, and somebody has tried to read it.
+    is_asked: AtomicBool,
     /// The body of the stream has been read to its end.
     is_complete: AtomicBool,
     /// A body was given up before its end.
@@ -192,9 +197,9 @@ struct QueueState {
     unread: Vec<Unread>,
     /// Of the task that drains them.
     waker: Option<Waker>,
-    /// The client has not been asked for the body that it holds back.
+    /// The client holds the body back, and has not been sent `100 Continue`.
     awaits_continue: bool,
-    /// The connection is closed after the present response.
+    /// The connection is closed after the present response, whatever becomes of the bodies in the queue.
     is_closing: bool,
     /// Nothing is drained any more.
     is_closed: bool,
@@ -222,8 +227,27 @@ impl DrainQueue {
         closes || state.is_closing
     }
 
+    /// The body has been asked for, which is what hyper sends `100 Continue` for: when it reads next, if it has
+    /// not begun to write a response before that.
+    fn ask(&self) {
+        self.is_asked.store(true, Ordering::Release);
+    }
+
+    /// hyper reads now.
+    #[inline]
+    pub(crate) fn begin_turn(&self) {
+        if self.bodies() > 0 && self.is_asked.load(Ordering::Acquire) {
+            self.is_asked.store(false, Ordering::Relaxed);
+            self.state().awaits_continue = false;
+        }
+    }
+
     fn complete(&self) {
         self.is_complete.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let waker = self.state().waker.take();
         if let Some(waker) = waker {
             waker.wake();
@@ -276,24 +300,24 @@ impl DrainQueue {
             // To read would ask the client for what is not wanted.
             return Poll::Pending;
         }
-        let mut unread = std::mem::take(&mut state.unread);
-        let had_unread = !unread.is_empty();
-        unread.retain_mut(
-            |unread| match unread.poll(is_answered, &mut state.is_closing, cx) {
-                Poll::Pending => true,
-                Poll::Ready(Drained::Whole) => false,
-                Poll::Ready(Drained::Abandoned) => {
-                    self.abandon();
-                    false
-                }
-            },
-        );
-        let is_drained = unread.is_empty();
-        if is_drained && had_unread {
+        let is_closing = state.is_closing;
+        let is_over = |unread: &mut Unread| match unread.poll(is_answered, is_closing, cx) {
+            Poll::Pending => false,
+            Poll::Ready(Drained::Whole) => true,
+            Poll::Ready(Drained::Abandoned) => {
+                self.abandon();
+                true
+            }
+        };
+        let over: Vec<_> = state.unread.extract_if(.., is_over).collect();
+        let is_drained = state.unread.is_empty();
+        if is_drained && !over.is_empty() {
             // What waits for this in the same task, an `EndDelay`, may have been polled before.
             cx.waker().wake_by_ref();
         }
-        state.unread = unread;
+        drop(guard);
+        // Each takes the lock.
+        drop(over);
         if is_drained {
             Poll::Ready(())
         } else {
@@ -343,7 +367,7 @@ struct OpenBody {
 #[derive(Clone)]
 enum QueueRef {
     Connection(Link),
-    Stream(StreamHeld),
+    Stream(StreamState),
 }
 
 impl QueueRef {
@@ -358,7 +382,7 @@ impl QueueRef {
 impl OpenBody {
     fn new(link: &Link) -> Self {
         let queue =
-            stream_held().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
+            stream_state().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
         queue.queue().bodies.fetch_add(1, Ordering::Relaxed);
         Self {
             queue,
@@ -371,7 +395,14 @@ impl Drop for OpenBody {
     fn drop(&mut self) {
         // In this order, so that `Link::is_answered` does not miss a response that is over.
         self.open = None;
-        self.queue.queue().bodies.fetch_sub(1, Ordering::Relaxed);
+        let queue = self.queue.queue();
+        queue.bodies.fetch_sub(1, Ordering::Relaxed);
+        if let QueueRef::Stream(_) = self.queue
+            && !queue.is_complete.load(Ordering::Relaxed)
+        {
+            // Its end may have come after the last read, so that an `EndDelay` waits for nothing more.
+            queue.wake();
+        }
     }
 }
 
@@ -400,15 +431,15 @@ enum Drained {
 impl Unread {
     fn new(incoming: Incoming, source: Source) -> Self {
         let (max_drained, max_pieces) = match source.open.queue {
-            QueueRef::Connection(_) => (source.left.min(MAX_DRAINED), MAX_PIECES),
-            QueueRef::Stream(_) => (MAX_DISCARDED, MAX_PIECES_DISCARDED),
+            QueueRef::Connection(_) => (source.left.min(MAX_DRAINED), MAX_DRAINED_PIECES),
+            QueueRef::Stream(_) => (MAX_DISCARDED, MAX_DISCARDED_PIECES),
         };
         Self {
             incoming,
             open: source.open,
             stall_timer: Patience::new(source.stall_timeout),
             stall_timeout: source.stall_timeout,
-            deadline: Instant::now() + MAX_TIME,
+            deadline: Instant::now() + MAX_DRAIN_TIME,
             max_drained,
             max_pieces,
             discarded: 0,
@@ -441,7 +472,7 @@ impl Unread {
         self.discarded.saturating_add(announced) > self.max_drained || self.pieces > self.max_pieces
     }
 
-    fn is_given_up(&self, is_answered: bool, is_closing: &mut bool) -> bool {
+    fn is_given_up(&self, is_answered: bool, is_closing: bool) -> bool {
         if Instant::now() >= self.deadline {
             return true;
         }
@@ -449,21 +480,15 @@ impl Unread {
         match self.open.queue {
             QueueRef::Stream(_) => is_too_long,
             QueueRef::Connection(_) => {
-                *is_closing |= is_too_long;
                 // A client may send its body before it reads a long response.
                 let is_far_too_long =
-                    self.discarded > MAX_DISCARDED || self.pieces > MAX_PIECES_DISCARDED;
-                *is_closing && (is_answered || is_far_too_long)
+                    self.discarded > MAX_DISCARDED || self.pieces > MAX_DISCARDED_PIECES;
+                (is_closing || is_too_long) && (is_answered || is_far_too_long)
             }
         }
     }
 
-    fn poll(
-        &mut self,
-        is_answered: bool,
-        is_closing: &mut bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Drained> {
+    fn poll(&mut self, is_answered: bool, is_closing: bool, cx: &mut Context<'_>) -> Poll<Drained> {
         if is_answered && !self.was_answered {
             self.was_answered = true;
             if let QueueRef::Stream(_) = self.open.queue {
@@ -491,5 +516,100 @@ impl Unread {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::end_delay::EndDelay;
+    use crate::http2::within_stream;
+    use crate::test_bodies::{self, Wakes};
+
+    const EXPECTS: &str =
+        "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+
+    fn ask(body: &mut ClientBody) {
+        let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_was_told_to_continue_keeps_its_connection() {
+        for (asks, reads_again, closes) in [
+            (false, true, true),
+            // The head of the response may be written before hyper has sent `100 Continue`.
+            (true, false, true),
+            (true, true, false),
+        ] {
+            let link = Link::default();
+            let (mut body, _client) = test_bodies::http1(EXPECTS, &link).await;
+            let queue = link.drain_queue();
+            queue.begin_turn();
+            if asks {
+                ask(&mut body);
+            }
+            if reads_again {
+                queue.begin_turn();
+            }
+            assert_eq!(
+                queue.close_after_response(false),
+                closes,
+                "{asks}, {reads_again}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_dropped_at_its_end_lets_its_stream_end() {
+        let stream = test_bodies::stream();
+        let link = Link::default();
+        let open = within_stream(&stream, || OpenBody::new(&link));
+        let mut delay = EndDelay::new(&stream).unwrap();
+        let wakes = Wakes::default();
+        let waker = wakes.waker();
+        let mut poll = || delay.poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        assert_eq!(wakes.count(), 0);
+        drop(open);
+        assert_eq!(wakes.count(), 1);
+        assert!(poll().is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_long_body_that_ends_before_its_response_does_not_close_the_connection() {
+        let link = Link::default();
+        let long = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1500000\r\n\r\n";
+        let (body, mut client) = test_bodies::http1(long, &link).await;
+        drop(body);
+        let sending = client.write_all(&[b'x'; 1_500_000]);
+        let draining = poll_fn(|cx| link.drain_queue().poll_drain(|| false, cx));
+        let (sent, ()) = tokio::join!(sending, draining);
+        sent.unwrap();
+        let short = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n";
+        let (_body, _client) = test_bodies::http1(short, &link).await;
+        assert!(!link.drain_queue().close_after_response(false));
+    }
+
+    #[tokio::test]
+    async fn a_long_body_that_goes_on_closes_the_connection_after_the_response() {
+        let link = Link::default();
+        let long = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1500000\r\n\r\n";
+        let (body, _client) = test_bodies::http1(long, &link).await;
+        drop(body);
+        let queue = link.drain_queue();
+        let poll = |is_answered| {
+            let cx = &mut Context::from_waker(Waker::noop());
+            queue.poll_drain(|| is_answered, cx)
+        };
+        assert!(poll(false).is_pending());
+        assert!(queue.close_after_response(false));
+        assert!(poll(true).is_ready());
+        assert!(queue.is_abandoned());
     }
 }

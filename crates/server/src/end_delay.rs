@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use crate::held::StreamHeld;
+use crate::held::StreamState;
 
 /// For a request of unknown length, which may be one that ends only after its response, and for one that
 /// is still read.
@@ -16,14 +16,14 @@ const MAX_DELAY: Duration = Duration::from_millis(250);
 
 /// Ready when the request's body has been read to its end or drained, or for too long not.
 pub(crate) struct EndDelay {
-    stream: StreamHeld,
+    stream: StreamState,
     /// `None` where the client has announced how much it sends: draining has limits of its own.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl EndDelay {
     /// `None` where nothing is left of the body.
-    pub(crate) fn new(stream: &StreamHeld) -> Option<Self> {
+    pub(crate) fn new(stream: &StreamState) -> Option<Self> {
         let queue = stream.drain_queue();
         if !queue.is_incomplete() {
             return None;

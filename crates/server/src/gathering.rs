@@ -18,7 +18,7 @@ use crate::drain::ClientBody;
 use crate::io::Link;
 
 /// Pieces that are gathered in a row, at most: the time of others who are served by the same thread.
-const MAX_PIECES: usize = 2048;
+const MAX_GATHERED: usize = 2048;
 
 type Received = Option<Result<Frame<Bytes>, hyper::Error>>;
 
@@ -88,8 +88,7 @@ impl Body for GatheredBody {
 
 impl Gathering {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Received> {
@@ -101,7 +100,7 @@ impl Gathering {
         if let Some(gathered) = state.take() {
             return Poll::Ready(gathered);
         }
-        for _ in 0..MAX_PIECES {
+        for _ in 0..MAX_GATHERED {
             if !state.gather(cx) {
                 break;
             }
@@ -135,7 +134,7 @@ impl State {
             Poll::Ready(received) => received,
         };
         match received {
-            Some(Ok(frame)) if is_small(&frame) => {
+            Some(Ok(frame)) if SmallPieces::is_small(&frame) => {
                 if let Ok(data) = frame.into_data() {
                     self.pieces.push(data);
                 }
@@ -178,14 +177,12 @@ impl State {
     }
 }
 
-fn is_small(frame: &Frame<Bytes>) -> bool {
-    (frame.data_ref()).is_some_and(|data| SmallPieces::is_small(data.len()))
-}
-
 /// What the task that drives an HTTP/1 connection is to gather.
 #[derive(Default)]
 pub(crate) struct Gatherings {
     ordered: Mutex<Ordered>,
+    /// Of the task that drives the connection.
+    driver: Mutex<Option<Waker>>,
     is_ordered: AtomicBool,
     is_gathering: AtomicBool,
 }
@@ -201,20 +198,31 @@ enum Ordered {
 
 impl Gatherings {
     fn lock(&self) -> MutexGuard<'_, Ordered> {
-        // Nothing is left half done under this lock.
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ordered)
     }
 
-    /// Has the connection be driven for further pieces. Its task has been woken, as a piece has been
-    /// taken. False if the connection is not one of HTTP/1, or has ended.
+    /// Has the connection be driven for further pieces. False if the connection is not one of HTTP/1, or
+    /// has ended.
     fn order(&self, body: &Arc<Gathering>) -> bool {
-        let mut ordered = self.lock();
-        if let Ordered::Refused = *ordered {
-            return false;
+        {
+            let mut ordered = self.lock();
+            if let Ordered::Refused = *ordered {
+                return false;
+            }
+            *ordered = Ordered::Body(Arc::clone(body));
+            self.is_ordered.store(true, Ordering::Release);
         }
-        *ordered = Ordered::Body(Arc::clone(body));
-        self.is_ordered.store(true, Ordering::Release);
+        // hyper has woken that task when a piece was taken. On another thread it may have been polled since,
+        // without having seen the order.
+        if let Some(driver) = &*lock(&self.driver) {
+            driver.wake_by_ref();
+        }
         true
+    }
+
+    /// Takes note of the task that drives the connection.
+    pub(crate) fn set_driver(&self, driver: &Waker) {
+        *lock(&self.driver) = Some(driver.clone());
     }
 
     /// Accepts orders for as long as the returned value lives.
@@ -250,7 +258,7 @@ impl Accepting<'_> {
         };
         self.0.is_gathering.store(true, Ordering::Relaxed);
         let mut polled = Poll::Pending;
-        for _ in 0..MAX_PIECES {
+        for _ in 0..MAX_GATHERED {
             polled = poll(cx);
             if polled.is_ready() || !body.gather(cx) {
                 break;
@@ -264,9 +272,54 @@ impl Accepting<'_> {
 
 impl Drop for Accepting<'_> {
     fn drop(&mut self) {
+        *lock(&self.0.driver) = None;
         let ordered = std::mem::replace(&mut *self.0.lock(), Ordered::Refused);
         if let Ordered::Body(body) = ordered {
             body.finish();
         }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half done under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::test_bodies::{self, Wakes};
+
+    const CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_reader_on_another_thread_wakes_the_driver_that_was_polled_before_its_order() {
+        let link = Link::default();
+        let (incoming, mut client) = test_bodies::http1(CHUNKED, &link).await;
+        let mut body = GatheredBody::new(incoming, &link);
+        let accepting = link.gatherings().accept();
+        let (driver, reader) = (Wakes::default(), Wakes::default());
+        link.gatherings().set_driver(&driver.waker());
+        let waker = reader.waker();
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        client.write_all(b"1\r\nx\r\n").await.unwrap();
+        while reader.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The reader takes the piece, and has the driver look for more.
+        let before = driver.count();
+        assert!(poll().is_pending());
+        assert_eq!(driver.count(), before + 1);
+        let polled = accepting.gather(&mut Context::from_waker(&driver.waker()), |_| {
+            Poll::<()>::Pending
+        });
+        assert_eq!(polled, Some(Poll::Pending));
+        let Poll::Ready(Some(Ok(frame))) = poll() else {
+            panic!("nothing was gathered");
+        };
+        assert_eq!(frame.into_data().unwrap(), "x");
     }
 }

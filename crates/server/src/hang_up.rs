@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::socket::Stream;
 
 /// How often a connection with a request in progress is checked. Requests that are shorter cost nothing.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Carries the order to check from the task that drives a connection to the connection's I/O, which
 /// belongs to hyper meanwhile. hyper flushes whenever it is polled.

@@ -25,6 +25,10 @@ pub(crate) fn prepare(
         fields.entry(SERVER).or_insert_with(|| name.clone());
     }
     let status = response.status();
+    if version == Version::HTTP_2 && *method == Method::HEAD {
+        // hyper does so in HTTP/1 alone. What else answers has none to begin with.
+        response.body_mut().discard_page();
+    }
     if status == StatusCode::OK && version == Version::HTTP_11 {
         return;
     }
@@ -48,8 +52,15 @@ pub(crate) fn prepare(
 
 /// Has the connection be closed after the response, and the client know it.
 pub(crate) fn close(response: &mut Response<ResponseBody>, version: Version) {
+    response.body_mut().closes_connection = true;
     let fields = response.headers_mut();
-    fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    let close = HeaderValue::from_static("close");
+    if message::has_token(fields, &CONNECTION, "upgrade") {
+        // RFC 9110, section 7.8: `upgrade`, which a 426 has for one, must be named beside it.
+        fields.append(CONNECTION, close);
+    } else {
+        fields.insert(CONNECTION, close);
+    }
     if version == Version::HTTP_10 {
         // Otherwise hyper adds `keep-alive` to it, where the client has asked for that.
         *response.version_mut() = Version::HTTP_10;
@@ -62,7 +73,7 @@ pub(crate) fn close(response: &mut Response<ResponseBody>, version: Version) {
 pub(crate) fn hide_length(response: &mut Response<ResponseBody>, method: &Method) {
     if *method != Method::HEAD && response.status().is_success() {
         response.headers_mut().remove(CONTENT_LENGTH);
-        response.body_mut().hides_length = true;
+        response.body_mut().hide_length();
     }
 }
 
@@ -90,4 +101,36 @@ fn ends_with_connection(response: &Response<ResponseBody>, method: &Method) -> b
         && !response.body().is_end_stream()
         && response.body().size_hint().exact().is_none()
         && !response.headers().contains_key(CONTENT_LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn response(connection: Option<&'static str>) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::page(Bytes::new()));
+        if let Some(value) = connection {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(CONNECTION, value);
+        }
+        response
+    }
+
+    #[test]
+    fn a_response_that_names_an_upgrade_still_does_when_its_connection_is_closed() {
+        for (before, after) in [
+            (None, &["close"][..]),
+            (Some("keep-alive"), &["close"]),
+            (Some("Upgrade"), &["Upgrade", "close"]),
+        ] {
+            let mut response = response(before);
+            close(&mut response, Version::HTTP_11);
+            let values: Vec<_> = response.headers().get_all(CONNECTION).iter().collect();
+            assert_eq!(values, after);
+            assert!(says_close(&response));
+            assert!(response.body().closes_connection);
+        }
+    }
 }

@@ -4,8 +4,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,10 +15,11 @@ use http_body::{Body, Frame, SizeHint};
 use message::{Framing, HeldBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+use unit_log::LogInterval;
 
 use crate::request_body::RequestBody;
 
-/// Bytes of request bodies that may be held back at a time, of all clients together; so no single one may be
+/// Bytes of memory for request bodies that are held back at a time, of all clients together; so no single one may be
 /// longer, either.
 pub const MAX_HELD: u64 = 64 * 1024 * 1024;
 
@@ -28,16 +28,15 @@ const UNIT: u64 = 1024;
 /// How long the first byte and the last may be apart, besides a second for each so many bytes.
 const BASE_TIME: Duration = Duration::from_secs(60);
 const BYTES_PER_SECOND: u64 = 16 * 1024;
-/// Between two log lines about the budget, in seconds.
-const LOG_INTERVAL: u64 = 10;
+/// Between two log lines about the budget.
+const UPLOADS_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The budget of all bodies that are held back.
 #[derive(Debug)]
 pub(crate) struct HeldUploads {
     free: Arc<Semaphore>,
     capacity: u64,
-    /// When the log had the last line about it, in seconds since the first.
-    logged: AtomicU64,
+    exhausted: LogInterval,
 }
 
 /// A body that is there as a whole.
@@ -53,7 +52,7 @@ impl HeldUploads {
         Self {
             free: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             capacity,
-            logged: AtomicU64::new(0),
+            exhausted: LogInterval::new(UPLOADS_WARNING_INTERVAL),
         }
     }
 
@@ -109,7 +108,7 @@ impl HeldUploads {
             };
             if let Ok(data) = frame.into_data() {
                 self.reserve(&mut held, data.len() as u64)?;
-                held.body.push(data);
+                held.body.push(&data);
             }
         }
     }
@@ -124,13 +123,20 @@ impl HeldUploads {
             .reserved
             .as_ref()
             .map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = length.div_ceil(UNIT).saturating_sub(reserved as u64);
+        let needed = HeldBody::memory(length).div_ceil(UNIT);
+        let missing = needed.saturating_sub(reserved as u64);
         if missing == 0 {
             return Ok(());
         }
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
         let Ok(permits) = Arc::clone(&self.free).try_acquire_many_owned(missing) else {
-            self.log_exhausted();
+            if self.exhausted.is_due() {
+                tracing::warn!(
+                    "chunked uploads that are held back take all of the {} bytes for them; \
+                     answering 503",
+                    self.capacity
+                );
+            }
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         };
         match &mut held.reserved {
@@ -138,22 +144,6 @@ impl HeldUploads {
             none => *none = Some(permits),
         }
         Ok(())
-    }
-
-    /// Clients could fill the log otherwise.
-    fn log_exhausted(&self) {
-        static START: OnceLock<Instant> = OnceLock::new();
-        let now = START.get_or_init(Instant::now).elapsed().as_secs() + LOG_INTERVAL;
-        let logged = self.logged.load(Ordering::Relaxed);
-        let is_due = now >= logged + LOG_INTERVAL;
-        let (order, logs) = (Ordering::Relaxed, &self.logged);
-        if is_due && logs.compare_exchange(logged, now, order, order).is_ok() {
-            tracing::warn!(
-                "chunked uploads that are held back take all of the {} bytes for them; \
-                 answering 503",
-                self.capacity
-            );
-        }
     }
 }
 
@@ -226,14 +216,15 @@ mod tests {
     async fn held_uploads_share_a_budget_and_give_it_back() {
         let uploads = HeldUploads::new(10 * UNIT);
         let first = uploads
-            .collect(whole(&[3000, 1, 2000]), allowance)
+            .collect(whole(&[3000, 1, 1000]), allowance)
             .await
             .unwrap();
-        assert_eq!(first.size_hint().exact(), Some(5001));
-        assert_eq!(uploads.free.available_permits(), 5);
+        assert_eq!(first.size_hint().exact(), Some(4001));
+        // As much as is allocated for it.
+        assert_eq!(uploads.free.available_permits(), 6);
         let second = uploads.collect(whole(&[5 * 1024 + 1]), allowance).await;
         assert_eq!(second.unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(uploads.free.available_permits(), 5);
+        assert_eq!(uploads.free.available_permits(), 6);
         drop(first);
         assert_eq!(uploads.free.available_permits(), 10);
         uploads
@@ -244,10 +235,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_held_upload_above_the_whole_budget_is_too_large() {
-        let uploads = HeldUploads::new(10 * UNIT);
-        let sent = uploads.collect(whole(&[1024, 10 * 1024]), allowance).await;
+        let uploads = HeldUploads::new(16 * UNIT);
+        let sent = uploads.collect(whole(&[1024, 16 * 1024]), allowance).await;
         assert_eq!(sent.unwrap_err(), StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(uploads.free.available_permits(), 10);
+        assert_eq!(uploads.free.available_permits(), 16);
     }
 
     #[tokio::test]

@@ -3,12 +3,12 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http::StatusCode;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::{Builder, Parts, UpgradeableConnection};
+use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
@@ -23,14 +23,15 @@ use crate::linger::linger;
 use crate::listener::Closing;
 use crate::page;
 use crate::response::ResponseBody;
+use crate::upstream::Switched;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
 const BUFFER: usize = 128 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves a connection to its end, or until it has been switched to another protocol, for which
-/// [`Link::take_switched`] has what goes on. Its first request has to be there by `first_by`.
+/// Serves a connection to its end, or until it has been switched to another protocol: then it is returned with
+/// what goes on. Its first request has to be there by `first_by`.
 pub(crate) async fn serve<S>(
     mut io: ClientIo,
     mut service: S,
@@ -38,7 +39,7 @@ pub(crate) async fn serve<S>(
     timeouts: &Timeouts,
     first_by: Instant,
     closing: &mut Closing,
-) -> hyper::Result<()>
+) -> hyper::Result<Option<(Switched, ClientIo)>>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
@@ -51,15 +52,36 @@ where
         let connection = Builder::new()
             .max_header_size(MAX_HEADER_SECTION)
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(io), service)
-            .with_upgrades();
+            .serve_connection(TokioIo::new(io), service);
+        let connection = Driver {
+            connection,
+            link,
+            error: None,
+        };
         let parts = match drive(connection, link, timeouts, request_by, closing).await {
             Driven::Ended(ended, parts) => {
-                if let Some(parts) = parts.filter(|it| leaves_unread(&ended, it, link)) {
-                    // Apart, so that other connections take no room for it.
-                    Box::pin(linger(parts.io.into_inner(), closing)).await;
+                let Parts {
+                    io,
+                    read_buf,
+                    service,
+                    ..
+                } = parts;
+                let mut io = io.into_inner();
+                if ended.is_ok()
+                    && let Some(switched) = link.take_switched()
+                {
+                    io.put_back(read_buf);
+                    return Ok(Some((switched, io)));
                 }
-                return ended;
+                let lingers =
+                    leaves_unread(&ended, &read_buf, link) || ended.is_ok() && ends_unasked(link);
+                // Not kept while the client is waited for.
+                drop((read_buf, service));
+                if lingers {
+                    // Apart, so that other connections take no room for it.
+                    Box::pin(linger(io, closing)).await;
+                }
+                return ended.map(|()| None);
             }
             Driven::Late(parts) => {
                 io = parts.io.into_inner();
@@ -69,10 +91,7 @@ where
         };
         service = parts.service;
         io = parts.io.into_inner();
-        if !parts.read_buf.is_empty() {
-            // What is empty would still hold on to its buffer.
-            io.put_back(parts.read_buf);
-        }
+        io.put_back(parts.read_buf);
         // It has been idle for that long at least.
         let left = timeouts.idle.saturating_sub(rest(timeouts));
         tokio::select! {
@@ -90,7 +109,7 @@ where
     } else {
         io.close().await;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Tells the client that it took too long, before the connection is closed. As in Unit, one that has
@@ -105,104 +124,147 @@ async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
     _ = tokio::time::timeout(timeouts.send, told).await;
 }
 
-/// Whether the client may have sent what nobody has read. To close the socket would reset it then.
-fn leaves_unread<S>(
-    ended: &hyper::Result<()>,
-    parts: &Parts<TokioIo<ClientIo>, S>,
-    link: &Link,
-) -> bool {
+/// Whether the client has sent, or still sends, what is not read. To close the socket would reset it then.
+fn leaves_unread(ended: &hyper::Result<()>, read_buf: &[u8], link: &Link) -> bool {
     link.drain_queue().is_abandoned()
-        || !parts.read_buf.is_empty()
+        || !read_buf.is_empty()
         || ended.as_ref().is_err_and(hyper::Error::is_parse)
 }
 
+/// Whether the server ends a connection that the client may go on with: its next request may come after the
+/// last read, and to close the socket would reset it then, and take a response along that is not read yet.
+fn ends_unasked(link: &Link) -> bool {
+    link.is_closed_by_server() && link.requests() > 0
+}
+
 enum Driven<S> {
-    /// With its parts, unless it has been switched.
-    Ended(hyper::Result<()>, Option<Parts<TokioIo<ClientIo>, S>>),
+    Ended(hyper::Result<()>, Parts<TokioIo<ClientIo>, S>),
     /// Its first request has not come in time.
     Late(Parts<TokioIo<ClientIo>, S>),
     /// It waits for its next request, and has had one.
     Idle(Parts<TokioIo<ClientIo>, S>),
 }
 
+/// hyper's part of a connection.
+///
+/// hyper takes each request with an `Upgrade` field for one whose connection may be switched, also if it has
+/// been answered otherwise and others have followed. It ends without having flushed its last bytes and shut the
+/// connection down then, which it does if it is polled again.
+struct Driver<'a, S>
+where
+    S: HttpService<Incoming>,
+{
+    connection: Connection<TokioIo<ClientIo>, S>,
+    link: &'a Link,
+    /// What hyper has ended with already.
+    error: Option<hyper::Error>,
+}
+
+impl<S> Driver<'_, S>
+where
+    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S::Error: Into<BoxError>,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) else {
+            return Poll::Pending;
+        };
+        // After other errors nothing is in order.
+        let is_orderly = ended.as_ref().err().is_none_or(hyper::Error::is_parse);
+        if is_orderly && self.error.is_none() && self.link.is_upgrade_refused() {
+            self.error = ended.err();
+            ready!(Pin::new(&mut self.connection).poll(cx))?;
+            return Poll::Ready(self.error.take().map_or(Ok(()), Err));
+        }
+        Poll::Ready(self.error.take().map_or(ended, Err))
+    }
+}
+
 /// Drives a connection until it ends, its first request is not there by `request_by`, or it has been
-/// without one for `rest`, and up to [`hang_up::INTERVAL`] more.
-async fn drive<S>(
-    mut connection: UpgradeableConnection<TokioIo<ClientIo>, S>,
-    link: &Link,
-    timeouts: &Timeouts,
+/// without one for `rest`, and up to [`hang_up::CHECK_INTERVAL`] more.
+///
+/// No `async fn`, which would have room for the connection twice.
+fn drive<'a, S>(
+    mut connection: Driver<'a, S>,
+    link: &'a Link,
+    timeouts: &'a Timeouts,
     request_by: Instant,
-    closing: &mut Closing,
-) -> Driven<S>
+    closing: &'a mut Closing,
+) -> impl Future<Output = Driven<S>>
 where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Error: Into<BoxError>,
 {
     let mut watch = Watch::new(link.requests(), timeouts, request_by, Instant::now());
-    let gatherings = link.gatherings().accept();
     let notice = closing.clone();
-    let mut closes = pin!(closing.wait());
-    let mut is_closing = false;
-    let mut pause = pin!(sleep_until(watch.next));
-    let mut asked: Option<Waker> = None;
-    let over = poll_fn(|cx| {
-        link.turn().begin();
-        let mut may_gather = true;
-        loop {
-            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Over::Ended(ended));
-            }
-            // Once: an order after that has woken this task for another turn.
-            if std::mem::take(&mut may_gather)
-                && let Some(polled) = gatherings.gather(cx, |cx| Pin::new(&mut connection).poll(cx))
-            {
-                match polled {
-                    Poll::Ready(ended) => return Poll::Ready(Over::Ended(ended)),
-                    Poll::Pending => continue,
-                }
-            }
-            // hyper has written before what the end of a response is known by.
-            _ = (link.drain_queue()).poll_drain(|| link.is_answered(), cx);
-            // Both wake this task when they are ready; to poll them takes locks. So that is done
-            // once, and again where the answer is known to be another.
+    async move {
+        let gatherings = link.gatherings().accept();
+        let mut closes = pin!(closing.wait());
+        let mut is_closing = false;
+        let mut pause = pin!(sleep_until(watch.next));
+        let mut asked: Option<Waker> = None;
+        let over = poll_fn(|cx| {
+            link.turn().begin();
+            // Its waker is the same for as long as the task lives.
             let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
-            let closes_now = !is_closing && notice.is_closing();
-            if is_asked && !closes_now && !pause.is_elapsed() {
-                return Poll::Pending;
+            if !is_asked {
+                link.gatherings().set_driver(cx.waker());
             }
-            asked = Some(cx.waker().clone());
-            if !is_closing && closes.as_mut().poll(cx).is_ready() {
-                is_closing = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                link.drain_queue().stop_keep_alive();
-                continue;
+            // hyper reads first.
+            link.drain_queue().begin_turn();
+            let mut may_gather = true;
+            loop {
+                if let Poll::Ready(ended) = connection.poll(cx) {
+                    return Poll::Ready(Over::Ended(ended));
+                }
+                // Once: an order after that has woken this task for another turn.
+                if std::mem::take(&mut may_gather)
+                    && let Some(polled) = gatherings.gather(cx, |cx| connection.poll(cx))
+                {
+                    match polled {
+                        Poll::Ready(ended) => return Poll::Ready(Over::Ended(ended)),
+                        Poll::Pending => continue,
+                    }
+                }
+                // hyper has written before what the end of a response is known by.
+                _ = (link.drain_queue()).poll_drain(|| link.is_answered(), cx);
+                // Both wake this task when they are ready; to poll them takes locks. So that is done
+                // once, and again where the answer is known to be another.
+                let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+                let closes_now = !is_closing && notice.is_closing();
+                if is_asked && !closes_now && !pause.is_elapsed() {
+                    return Poll::Pending;
+                }
+                asked = Some(cx.waker().clone());
+                if !is_closing && closes.as_mut().poll(cx).is_ready() {
+                    is_closing = true;
+                    Pin::new(&mut connection.connection).graceful_shutdown();
+                    link.drain_queue().stop_keep_alive();
+                    link.note_close();
+                    continue;
+                }
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                match watch.look(link.requests(), link.is_idle(), Instant::now()) {
+                    Seen::Late => return Poll::Ready(Over::Late),
+                    // hyper closes one that is idle by itself then.
+                    Seen::Idle if !is_closing => return Poll::Ready(Over::Idle),
+                    Seen::Busy => link.hang_up().order(),
+                    Seen::Idle | Seen::Nothing => {}
+                }
+                pause.as_mut().reset(watch.next);
+                // It has to be polled to wake anyone.
+                asked = None;
             }
-            if pause.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            match watch.look(link.requests(), link.is_idle(), Instant::now()) {
-                Seen::Late => return Poll::Ready(Over::Late),
-                // hyper closes one that is idle by itself then.
-                Seen::Idle if !is_closing => return Poll::Ready(Over::Idle),
-                Seen::Busy => link.hang_up().order(),
-                Seen::Idle | Seen::Nothing => {}
-            }
-            pause.as_mut().reset(watch.next);
-            // It has to be polled to wake anyone.
-            asked = None;
+        })
+        .await;
+        let parts = connection.connection.into_parts();
+        match over {
+            Over::Ended(ended) => Driven::Ended(ended, parts),
+            Over::Late => Driven::Late(parts),
+            Over::Idle => Driven::Idle(parts),
         }
-    })
-    .await;
-    let is_late = match over {
-        Over::Ended(ended) => return Driven::Ended(ended, connection.into_parts()),
-        Over::Late => true,
-        Over::Idle => false,
-    };
-    match connection.into_parts() {
-        Some(parts) if is_late => Driven::Late(parts),
-        Some(parts) => Driven::Idle(parts),
-        // It has been switched, with which it has ended for hyper.
-        None => Driven::Ended(Ok(()), None),
     }
 }
 
@@ -250,7 +312,7 @@ enum Seen {
 impl Watch {
     fn new(requests: u64, timeouts: &Timeouts, request_by: Instant, now: Instant) -> Self {
         let rest = rest(timeouts);
-        let interval = rest.min(hang_up::INTERVAL);
+        let interval = rest.min(hang_up::CHECK_INTERVAL);
         Self {
             before: requests,
             request_by,

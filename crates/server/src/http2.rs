@@ -18,12 +18,13 @@ use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
 use crate::counters::WorkerId;
 use crate::drain::CloseQueue;
-use crate::held::{ConnectionHeld, StallTimer, StreamHeld, Verdict};
+use crate::held::{ConnectionHeld, StallTimer, StreamState, Verdict, WithHeads};
 use crate::idle;
 use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
 use crate::read_turns::ReadTurns;
 use crate::response::ResponseBody;
+use crate::stream_turns::{InTurns, StreamTurns};
 use crate::workers::Workers;
 
 /// Requests in progress on one connection.
@@ -35,7 +36,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes of a response that are given to a stream at a time: what the client must take within
 /// [`Timeouts::send`].
-pub(crate) const PIECE: usize = 16 * 1024;
+pub(crate) const STREAM_PIECE: usize = 16 * 1024;
 
 /// How long a client that is sent `GOAWAY` for being idle may take to answer. A request that it has sent
 /// meanwhile is served.
@@ -63,6 +64,8 @@ where
     S::Error: Into<BoxError>,
 {
     let held = Arc::clone(&streams.held);
+    let (workers, home) = (Arc::clone(&streams.workers), streams.home);
+    let turns = Arc::clone(&streams.turns);
     let connection = Builder::new(streams)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -73,6 +76,9 @@ where
         .keep_alive_interval(timeouts.header_read)
         .keep_alive_timeout(timeouts.send)
         .serve_connection(TokioIo::new(ReadTurns::new(io)), service);
+    let spawn = move |stream| workers.spawn_stream(home, stream);
+    let connection = WithHeads::new(Box::pin(connection), Arc::clone(&held));
+    let connection = InTurns::new(connection, turns, spawn);
     let mut connection = pin!(connection);
     let goes_on = tokio::select! {
         biased;
@@ -83,7 +89,7 @@ where
         () = closing.wait() => true,
         () = idle::expired(link, timeouts.idle, first_by) => false,
     };
-    connection.as_mut().graceful_shutdown();
+    graceful_shutdown(&mut connection);
     // A client that was idle and does not answer is not waited for, nor what its streams have left in h2.
     let limit = if goes_on { Duration::MAX } else { GOING_AWAY };
     loop {
@@ -103,8 +109,8 @@ where
 
 /// Ends a connection whose client does not take what is held for it, with a reset. Requests that are in
 /// progress beside a stream that has stalled are given `limit` to finish.
-async fn end_stalled<S>(
-    mut connection: Pin<&mut Connection<TokioIo<ReadTurns<ClientIo>>, S, Streams>>,
+async fn end_stalled<S, W>(
+    mut connection: Pin<&mut InTurns<Http2<S>, W>>,
     verdict: Verdict,
     link: &Link,
     limit: Duration,
@@ -114,10 +120,11 @@ where
     S: HttpService<Incoming, ResBody = ResponseBody>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
+    W: FnMut(Pin<Box<dyn Future<Output = ()> + Send>>) + Unpin,
 {
     tracing::debug!("a connection is reset: {verdict:?}");
     if verdict == Verdict::Stalled && link.is_in_use() {
-        connection.as_mut().graceful_shutdown();
+        graceful_shutdown(&mut connection);
         let others = timeout(limit, async {
             while link.is_in_use() {
                 sleep(limit / 64).await;
@@ -134,6 +141,19 @@ where
     Ok(())
 }
 
+type Http2<S> = WithHeads<Pin<Box<Connection<TokioIo<ReadTurns<ClientIo>>, S, Streams>>>>;
+
+/// Has the connection begin no further streams.
+fn graceful_shutdown<S, W>(connection: &mut InTurns<Http2<S>, W>)
+where
+    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+{
+    let http2 = &mut connection.connection.connection;
+    http2.as_mut().graceful_shutdown();
+}
+
 /// Gives each stream of a connection its task.
 #[derive(Clone)]
 pub(crate) struct Streams {
@@ -141,6 +161,7 @@ pub(crate) struct Streams {
     /// The worker that serves the connection.
     pub(crate) home: WorkerId,
     pub(crate) held: Arc<ConnectionHeld>,
+    pub(crate) turns: Arc<StreamTurns>,
     /// [`Timeouts::send`].
     pub(crate) timeout: Duration,
 }
@@ -150,38 +171,48 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let held = StreamHeld::new(Arc::clone(&self.held));
+        let state = StreamState::new(Arc::clone(&self.held));
         let mut timer = StallTimer::new(self.timeout);
-        let stream = STREAM.scope(held.clone(), async move {
-            let _close = CloseQueue(held.drain_queue());
+        let stream = STREAM.scope(state.clone(), async move {
+            let _close = CloseQueue(state.drain_queue());
             let mut stream = pin!(Some(stream));
             poll_fn(|cx| {
                 let Some(running) = stream.as_mut().as_pin_mut() else {
                     // The response has been handed over. To drop the rest of the request would reset
                     // the stream, which some clients take for a failure.
-                    return held.drain_queue().poll_drain(|| true, cx);
+                    return state.drain_queue().poll_drain(|| true, cx);
                 };
-                if running.poll(cx).is_ready() {
-                    held.finish();
+                let polled = running.poll(cx);
+                state.end_turn();
+                if polled.is_ready() {
+                    state.finish();
                     stream.set(None);
-                    return held.drain_queue().poll_drain(|| true, cx);
+                    return state.drain_queue().poll_drain(|| true, cx);
                 }
-                _ = held.drain_queue().poll_drain(|| false, cx);
-                timer.poll(&held, cx)
+                _ = state.drain_queue().poll_drain(|| false, cx);
+                timer.poll(&state, cx)
             })
             .await;
             // What is dropped before its end is reset.
         });
-        self.workers.spawn_stream(self.home, stream);
+        if let Some(stream) = self.turns.begin(stream) {
+            self.workers.spawn_stream(self.home, stream);
+        }
     }
 }
 
 tokio::task_local! {
     /// Of the stream whose task this is. hyper has no place for it in the request that it makes.
-    static STREAM: StreamHeld;
+    static STREAM: StreamState;
 }
 
-/// What is held of the response on the stream whose task this is; `None` in HTTP/1.
-pub(crate) fn stream_held() -> Option<StreamHeld> {
-    STREAM.try_with(StreamHeld::clone).ok()
+/// Does something as the task of this stream does it.
+#[cfg(test)]
+pub(crate) fn within_stream<T>(stream: &StreamState, something: impl FnOnce() -> T) -> T {
+    STREAM.sync_scope(stream.clone(), something)
+}
+
+/// The state of the stream whose task this is; `None` in HTTP/1.
+pub(crate) fn stream_state() -> Option<StreamState> {
+    STREAM.try_with(StreamState::clone).ok()
 }

@@ -14,14 +14,14 @@ use crate::drain::DrainQueue;
 use crate::first_byte::FirstByte;
 use crate::gathering::Gatherings;
 use crate::hang_up::HangUpCheck;
-use crate::held::WriteStalls;
+use crate::held::{ConnectionHeld, WriteStalls};
 use crate::idle::IdleNotice;
 use crate::turn::Turn;
 use crate::upstream::Switched;
 use crate::{socket, tls};
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
-const SMALL: usize = 2048;
+const MAX_COPIED: usize = 2048;
 
 /// What a connection's socket and its messages know of each other.
 #[derive(Clone, Default)]
@@ -43,6 +43,10 @@ struct State {
     idle_notice: IdleNotice,
     /// Bodies of HTTP/1 that were dropped unread.
     drain_queue: DrainQueue,
+    /// A request had an `Upgrade` field, and hyper has not ended since.
+    asks_for_upgrade: AtomicBool,
+    /// The server has decided to close the connection after the present response.
+    closes: AtomicBool,
     /// What the connection becomes when hyper is done with it.
     switched: Mutex<Option<Switched>>,
 }
@@ -137,6 +141,25 @@ impl Link {
             && !self.0.is_stalled.load(Ordering::Relaxed)
     }
 
+    /// A request has an `Upgrade` field, which hyper remembers until the connection ends.
+    pub(crate) fn note_upgrade(&self) {
+        self.0.asks_for_upgrade.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether hyper has just ended for an upgrade that was asked for, but not made. True once.
+    pub(crate) fn is_upgrade_refused(&self) -> bool {
+        self.0.asks_for_upgrade.swap(false, Ordering::Relaxed) && self.switched().is_none()
+    }
+
+    /// The server closes the connection after the present response, without the client having asked for that.
+    pub(crate) fn note_close(&self) {
+        self.0.closes.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed_by_server(&self) -> bool {
+        self.0.closes.load(Ordering::Relaxed)
+    }
+
     /// Has the connection be something else behind the response to come.
     pub(crate) fn switch(&self, to: Switched) {
         *self.switched() = Some(to);
@@ -177,8 +200,34 @@ impl Drop for Open {
 pub(crate) struct ClientIo {
     stream: Stream,
     read_ahead: Bytes,
-    /// In HTTP/1, once that is known.
-    write_stalls: Option<WriteStalls>,
+    writes: Writes,
+}
+
+/// How writes are counted, above TLS, which has a part of what is held for the client only.
+enum Writes {
+    /// It is not known yet what is spoken.
+    Uncounted,
+    Http1(WriteStalls),
+    Http2(Arc<ConnectionHeld>),
+}
+
+impl Writes {
+    /// Counts by what came of a write of `total` bytes.
+    fn count(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: Poll<io::Result<usize>>,
+        total: impl FnOnce() -> usize,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Uncounted => write,
+            Self::Http1(stalls) => stalls.watch(cx, write, total),
+            Self::Http2(held) => {
+                held.note_write(&write);
+                write
+            }
+        }
+    }
 }
 
 /// The socket is watched below TLS, where it takes bytes or does not.
@@ -199,18 +248,18 @@ impl Stream {
 
 impl ClientIo {
     pub(crate) fn plain(socket: Socket) -> Self {
-        Self {
-            stream: Stream::Plain(socket),
-            read_ahead: Bytes::new(),
-            write_stalls: None,
-        }
+        Self::over(Stream::Plain(socket))
     }
 
     pub(crate) fn tls(stream: TlsStream<Socket>) -> Self {
+        Self::over(Stream::Tls(Box::new(stream)))
+    }
+
+    fn over(stream: Stream) -> Self {
         Self {
-            stream: Stream::Tls(Box::new(stream)),
+            stream,
             read_ahead: Bytes::new(),
-            write_stalls: None,
+            writes: Writes::Uncounted,
         }
     }
 
@@ -224,15 +273,33 @@ impl ClientIo {
         self.stream.socket().link.is_reset()
     }
 
-    /// Counts what is held for the client while it takes nothing. Above TLS, which has a part of it only.
+    /// Counts what is held for the client of HTTP/1 while it takes nothing.
     pub(crate) fn count_write_stalls(&mut self, stalls: WriteStalls) {
-        self.write_stalls = Some(stalls);
+        self.writes = Writes::Http1(stalls);
     }
 
-    /// Puts back what has been read of the next request.
+    /// Counts what is written for the client of HTTP/2.
+    pub(crate) fn count_writes(&mut self, held: Arc<ConnectionHeld>) {
+        self.writes = Writes::Http2(held);
+    }
+
+    /// Puts back what has been read last.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
-        debug_assert!(self.read_ahead.is_empty(), "it has been read first");
-        self.read_ahead = bytes;
+        self.read_ahead = if bytes.is_empty() {
+            // It would still hold on to its buffer.
+            return;
+        } else if self.read_ahead.is_empty() {
+            bytes
+        } else {
+            [bytes, std::mem::take(&mut self.read_ahead)]
+                .concat()
+                .into()
+        };
+    }
+
+    /// Drops what was put back, and not read again.
+    pub(crate) fn forget_read_ahead(&mut self) {
+        self.read_ahead = Bytes::new();
     }
 
     /// Waits until there is something to read, or the connection has ended.
@@ -308,10 +375,7 @@ impl AsyncWrite for ClientIo {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
-        match &mut self.write_stalls {
-            Some(stalls) => stalls.watch(cx, write, || bytes.len()),
-            None => write,
-        }
+        self.writes.count(cx, write, || bytes.len())
     }
 
     fn poll_write_vectored(
@@ -325,10 +389,7 @@ impl AsyncWrite for ClientIo {
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         };
         let total = || slices.iter().map(|slice| slice.len()).sum();
-        match &mut self.write_stalls {
-            Some(stalls) => stalls.watch(cx, write, total),
-            None => write,
-        }
+        self.writes.count(cx, write, total)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -338,10 +399,14 @@ impl AsyncWrite for ClientIo {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_hang_up()?;
-        match &mut self.stream {
+        let flush = match &mut self.stream {
             Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        if let Writes::Http2(held) = &self.writes {
+            held.note_flush(flush.is_ready());
         }
+        flush
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -449,8 +514,8 @@ impl AsyncWrite for Socket {
         let total = slices.iter().map(|slice| slice.len()).sum();
         let write = if let [slice] = slices {
             Pin::new(&mut self.stream).poll_write(cx, slice)
-        } else if total <= SMALL {
-            let mut whole = [0; SMALL];
+        } else if total <= MAX_COPIED {
+            let mut whole = [0; MAX_COPIED];
             let mut rest = &mut whole[..];
             for slice in slices {
                 // It fits, as the sum has shown.

@@ -61,8 +61,12 @@ mod response;
 mod route;
 mod server;
 mod settings;
+mod share_files;
 mod socket;
+mod stream_turns;
 mod table;
+#[cfg(test)]
+mod test_bodies;
 mod timeouts;
 mod tls;
 mod turn;

@@ -181,6 +181,13 @@ impl Listener {
 pub(crate) struct Closing(watch::Receiver<bool>);
 
 impl Closing {
+    /// Of a listener that closes when true is sent.
+    #[cfg(test)]
+    pub(crate) fn of_a_listener() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
     /// Whether that is so already.
     pub(crate) fn is_closing(&self) -> bool {
         // It changes once. The listener may be gone altogether, which is closing enough.

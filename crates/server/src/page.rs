@@ -1,9 +1,10 @@
 //! The pages that a client gets where no application answers.
 
 use engine::Answer;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode, Version};
 
+use crate::head;
 use crate::response::ResponseBody;
 
 /// The response with the error page for `status`.
@@ -22,9 +23,7 @@ pub(crate) fn error(status: StatusCode) -> Response<ResponseBody> {
 /// The page for a request that breaks HTTP's rules: nothing more is read from its connection.
 pub(crate) fn refused(status: StatusCode) -> Response<ResponseBody> {
     let mut response = error(status);
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    head::close(&mut response, Version::HTTP_11);
     response
 }
 

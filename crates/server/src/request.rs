@@ -8,7 +8,7 @@ use http::header::{COOKIE, HOST, TE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
-use message::{Framing, FramingError};
+use message::{Framing, FramingError, has_token};
 
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
@@ -39,20 +39,29 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
 }
 
 /// Makes the URI of a request that has been checked absolute: the scheme that it came by, whatever it
-/// says itself, the server name as authority (without port and trailing dot, in lower case, like
-/// Unit's), path and query as they came.
+/// says itself, path and query as they came, and as authority `host`, or else the server name (without
+/// port and trailing dot, in lower case, like Unit's).
 ///
 /// # Errors
 ///
 /// The status to refuse the request with, where its host has no place in a URI.
-pub(crate) fn make_absolute(parts: &mut Parts, scheme: Scheme) -> Result<(), StatusCode> {
-    let name = server_name(&parts.headers);
-    let name = if name.is_empty() {
-        DEFAULT_SERVER_NAME
-    } else {
-        &*name
+pub(crate) fn make_absolute(
+    parts: &mut Parts,
+    scheme: Scheme,
+    host: Option<Authority>,
+) -> Result<(), StatusCode> {
+    let authority = match host {
+        Some(host) => host,
+        None => {
+            let name = server_name(&parts.headers);
+            let name = if name.is_empty() {
+                DEFAULT_SERVER_NAME
+            } else {
+                &*name
+            };
+            Authority::try_from(name).map_err(|_| StatusCode::BAD_REQUEST)?
+        }
     };
-    let authority = Authority::try_from(name).map_err(|_| StatusCode::BAD_REQUEST)?;
     let mut uri = mem::take(&mut parts.uri).into_parts();
     uri.scheme = Some(scheme);
     uri.authority = Some(authority);
@@ -63,13 +72,8 @@ pub(crate) fn make_absolute(parts: &mut Parts, scheme: Scheme) -> Result<(), Sta
 /// Whether the client of a request over HTTP/1 accepts trailers; `None` over HTTP/2, where every one does.
 pub(crate) fn accepts_trailers<B>(request: &Request<B>) -> Option<bool> {
     let version = request.version();
-    (version < Version::HTTP_2).then(|| {
-        version == Version::HTTP_11
-            && request.headers().get_all(TE).iter().any(|value| {
-                let mut words = value.as_bytes().split(|byte| *byte == b',');
-                words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-            })
-    })
+    (version < Version::HTTP_2)
+        .then(|| version == Version::HTTP_11 && has_token(request.headers(), &TE, "trailers"))
 }
 
 /// The host that a request was sent to, as Unit has it: without a port and a dot at the end, in lower
@@ -233,7 +237,7 @@ mod tests {
     fn checked(version: Version, target: &str, hosts: &[&str]) -> Result<String, u16> {
         let mut parts = parts(version, target, hosts);
         check(&mut parts).map_err(|status| status.as_u16())?;
-        make_absolute(&mut parts, Scheme::HTTP).map_err(|status| status.as_u16())?;
+        make_absolute(&mut parts, Scheme::HTTP, None).map_err(|status| status.as_u16())?;
         Ok(parts.uri.to_string())
     }
 
@@ -292,7 +296,7 @@ mod tests {
             &["two.example"],
         );
         check(&mut parts).unwrap();
-        make_absolute(&mut parts, Scheme::HTTP).unwrap();
+        make_absolute(&mut parts, Scheme::HTTP, None).unwrap();
         assert_eq!(parts.uri, "http://one.example/x");
         assert_eq!(parts.headers[HOST], "one.example:81");
         assert_eq!(checked(Version::HTTP_2, "http://one/x", &["two"]), Err(400));
@@ -307,7 +311,7 @@ mod tests {
         for target in ["/x", "http://a/x", "https://a/x"] {
             let mut parts = parts(Version::HTTP_11, target, &["a"]);
             check(&mut parts).unwrap();
-            make_absolute(&mut parts, Scheme::HTTPS).unwrap();
+            make_absolute(&mut parts, Scheme::HTTPS, None).unwrap();
             assert_eq!(parts.uri, "https://a/x");
         }
     }

@@ -8,12 +8,11 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::access_log::Note;
 use crate::counters::InRequest;
-use crate::drain::DrainQueue;
 use crate::end_delay::EndDelay;
-use crate::held::{Chunk, Piece, StreamHeld};
-use crate::http2::PIECE;
+use crate::held::{Chunk, Piece, StreamState};
+use crate::http2::STREAM_PIECE;
 use crate::io::{Link, Open};
-use crate::upstream::{Proxied, Tunnel};
+use crate::upstream::Proxied;
 
 /// The body of a response, whoever wrote it.
 pub(crate) struct ResponseBody {
@@ -23,18 +22,25 @@ pub(crate) struct ResponseBody {
     /// Where a cut-off body can only be told by a reset of the connection.
     pub(crate) reset: Option<Link>,
     pub(crate) open: Option<Open>,
-    /// Of its stream, in HTTP/2.
-    pub(crate) stream: Option<StreamHeld>,
+    /// In HTTP/2. Apart, so that bodies of HTTP/1 are none the larger for it.
+    stream: Option<Box<StreamBody>>,
     /// Where an access log is to have the request.
     pub(crate) note: Option<Box<Note>>,
-    /// What has been read of the content for an HTTP/2 stream, and is given in pieces.
+    /// The head says that the connection is closed after this.
+    pub(crate) closes_connection: bool,
+}
+
+/// What a response's body has beside where it goes to an HTTP/2 stream.
+struct StreamBody {
+    state: StreamState,
+    /// What has been read of the content, and is given in pieces.
     rest: Option<(Bytes, Arc<Chunk>)>,
     /// What is to be said behind all data, once the content has ended: trailers, or nothing.
     end: Option<Option<HeaderMap>>,
     /// The end of the content is not that of the stream yet.
     delays_end: bool,
     /// How long the content is has to show by its end alone.
-    pub(crate) hides_length: bool,
+    hides_length: bool,
 }
 
 enum Content {
@@ -78,7 +84,7 @@ impl ResponseBody {
     }
 
     /// The tunnel that goes on behind a response of 101.
-    pub(crate) fn tunnel(&mut self) -> Option<Tunnel> {
+    pub(crate) fn tunnel(&mut self) -> Option<proxy::Tunnel> {
         match &mut self.content {
             Content::Proxied(body) => body.tunnel(),
             Content::Page(_) | Content::Delayed(_) | Content::Guest(_) | Content::File(_) => None,
@@ -93,10 +99,25 @@ impl ResponseBody {
             open: None,
             stream: None,
             note: None,
+            closes_connection: false,
+        }
+    }
+
+    /// Has the content go to this stream of HTTP/2.
+    pub(crate) fn set_stream(&mut self, state: StreamState) {
+        self.stream = Some(Box::new(StreamBody {
+            state,
             rest: None,
             end: None,
             delays_end: false,
             hides_length: false,
+        }));
+    }
+
+    /// Says nothing of how long the content is, in HTTP/2.
+    pub(crate) fn hide_length(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.hides_length = true;
         }
     }
 
@@ -105,29 +126,37 @@ impl ResponseBody {
     ///
     /// Returns whether it does.
     pub(crate) fn delay_end(&mut self) -> bool {
-        let queue = self.stream.as_ref().map(StreamHeld::drain_queue);
-        self.delays_end = queue.is_some_and(DrainQueue::is_incomplete);
-        self.delays_end
+        let Some(stream) = &mut self.stream else {
+            return false;
+        };
+        stream.delays_end = stream.state.drain_queue().is_incomplete();
+        stream.delays_end
     }
 
     /// The end of the content, which may have to wait until the request's body is drained.
-    fn poll_delayed_end(&mut self, cx: &mut Context<'_>) -> Polled<Piece> {
-        self.delays_end = false;
-        let Some(delay) = self.stream.as_ref().and_then(EndDelay::new) else {
+    fn poll_delayed_end(&mut self, stream: &mut StreamBody, cx: &mut Context<'_>) -> Polled<Piece> {
+        stream.delays_end = false;
+        let Some(delay) = EndDelay::new(&stream.state) else {
             return Poll::Ready(None);
         };
         self.content = Content::Delayed(delay);
-        self.end = None;
+        stream.end = None;
         // All that these count has been sent.
         (self.in_request, self.note) = (None, None);
         (self.poll_content(cx)).map_ok(|frame| frame.map_data(Piece::from))
     }
 
-    /// Leaves out all content, and ends whoever writes it.
+    /// Leaves out the content, if it is one of the server's own pages.
+    pub(crate) fn discard_page(&mut self) {
+        if let Content::Page(text) = &mut self.content {
+            *text = None;
+        }
+    }
+
+    /// Leaves out all content, and ends what writes it.
     pub(crate) fn discard_content(&mut self) {
         if !self.is_end_stream() {
             self.content = Content::Page(None);
-            self.rest = None;
         }
     }
 
@@ -146,47 +175,67 @@ impl ResponseBody {
     }
 
     /// The next piece for an HTTP/2 stream.
-    fn poll_piece(&mut self, stream: &StreamHeld, cx: &mut Context<'_>) -> Polled<Piece> {
-        if self.rest.is_none() && !stream.may_read_on() {
-            ready!(stream.poll_written(cx));
+    fn poll_piece(&mut self, stream: &mut StreamBody, cx: &mut Context<'_>) -> Polled<Piece> {
+        if stream.rest.is_none() && !stream.state.may_read_on() {
+            ready!(stream.state.poll_written(cx));
         }
-        stream.asked();
-        if let Some((rest, chunk)) = self.rest.take() {
-            return data(self.cut(rest, chunk, stream));
+        stream.state.asked();
+        if let Some((rest, chunk)) = stream.rest.take() {
+            return data(stream.cut(rest, chunk));
         }
-        if self.end.is_none() {
+        if stream.end.is_none() {
             match ready!(self.poll_content(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) if bytes.len() <= PIECE => return data(Piece::whole(bytes, stream)),
-                    Ok(bytes) => {
-                        let chunk = Chunk::new(bytes.len(), stream);
-                        return data(self.cut(bytes, chunk, stream));
+                    Ok(bytes) if bytes.len() <= STREAM_PIECE => {
+                        let bytes = self.own(bytes, &stream.state);
+                        return data(Piece::whole(bytes, &stream.state));
                     }
-                    Err(frame) => self.end = Some(frame.into_trailers().ok()),
+                    Ok(bytes) => {
+                        let chunk = Chunk::new(bytes.len(), &stream.state);
+                        return data(stream.cut(bytes, chunk));
+                    }
+                    Err(frame) => stream.end = Some(frame.into_trailers().ok()),
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => self.end = Some(None),
+                None => stream.end = Some(None),
             }
         }
-        self.poll_end(stream, cx)
+        stream.poll_end(cx)
     }
 
-    fn cut(&mut self, mut rest: Bytes, chunk: Arc<Chunk>, stream: &StreamHeld) -> Piece {
-        let piece = rest.split_to(rest.len().min(PIECE));
+    /// What another server has sent is a slice of all that was read with it, be that many times as much. So a
+    /// piece that has to wait for its client is copied, and takes no more memory than is counted for it.
+    fn own(&self, bytes: Bytes, stream: &StreamState) -> Bytes {
+        if matches!(self.content, Content::Proxied(_)) && stream.is_behind() {
+            Bytes::copy_from_slice(&bytes)
+        } else {
+            bytes
+        }
+    }
+}
+
+impl StreamBody {
+    fn cut(&mut self, mut rest: Bytes, chunk: Arc<Chunk>) -> Piece {
+        let piece = rest.split_to(rest.len().min(STREAM_PIECE));
         if !rest.is_empty() {
             self.rest = Some((rest, Arc::clone(&chunk)));
         }
-        Piece::of(piece, chunk, stream)
+        Piece::of(piece, chunk, &self.state)
     }
 
-    fn poll_end(&mut self, stream: &StreamHeld, cx: &mut Context<'_>) -> Polled<Piece> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Polled<Piece> {
         let trailers = self.end.as_ref().and_then(Option::as_ref);
-        if stream.withholds_end(trailers.map_or(0, bytes_of)) {
-            stream.waits();
-            ready!(stream.poll_written(cx));
+        if self.state.withholds_end(trailers.map_or(0, bytes_of)) {
+            self.state.waits();
+            ready!(self.state.poll_written(cx));
         }
         let trailers = self.end.replace(None).flatten();
         Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
+    }
+
+    /// Whether the end of the content may be told to h2 with its last piece.
+    fn may_end(&self) -> bool {
+        self.rest.is_none() && !self.delays_end && !self.state.withholds_end(0)
     }
 }
 
@@ -212,14 +261,13 @@ impl Body for ResponseBody {
         }
         let frame = match self.stream.take() {
             None => (self.poll_content(cx)).map_ok(|frame| frame.map_data(Piece::from)),
-            Some(stream) => {
-                let piece = self.poll_piece(&stream, cx);
-                self.stream = Some(stream);
-                if self.delays_end && matches!(piece, Poll::Ready(None)) {
-                    self.poll_delayed_end(cx)
-                } else {
-                    piece
+            Some(mut stream) => {
+                let mut piece = self.poll_piece(&mut stream, cx);
+                if stream.delays_end && matches!(piece, Poll::Ready(None)) {
+                    piece = self.poll_delayed_end(&mut stream, cx);
                 }
+                self.stream = Some(stream);
+                piece
             }
         };
         if let (Poll::Ready(Some(Err(_))), Some(reset)) = (&frame, &self.reset) {
@@ -249,13 +297,12 @@ impl Body for ResponseBody {
             Content::File(body) => body.is_end_stream(),
             Content::Proxied(body) => body.is_end_stream(),
         };
-        let is_withheld = || self.stream.as_ref().is_some_and(|it| it.withholds_end(0));
-        is_end && self.rest.is_none() && !self.delays_end && !is_withheld()
+        is_end && self.stream.as_ref().is_none_or(|it| it.may_end())
     }
 
     /// Asked before the first piece is given.
     fn size_hint(&self) -> SizeHint {
-        if self.hides_length {
+        if self.stream.as_ref().is_some_and(|it| it.hides_length) {
             return SizeHint::default();
         }
         match &self.content {

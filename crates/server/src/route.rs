@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::page;
 use crate::request;
 use crate::response::ResponseBody;
+use crate::share_files::ShareFiles;
 use crate::table::{Pass, Steps, Table};
 use crate::variables::{Facts, Kept, Known};
 
@@ -60,7 +61,7 @@ pub(crate) struct Rest<'a> {
     target: Option<PathAndQuery>,
     action: Option<&'a Action>,
     /// The request, where the fields of the response tell of it.
-    kept: Option<Kept>,
+    kept: Option<Box<Kept>>,
 }
 
 impl<'a> Passed<'a> {
@@ -154,11 +155,11 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     }
 
     /// Goes where `pass` says, and on from there.
-    pub(crate) async fn go(mut self, pass: &Pass) -> Routed<'t> {
+    pub(crate) async fn go(mut self, pass: &Pass, share_files: &ShareFiles) -> Routed<'t> {
         self.is_matched = matches!(pass, Pass::Steps(_) | Pass::Variable(_));
         let end = match self.pass(pass) {
             // Only here is something to wait for, which takes room.
-            End::Share(share) => Box::pin(self.serve(share)).await,
+            End::Share(share) => Box::pin(self.serve(share, share_files)).await,
             end => end,
         };
         match end {
@@ -208,7 +209,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     }
 
     /// Asks the files of a share, and whoever is behind it, until it is no share that is asked.
-    async fn serve(&mut self, mut share: &'t Share) -> End<'t> {
+    async fn serve(&mut self, mut share: &'t Share, share_files: &ShareFiles) -> End<'t> {
         loop {
             let served = {
                 let request = self.request();
@@ -222,7 +223,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                     now: SystemTime::now(),
                 };
                 match paths {
-                    Some(paths) => share.files.serve(&files, &paths).await,
+                    Some(paths) => share.files.serve(&files, &paths, &share_files.open).await,
                     None => Err(NotServed::Forbidden),
                 }
             };
@@ -230,6 +231,9 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 Ok(response) => return End::Respond(response.map(ResponseBody::file)),
                 Err(reason) => reason,
             };
+            if let NotServed::TooManyOpen = reason {
+                share_files.warn_exhausted();
+            }
             let Some(fallback) = &share.fallback else {
                 return End::Respond(action::not_served(&reason));
             };
@@ -256,7 +260,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         Ok(Rest {
             target: self.respelled()?,
             action,
-            kept: is_kept.then(|| Kept::of(self.parts, self.ends)),
+            kept: is_kept.then(|| Box::new(Kept::of(self.parts, self.ends))),
         })
     }
 

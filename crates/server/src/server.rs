@@ -17,9 +17,11 @@ use crate::held::{HeldForClients, HeldTotal, sweep_while_alive};
 use crate::held_uploads::{HeldUploads, MAX_HELD};
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
+use crate::share_files::ShareFiles;
 use crate::socket::Listening;
 use crate::table::{Pass, Table};
 use crate::timeouts::Timeouts;
+use crate::upstream::Exchanges;
 use crate::workers::Workers;
 
 /// What a [`Server`] is made with.
@@ -27,9 +29,12 @@ use crate::workers::Workers;
 pub struct Options {
     /// Connections that are open at a time; further ones wait to be accepted.
     pub connections: usize,
-    /// Requests that may be with other servers at a time, each of which takes a connection; further ones
-    /// are answered with 503.
+    /// Connections to other servers that are open at a time: one for each request that is with another server,
+    /// until its response and its body are over. Idle ones are closed for further requests; where there is
+    /// none, these are answered with 503.
     pub exchanges: usize,
+    /// Files of shares that are open at a time. Where further ones would have to stay open, the answer is 503.
+    pub share_files: usize,
     /// Bytes of responses that may be held in memory for clients that do not take them, of all connections
     /// together. Beyond that, connections are reset: those first that hold much and take little.
     pub held_for_clients: u64,
@@ -81,7 +86,8 @@ pub(crate) struct Shared {
     /// Whether [`sweep_while_alive`] has been started.
     sweeps: AtomicBool,
     places: Arc<Semaphore>,
-    exchanges: Arc<Semaphore>,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) share_files: ShareFiles,
     pub(crate) uploads: HeldUploads,
     snapshot: ArcSwap<Snapshot>,
     next_id: AtomicU64,
@@ -127,10 +133,13 @@ impl Seen {
     }
 }
 
-/// Routes may have `$request_time` anywhere.
 fn times_requests(target: Option<&Target>, settings: &Settings) -> bool {
     let log = settings.access_log.as_ref();
-    matches!(target, Some(Target::Table(..))) || log.is_some_and(AccessLog::notes_request_time)
+    let is_routed = match target {
+        Some(Target::Table(table, pass)) => table.times_requests(pass),
+        Some(Target::Application(_) | Target::Unavailable) | None => false,
+    };
+    is_routed || log.is_some_and(AccessLog::notes_request_time)
 }
 
 impl Snapshot {
@@ -184,11 +193,6 @@ impl Shared {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    /// Room for one more request that is sent on to another server, if there is.
-    pub(crate) fn free_exchange(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.exchanges).try_acquire_owned().ok()
-    }
-
     /// Room for one more connection, if there is.
     pub(crate) fn free_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
@@ -238,7 +242,8 @@ impl Server {
             sweeps: AtomicBool::new(false),
             workers: Arc::new(Workers::new(options.runtimes)),
             places: semaphore(options.connections),
-            exchanges: semaphore(options.exchanges),
+            exchanges: Exchanges::new(options.exchanges),
+            share_files: ShareFiles::new(options.share_files),
             uploads: HeldUploads::new(MAX_HELD),
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
             next_id: AtomicU64::new(0),
@@ -393,11 +398,6 @@ impl Server {
         let closing = self.0.snapshot.load().closing.clone();
         for listener in closing {
             listener.gone().await;
-        }
-        let snapshot = self.0.snapshot.load_full();
-        if let Some(access_log) = snapshot.settings.access_log.clone() {
-            // Without what cannot be written there is nothing to wait for.
-            _ = tokio::task::spawn_blocking(move || access_log.flush()).await;
         }
     }
 }

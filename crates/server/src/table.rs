@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use engine::Application;
 use proxy::Proxy;
-use routing::{Destination, Template};
+use routing::{Destination, Template, VariableKind};
 
 use crate::action::Action;
 use crate::metrics::Metrics;
@@ -20,6 +20,8 @@ struct Inner {
     by_name: HashMap<Option<String>, usize>,
     applications: HashMap<String, Option<Application>>,
     upstreams: HashMap<String, Proxy>,
+    /// Whether `$request_time` is anywhere in the routes.
+    times_requests: bool,
 }
 
 /// An array of steps.
@@ -56,7 +58,9 @@ impl Table {
         upstreams: impl IntoIterator<Item = (String, Proxy)>,
     ) -> Self {
         let indices = routes.iter().enumerate();
+        let times_requests = |steps: &Steps| steps.mentions(VariableKind::RequestTime);
         Self(Arc::new(Inner {
+            times_requests: routes.iter().any(times_requests),
             by_name: indices
                 .map(|(index, steps)| (steps.name.clone(), index))
                 .collect(),
@@ -64,6 +68,11 @@ impl Table {
             applications: applications.into_iter().collect(),
             upstreams: upstreams.into_iter().collect(),
         }))
+    }
+
+    /// Whether a request that begins with `pass` may be asked how long it has taken.
+    pub(crate) fn times_requests(&self, pass: &Pass) -> bool {
+        self.0.times_requests || pass.mentions(VariableKind::RequestTime)
     }
 
     pub(crate) fn steps(&self, index: usize) -> Option<&Steps> {
@@ -83,5 +92,123 @@ impl Table {
             Destination::Metrics => None,
             Destination::Application { .. } | Destination::Nothing => None,
         }
+    }
+}
+
+impl Steps {
+    fn mentions(&self, kind: VariableKind) -> bool {
+        let mut steps = self.route.steps().iter();
+        steps.any(|(tests, action)| tests.mentions(kind) || action.mentions(kind))
+    }
+}
+
+impl Pass {
+    /// Whether a variable of this kind is in it.
+    pub(crate) fn mentions(&self, kind: VariableKind) -> bool {
+        match self {
+            Self::Variable(template) => template.mentions(kind),
+            Self::Application(_) | Self::Upstream(_) | Self::Metrics(_) | Self::Steps(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use routing::{Condition, Match, Rewrite, Route, Test, VariableSet};
+
+    use super::*;
+    use crate::action::{ActionKind, ResponseHeader, Return, Share};
+
+    const TIME: &str = "/$request_time";
+
+    fn template(text: &str) -> Template {
+        Template::parse(text, VariableSet::ALL).unwrap()
+    }
+
+    fn nothing() -> Action {
+        Action {
+            kind: ActionKind::Return(Return::new(200, None)),
+            rewrite: None,
+            response_headers: Vec::new(),
+        }
+    }
+
+    fn share(path: &str) -> Share {
+        Share {
+            paths: vec![template("/first"), template(path)],
+            chroot: None,
+            files: static_files::Share::new(static_files::Options::default()),
+            fallback: None,
+        }
+    }
+
+    fn of(kind: ActionKind) -> Action {
+        Action { kind, ..nothing() }
+    }
+
+    /// A table with this step behind another one.
+    fn table(tests: Match, action: Action) -> Table {
+        let steps = |name: &str, tests, action| Steps {
+            name: Some(name.to_owned()),
+            route: Route::new([(Match::default(), nothing()), (tests, action)]),
+        };
+        let routes = vec![
+            steps("first", Match::default(), nothing()),
+            steps("second", tests, action),
+        ];
+        Table::new(routes, [], [])
+    }
+
+    #[test]
+    fn requests_are_timed_where_their_time_may_be_asked_for_and_nowhere_else() {
+        let rewrite = |text| Rewrite::parse(text, VariableSet::ALL).unwrap();
+        let header = |value: &str| ResponseHeader {
+            name: http::header::AGE,
+            value: Some(template(value)),
+        };
+        let actions = |text: &'static str| {
+            let fallback = Some(Box::new(of(ActionKind::Share(share(text)))));
+            let chroot = Some(template(text));
+            vec![
+                of(ActionKind::Return(Return::new(301, Some(template(text))))),
+                of(ActionKind::Pass(Pass::Variable(template(text)))),
+                of(ActionKind::Share(share(text))),
+                of(ActionKind::Share(Share {
+                    fallback,
+                    ..share("/")
+                })),
+                of(ActionKind::Share(Share {
+                    chroot,
+                    ..share("/")
+                })),
+                Action {
+                    rewrite: Some(rewrite(text)),
+                    ..nothing()
+                },
+                Action {
+                    response_headers: vec![header("1"), header(text)],
+                    ..nothing()
+                },
+            ]
+        };
+        let first = Pass::Steps(0);
+        for (index, (with, without)) in actions(TIME).into_iter().zip(actions("/$uri")).enumerate()
+        {
+            assert!(
+                table(Match::default(), with).times_requests(&first),
+                "{index}"
+            );
+            assert!(
+                !table(Match::default(), without).times_requests(&first),
+                "{index}"
+            );
+        }
+        let tests =
+            |text| Match::new([Test::If(Condition::parse(text, VariableSet::ALL).unwrap())]);
+        assert!(table(tests("!$request_time"), nothing()).times_requests(&first));
+        let other = table(tests("$uri"), nothing());
+        assert!(!other.times_requests(&first));
+        assert!(other.times_requests(&Pass::Variable(template(TIME))));
+        assert!(!other.times_requests(&Pass::Variable(template("$uri"))));
     }
 }

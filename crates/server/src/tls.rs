@@ -16,7 +16,7 @@ use crate::io::{ClientIo, Socket};
 use crate::opening::{self, Opening};
 
 /// What is read at a time until it is clear what the client speaks.
-const PIECE: usize = 4 * 1024;
+const READ_AT_ONCE: usize = 4 * 1024;
 
 /// What a client of HTTP/2 asks for (RFC 9113, section 3.3).
 const HTTP2: &[u8] = b"h2";
@@ -77,7 +77,7 @@ pub(crate) fn poll_read_some(
     buffer: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut piece = [0; PIECE];
+    let mut piece = [0; READ_AT_ONCE];
     let mut piece = ReadBuf::new(&mut piece);
     ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
     buffer.extend_from_slice(piece.filled());

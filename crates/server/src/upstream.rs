@@ -1,6 +1,7 @@
 //! Requests that are sent on to other servers, and what comes of them.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -8,10 +9,11 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use message::BoxError;
 use proxy::{Proxy, ProxyError};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::counters::InRequest;
 use crate::held_uploads::HeldUploads;
+use crate::io::ClientIo;
 use crate::page;
 use crate::request_body::RequestBody;
 use crate::response::ResponseBody;
@@ -38,14 +40,45 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Some(room) = server.free_exchange() else {
-        tracing::warn!("no file is left for a connection to another server");
+    let Some(permit) = server.exchanges.permit(proxy) else {
         return page::error(StatusCode::SERVICE_UNAVAILABLE);
     };
-    match proxy.send(request).await {
-        Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body, room))),
+    match proxy.send_with(request, permit).await {
+        Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body))),
         Err(error) if error.status().is_client_error() => page::refused(error.status()),
         Err(error) => page::error(error.status()),
+    }
+}
+
+/// A limit on the connections to other servers that are open at a time.
+pub(crate) struct Exchanges {
+    free: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Exchanges {
+    pub(crate) fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(limit)),
+            limit,
+        }
+    }
+
+    /// What a connection has for as long as it is open. Idle ones are closed if there is no other way.
+    fn permit(&self, proxy: &Proxy) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                return Some(permit);
+            }
+            if !proxy.close_longest_idle() {
+                tracing::warn!(
+                    "the limit on connections to other servers ({}) is reached; answering 503",
+                    self.limit
+                );
+                return None;
+            }
+        }
     }
 }
 
@@ -54,25 +87,19 @@ pub(crate) struct Proxied {
     body: proxy::ResponseBody,
     /// Why it is cut off, which is not told yet.
     failure: Option<ProxyError>,
-    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Proxied {
-    fn new(body: proxy::ResponseBody, room: OwnedSemaphorePermit) -> Self {
+    fn new(body: proxy::ResponseBody) -> Self {
         Self {
             body,
             failure: None,
-            room: Some(room),
         }
     }
 
     /// What the request has become, if it was switched to another protocol.
-    pub(crate) fn tunnel(&mut self) -> Option<Tunnel> {
-        let bytes = self.body.take_tunnel()?;
-        Some(Tunnel {
-            bytes,
-            _room: self.room.take(),
-        })
+    pub(crate) fn tunnel(&mut self) -> Option<proxy::Tunnel> {
+        self.body.take_tunnel()
     }
 }
 
@@ -108,27 +135,22 @@ impl Body for Proxied {
     }
 }
 
-/// Bytes both ways, between a client and another server.
-pub(crate) struct Tunnel {
-    bytes: proxy::Tunnel,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
 /// What the last request of a connection has left of it.
 pub(crate) struct Switched {
-    pub(crate) tunnel: Tunnel,
+    /// Bytes both ways, between a client and another server.
+    pub(crate) tunnel: proxy::Tunnel,
     /// The request goes on for as long.
     pub(crate) in_request: InRequest,
 }
 
 impl Switched {
     /// Carries bytes until both sides have ended. Dropped, it ends both.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(self, client: ClientIo) {
         let Self {
             tunnel,
             in_request: _in_request,
         } = self;
-        match tunnel.bytes.run().await {
+        match tunnel.run_with(client).await {
             Ok((up, down)) => {
                 tracing::debug!("a tunnel ended: {up} bytes to the server, {down} to the client");
             }

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use jiff::Zoned;
+use message::has_token;
 use routing::{Request, Target, Variable, Variables, response_header};
 
 use crate::request::server_name;
@@ -151,13 +152,7 @@ impl<'a> Known<'a> {
 
     /// The `connection` that hyper adds where the response has none, as the client asked for it.
     fn connection(&self) -> Option<&'static [u8]> {
-        let mut fields = self.request.headers.get_all(CONNECTION).iter();
-        let mut asks = |option: &str| {
-            fields.any(|field| {
-                let mut options = field.as_bytes().split(|byte| *byte == b',');
-                options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
-            })
-        };
+        let asks = |option: &str| has_token(self.request.headers, &CONNECTION, option);
         match self.facts.version {
             Version::HTTP_11 if asks("close") => Some(b"close"),
             Version::HTTP_10 if asks("keep-alive") => Some(b"keep-alive"),

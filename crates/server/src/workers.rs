@@ -20,6 +20,11 @@ impl Workers {
         }
     }
 
+    /// How many threads serve.
+    pub(crate) fn count(&self) -> usize {
+        self.runtimes.len().max(1)
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

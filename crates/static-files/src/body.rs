@@ -6,8 +6,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::NotServed;
 use crate::open::Wait;
-use crate::read::Reader;
+use crate::open_files::{OpenFiles, Permit};
+use crate::read::{FILE_PIECE, Reader};
 
 /// The content of a response: nothing, a file, parts of a file.
 ///
@@ -62,7 +64,34 @@ impl Body {
 
     /// Reads what comes first, if that goes without waiting or may wait. A small file is whole then,
     /// and is closed. What goes wrong here goes wrong again when the body is polled.
-    pub(crate) fn read_ahead(&mut self, wait: Wait) {
+    ///
+    /// A file that stays open counts by `permit`, or by another one of `open_files`.
+    ///
+    /// # Errors
+    ///
+    /// When no further file may stay open.
+    pub(crate) fn read_ahead(
+        &mut self,
+        wait: Wait,
+        mut permit: Option<Permit>,
+        open_files: &OpenFiles,
+    ) -> Result<(), NotServed> {
+        if permit.is_none() && self.left > FILE_PIECE as u64 {
+            permit = Some(open_files.permit()?);
+        }
+        self.read_first(wait);
+        if let Some(reader) = &mut self.reader {
+            let mut permit = match permit {
+                Some(permit) => permit,
+                None => open_files.permit()?,
+            };
+            permit.reduce_to_one();
+            reader.count(permit);
+        }
+        Ok(())
+    }
+
+    fn read_first(&mut self, wait: Wait) {
         let Some(Part::File { at, length }) = self.parts.front_mut() else {
             return;
         };
@@ -76,9 +105,7 @@ impl Body {
             *length -= piece.len() as u64;
             if *length == 0 {
                 self.parts.pop_front();
-            }
-            if self.parts.is_empty() {
-                self.reader = None;
+                self.close_if_read();
             }
             self.parts.push_front(Part::Text(piece));
         }
@@ -110,9 +137,18 @@ impl Body {
                 *length -= piece.len() as u64;
                 if *length == 0 {
                     self.parts.pop_front();
+                    self.close_if_read();
                 }
                 Poll::Ready(Some(Ok(piece)))
             }
+        }
+    }
+
+    /// Closes the file before all has been given, which may take its client long.
+    fn close_if_read(&mut self) {
+        let is_text = |part: &Part| matches!(part, Part::Text(_));
+        if self.parts.iter().all(is_text) {
+            self.reader = None;
         }
     }
 }

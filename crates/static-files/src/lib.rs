@@ -55,6 +55,12 @@
 //! memory; overlayfs and squashfs are for files of at most 64 KiB, which may wait for a disk; the
 //! rest is read in the pool.
 //!
+//! # Open files
+//!
+//! A client that reads slowly, or not at all, keeps the file of its response open; over HTTP/2, one for each of its
+//! streams. [`OpenFiles`] bounds how many: beyond that, what is larger than 64 KiB or not in the kernel's caches
+//! is not served ([`NotServed::TooManyOpen`]). The rest is, as it is read and closed on the spot.
+//!
 //! # What Unit does not have
 //!
 //! Conditional requests (RFC 9110, section 13), ranges (section 14), and precompressed siblings
@@ -63,7 +69,7 @@
 //!
 //! ```
 //! # use http::{HeaderMap, Method, header};
-//! # use static_files::{ExpandedPath, Options, Paths, Request, Share};
+//! # use static_files::{ExpandedPath, OpenFiles, Options, Paths, Request, Share};
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let folder = tempfile::tempdir()?;
 //! std::fs::write(folder.path().join("index.html"), "hello")?;
@@ -80,7 +86,7 @@
 //!     query: "",
 //!     now: std::time::SystemTime::now(),
 //! };
-//! let response = share.serve(&request, &paths).await?;
+//! let response = share.serve(&request, &paths, &OpenFiles::new(100)).await?;
 //! assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html");
 //! assert_eq!(response.headers()[header::CONTENT_LENGTH], "5");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -98,6 +104,7 @@ mod mime_types;
 mod multipart;
 mod not_served;
 mod open;
+mod open_files;
 mod path;
 mod range;
 mod read;
@@ -111,6 +118,7 @@ pub use body::{Body, BodyError};
 pub use fuzz::fuzz_fields;
 pub use mime_types::{MimeTypeError, MimeTypes};
 pub use not_served::NotServed;
+pub use open_files::OpenFiles;
 pub use path::ExpandedPath;
 pub use range::MAX_RANGES;
 pub use share::{Options, Paths, Request, Share, TypeFilter};

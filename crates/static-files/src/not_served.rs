@@ -22,6 +22,9 @@ pub enum NotServed {
     /// have `Vary: Accept-Encoding`.
     #[error("the file is not there in a coding that the client takes")]
     NotAcceptable,
+    /// As many files are open for responses as may be: see [`OpenFiles`](crate::OpenFiles).
+    #[error("as many files are open as may be")]
+    TooManyOpen,
     /// The system failed us, with the last path that was tried: out of descriptors or memory, a
     /// broken disk, a kernel without `openat2` for an option that needs it.
     #[error("a file could not be opened: {0}")]
@@ -40,6 +43,7 @@ impl NotServed {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::TooManyOpen => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -50,7 +54,7 @@ impl NotServed {
     pub fn may_fall_back(&self) -> bool {
         match self {
             Self::MethodNotAllowed | Self::Forbidden | Self::NotFound => true,
-            Self::NotAcceptable | Self::Failed(_) => false,
+            Self::NotAcceptable | Self::TooManyOpen | Self::Failed(_) => false,
         }
     }
 }

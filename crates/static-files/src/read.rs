@@ -11,9 +11,10 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
 use crate::open::Wait;
+use crate::open_files::{CountedFile, Permit};
 
 /// How much is read of a file at once, and is in memory of it at a time.
-pub(crate) const PIECE: usize = 64 * 1024;
+pub(crate) const FILE_PIECE: usize = 64 * 1024;
 
 /// Reads pieces of a file, on the spot while they are in the page cache, else on a thread that may
 /// wait.
@@ -41,20 +42,20 @@ enum ReadFrom {
 }
 
 enum State {
-    Idle(File),
+    Idle(CountedFile),
     Reading(JoinHandle<Done>),
     /// After a thread was lost.
     Lost,
 }
 
 struct Done {
-    file: File,
+    file: CountedFile,
     buffer: Vec<u8>,
     read: io::Result<usize>,
 }
 
 impl Reader {
-    pub(crate) fn new(file: File) -> Self {
+    pub(crate) fn new(file: CountedFile) -> Self {
         Self {
             state: State::Idle(file),
             last: Bytes::new(),
@@ -62,10 +63,17 @@ impl Reader {
         }
     }
 
-    /// At most `length` bytes from `at` on, and at most [`PIECE`]; none while it would have to wait
+    /// Has the file count for as long as it is open.
+    pub(crate) fn count(&mut self, permit: Permit) {
+        if let State::Idle(file) = &mut self.state {
+            file.permit = Some(permit);
+        }
+    }
+
+    /// At most `length` bytes from `at` on, and at most [`FILE_PIECE`]; none while it would have to wait
     /// and may not. Empty at the end of the file.
     pub(crate) fn read(&mut self, at: u64, length: u64, wait: Wait) -> Option<io::Result<Bytes>> {
-        let State::Idle(file) = &self.state else {
+        let State::Idle(CountedFile { file, .. }) = &self.state else {
             return None;
         };
         let mut buffer = buffer(mem::take(&mut self.last), length);
@@ -81,7 +89,7 @@ impl Reader {
         let may_wait = match self.place {
             _ if wait == Wait::Allowed => true,
             ReadFrom::Memory => true,
-            ReadFrom::Disk => length <= PIECE as u64,
+            ReadFrom::Disk => length <= FILE_PIECE as u64,
             ReadFrom::Cache | ReadFrom::Unknown => false,
         };
         if read.is_none() && may_wait {
@@ -116,7 +124,7 @@ impl Reader {
                 let last = mem::take(&mut self.last);
                 tokio::task::spawn_blocking(move || {
                     let mut buffer = buffer(last, length);
-                    let read = read_waiting(&file, &mut buffer, at);
+                    let read = read_waiting(&file.file, &mut buffer, at);
                     Done { file, buffer, read }
                 })
             }
@@ -160,7 +168,7 @@ impl ReadFrom {
 
 /// A buffer for `length` bytes, or for a piece of them, of `last` if that is nobody else's.
 fn buffer(last: Bytes, length: u64) -> Vec<u8> {
-    let length = usize::try_from(length).map_or(PIECE, |length| length.min(PIECE));
+    let length = usize::try_from(length).map_or(FILE_PIECE, |length| length.min(FILE_PIECE));
     match last.try_into_mut() {
         Ok(last) if last.len() >= length => {
             let mut buffer = Vec::from(last);
@@ -206,11 +214,11 @@ mod tests {
 
     use super::*;
 
-    fn file(length: usize) -> (File, Vec<u8>) {
+    fn file(length: usize) -> (CountedFile, Vec<u8>) {
         let text: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&text).unwrap();
-        (file, text)
+        (CountedFile { file, permit: None }, text)
     }
 
     fn all(reader: &mut Reader, length: u64) -> Vec<u8> {
@@ -222,7 +230,7 @@ mod tests {
             while at < length {
                 let piece = poll_fn(|cx| reader.poll_read(cx, at, length - at)).await;
                 let piece = piece.unwrap();
-                assert!(!piece.is_empty() && piece.len() <= PIECE);
+                assert!(!piece.is_empty() && piece.len() <= FILE_PIECE);
                 at += piece.len() as u64;
                 read.extend_from_slice(&piece);
             }
@@ -240,7 +248,7 @@ mod tests {
             ReadFrom::Disk,
             ReadFrom::Unknown,
         ] {
-            for length in [1, PIECE, 3 * PIECE + 5] {
+            for length in [1, FILE_PIECE, 3 * FILE_PIECE + 5] {
                 let (file, text) = file(length);
                 let mut reader = Reader::new(file);
                 reader.place = place;
@@ -251,41 +259,41 @@ mod tests {
 
     #[test]
     fn what_is_not_cached_is_read_elsewhere() {
-        let (file, text) = file(5 * PIECE);
-        file.sync_all().unwrap();
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        assert!(all(&mut Reader::new(file), 5 * PIECE as u64) == text);
+        let (file, text) = file(5 * FILE_PIECE);
+        file.file.sync_all().unwrap();
+        rustix::fs::fadvise(&file.file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        assert!(all(&mut Reader::new(file), 5 * FILE_PIECE as u64) == text);
     }
 
     #[test]
     fn memory_is_used_again_once_it_is_let_go() {
-        let (file, _) = file(4 * PIECE);
+        let (file, _) = file(4 * FILE_PIECE);
         let mut reader = Reader::new(file);
         let mut read = |at: usize| {
-            let (at, left) = (at as u64, (4 * PIECE - at) as u64);
+            let (at, left) = (at as u64, (4 * FILE_PIECE - at) as u64);
             reader.read(at, left, Wait::Allowed).unwrap().unwrap()
         };
         let first = read(0);
         let memory = first.as_ptr();
-        let second = read(PIECE);
+        let second = read(FILE_PIECE);
         assert_ne!(second.as_ptr(), memory, "it is still in use");
         drop((first, second));
-        let third = read(2 * PIECE);
+        let third = read(2 * FILE_PIECE);
         let memory = third.as_ptr();
         drop(third);
-        assert_eq!(read(3 * PIECE).as_ptr(), memory);
+        assert_eq!(read(3 * FILE_PIECE).as_ptr(), memory);
     }
 
     #[test]
     fn a_file_that_may_be_anywhere_is_not_waited_for_here() {
-        let (file, _) = file(2 * PIECE);
+        let (file, _) = file(2 * FILE_PIECE);
         let mut reader = Reader::new(file);
         reader.place = ReadFrom::Unknown;
         assert!(reader.read(0, 1, Wait::Never).is_none());
         reader.place = ReadFrom::Disk;
-        assert!(reader.read(0, PIECE as u64 + 1, Wait::Never).is_none());
-        assert!(reader.read(0, PIECE as u64, Wait::Never).is_some());
+        assert!(reader.read(0, FILE_PIECE as u64 + 1, Wait::Never).is_none());
+        assert!(reader.read(0, FILE_PIECE as u64, Wait::Never).is_some());
         reader.place = ReadFrom::Memory;
-        assert!(reader.read(0, 2 * PIECE as u64, Wait::Never).is_some());
+        assert!(reader.read(0, 2 * FILE_PIECE as u64, Wait::Never).is_some());
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::body::{Body, Part};
 use crate::conditions::{self, Verdict};
 use crate::multipart;
+use crate::open_files::CountedFile;
 use crate::range::{self, Asked};
 use crate::read::Reader;
 use crate::redirect;
@@ -114,7 +115,11 @@ fn content(
     let body = if request.method == Method::HEAD || length == 0 {
         Body::empty()
     } else {
-        Body::of(Reader::new(found.file), parts)
+        let file = CountedFile {
+            file: found.file,
+            permit: None,
+        };
+        Body::of(Reader::new(file), parts)
     };
     Ok(response(status, fields, body))
 }

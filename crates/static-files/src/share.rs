@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method, Response};
 
 use crate::open::Wait;
+use crate::open_files::{OpenFiles, Permit};
 use crate::search::{Search, Stop};
 use crate::{Body, ExpandedPath, MimeTypes, NotServed, respond};
 
@@ -115,6 +116,8 @@ impl Share {
     /// system calls for a small file, `close` among them, and no other thread. Where the kernel says
     /// that it would have to wait, a thread of the runtime's blocking pool does the same.
     ///
+    /// A file that is not read and closed with that counts among `open_files` until its response is over.
+    ///
     /// The response is one of 200, 206, 301, 304, 412 and 416, and is to be sent as it is, with
     /// `Date` and `Server` at most. `Content-Length` is there where a body may be; the body of a
     /// `HEAD` is empty all the same.
@@ -134,11 +137,18 @@ impl Share {
         &self,
         request: &Request<'_>,
         paths: &Paths,
+        open_files: &OpenFiles,
     ) -> Result<Response<Body>, NotServed> {
         if request.method != Method::GET && request.method != Method::HEAD {
             return Err(NotServed::MethodNotAllowed);
         }
-        let from = match answer(&self.0, request, paths, 0, Wait::Never) {
+        let here = Lookup {
+            from: 0,
+            wait: Wait::Never,
+            permit: None,
+            open_files,
+        };
+        let from = match here.answer(&self.0, request, paths) {
             Ok(response) => return Ok(response),
             Err(Stop::NotServed(reason)) => return Err(reason),
             Err(Stop::WouldWait { at }) => at,
@@ -147,6 +157,9 @@ impl Share {
         let (method, headers) = (request.method.clone(), request.headers.clone());
         let (path, query) = (request.path.to_vec(), request.query.to_owned());
         let now = request.now;
+        // Before a thread may have to wait, with files that are open.
+        let permit = open_files.permit_lookup()?;
+        let open_files = open_files.clone();
         let waiting = tokio::task::spawn_blocking(move || {
             let request = Request {
                 method: &method,
@@ -155,7 +168,13 @@ impl Share {
                 query: &query,
                 now,
             };
-            answer(&options, &request, &paths, from, Wait::Allowed)
+            let there = Lookup {
+                from,
+                wait: Wait::Allowed,
+                permit: Some(permit),
+                open_files: &open_files,
+            };
+            there.answer(&options, &request, &paths)
         });
         match waiting.await {
             Ok(Ok(response)) => Ok(response),
@@ -169,22 +188,34 @@ impl Share {
     }
 }
 
-/// Tries the paths from the one at `from` on.
-fn answer(
-    options: &Options,
-    request: &Request<'_>,
-    paths: &Paths,
+/// How the file for a response is looked up.
+struct Lookup<'a> {
+    /// The path that is tried first.
     from: usize,
     wait: Wait,
-) -> Result<Response<Body>, Stop> {
-    let search = Search {
-        options,
-        headers: request.headers,
-        chroot: &paths.chroot,
-        wait,
-    };
-    let found = search.first(&paths.share, from)?;
-    let mut response = respond::to(request, found).map_err(Stop::NotServed)?;
-    response.body_mut().read_ahead(wait);
-    Ok(response)
+    /// What the lookup counts by, if it may have to wait.
+    permit: Option<Permit>,
+    open_files: &'a OpenFiles,
+}
+
+impl Lookup<'_> {
+    fn answer(
+        self,
+        options: &Options,
+        request: &Request<'_>,
+        paths: &Paths,
+    ) -> Result<Response<Body>, Stop> {
+        let search = Search {
+            options,
+            headers: request.headers,
+            chroot: &paths.chroot,
+            wait: self.wait,
+        };
+        let found = search.first(&paths.share, self.from)?;
+        let mut response = respond::to(request, found).map_err(Stop::NotServed)?;
+        let body = response.body_mut();
+        body.read_ahead(self.wait, self.permit, self.open_files)
+            .map_err(Stop::NotServed)?;
+        Ok(response)
+    }
 }

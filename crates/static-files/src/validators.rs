@@ -1,5 +1,6 @@
 //! What tells one state of a file from another: its entity tag and its date.
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
@@ -80,24 +81,24 @@ impl Validators {
         // Before 1970 it is negative.
         let sign = if seconds < 0 { "-" } else { "" };
         let seconds = seconds.unsigned_abs();
-        let fraction = match nanoseconds {
-            0 => String::new(),
-            nanoseconds => format!(".{nanoseconds:x}"),
-        };
-        let size = self.size;
-        let coding = self
-            .coding
-            .map_or_else(String::new, |coding| format!("-{}", coding.name()));
-        let text = format!("{sign}{seconds:x}{fraction}-{size:x}{coding}");
         let is_weak = !self.are_settled(now);
-        EntityTag {
-            text: if is_weak {
-                format!("W/\"{text}-new\"")
-            } else {
-                format!("\"{text}\"")
-            },
-            is_weak,
+        let (begin, end) = if is_weak {
+            ("W/\"", "-new\"")
+        } else {
+            ("\"", "\"")
+        };
+        let mut text = String::with_capacity(64);
+        // No write into a string fails.
+        _ = write!(text, "{begin}{sign}{seconds:x}");
+        if nanoseconds > 0 {
+            _ = write!(text, ".{nanoseconds:x}");
         }
+        _ = write!(text, "-{:x}", self.size);
+        if let Some(coding) = self.coding {
+            _ = write!(text, "-{}", coding.name());
+        }
+        text.push_str(end);
+        EntityTag { text, is_weak }
     }
 
     /// `Last-Modified`. None before 1970 and after 9999, for which HTTP has no words.

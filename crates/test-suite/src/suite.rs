@@ -130,6 +130,8 @@ macro_rules! http_suite {
             a_guest_that_waits_uses_no_computing_time_up,
             an_upload_uses_no_computing_time_up,
             memory_grows_to_the_limit_and_not_beyond,
+            handles_are_limited_to_1024_at_a_time,
+            a_set_of_fields_is_limited_to_64_kib,
             more_requests_than_may_be_in_progress_wait,
             requests_that_wait_too_long_are_told_to_come_again [ShortQueue],
         }

@@ -28,7 +28,10 @@ const WITH_HEAD: usize = 12 * 1024;
 pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, options: &Options) {
     let id = RequestId::next();
     let parts = match exchange.request() {
-        Ok(parts) => parts,
+        Ok(mut parts) => {
+            application.guest_authority().apply(&mut parts);
+            parts
+        }
         Err(error) => {
             let name = application.name();
             tracing::warn!(application = name, request = %id, "refused: {error}");

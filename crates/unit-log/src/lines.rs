@@ -1,6 +1,9 @@
 //! The form of a log line.
 
+use std::backtrace::Backtrace;
 use std::fmt::{self, Write as _};
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
@@ -10,7 +13,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::NOTICE;
-use crate::text::BoundedText;
+use crate::text::{BoundedText, Escaped};
 
 /// Bytes of a line's message. A piece of 8 KiB of what a guest prints fits, escaped or not.
 const MAX_MESSAGE: usize = 16 * 1024;
@@ -42,12 +45,27 @@ impl Lines {
     pub fn line(&self, level: Level, text: impl fmt::Display) -> String {
         let mut message = BoundedText::new(MAX_MESSAGE);
         let mut line = String::new();
+        // It fails when the message is cut.
+        let _ = write!(Escaped(&mut message), "{text}");
         // Writing to text in memory cannot fail.
         let _ = self.begin(&mut line, level_name(level));
-        let _ = write!(Escaped(&mut message), "{text}");
-        let _ = write_bounded(&mut line, &message);
-        line.push('\n');
+        let _ = writeln!(line, "{message}");
         line
+    }
+
+    /// The line for a panic, for use in a panic hook: with a backtrace if `RUST_BACKTRACE` asks for one, as the
+    /// default hook has it. All of it is one line of a bounded length.
+    #[must_use]
+    pub fn panic(&self, panic: &PanicHookInfo<'_>) -> String {
+        if wants_backtrace() {
+            let backtrace = Backtrace::force_capture();
+            self.line(
+                Level::ERROR,
+                format_args!("{panic}\nstack backtrace:\n{backtrace}"),
+            )
+        } else {
+            self.line(Level::ERROR, panic)
+        }
     }
 
     fn begin(&self, line: &mut impl fmt::Write, level: &str) -> fmt::Result {
@@ -85,11 +103,19 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         self.begin(&mut writer, level)?;
-        writer.write_str(&fields.request)?;
-        write_bounded(&mut writer, &fields.message)?;
-        write_bounded(&mut writer, &fields.others)?;
-        writer.write_char('\n')
+        let Fields {
+            request,
+            message,
+            others,
+        } = &fields;
+        writeln!(writer, "{request}{message}{others}")
     }
+}
+
+/// Whether panics have backtraces. The environment is read once, as by the default panic hook.
+fn wants_backtrace() -> bool {
+    static WANTED: OnceLock<bool> = OnceLock::new();
+    *WANTED.get_or_init(|| std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0"))
 }
 
 /// The word for a level in a line, but for [`NOTICE`].
@@ -101,40 +127,6 @@ pub(crate) fn level_name(level: Level) -> &'static str {
         Level::DEBUG => "debug",
         Level::TRACE => "trace",
     }
-}
-
-fn write_bounded(writer: &mut impl fmt::Write, text: &BoundedText) -> fmt::Result {
-    writer.write_str(text.as_str())?;
-    match text.omitted() {
-        0 => Ok(()),
-        omitted => write!(writer, "… ({omitted} bytes more)"),
-    }
-}
-
-/// Escapes what is written to it. An event is one line, whatever its text was made of: a name in a
-/// component may have line feeds.
-struct Escaped<W>(W);
-
-impl<W: fmt::Write> fmt::Write for Escaped<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for piece in text.split_inclusive(is_escaped) {
-            match piece.char_indices().next_back() {
-                Some((end, c)) if is_escaped(c) => {
-                    self.0.write_str(&piece[..end])?;
-                    write!(self.0, "{}", c.escape_default())?;
-                }
-                _ => self.0.write_str(piece)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a character would do something, other than to show: controls, those that reorder what a
-/// reader sees of the line, and separators of lines.
-fn is_escaped(c: char) -> bool {
-    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    (c.is_control() && c != '\t') || reorders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// The fields of an event, sorted for reading, escaped and bounded.
@@ -156,7 +148,7 @@ impl Default for Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        // Writing to text in memory cannot fail.
+        // It fails when the text is cut.
         let _ = match field.name() {
             "message" => Escaped(&mut self.message).write_str(value),
             "application" => write!(self.request, "application {} ", Name(value)),
@@ -190,25 +182,6 @@ impl fmt::Display for Name<'_> {
 mod tests {
     use super::*;
 
-    fn escaped(text: &str) -> String {
-        let mut line = String::new();
-        Escaped(&mut line).write_str(text).unwrap();
-        line
-    }
-
-    #[test]
-    fn an_event_is_one_line() {
-        assert_eq!(escaped("a\nb\u{1b}[0m\tc\r\n"), "a\\nb\\u{1b}[0m\tc\\r\\n");
-    }
-
-    #[test]
-    fn no_character_reorders_an_event() {
-        assert_eq!(
-            escaped("é\u{202e}b\u{2066}c\u{2028}\u{9b}"),
-            r"é\u{202e}b\u{2066}c\u{2028}\u{9b}"
-        );
-    }
-
     #[test]
     fn a_long_application_name_is_cut() {
         let name = Name(&"é".repeat(1 << 20)).to_string();
@@ -218,13 +191,11 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_after_it_is_escaped() {
-        let mut message = BoundedText::new(MAX_MESSAGE);
-        let text = "\u{1b}".repeat(MAX_MESSAGE);
-        Escaped(&mut message).write_str(&text).unwrap();
-        assert!(message.as_str().len() <= MAX_MESSAGE);
-        assert_eq!(
-            message.as_str().len() + message.omitted(),
-            escaped(&text).len()
-        );
+        let line = Lines::Daemon.line(Level::INFO, "\u{1b}".repeat(MAX_MESSAGE));
+        let (_, message) = line.split_once("[info] ").unwrap();
+        let message = message.strip_suffix("… (cut)\n").unwrap();
+        // The last escape is cut, and what is kept of it is harmless.
+        assert_eq!(message.len(), MAX_MESSAGE);
+        assert!(message.starts_with("\\u{1b}\\u{1b}"));
     }
 }

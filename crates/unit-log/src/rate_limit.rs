@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
+use crate::bucket::TokenBucket;
 use crate::lines::level_name;
 use crate::text::BoundedText;
 
@@ -33,7 +35,7 @@ const MAX_EXAMPLE: usize = 256;
 const MAX_IDLE_RATES: usize = 4096;
 
 /// Lets `PER_SECOND` events pass: for each application and level those that name an application, and
-/// for each place in the code all others. How many were left out is logged once a second.
+/// for each place in the code all others. How many were left out is logged once a second, at their level.
 ///
 /// Events below `info` pass, which someone has asked for, and so do those of some modules. Clones are the same.
 #[derive(Clone)]
@@ -44,6 +46,10 @@ struct Inner {
     unlimited: &'static [&'static str],
     hasher: RandomState,
     rates: Mutex<HashMap<Key, Rate>>,
+    /// Of panics, whose thread may hold the lock of the others. Nothing panics while this one is held.
+    panics: Mutex<Rate>,
+    /// Panics have been left out, and nothing reports them yet.
+    has_omitted_panics: AtomicBool,
 }
 
 /// What shares a rate.
@@ -54,10 +60,9 @@ enum Key {
     Panic,
 }
 
-/// A token bucket, written as the time up to which all lines so far would have been allowed at an even
-/// pace.
+#[derive(Default)]
 struct Rate {
-    paid_until: Instant,
+    bucket: TokenBucket,
     omitted: Option<Omitted>,
 }
 
@@ -80,38 +85,45 @@ impl RateLimit {
             unlimited,
             hasher: RandomState::new(),
             rates: Mutex::default(),
+            panics: Mutex::default(),
+            has_omitted_panics: AtomicBool::new(false),
         }))
     }
 
     /// Logs how many lines have been left out since this was last said, without waiting for the second
     /// to pass. For the end of the process.
     pub fn report(&self) {
-        let omitted: Vec<Omitted> = {
+        let mut omitted: Vec<Omitted> = {
             let mut rates = self.0.rates();
             rates
                 .values_mut()
                 .filter_map(|it| it.omitted.take())
                 .collect()
         };
+        omitted.extend(self.0.panics().omitted.take());
         omitted.iter().for_each(Omitted::log);
     }
 
-    /// Whether a panic may be logged. Those beyond the rate are not counted.
+    /// Whether a panic may be logged, for use in a panic hook. Those beyond the rate are counted, and reported as
+    /// other lines are.
     #[must_use]
     pub fn admits_panic(&self) -> bool {
-        // The panic may have come while this thread had the lock.
-        let Ok(mut rates) = self.0.rates.try_lock() else {
-            return false;
-        };
-        let now = Instant::now();
-        rates
-            .entry(Key::Panic)
-            .or_insert(Rate::new(now))
-            .admits(now)
+        let mut rate = self.0.panics();
+        if rate.admits(Instant::now()) {
+            return true;
+        }
+        rate.omitted.get_or_insert_with(Omitted::panics).lines += 1;
+        // A task cannot be spawned from here: the runtime may be what panics.
+        self.0.has_omitted_panics.store(true, Ordering::Relaxed);
+        false
     }
 
     fn admits(&self, event: &Event<'_>, now: Instant) -> bool {
         let metadata = event.metadata();
+        let omitted_panics = &self.0.has_omitted_panics;
+        if omitted_panics.load(Ordering::Relaxed) && self.report_later(Key::Panic) {
+            omitted_panics.store(false, Ordering::Relaxed);
+        }
         if *metadata.level() > Level::INFO || self.0.is_unlimited(metadata.target()) {
             return true;
         }
@@ -129,18 +141,31 @@ impl RateLimit {
         };
         let mut rates = self.0.rates();
         if rates.len() >= MAX_IDLE_RATES && !rates.contains_key(&key) {
-            rates.retain(|_, rate| rate.paid_until > now || rate.omitted.is_some());
+            rates.retain(|_, rate| !rate.bucket.is_full(now) || rate.omitted.is_some());
         }
-        let rate = rates.entry(key.clone()).or_insert(Rate::new(now));
+        let rate = rates.entry(key.clone()).or_default();
         if rate.admits(now) {
             return true;
         }
-        let omitted = rate.omitted.get_or_insert_with(|| Omitted::of(event));
+        match &mut rate.omitted {
+            Some(omitted) => self.omit(omitted, key),
+            None => {
+                // Other threads do not wait while the event's text is made.
+                drop(rates);
+                let example = Omitted::of(event);
+                let mut rates = self.0.rates();
+                let rate = rates.entry(key.clone()).or_default();
+                self.omit(rate.omitted.get_or_insert(example), key);
+            }
+        }
+        false
+    }
+
+    fn omit(&self, omitted: &mut Omitted, key: Key) {
         omitted.lines += 1;
         if !omitted.has_reporter {
             omitted.has_reporter = self.report_later(key);
         }
-        false
     }
 
     /// Has a task report those of `key`, if there is a runtime to run it. From here nothing can be
@@ -152,9 +177,12 @@ impl RateLimit {
         let limit = self.clone();
         runtime.spawn(async move {
             tokio::time::sleep(REPORT_AFTER).await;
-            let omitted = {
-                let mut rates = limit.0.rates();
-                rates.get_mut(&key).and_then(|rate| rate.omitted.take())
+            let omitted = match key {
+                Key::Panic => limit.0.panics().omitted.take(),
+                _ => {
+                    let mut rates = limit.0.rates();
+                    rates.get_mut(&key).and_then(|rate| rate.omitted.take())
+                }
             };
             if let Some(omitted) = omitted {
                 omitted.log();
@@ -197,30 +225,44 @@ impl Inner {
     fn rates(&self) -> MutexGuard<'_, HashMap<Key, Rate>> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn panics(&self) -> MutexGuard<'_, Rate> {
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Rate {
-    fn new(now: Instant) -> Self {
-        Self {
-            paid_until: now,
-            omitted: None,
-        }
-    }
-
     fn admits(&mut self, now: Instant) -> bool {
         let line = Duration::from_secs(1) / PER_SECOND;
-        let until = self.paid_until.max(now) + line;
-        let admits = until <= now + line * BURST;
-        if admits {
-            self.paid_until = until;
-        }
-        admits
+        self.bucket.admits(now, line, line * BURST)
     }
 }
 
 const OWN_TARGET: &str = "unit_log::rate_limit";
 
+/// Logs a report about lines of this level, at the same: who has asked for errors alone is told of omitted ones.
+macro_rules! report {
+    ($level:expr, $($event:tt)*) => {
+        match $level {
+            Level::ERROR => tracing::error!(target: OWN_TARGET, $($event)*),
+            Level::WARN => tracing::warn!(target: OWN_TARGET, $($event)*),
+            // Events below are not limited.
+            _ => tracing::info!(target: OWN_TARGET, $($event)*),
+        }
+    };
+}
+
 impl Omitted {
+    fn panics() -> Self {
+        Self {
+            lines: 0,
+            level: Level::ERROR,
+            application: None,
+            example: "a panic".to_owned(),
+            has_reporter: false,
+        }
+    }
+
     fn of(event: &Event<'_>) -> Self {
         let mut texts = Texts::default();
         event.record(&mut texts);
@@ -237,14 +279,14 @@ impl Omitted {
         let Self { lines, example, .. } = self;
         let level = level_name(self.level);
         match &self.application {
-            Some(application) => tracing::warn!(
-                target: OWN_TARGET,
+            Some(application) => report!(
+                self.level,
                 application,
                 "{lines} more lines [{level}] of the application are not logged, one of them: {example}; \
                  at most {PER_SECOND} a second are, after {BURST} at once"
             ),
-            None => tracing::warn!(
-                target: OWN_TARGET,
+            None => report!(
+                self.level,
                 "{lines} more lines [{level}] like this one are not logged: {example}; \
                  at most {PER_SECOND} a second are, after {BURST} at once"
             ),
@@ -292,13 +334,12 @@ impl Visit for Texts {
 }
 
 fn shortened(text: impl fmt::Display) -> String {
-    let text = BoundedText::of(MAX_EXAMPLE, text);
-    let end = if text.omitted() > 0 { "…" } else { "" };
-    format!("{}{end}", text.as_str())
+    BoundedText::of(MAX_EXAMPLE, text).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io;
 
     use tracing_subscriber::Layer as _;
@@ -332,9 +373,14 @@ mod tests {
 
     /// Runs `work` with a limited log.
     fn log(limit: &RateLimit, work: impl FnOnce(&Written)) {
+        log_with(Targets::new().with_default(Level::DEBUG), limit, work);
+    }
+
+    /// The same, of these targets only.
+    fn log_with(targets: Targets, limit: &RateLimit, work: impl FnOnce(&Written)) {
         let written = Written::default();
         let writer = written.clone();
-        let filter = Targets::new().with_default(Level::DEBUG).and(limit.clone());
+        let filter = targets.and(limit.clone());
         let layer = tracing_subscriber::fmt::layer()
             .event_format(Lines::Daemon)
             .with_writer(move || writer.clone())
@@ -392,7 +438,7 @@ mod tests {
                 let reports = log.lines("more lines");
                 let omitted = 1000 - written;
                 let report = format!(
-                    "[warn] application \"a\" {omitted} more lines [error] of the application are \
+                    "[error] application \"a\" {omitted} more lines [error] of the application are \
                      not logged, one of them: failure {written};"
                 );
                 assert!(reports[0].contains(&report), "{reports:?}");
@@ -413,6 +459,99 @@ mod tests {
     }
 
     #[test]
+    fn lines_left_out_are_reported_at_their_own_level() {
+        let levels = [
+            (Level::ERROR, "error"),
+            (Level::WARN, "warn"),
+            (Level::INFO, "info"),
+        ];
+        for (level, _) in levels {
+            let limit = RateLimit::new(&[]);
+            log_with(crate::targets(&["own"], level), &limit, |log| {
+                for number in 0..1000 {
+                    tracing::error!(target: "own", "failure {number}");
+                    tracing::warn!(target: "own", "warning {number}");
+                    tracing::info!(target: "own", "request {number}");
+                }
+                limit.report();
+                for (reported, name) in levels {
+                    let reports = log.lines(&format!("more lines [{name}]"));
+                    let own_level = format!("[{name}] ");
+                    assert_eq!(reports.len(), usize::from(reported <= level), "{reports:?}");
+                    assert!(
+                        reports.iter().all(|it| it.contains(&own_level)),
+                        "{reports:?}"
+                    );
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_is_logged_while_another_thread_holds_the_lock_of_the_rates() {
+        let limit = RateLimit::new(&[]);
+        let rates = limit.0.rates();
+        let other = limit.clone();
+        assert!(
+            std::thread::spawn(move || other.admits_panic())
+                .join()
+                .unwrap()
+        );
+        // And while the thread that panics does.
+        assert!(limit.admits_panic());
+        drop(rates);
+    }
+
+    #[test]
+    fn omitted_panics_are_counted_and_reported() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let limit = RateLimit::new(&[]);
+        log(&limit, |log| {
+            runtime.block_on(async {
+                let admitted = (0..1000).filter(|_| limit.admits_panic()).count();
+                assert!((200..300).contains(&admitted), "{admitted}");
+                // The next line of any kind has a task report them.
+                tracing::debug!("another line");
+                while log.lines("more lines").is_empty() {
+                    tokio::time::sleep(REPORT_AFTER / 4).await;
+                }
+                let report = format!(
+                    "[error] {} more lines [error] like this one are not logged: a panic;",
+                    1000 - admitted
+                );
+                assert!(log.lines("more lines")[0].contains(&report), "{report}");
+            });
+            while limit.admits_panic() {}
+            limit.report();
+            assert_eq!(log.lines("[error] 1 more lines").len(), 1);
+        });
+    }
+
+    #[test]
+    fn no_other_thread_waits_while_the_text_of_an_omitted_line_is_made() {
+        struct Looks<'a>(&'a RateLimit, &'a Cell<u32>);
+        impl fmt::Display for Looks<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Self(limit, texts) = self;
+                texts.set(texts.get() + 1);
+                assert!(limit.0.rates.try_lock().is_ok());
+                f.write_str("text")
+            }
+        }
+        let (limit, texts) = (RateLimit::new(&[]), Cell::new(0));
+        log(&limit, |log| {
+            for _ in 0..1000 {
+                tracing::error!("{}", Looks(&limit, &texts));
+            }
+            // One text for all lines that are left out.
+            assert_eq!(texts.get() as usize, log.lines("text").len() + 1);
+        });
+    }
+
+    #[test]
     fn unlimited_modules_and_debugging_pass_the_rate_limit() {
         log(&RateLimit::new(&["chosen"]), |log| {
             for _ in 0..1000 {
@@ -429,7 +568,7 @@ mod tests {
     #[test]
     fn a_rate_recovers_with_time_and_saves_no_more_than_a_burst() {
         let now = Instant::now();
-        let mut rate = Rate::new(now);
+        let mut rate = Rate::default();
         let mut admitted = |now| (0..1000).filter(|_| rate.admits(now)).count();
         assert_eq!(admitted(now), 200);
         assert_eq!(admitted(now + Duration::from_secs(1)), 20);

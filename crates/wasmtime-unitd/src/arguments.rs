@@ -31,8 +31,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Where the control API listens: unix:PATH, unix:@NAME, or ADDRESS:PORT. Whoever reaches it
-    /// controls the server.
+    /// Where the control API listens: unix:PATH, unix:@NAME, or ADDRESS:PORT. Everyone who
+    /// can connect controls the server.
     #[arg(long, value_name = "ADDRESS", default_value = CONTROL)]
     pub(crate) control: ControlAddress,
 
@@ -144,7 +144,7 @@ impl CacheFolder {
     }
 }
 
-/// What is told of the work, and where.
+/// What is logged, and where.
 #[derive(Debug, Args)]
 pub(crate) struct Logging {
     /// Append the log to this file [default: standard error].

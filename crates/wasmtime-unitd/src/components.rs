@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use code_cache::{Cache, Loaded, Origin};
+use control::BlockingThreads;
 use engine::{Component, Engine};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -27,10 +28,15 @@ pub(crate) struct Loader {
     cache: OnceLock<Option<Cache>>,
     /// Those that are loaded now.
     places: Semaphore,
+    threads: BlockingThreads,
 }
 
 impl Loader {
-    pub(crate) fn new(engine: Engine, folder: Option<PathBuf>) -> Arc<Self> {
+    pub(crate) fn new(
+        engine: Engine,
+        folder: Option<PathBuf>,
+        threads: BlockingThreads,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             folder,
@@ -38,6 +44,7 @@ impl Loader {
             places: Semaphore::new(
                 available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
             ),
+            threads,
         })
     }
 
@@ -94,7 +101,7 @@ impl Loader {
         let _place = self.places.acquire().await;
         let loader = Arc::clone(self);
         let path = path.to_owned();
-        tokio::task::spawn_blocking(move || {
+        let load = move || {
             let begun = Instant::now();
             let loaded = match loader.cache() {
                 Some(cache) => cache.load(&loader.engine, &path),
@@ -105,10 +112,10 @@ impl Loader {
                 }),
             };
             loaded.map(|loaded| (loaded, begun.elapsed()))
-        })
-        .await
-        .map_err(|panic| format!("loading failed: {panic}"))?
-        .map_err(|error| error.to_string())
+        };
+        let loaded = self.threads.spawn(load).await;
+        (loaded.map_err(|panic| format!("loading failed: {panic}"))?)
+            .map_err(|error| error.to_string())
     }
 
     fn cache(&self) -> Option<&Cache> {

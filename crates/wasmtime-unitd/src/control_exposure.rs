@@ -8,8 +8,8 @@ use config::{Config, ServerAddress, Warning};
 
 use crate::control_socket::ControlAddress;
 
-const REASON: &str = "this is the server's own control socket: whoever reaches this listener controls the \
-                      server; use \"pass\": \"metrics\" to serve metrics";
+const REASON: &str = "this is the server's own control socket: everyone who can reach this listener controls \
+                      the server; use \"pass\": \"metrics\" to serve metrics";
 
 /// A warning for each server of `config` that is the control API itself.
 pub(crate) fn warnings(config: &Config, control: &ControlAddress) -> Vec<Warning> {

@@ -66,8 +66,8 @@ pub(crate) enum ControlSocket {
 }
 
 impl ControlSocket {
-    /// Opens the control socket. A file that a killed server left is replaced; one that somebody
-    /// answers on is not.
+    /// Opens the control socket. A file that a killed server left is replaced; one on which a server
+    /// answers is not.
     pub(crate) fn open(address: &ControlAddress, access: Access) -> Result<Self> {
         let socket = match address {
             ControlAddress::Path(path) => open_path(path, access)?,

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use control::{Control, PeerCheckedListener, Restored, StateDir};
+use control::{BlockingThreads, Control, Restored, StateDir};
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{Server, Settings};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +20,7 @@ use tokio::sync::watch;
 use crate::arguments::{Arguments, Running};
 use crate::control_socket::{Access, ControlAddress, ControlSocket};
 use crate::log::Log;
+use crate::open_files::Files;
 use crate::privileges::{Identity, find_group, find_user};
 use crate::runtime::{OwnFolders, Runtime, server_name};
 use crate::shutdown::{self, StopSignals};
@@ -29,17 +29,10 @@ use crate::workers::Workers;
 /// Permissions of the control socket where no others are asked for.
 const CONTROL_MODE: u32 = 0o600;
 
-/// Open files for all but clients' connections: listeners, the log, what guests print to, the
-/// state, and the control API's 128 connections.
-const RESERVED_FILES: usize = 256;
-
 /// The least limit on response data that is held for clients.
 const LEAST_HELD_FOR_CLIENTS: u64 = 64 << 20;
 
-/// Open files of a tokio runtime, of which there is one for each worker and one more.
-const FILES_PER_RUNTIME: usize = 4;
-
-/// How long the end of the server waits for files of guests' output.
+/// How long the end of the server waits for the access log and the files of guests' output.
 const FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -65,14 +58,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 .transpose()?,
         },
     )?;
-    let pid = arguments.pid.as_deref().map(PidFile::write).transpose()?;
+    let _pid = arguments.pid.as_deref().map(PidFile::write).transpose()?;
     if let Some(identity) = &identity {
         hand_over(identity, &state, &log)?;
     }
     let workers = arguments.running.workers()?;
-    workers.run(serve(
-        arguments, &workers, &log, identity, state, socket, pid,
-    ))
+    let outputs = OutputFiles::default();
+    let code = workers.run(serve(
+        arguments, &workers, &log, identity, state, socket, &outputs,
+    ));
+    finish(workers, &outputs);
+    code
+}
+
+/// Cuts off what is still in progress, and then writes the last lines of the access log and of guests' output, those
+/// included that come of the cutting off.
+pub(crate) fn finish(workers: Workers, outputs: &OutputFiles) {
+    drop(workers);
+    outputs.flush(FLUSH);
 }
 
 /// Refuses what would have no effect.
@@ -88,50 +91,6 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// How the files that the process may have open are split.
-struct Files {
-    /// Connections of clients.
-    clients: usize,
-    /// Requests that are with other servers, each of which has a connection beside its client's.
-    exchanges: usize,
-    /// What guests open, and the connections of their own requests.
-    guests: usize,
-}
-
-impl Files {
-    /// A half for clients' connections, most of which are idle, and a quarter each for the others. None of
-    /// them touches what the server needs itself.
-    fn split(workers: usize) -> Self {
-        let files = available_files(workers);
-        let quarter = (files / 4).max(1);
-        Self {
-            clients: files.saturating_sub(2 * quarter).max(1),
-            exchanges: quarter,
-            guests: quarter,
-        }
-    }
-}
-
-/// As many as the system allows this process open files, but for some that it needs itself: the control
-/// API stays within reach when clients, other servers and guests have taken all others.
-fn available_files(workers: usize) -> usize {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-        Ok(hard)
-    });
-    let reserved = RESERVED_FILES + FILES_PER_RUNTIME * (workers + 1);
-    match limit {
-        Ok(files) => usize::try_from(files)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(reserved)
-            .max(3),
-        Err(error) => {
-            tracing::warn!("the limit of open files cannot be raised: {error}");
-            1024_usize.saturating_sub(reserved).max(3)
-        }
-    }
 }
 
 /// How many applications a server has.
@@ -170,12 +129,14 @@ pub(crate) fn build(
     let server = Server::new(server::Options {
         connections: files.clients,
         exchanges: files.exchanges,
+        share_files: files.shares,
         held_for_clients: held_for_clients(&engine),
         runtimes,
         settings: Settings::new(server_name(true)),
     });
+    let threads = workers.control().clone();
     Ok(Runtime::new(
-        engine, own, control, server, outputs, identity,
+        engine, own, control, server, outputs, identity, threads,
     ))
 }
 
@@ -186,11 +147,10 @@ async fn serve(
     identity: Option<Identity>,
     state: StateDir,
     socket: ControlSocket,
-    _pid: Option<PidFile>,
+    outputs: &OutputFiles,
 ) -> Result<ExitCode> {
     let stop = StopSignals::listen(log)?;
-    let outputs = OutputFiles::default();
-    reopen_on_signal(log, &outputs)?;
+    reopen_on_signal(log, outputs, workers.control())?;
     let own = OwnFolders {
         state: Some(std::path::absolute(&arguments.state.directory)?),
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
@@ -206,14 +166,14 @@ async fn serve(
         outputs.clone(),
         Applications::Several,
     )?;
-    let control = Control::new(runtime, state);
+    let control = Control::new(runtime, state, workers.control().clone());
     restore(&control).await?;
     // Where nothing was kept, nothing has been put in force yet.
     control.runtime().assume_identity()?;
 
     if !matches!(arguments.control, ControlAddress::Path(_)) {
         tracing::warn!(
-            "the control API has no authentication: whoever connects controls the server"
+            "the control API has no authentication: everyone who can connect controls the server"
         );
     }
     let closing = watch::Sender::new(false);
@@ -227,7 +187,7 @@ async fn serve(
             };
             match listener {
                 Listener::Unix(listener) => {
-                    control.serve(PeerCheckedListener(listener), closed).await;
+                    control.serve(listener, closed).await;
                 }
                 Listener::Tcp(listener) => control.serve(listener, closed).await,
             }
@@ -243,13 +203,18 @@ async fn serve(
     tracing::info!("{name}: finishing what is in progress");
     let drained = async {
         closing.send_replace(true);
-        if let Err(panic) = serving.await {
-            tracing::error!("the control API failed: {panic}");
-        }
-        control.runtime().drain().await;
+        // Before the listeners are closed: a change may have opened some.
+        control.finish_changes().await;
+        let control_api = async {
+            if let Err(panic) = serving.await {
+                tracing::error!("the control API failed: {panic}");
+            }
+        };
+        // Clients must not be accepted for as long as a client of the control API takes to read its answer.
+        tokio::join!(control_api, control.runtime().drain());
     };
     let code = shutdown::drain(arguments.running.shutdown_timeout, drained).await;
-    flush_outputs(outputs).await;
+    outputs.keep_open();
     Ok(code)
 }
 
@@ -291,21 +256,18 @@ fn listener(socket: ControlSocket) -> Result<(Listener, Option<socket_file::Sock
     })
 }
 
-/// Writes what guests have printed last, for a second at most.
-pub(crate) async fn flush_outputs(outputs: OutputFiles) {
-    // The time-out is for a disk that stalls.
-    let flushed = tokio::task::spawn_blocking(move || outputs.flush(FLUSH));
-    let _ = tokio::time::timeout(FLUSH, flushed).await;
-}
-
-pub(crate) fn reopen_on_signal(log: &Log, outputs: &OutputFiles) -> Result<()> {
+pub(crate) fn reopen_on_signal(
+    log: &Log,
+    outputs: &OutputFiles,
+    threads: &BlockingThreads,
+) -> Result<()> {
     let mut reopen = signal(SignalKind::user_defined1())?;
-    let (log, outputs) = (log.clone(), outputs.clone());
+    let (log, outputs, threads) = (log.clone(), outputs.clone(), threads.clone());
     tokio::spawn(async move {
         while reopen.recv().await.is_some() {
             let (log, outputs) = (log.clone(), outputs.clone());
             // The disk may take its time. A panic there is logged by its hook.
-            let _ = tokio::task::spawn_blocking(move || reopen_files(&log, &outputs)).await;
+            let _ = threads.spawn(move || reopen_files(&log, &outputs)).await;
         }
     });
     // A file that has grown to the process's limit is then an error of the write, and not the end
@@ -336,8 +298,8 @@ struct PidFile(PathBuf);
 
 impl PidFile {
     fn write(path: &Path) -> Result<Self> {
-        // The folder may be the server's user's, and whoever has broken into that might have put a
-        // link there, which root is not to follow.
+        // The folder may be the server's user's. An attacker who is that user could put a link there, which root
+        // must not follow.
         OpenOptions::new()
             .write(true)
             .create(true)

@@ -15,6 +15,7 @@ mod daemon;
 mod folders;
 mod idle_memory;
 mod log;
+mod open_files;
 mod privileges;
 mod routes;
 mod runtime;

@@ -43,7 +43,7 @@ impl Identity {
     /// Hands a file or folder over, so that the server can still write to it afterwards. What is
     /// not there is left out.
     ///
-    /// The folder may be the server's already, and whoever has broken into it might have put a
+    /// The folder may be the server's already, and an attacker who is that user could put a
     /// link there: neither a symbolic nor a second hard link is followed.
     pub(crate) fn hand_over(&self, path: &Path) -> Result<()> {
         let context = || format!("cannot hand {} over to the server's user", path.display());

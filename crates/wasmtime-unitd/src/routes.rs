@@ -41,7 +41,7 @@ pub(crate) fn table(
     Table::new(steps.collect(), applications, upstreams.all())
 }
 
-/// Who answers behind a `pass`. An application by itself needs no table.
+/// The target of a `pass`. An application by itself needs no table.
 pub(crate) fn target(
     pass: &config::Pass,
     routes: &[config::Route],

@@ -23,7 +23,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     let application = application(serve)?;
     let config = Config {
         settings: Settings {
-            // Whoever serves one component has said nothing of its bodies.
+            // There is no setting for it: an application decides for itself.
             max_body_size: u64::MAX,
             ..Settings::default()
         },
@@ -38,10 +38,10 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         ..Config::default()
     };
     let workers = serve.running.workers()?;
-    workers.run(async {
+    let outputs = OutputFiles::default();
+    let code = workers.run(async {
         let stop = StopSignals::listen(&log)?;
-        let outputs = OutputFiles::default();
-        daemon::reopen_on_signal(&log, &outputs)?;
+        daemon::reopen_on_signal(&log, &outputs, workers.control())?;
         let runtime = daemon::build(
             &serve.running,
             &workers,
@@ -66,9 +66,11 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         let name = stop.first().await;
         tracing::info!("{name}: finishing what is in progress");
         let code = shutdown::drain(serve.running.shutdown_timeout, runtime.drain()).await;
-        daemon::flush_outputs(outputs).await;
+        outputs.keep_open();
         Ok(code)
-    })
+    });
+    daemon::finish(workers, &outputs);
+    code
 }
 
 /// The application that the arguments describe, checked as a configuration is.

@@ -9,7 +9,7 @@ use config::{Config, Warning};
 use crate::folders::{Guarded, resolved};
 
 /// A warning for each share of `config` whose files may be the server's own: private keys, the
-/// configuration, compiled code. As in Unit, whoever configures the server may have that so.
+/// configuration, compiled code. As in Unit, an operator may want that.
 ///
 /// What is in front of a path's first variable is looked at, with its links resolved; what links within
 /// lead to is not.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use control::BlockingThreads;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -15,14 +16,14 @@ use tokio::sync::watch;
 
 use crate::idle_memory;
 
-/// Threads for what blocks, files that are sent and components that are loaded, shared out among the
-/// workers.
+/// Threads for what blocks, such as files that are sent and files that guests read, shared out among the
+/// workers. The control API and its changes have others.
 const BLOCKING_THREADS: usize = 512;
 
-/// The least of one worker: with fewer, components that are loaded would hold up files that are sent.
+/// The least of one worker: with fewer, a few slow reads would delay all other files that are sent.
 const LEAST_BLOCKING_THREADS: usize = 32;
 
-/// How long what blocks may hold up the end of the process.
+/// How long blocking work may delay the end of the process.
 const BLOCKED: Duration = Duration::from_secs(1);
 
 /// How soon a worker looks at what others have handed to it, in turns of its own tasks, each of which may
@@ -33,14 +34,15 @@ const HANDED_OVER: u32 = 8;
 /// comes meanwhile goes first, and they have a third of a core beside a thread that is never idle.
 const NICENESS: i32 = 5;
 
-/// One runtime of one thread for each worker, of which this thread is the first, and one more for guests
-/// that compute for long.
+/// One runtime of one thread for each worker, of which this thread is the first, one more for guests
+/// that compute for long, and threads for what blocks in the control API.
 ///
 /// A connection, its requests and their guests stay on one thread, so that nothing is handed over from
 /// one to another for each of them.
 pub(crate) struct Workers {
     first: Option<Runtime>,
     background: Option<Runtime>,
+    control: BlockingThreads,
     /// Of all workers, the first included.
     handles: Vec<Handle>,
     /// The other workers' threads. Each drops its end when it is done.
@@ -58,10 +60,14 @@ impl Workers {
         let first = runtime(blocking).context("cannot start a worker")?;
         let (alive, threads) = mpsc::channel();
         first.spawn(idle_memory::give_back());
+        let background = background(cores.get()).context("cannot start threads for guests")?;
+        background.spawn(idle_memory::give_back());
         let mut workers = Self {
             handles: vec![first.handle().clone()],
             first: Some(first),
-            background: Some(background(cores.get()).context("cannot start threads for guests")?),
+            background: Some(background),
+            control: BlockingThreads::start()
+                .context("cannot start a thread for the control API")?,
             threads,
             alive,
             stop: watch::Sender::new(false),
@@ -82,7 +88,7 @@ impl Workers {
         thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                // Whoever could say so is gone when this fails.
+                // It fails when the sender is gone, which is a reason to stop, too.
                 _ = runtime.block_on(stop.wait_for(|stop| *stop));
                 runtime.shutdown_timeout(BLOCKED);
                 drop(alive);
@@ -100,6 +106,11 @@ impl Workers {
         self.background.as_ref().map(|it| it.handle().clone())
     }
 
+    /// Where the control API, and a change that it asks for, do what blocks.
+    pub(crate) fn control(&self) -> &BlockingThreads {
+        &self.control
+    }
+
     /// Runs `work` on the first worker, on this thread.
     pub(crate) fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let first = self.first.as_ref().context("there is no worker")?;
@@ -114,11 +125,12 @@ impl Drop for Workers {
         if let Some(first) = self.first.take() {
             first.shutdown_timeout(BLOCKED);
         }
-        // A thread that is held up, by a disk for one, must not hold up the end.
+        // A thread that is blocked, by a disk for one, must not delay the end for longer.
         self.alive = mpsc::channel().0;
         _ = self.threads.recv_timeout(2 * BLOCKED);
         if let Some(background) = self.background.take() {
-            background.shutdown_background();
+            // What guests there print at their end is still to be written.
+            background.shutdown_timeout(BLOCKED);
         }
     }
 }

@@ -13,6 +13,7 @@ mod facts;
 mod foreign;
 mod handshakes;
 mod peer;
+mod refusals;
 mod sessions;
 mod store;
 mod support;

@@ -40,14 +40,7 @@ impl Client {
         version: &'static SupportedProtocolVersion,
         protocols: &[&str],
     ) -> Self {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = Arc::new(Anybody(Arc::clone(&provider)));
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+        let mut config = config(version, ring::default_provider());
         config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         Self(Arc::new(config))
     }
@@ -74,6 +67,21 @@ impl Client {
         assert_eq!(connection.client.handshake_kind(), kind);
         kind == Some(HandshakeKind::Resumed)
     }
+}
+
+/// What such a client is configured with.
+pub(crate) fn config(
+    version: &'static SupportedProtocolVersion,
+    provider: CryptoProvider,
+) -> ClientConfig {
+    let provider = Arc::new(provider);
+    let verifier = Arc::new(Anybody(Arc::clone(&provider)));
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth()
 }
 
 #[derive(Debug)]

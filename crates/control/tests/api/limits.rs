@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use control::{Control, Limits, Listen, StateDir};
+use control::{BlockingThreads, Control, Limits, Listen, Origin, StateDir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -195,13 +195,17 @@ impl Listen for Failing {
         }
         Listen::accept(&self.listener).await
     }
+
+    fn origin(&self, _: &TcpStream) -> Origin {
+        Origin::Operator
+    }
 }
 
 #[tokio::test]
 async fn failed_accepts_are_survived() {
     let directory = tempfile::tempdir().unwrap();
     let state = StateDir::open(directory.path()).unwrap();
-    let control = Control::new(Notes::default(), state);
+    let control = Control::new(Notes::default(), state, BlockingThreads::start().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

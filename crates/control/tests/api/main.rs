@@ -12,4 +12,6 @@ mod limits;
 mod metrics;
 mod quotas;
 mod requests;
+mod stop;
 mod support;
+mod threads;

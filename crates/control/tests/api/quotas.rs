@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use control::{Limits, PeerCheckedListener};
+use control::Limits;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(60);
 /// Has the server listen on a second socket, whose clients are this process and so proxied ones.
 async fn proxied(directory: &TempDir, server: &Server) -> impl AsyncFn() -> UnixStream {
     let path = directory.path().join("proxied.sock");
-    let listener = PeerCheckedListener(UnixListener::bind(&path).unwrap());
+    let listener = UnixListener::bind(&path).unwrap();
     let control = server.control.clone();
     tokio::spawn(async move { control.serve(listener, std::future::pending()).await });
     async move || UnixStream::connect(&path).await.unwrap()
@@ -205,4 +205,32 @@ async fn a_client_that_sends_without_looking_sees_a_413_and_no_reset() {
     };
     let answer = timeout(LONG, sent).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_proxied_change_that_waits_for_operators_for_too_long_is_answered_503() {
+    let (directory, server) = start_with(Limits {
+        proxied_turn_wait: SHORT,
+        ..Limits::default()
+    });
+    let gate = server.notes.close_gate();
+    let mut operator = server.connect().await;
+    let change = request("PUT", "/config", b"{}");
+    operator.write_all(&change).await.unwrap();
+    server.notes.until(&["prepare "]).await;
+    let connect = proxied(&directory, &server).await;
+    let restart = request("GET", "/control/applications/a/restart", b"");
+    for request in [&change, &restart] {
+        let mut client = connect().await;
+        client.write_all(request).await.unwrap();
+        let answer = read(client).await;
+        answer.is(
+            503,
+            "{\n\t\"error\": \"Too many changes.\",\n\t\"detail\": \"Those that do not come through a \
+             listener of the server go first.\"\n}\n",
+        );
+        assert!(answer.head.contains("\r\nretry-after: 1"), "{answer:?}");
+    }
+    gate.add_permits(1);
+    read(operator).await.done();
 }

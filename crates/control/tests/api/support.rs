@@ -7,8 +7,9 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use control::{
-    ApplicationInstances, ApplicationStatus, Connections, Control, HeldForClients, Instances,
-    Limits, Module, PrepareError, Process, Processes, RestartError, Runtime, StateDir, Status,
+    ApplicationInstances, ApplicationStatus, BlockingThreads, Connections, Control, HeldForClients,
+    Instances, Limits, Listen, Module, Origin, PrepareError, Process, Processes, RestartError,
+    Runtime, StateDir, Status,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -220,6 +221,21 @@ fn instances() -> ApplicationInstances {
     }
 }
 
+/// A Unix socket whose clients count as operators, though they are of this process.
+pub(crate) struct Operators(pub(crate) UnixListener);
+
+impl Listen for Operators {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Listen::accept(&self.0).await
+    }
+
+    fn origin(&self, _: &UnixStream) -> Origin {
+        Origin::Operator
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) notes: Notes,
     pub(crate) control: Control<Notes>,
@@ -256,10 +272,11 @@ impl Server {
     pub(crate) fn start(directory: &Path, limits: Limits) -> Self {
         let notes = Notes::default();
         let state = StateDir::open(directory.join("state")).unwrap();
-        let control = Control::with_limits(notes.clone(), state, limits);
+        let threads = BlockingThreads::start().unwrap();
+        let control = Control::with_limits(notes.clone(), state, threads, limits);
         let socket = directory.join("control.sock");
         let _ = std::fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket).unwrap();
+        let listener = Operators(UnixListener::bind(&socket).unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
             let control = control.clone();

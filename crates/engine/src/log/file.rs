@@ -7,14 +7,14 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::Stream;
 use super::losses::Losses;
-use super::queue::{Bounds, Loss, Queue};
+use super::queue::{self, Bounds, Loss, Queue};
 use crate::RequestId;
 
 /// A file that cannot take what guests print.
@@ -51,13 +51,15 @@ pub enum OutputError {
 
 /// The files that guests print to, by path: those of the same path are the same open file.
 ///
-/// Clones are the same. A file is closed when no application has it any more.
+/// Clones are the same. A file is closed when no application has it any more, unless it is kept.
 #[derive(Clone, Debug, Default)]
 pub struct OutputFiles(Arc<Files>);
 
 #[derive(Debug, Default)]
 struct Files {
     by_path: Mutex<HashMap<PathBuf, Weak<Inner>>>,
+    /// Files that stay open without an application.
+    kept: Mutex<Vec<Arc<Inner>>>,
     bounds: Arc<Bounds>,
 }
 
@@ -106,12 +108,21 @@ impl OutputFiles {
         self.open_where(|_| true)
     }
 
-    /// Writes what waits to be written, for as long as `limit` or a little longer. Blocks.
+    /// Has the files that are open now stay open for as long as this value lives. For the end of the server:
+    /// applications that are dropped with their requests print last lines, which [`flush`](Self::flush) writes.
+    pub fn keep_open(&self) {
+        *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.all();
+    }
+
+    /// Writes what waits to be written, for as long as `limit` at most, on threads of its own. Blocks. What a pipe
+    /// or a device does not take within that time is lost, and so is what is to be written behind a disk that stalls.
     pub fn flush(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        for file in self.all() {
-            file.queue.flush(deadline);
-        }
+        let queues = self
+            .all()
+            .iter()
+            .map(|file| Arc::clone(&file.queue))
+            .collect();
+        queue::flush(queues, limit);
     }
 
     fn open_where(&self, concerns: impl Fn(&Inner) -> bool) -> Vec<OutputError> {
@@ -179,11 +190,6 @@ impl OutputFile {
     /// guests' lines.
     pub fn write_lines(&self, lines: &[u8], count: u64) {
         self.0.queue.add_lines(count, lines);
-    }
-
-    /// Writes what waits to be written, for as long as `limit` or a little longer. Blocks.
-    pub fn flush(&self, limit: Duration) {
-        self.0.queue.flush(Instant::now() + limit);
     }
 }
 
@@ -415,6 +421,34 @@ mod tests {
         print(&file, b"three\n");
         assert_eq!(fs::read(&moved).unwrap(), b"one\ntwo\n");
         assert_eq!(fs::read(&path).unwrap(), b"three\n");
+    }
+
+    #[test]
+    fn lines_that_come_while_the_runtime_ends_are_written_by_a_later_flush() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let files = OutputFiles::default();
+        let file = files.open(&path).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        /// Prints when it is dropped, as the end of a guest does.
+        struct LastLine(OutputFile);
+        impl Drop for LastLine {
+            fn drop(&mut self) {
+                print(&self.0, b"last\n");
+            }
+        }
+        runtime.spawn(async move {
+            let _last = LastLine(file);
+            std::future::pending::<()>().await;
+        });
+        runtime.block_on(tokio::task::yield_now());
+        files.keep_open();
+        drop(runtime);
+        files.flush(Duration::from_secs(60));
+        assert_eq!(fs::read(&path).unwrap(), b"last\n");
     }
 
     #[test]

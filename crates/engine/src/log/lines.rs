@@ -3,6 +3,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+use unit_log::Escaped;
+
 use super::file::Owner;
 use super::{Output, Printing, Speaker, Stream};
 
@@ -110,24 +112,9 @@ impl Drop for Lines {
 /// are escaped, bytes that are no UTF-8 become U+FFFD.
 fn printable(line: &[u8]) -> String {
     let mut text = String::with_capacity(line.len());
-    for c in String::from_utf8_lossy(line).chars() {
-        if is_active(c) && c != '\t' {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{}", c.escape_default());
-        } else {
-            text.push(c);
-        }
-    }
+    // Writing to a string cannot fail.
+    let _ = Escaped(&mut text).write_str(&String::from_utf8_lossy(line));
     text
-}
-
-/// Whether a terminal or a reader of the log would do something at this character, other than to
-/// show it.
-#[must_use]
-pub fn is_active(c: char) -> bool {
-    // The bidirectional controls reorder what a reader sees of the rest of the line.
-    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]

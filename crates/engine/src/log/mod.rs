@@ -16,7 +16,6 @@ mod queue;
 mod rate;
 
 pub use file::{OutputError, OutputFile, OutputFiles};
-pub use lines::is_active;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

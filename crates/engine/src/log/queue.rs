@@ -1,11 +1,11 @@
 //! Output on its way to a file: no thread that serves waits for a disk, or for who reads a pipe.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ const MAX_WRITERS: usize = 16;
 /// How long a pipe may take nothing before the rest is lost.
 const PIPE_STALL: Duration = Duration::from_secs(1);
 
-/// How often a full pipe, or another thread's writing, is looked at.
+/// How often another thread's writing is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Why a line is lost.
@@ -95,6 +95,14 @@ enum Line {
     Begun(Owner),
     /// With a piece of a line whose rest is lost.
     Torn,
+}
+
+/// How long a pipe, or a device, may take nothing before the rest is lost.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    None,
+    Stall(Duration),
+    Until(Instant),
 }
 
 /// Who writes what waits.
@@ -204,7 +212,7 @@ impl Queue {
             _ => {
                 state.writer = Writer::Writing;
                 drop(state);
-                return self.write(Duration::ZERO);
+                return self.write(Patience::None);
             }
         };
         if state.writer == Writer::None {
@@ -222,7 +230,7 @@ impl Queue {
         let mut turn = Turn(Some(Arc::clone(self)));
         runtime.spawn_blocking(move || {
             if let Some(queue) = turn.0.take() {
-                queue.write(PIPE_STALL);
+                queue.write(Patience::Stall(PIPE_STALL));
             }
             drop(permit);
         });
@@ -238,18 +246,26 @@ impl Queue {
         begins
     }
 
-    /// Writes what waits, and waits for another that writes, until `deadline` at most.
-    pub(super) fn flush(&self, deadline: Instant) {
-        if self.begin_writing() {
-            self.write(Duration::ZERO);
-        }
-        while self.state().writer != Writer::None && Instant::now() < deadline {
+    /// Writes what waits, and waits for another that writes, until `deadline` at most where the file is a pipe. A
+    /// disk may make the caller wait for longer.
+    fn flush(&self, deadline: Instant) {
+        loop {
+            if self.begin_writing() {
+                self.write(Patience::Until(deadline));
+            }
+            // Another that writes may have ended with its runtime, and have left something.
+            let state = self.state();
+            let is_done = state.writer == Writer::None && state.waiting.is_empty();
+            drop(state);
+            if is_done || Instant::now() >= deadline {
+                return;
+            }
             thread::sleep(LOOK);
         }
     }
 
     /// Writes until nothing waits. No lock is held meanwhile.
-    fn write(&self, patience: Duration) {
+    fn write(&self, patience: Patience) {
         loop {
             let (file, lines, mut is_torn) = {
                 let mut state = self.state();
@@ -324,6 +340,31 @@ impl Drop for Turn {
     }
 }
 
+/// Writes what waits in these queues, for as long as `limit` at most. A disk that stalls may keep a thread for
+/// longer, but not the caller.
+pub(super) fn flush(queues: Vec<Arc<Queue>>, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let threads = queues.len().min(MAX_WRITERS);
+    let queues = Arc::new(Mutex::new(queues.into_iter()));
+    let (writes, written) = mpsc::channel::<()>();
+    for _ in 0..threads {
+        let (queues, writes) = (Arc::clone(&queues), writes.clone());
+        let flush = move || {
+            let next = || queues.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(queue) = next() {
+                queue.flush(deadline);
+            }
+            drop(writes);
+        };
+        if let Err(error) = thread::Builder::new().name("flush".to_owned()).spawn(flush) {
+            tracing::warn!("cannot start a thread that writes the last lines of output: {error}");
+        }
+    }
+    drop(writes);
+    // Nothing is sent: this waits until all threads have dropped their ends.
+    let _ = written.recv_timeout(limit);
+}
+
 impl Bounds {
     fn take(&self, bytes: usize) -> bool {
         let room = |waiting: usize| {
@@ -351,7 +392,7 @@ fn write_lines(
     file: &File,
     lines: &[u8],
     is_torn: &mut bool,
-    patience: Duration,
+    patience: Patience,
 ) -> Result<(), (usize, Loss)> {
     let failed = |(written, error)| (written, Loss::Write(error));
     if *is_torn && !lines.starts_with(b"\n") {
@@ -367,28 +408,12 @@ fn write_lines(
     result
 }
 
-/// Writes all in one go if the system does. A pipe may take nothing for as long as `patience`. An error
-/// says how much was taken before.
-fn write_all(mut file: &File, bytes: &[u8], patience: Duration) -> Result<(), (usize, io::Error)> {
-    let mut written = 0;
-    let mut progress = Instant::now();
-    while written < bytes.len() {
-        match file.write(&bytes[written..]) {
-            Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
-            Ok(more) => {
-                written += more;
-                progress = Instant::now();
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error)
-                if error.kind() == ErrorKind::WouldBlock && progress.elapsed() < patience =>
-            {
-                thread::sleep(LOOK);
-            }
-            Err(error) => return Err((written, error)),
-        }
-    }
-    Ok(())
+fn write_all(mut file: &File, bytes: &[u8], patience: Patience) -> Result<(), (usize, io::Error)> {
+    unit_log::write_all(&mut file, bytes, |stalled| match patience {
+        Patience::None => false,
+        Patience::Stall(limit) => stalled < limit,
+        Patience::Until(deadline) => Instant::now() < deadline,
+    })
 }
 
 fn count_lines(bytes: &[u8]) -> u64 {
@@ -446,6 +471,102 @@ mod tests {
         });
         assert_eq!(received.len(), 512 * line.len());
         assert!(received.chunks(line.len()).all(|chunk| chunk == line));
+    }
+
+    /// A pipe with its end for reading, whose other end makes its writer wait if `blocks`.
+    fn pipe(blocks: bool) -> (tempfile::TempDir, PathBuf, File, File) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let mut options = File::options();
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let reader = options.open(&path).unwrap();
+        let flags = if blocks {
+            OFlag::empty()
+        } else {
+            OFlag::O_NONBLOCK
+        };
+        let writer = File::options()
+            .append(true)
+            .custom_flags(flags.bits())
+            .open(&path);
+        (folder, path, reader, writer.unwrap())
+    }
+
+    /// A queue for `file`, with twice as many lines as a pipe takes, and the number of those that are lost.
+    fn full(path: &Path, file: File) -> (Arc<Queue>, Arc<AtomicUsize>) {
+        let lost = Arc::new(AtomicUsize::new(0));
+        let lose = {
+            let lost = Arc::clone(&lost);
+            move |lines, _| _ = lost.fetch_add(lines as usize, Ordering::Relaxed)
+        };
+        let queue = Arc::new(Queue::new(path, Some(file), Arc::default(), false, lose));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        // Nothing runs there: what would be written later waits, and its task ends with the runtime.
+        let guard = runtime.enter();
+        queue.add_lines(LINES, LINE.repeat(LINES as usize).as_bytes());
+        drop(guard);
+        (queue, lost)
+    }
+
+    const LINE: &str = "0123456789abcde\n";
+    const LINES: u64 = 8192;
+
+    #[test]
+    fn a_flush_waits_for_a_slow_reader_of_a_pipe_and_loses_nothing() {
+        let (_folder, path, mut reader, writer) = pipe(false);
+        let (queue, lost) = full(&path, writer);
+        let reads = thread::spawn(move || {
+            let mut received = Vec::new();
+            let begun = Instant::now();
+            while received.len() < LINE.len() * LINES as usize && begun.elapsed().as_secs() < 60 {
+                // Each time the pipe is full for longer than no time at all.
+                thread::sleep(Duration::from_millis(50));
+                let _ = io::Read::read_to_end(&mut reader, &mut received);
+            }
+            received
+        });
+        flush(vec![queue], Duration::from_secs(60));
+        let received = reads.join().unwrap();
+        assert_eq!(received, LINE.repeat(LINES as usize).as_bytes());
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_flush_ends_in_time_with_a_pipe_that_is_not_read_and_counts_what_it_lost() {
+        let (_folder, path, _reader, writer) = pipe(false);
+        let (queue, lost) = full(&path, writer);
+        let begun = Instant::now();
+        flush(vec![Arc::clone(&queue)], Duration::from_millis(50));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        while queue.state().writer != Writer::None {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            thread::sleep(LOOK);
+        }
+        let lost = lost.load(Ordering::Relaxed);
+        assert!((2048..8192).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn a_flush_ends_in_time_with_a_file_that_stalls_and_writes_the_others() {
+        // A disk that hangs is like a pipe that makes its writer wait.
+        let (_folder, path, reader, writer) = pipe(true);
+        let (stalled, _) = full(&path, writer);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let (other, _) = full(&path, File::create(&path).unwrap());
+        let begun = Instant::now();
+        flush(vec![stalled, other], Duration::from_secs(1));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        while std::fs::read(&path).unwrap().len() < LINE.len() * LINES as usize {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            thread::sleep(LOOK);
+        }
+        // The thread ends with an error.
+        drop(reader);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::lock;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, announced_length};
 use crate::{CutOff, FailureKind};
 
 /// A response's body between the worker, which knows when its guest ends, and its reader.
@@ -30,7 +30,7 @@ struct Contents {
 impl Slot {
     /// The body of a response with these fields.
     pub(super) fn fill(&self, headers: &HeaderMap, body: WasiBody) {
-        lock(&self.0).body = Some(Outgoing::new(headers, body));
+        lock(&self.0).body = Some(Outgoing::new(announced_length(headers), body));
     }
 
     /// The guest has ended, with all that the host does for it.

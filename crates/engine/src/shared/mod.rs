@@ -12,7 +12,8 @@
 mod body;
 mod worker;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -25,13 +26,16 @@ use wasmtime_wasi_http::WasiBody;
 use crate::instance::{Head, HeadSlot};
 use crate::request::RequestBodyError;
 use crate::run::{InProgress, Run};
-use crate::{Application, Failure, RequestId, gate, service};
+use crate::waiting::WAIT;
+use crate::{Application, Failure, RequestId, service};
 
 /// The instances of one application that are at work.
 #[derive(Default)]
 pub(crate) struct Shared {
     workers: Mutex<Vec<Worker>>,
-    /// A request has come to its end, so that its instance may take another.
+    /// Requests that no instance at work takes.
+    waiting: AtomicUsize,
+    /// An instance at work may take one more: one of them is told for each.
     freed: Notify,
 }
 
@@ -124,7 +128,7 @@ where
         head,
         lost,
     };
-    let wait = gate::WAIT.min(application.inner().settings.limits.timeout);
+    let wait = WAIT.min(application.inner().settings.limits.timeout);
     let given = give(application, job, progress.id);
     match tokio::time::timeout(wait, given).await {
         Ok(given) => given.map(|()| Run::join(ticket, progress)),
@@ -135,25 +139,68 @@ where
 /// Whichever comes first: an instance at work that takes one more, or another instance.
 async fn give(application: &Application, mut job: Job, id: RequestId) -> Result<(), Failure> {
     let inner = application.inner();
+    let shared = &inner.shared;
     let concurrency = inner.settings.instances.concurrency.get();
-    loop {
-        let freed = inner.shared.freed.notified();
-        job = match inner.shared.offer(job, concurrency) {
+    // Those that wait come first.
+    if !shared.is_awaited() {
+        job = match shared.offer(job, concurrency) {
             Some(job) => job,
             None => return Ok(()),
         };
+    }
+    let waiting = shared.begin_to_wait();
+    // One place in the queue for an instance, for as long as it takes.
+    let mut instance = pin!(inner.instance(id));
+    loop {
+        let freed = shared.freed.notified();
+        job = match shared.offer(job, concurrency) {
+            Some(job) => job,
+            None => break,
+        };
         tokio::select! {
             biased;
-            instance = inner.instance(id) => {
+            instance = &mut instance => {
                 worker::start(application.clone(), instance?, job);
-                return Ok(());
+                break;
             }
             () = freed => {}
         }
     }
+    drop(waiting);
+    // There may be room for others: this was told of one place, and a new instance has several.
+    if shared.is_awaited() && shared.has_room(concurrency) {
+        shared.freed.notify_one();
+    }
+    Ok(())
+}
+
+/// A request that waits until an instance takes it. Dropped, it waits no more.
+struct WaitingRequest<'a>(&'a Shared);
+
+impl Drop for WaitingRequest<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Shared {
+    fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    fn begin_to_wait(&self) -> WaitingRequest<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        WaitingRequest(self)
+    }
+
+    /// An instance at work may take one more.
+    fn free_one(&self) {
+        // A request that begins to wait after this looks at the instances after that.
+        if self.is_awaited() {
+            self.freed.notify_one();
+        }
+    }
+
     /// Gives the job to an instance at work; back if none takes it.
     fn offer(&self, mut job: Job, concurrency: u32) -> Option<Job> {
         for worker in self.lock().iter_mut().filter(|worker| worker.left > 0) {

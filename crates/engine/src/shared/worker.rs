@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -20,6 +20,7 @@ use super::{Job, Worker, lock};
 use crate::guest::Guest;
 use crate::instance::{Instance, LINGER};
 use crate::moved::Away;
+use crate::rounds::ServingTurn;
 use crate::run::compute;
 use crate::stopwatch::Stopwatch;
 use crate::{Application, Failure, service};
@@ -106,6 +107,7 @@ impl Work<'_> {
         };
         let limit = inner.settings.limits.execution_timeout;
         let mut stopwatch = Stopwatch::default();
+        let mut turn = ServingTurn::default();
         let mut allowed = limit;
         let outcome = {
             let mut work = pin!(self.serve(&mut instance, &queue, &progress));
@@ -119,29 +121,20 @@ impl Work<'_> {
                 allowed = allowed
                     .saturating_add(limit.saturating_mul(fresh))
                     .min(most);
-                let mut poll = |cx: &mut Context<'_>, stopwatch: &mut Stopwatch| match compute(
-                    inner,
-                    stopwatch,
-                    allowed,
-                    || work.as_mut().poll(cx),
-                ) {
-                    Ok(poll) => poll,
-                    Err(failure) => Poll::Ready(Err(failure)),
+                let mut poll = |cx: &mut Context<'_>, stopwatch: &mut Stopwatch| {
+                    let polled = compute(inner, stopwatch, allowed, || work.as_mut().poll(cx));
+                    polled.map(Result::flatten)
                 };
                 if let Some(away) = &self.away {
                     return away.poll(cx, &mut stopwatch, poll);
                 }
-                let before = stopwatch.computed();
+                ready!(turn.poll_begin(&inner.cpu, cx));
                 let polled = poll(cx, &mut stopwatch);
-                if stopwatch.is_long() {
-                    let took = stopwatch.computed().saturating_sub(before);
-                    inner.cpu.note_long_turn(took);
-                }
+                turn.finish(&inner.cpu, &mut stopwatch);
                 polled
             })
             .await;
             inner.shared.remove(self.number);
-            inner.shared.freed.notify_waiters();
             // The store is still there, so that an unfinished body is told from a finished one.
             let is_sound = *outcome.as_ref().unwrap_or(&false);
             self.close(&progress, &queue, outcome.err());
@@ -228,10 +221,12 @@ impl Work<'_> {
     /// A call is over. An instance that has left its client without an answer gets no more.
     fn finish(&self, was_answered: bool) {
         let shared = &self.application.inner().shared;
-        *lock(self.in_progress) -= 1;
-        shared.freed.notify_waiters();
         if !was_answered {
             shared.remove(self.number);
+        }
+        *lock(self.in_progress) -= 1;
+        if was_answered {
+            shared.free_one();
         }
     }
 

@@ -4,7 +4,9 @@
 
 mod background;
 mod bodies;
+mod fairness;
 mod figures;
+mod panics;
 
 use std::future::Future;
 use std::num::NonZeroU32;

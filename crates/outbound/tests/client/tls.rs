@@ -38,6 +38,15 @@ async fn echo(
             let giant = Response::builder().header("x-giant", "a".repeat(100_000));
             return Ok(giant.body(request.into_body())?);
         }
+        path @ ("/256" | "/257") => {
+            // hyper adds the date.
+            let fields = path[1..].parse::<usize>()? - 1;
+            let mut response = Response::builder();
+            for _ in 0..fields {
+                response = response.header("a", "b");
+            }
+            return Ok(response.body(request.into_body())?);
+        }
         "/wait" => {
             waiting.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
@@ -362,6 +371,21 @@ async fn a_stream_that_fails_does_not_fail_the_others() {
     writer.write("a");
     let frame = within(open.body_mut().frame()).await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "a");
+    assert_eq!(server.handshakes.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_response_over_http_2_has_no_more_fields_than_one_over_http_1() {
+    let server = Secure::start(&["127.0.0.1"], &["h2"]).await;
+    let client = server.client();
+    let uri = server.uri("127.0.0.1");
+    let response = get(&client, &format!("{uri}256")).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    assert_eq!(response.headers().len(), 256);
+    let error = get(&client, &format!("{uri}257")).await.unwrap_err();
+    assert!(matches!(error, Error::ResponseHeaderTooLarge), "{error:?}");
+    // Nor is the connection lost over it.
+    get(&client, &uri).await.unwrap();
     assert_eq!(server.handshakes.load(Ordering::SeqCst), 1);
 }
 

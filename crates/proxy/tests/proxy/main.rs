@@ -8,6 +8,7 @@ mod framing;
 mod front;
 mod hop_by_hop;
 mod keep_alive;
+mod leases;
 mod lengths;
 mod mutated;
 mod round_robin;

@@ -1,12 +1,14 @@
 //! Counts the response data that is in memory because its client has not taken it yet: of each HTTP/2
 //! stream, of each connection, and of all. `sweep` ends connections that take too little.
 
+mod heads;
 mod piece;
 mod stream;
 mod sweep;
 mod write_stalls;
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64};
@@ -20,8 +22,9 @@ use tokio::time::sleep;
 use crate::counters::WorkerId;
 use crate::io::Link;
 
+pub(crate) use heads::{WithHeads, head_size};
 pub(crate) use piece::{Chunk, Piece};
-pub(crate) use stream::{StallTimer, StreamHeld};
+pub(crate) use stream::{StallTimer, StreamState};
 pub(crate) use sweep::sweep_while_alive;
 pub(crate) use write_stalls::WriteStalls;
 
@@ -113,6 +116,12 @@ pub(crate) struct ConnectionHeld {
     /// be below zero for a moment.
     finished: [AtomicI64; GENERATIONS],
     generation: AtomicU8,
+    /// Bytes of responses' heads that h2 has, or has written since its connection was polled last.
+    heads: AtomicU64,
+    /// Nothing will be written any more.
+    is_closed: AtomicBool,
+    /// The last attempt to write has written all.
+    is_flushed: AtomicBool,
     /// Whether it is among those that are swept.
     is_listed: AtomicBool,
     swept: Mutex<Option<sweep::Swept>>,
@@ -121,7 +130,7 @@ pub(crate) struct ConnectionHeld {
     /// Woken by a verdict.
     waker: Mutex<Option<Waker>>,
     /// Notified when less than [`CONNECTION_LIMIT`] is held again.
-    room: Notify,
+    has_capacity: Notify,
 }
 
 impl ConnectionHeld {
@@ -140,11 +149,14 @@ impl ConnectionHeld {
             written: AtomicU64::new(0),
             finished: Default::default(),
             generation: AtomicU8::new(0),
+            heads: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+            is_flushed: AtomicBool::new(false),
             is_listed: AtomicBool::new(false),
             swept: Mutex::new(None),
             verdict: AtomicU8::new(0),
             waker: Mutex::new(None),
-            room: Notify::new(),
+            has_capacity: Notify::new(),
         })
     }
 
@@ -164,7 +176,7 @@ impl ConnectionHeld {
         self.shard().bytes.fetch_sub(bytes, Relaxed);
         let before = self.bytes.fetch_sub(bytes, SeqCst);
         if before >= CONNECTION_LIMIT && before - bytes < CONNECTION_LIMIT {
-            self.room.notify_waiters();
+            self.has_capacity.notify_waiters();
         }
     }
 
@@ -173,10 +185,24 @@ impl ConnectionHeld {
         bytes >= CONNECTION_LIMIT || (bytes > 0 && self.total.is_exceeded.load(Relaxed))
     }
 
+    /// Takes note of what came of a write for HTTP/2.
+    pub(crate) fn note_write(&self, write: &Poll<io::Result<usize>>) {
+        match write {
+            Poll::Ready(Ok(written)) => _ = self.written.fetch_add(*written as u64, Relaxed),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.is_flushed.store(false, Relaxed),
+        }
+    }
+
+    /// h2 has written all that it had before it flushes.
+    pub(crate) fn note_flush(&self, is_flushed: bool) {
+        self.is_flushed.store(is_flushed, Relaxed);
+    }
+
     /// Waits until the connection may have one more response.
-    async fn room(&self) {
+    async fn wait_for_capacity(&self) {
         loop {
-            let mut notified = pin!(self.room.notified());
+            let mut notified = pin!(self.has_capacity.notified());
             notified.as_mut().enable();
             if !self.is_full() {
                 return;

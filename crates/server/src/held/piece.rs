@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use super::{ConnectionHeld, StreamHeld};
+use super::{ConnectionHeld, StreamState};
 
 /// A piece of a response's content, on its way to the socket.
 pub(crate) struct Piece {
@@ -16,7 +16,7 @@ pub(crate) struct Piece {
 }
 
 struct Held {
-    stream: StreamHeld,
+    stream: StreamState,
     memory: Memory,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    pub(crate) fn new(length: usize, stream: &StreamHeld) -> Arc<Self> {
+    pub(crate) fn new(length: usize, stream: &StreamState) -> Arc<Self> {
         let connection = Arc::clone(stream.connection());
         let length = length as u64;
         connection.hold(length);
@@ -50,17 +50,17 @@ impl Drop for Chunk {
 
 impl Piece {
     /// A piece that is a buffer by itself.
-    pub(crate) fn whole(bytes: Bytes, stream: &StreamHeld) -> Self {
+    pub(crate) fn whole(bytes: Bytes, stream: &StreamState) -> Self {
         let length = bytes.len() as u64;
         stream.connection().hold(length);
         Self::held(bytes, stream, Memory::Own(length))
     }
 
-    pub(crate) fn of(bytes: Bytes, chunk: Arc<Chunk>, stream: &StreamHeld) -> Self {
+    pub(crate) fn of(bytes: Bytes, chunk: Arc<Chunk>, stream: &StreamState) -> Self {
         Self::held(bytes, stream, Memory::Shared { _chunk: chunk })
     }
 
-    fn held(bytes: Bytes, stream: &StreamHeld, memory: Memory) -> Self {
+    fn held(bytes: Bytes, stream: &StreamState, memory: Memory) -> Self {
         stream.given(bytes.len() as u64);
         let stream = stream.clone();
         Self {
@@ -97,7 +97,7 @@ impl Buf for Piece {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if let Some(held) = &self.held {
-            held.stream.taken(count as u64, true);
+            held.stream.taken(count as u64);
         }
     }
 }
@@ -107,7 +107,7 @@ impl Drop for Piece {
         let Some(held) = self.held.take() else {
             return;
         };
-        held.stream.taken(self.bytes.len() as u64, false);
+        held.stream.taken(self.bytes.len() as u64);
         if let Memory::Own(length) = held.memory {
             held.stream.connection().release(length);
         }

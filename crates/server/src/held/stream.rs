@@ -1,5 +1,5 @@
-//! The response of one HTTP/2 stream: what h2 has of it and has not written, and how long its client has
-//! taken none of that.
+//! The state of one HTTP/2 stream: what h2 has of its response and has not written, how long its client has
+//! taken none of that, and what is left unread of its request.
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{CONNECTION_LIMIT, ConnectionHeld, lock};
 use crate::drain::DrainQueue;
-use crate::http2::PIECE;
+use crate::http2::STREAM_PIECE;
 
 /// Where the generation that a stream finished in begins, plus one, beside its unwritten bytes.
 const GENERATION: u32 = 56;
@@ -21,18 +21,25 @@ const UNWRITTEN: u64 = (1 << GENERATION) - 1;
 /// Once h2 has been told of a stream's end, that stream can only be ended with its connection. So h2 is
 /// told after all data has been written, where that is likely to take time: for responses of more than
 /// this, and while the connection holds more than [`CROWDED`].
-const LARGE: u64 = 2 * PIECE as u64;
+const LARGE: u64 = 2 * STREAM_PIECE as u64;
 const CROWDED: u64 = 64 * 1024;
+
+/// Heads of no more bytes than this are counted only while the client takes nothing. Before that they are written
+/// at once, and to count them would cost more than it tells.
+const SMALL_HEAD: u64 = 1024;
 
 /// Trailers of more bytes go after all data has been written, too: h2 would hold them uncounted.
 const LARGE_TRAILERS: usize = 1024;
 
-/// The state of one stream's response, shared by its task, its body and the pieces that h2 has.
+/// The state of one stream, shared by its task, the bodies of its request and its response, and the pieces of
+/// that which h2 has.
 #[derive(Clone)]
-pub(crate) struct StreamHeld(Arc<State>);
+pub(crate) struct StreamState(Arc<Inner>);
 
-struct State {
+struct Inner {
     connection: Arc<ConnectionHeld>,
+    /// Bytes of the response's head, until h2 has it.
+    head: AtomicU64,
     /// Pieces that were given to hyper, and their bytes.
     pieces: AtomicU64,
     given: AtomicU64,
@@ -48,10 +55,11 @@ struct State {
     drain_queue: DrainQueue,
 }
 
-impl StreamHeld {
+impl StreamState {
     pub(crate) fn new(connection: Arc<ConnectionHeld>) -> Self {
-        Self(Arc::new(State {
+        Self(Arc::new(Inner {
             connection,
+            head: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
             given: AtomicU64::new(0),
             waits_for_client: AtomicBool::new(false),
@@ -66,13 +74,29 @@ impl StreamHeld {
         &self.0.drain_queue
     }
 
-    /// Waits until the stream's connection has room for a response. The stream's [`StallTimer`] runs
-    /// meanwhile.
-    pub(crate) async fn room(&self) {
+    /// Waits until the stream's connection may hold a response. The stream's [`StallTimer`] runs meanwhile.
+    pub(crate) async fn wait_for_capacity(&self) {
         if self.0.connection.is_full() {
             self.waits();
-            self.0.connection.room().await;
+            self.0.connection.wait_for_capacity().await;
             self.asked();
+        }
+    }
+
+    /// Counts a head of so many bytes, which is given to h2 within the present turn of the stream's task.
+    pub(crate) fn hold_head(&self, bytes: u64) {
+        let connection = &self.0.connection;
+        if bytes > SMALL_HEAD || connection.link.is_stalled() {
+            connection.hold(bytes);
+            self.0.head.store(bytes, Relaxed);
+        }
+    }
+
+    /// A turn of the stream's task has ended.
+    pub(crate) fn end_turn(&self) {
+        let head = &self.0.head;
+        if head.load(Relaxed) > 0 {
+            self.0.connection.queue_head(head.swap(0, Relaxed));
         }
     }
 
@@ -95,14 +119,11 @@ impl StreamHeld {
     }
 
     /// So many bytes have been written, or were discarded.
-    pub(super) fn taken(&self, bytes: u64, are_written: bool) {
+    pub(super) fn taken(&self, bytes: u64) {
         if bytes == 0 {
             return;
         }
         let connection = &self.0.connection;
-        if are_written {
-            connection.written.fetch_add(bytes, Relaxed);
-        }
         let before = self.0.unwritten.fetch_sub(bytes, SeqCst);
         if let Some(generation) = (before >> GENERATION).checked_sub(1) {
             connection.finished[generation as usize].fetch_sub(bytes.cast_signed(), Relaxed);
@@ -142,6 +163,11 @@ impl StreamHeld {
         }
     }
 
+    /// Whether something that was given waits for the client, or for its turn.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unwritten() > 0
+    }
+
     /// Whether more may be read of the response before what there is has been written.
     pub(crate) fn may_read_on(&self) -> bool {
         self.0.connection.bytes.load(Relaxed) < CONNECTION_LIMIT
@@ -166,7 +192,17 @@ impl StreamHeld {
     /// Changes whenever the client has taken a piece.
     fn progress(&self) -> u64 {
         let written = (self.0.given.load(Relaxed)).saturating_sub(self.unwritten());
-        self.0.pieces.load(Relaxed) + written / PIECE as u64
+        self.0.pieces.load(Relaxed) + written / STREAM_PIECE as u64
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let head = *self.head.get_mut();
+        if head > 0 {
+            // Its stream was dropped before h2 had it.
+            self.connection.release(head);
+        }
     }
 }
 
@@ -191,7 +227,7 @@ impl StallTimer {
     }
 
     /// Ready when the client has taken nothing for too long.
-    pub(crate) fn poll(&mut self, stream: &StreamHeld, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, stream: &StreamState, cx: &mut Context<'_>) -> Poll<()> {
         if !stream.0.waits_for_client.load(Relaxed) {
             self.timer = None;
             return Poll::Pending;
@@ -208,7 +244,7 @@ impl StallTimer {
             ready!(timer.as_mut().poll(cx));
             // A slow network serves one stream after the other.
             let written = connection.written.load(Relaxed);
-            if !connection.link.is_stalled() || written - self.written < PIECE as u64 {
+            if !connection.link.is_stalled() || written - self.written < STREAM_PIECE as u64 {
                 return Poll::Ready(());
             }
             self.set(progress, written);

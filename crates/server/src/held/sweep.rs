@@ -7,15 +7,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use unit_log::LogInterval;
 
 use super::{ConnectionHeld, GENERATIONS, HeldTotal, Verdict, lock};
-use crate::http2::PIECE;
+use crate::http2::STREAM_PIECE;
 use crate::server::Shared;
 
 /// How often, at least; more often where clients are waited for less than 8 s.
-const INTERVAL: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How often while more than half of the limit is held.
-const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
+const SHORT_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Generations that make up the time for which a client may take nothing of a finished stream.
 const PATIENT_GENERATIONS: usize = 4;
@@ -26,7 +27,7 @@ const EVICT_AFTER: Duration = Duration::from_secs(1);
 const SHARE: u64 = 64;
 
 /// The log says at most this often that connections were ended for their memory.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+const EVICTION_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the last look at a connection has found.
 pub(super) struct Swept {
@@ -45,13 +46,13 @@ struct Holding {
 
 /// Sweeps until the server is gone.
 pub(crate) async fn sweep_while_alive(server: Weak<Shared>) {
-    let mut ended = Ended::default();
+    let mut ended = Ended::new();
     loop {
         let interval = match server.upgrade() {
             None => return,
             Some(server) => {
                 let (held, send) = (&server.held, server.timeouts().send);
-                ended.count(held.sweep(Instant::now()), held, Instant::now());
+                ended.count(held.sweep(Instant::now()), held);
                 held.interval(send)
             }
         };
@@ -61,9 +62,9 @@ pub(crate) async fn sweep_while_alive(server: Weak<Shared>) {
 
 impl HeldTotal {
     fn interval(&self, send: Duration) -> Duration {
-        let interval = (send / 8).clamp(Duration::from_millis(10), INTERVAL);
+        let interval = (send / 8).clamp(Duration::from_millis(10), SWEEP_INTERVAL);
         if self.bytes() > self.limit / 2 {
-            interval.min(CLOSE_INTERVAL)
+            interval.min(SHORT_SWEEP_INTERVAL)
         } else {
             interval
         }
@@ -151,7 +152,7 @@ impl ConnectionHeld {
             // A slow network serves one stream after the other: what waits for the socket, and gets on, is
             // not the fault of a stream's window.
             let is_slow_network =
-                self.link.is_stalled() && moved >= (PIECE / PATIENT_GENERATIONS) as u64;
+                self.link.is_stalled() && moved >= (STREAM_PIECE / PATIENT_GENERATIONS) as u64;
             if !is_slow_network && self.next_generation() {
                 self.condemn(Verdict::Stalled);
             }
@@ -182,34 +183,39 @@ impl ConnectionHeld {
 }
 
 /// Connections that were ended for their memory and that the log has not named yet.
-#[derive(Default)]
 struct Ended {
     count: usize,
-    warned: Option<Instant>,
+    warning: LogInterval,
 }
 
 impl Ended {
-    fn count(&mut self, more: usize, held: &HeldTotal, now: Instant) {
-        self.count += more;
-        let is_quiet = (self.warned).is_some_and(|at| now.duration_since(at) < WARNING_INTERVAL);
-        if self.count == 0 || is_quiet {
-            return;
+    fn new() -> Self {
+        Self {
+            count: 0,
+            warning: LogInterval::new(EVICTION_WARNING_INTERVAL),
         }
-        tracing::warn!(
-            "more than {} bytes of responses are held for clients that do not take them; \
-             resetting the {} connections that took the least",
-            held.limit,
-            mem::take(&mut self.count),
-        );
-        self.warned = Some(now);
+    }
+
+    fn count(&mut self, more: usize, held: &HeldTotal) {
+        self.count += more;
+        if self.count > 0 && self.warning.is_due() {
+            tracing::warn!(
+                "more than {} bytes of responses are held for clients that do not take them; \
+                 resetting the {} connections that took the least",
+                held.limit,
+                mem::take(&mut self.count),
+            );
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use bytes::{Buf as _, Bytes};
 
-    use super::super::{Piece, StreamHeld};
+    use super::super::{Piece, StreamState};
     use super::*;
     use crate::counters::WorkerId;
     use crate::io::Link;
@@ -224,8 +230,8 @@ mod tests {
         ConnectionHeld::new(Arc::clone(total), WorkerId(worker), Link::default(), SEND)
     }
 
-    fn piece(connection: &Arc<ConnectionHeld>, length: usize) -> (StreamHeld, Piece) {
-        let stream = StreamHeld::new(Arc::clone(connection));
+    fn piece(connection: &Arc<ConnectionHeld>, length: usize) -> (StreamState, Piece) {
+        let stream = StreamState::new(Arc::clone(connection));
         let piece = Piece::whole(Bytes::from(vec![0; length]), &stream);
         (stream, piece)
     }
@@ -293,7 +299,7 @@ mod tests {
         total.sweep(begun);
         assert!(total.is_exceeded.load(Relaxed));
         // The last one gets on.
-        held[3].1.advance(150);
+        connections[3].note_write(&Poll::Ready(Ok(150)));
         let ended = total.sweep(begun + Duration::from_secs(2));
         let verdicts: Vec<_> = connections.iter().map(|it| verdict(it)).collect();
         assert_eq!((ended, verdicts), (1, vec![2, 0, 0, 0]));

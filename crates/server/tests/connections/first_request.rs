@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::frames::PREFACE;
 use crate::support::{NEVER, PATIENT, run, start};
 use crate::tls::Tls;
 
@@ -19,7 +20,6 @@ const SHORT_FIRST: Timeouts = Timeouts {
     ..PATIENT
 };
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// Reads until the server closes, and returns how long that took.

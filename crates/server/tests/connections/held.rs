@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Error, RecvStream};
 use http::Request;
-use server::{HeldForClients, Timeouts};
+use server::{ActionKind, HeldForClients, Return, Timeouts};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{PATIENT, Running, SHORT, run, start, start_holding};
+use crate::frames::{RawClient, get};
+use crate::support::{
+    ENOUGH, PATIENT, Running, SHORT, run, start, start_action, start_holding, template,
+    until as wait_until,
+};
 
 const MANY: u64 = 1 << 30;
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -219,5 +223,43 @@ fn what_http_1_holds_for_a_client_that_does_not_read_is_counted() {
         client.write_all(request).await.unwrap();
         until(&running, "held", |held| held.bytes > 10_000).await;
         until(&running, "given back", |held| held.bytes == 0).await;
+    });
+}
+
+#[test]
+fn heads_of_http2_responses_that_a_client_does_not_take_are_held_until_it_leaves() {
+    run(async {
+        const HEADS: u64 = 64;
+        let location = template("https://$host$request_uri");
+        let answer = ActionKind::Return(Return::new(301, Some(location)));
+        let (server, address) = start_action(answer, PATIENT, ENOUGH).await;
+        let mut client = RawClient::connect(address).await;
+        let target = format!("/{}", "x".repeat(8000));
+        let mut sent = 0;
+        // The kernel takes some megabytes first.
+        while server.held_for_clients().bytes < HEADS * 8000 {
+            assert!(sent < 10_000, "{:?}", server.held_for_clients());
+            client.send(&get(2 * sent + 1, &target)).await;
+            sent += 1;
+            wait_until("begun", || server.requests() >= u64::from(sent)).await;
+        }
+        drop(client);
+        wait_until("given back", || server.held_for_clients().bytes == 0).await;
+    });
+}
+
+#[test]
+fn heads_of_http2_responses_that_are_taken_are_not_held() {
+    run(async {
+        let location = template("https://$host$request_uri");
+        let answer = ActionKind::Return(Return::new(301, Some(location)));
+        let (server, address) = start_action(answer, PATIENT, ENOUGH).await;
+        let mut client = RawClient::connect(address).await;
+        let target = format!("/{}", "x".repeat(8000));
+        for number in 0..100 {
+            client.send(&get(2 * number + 1, &target)).await;
+            client.round_trips().await;
+        }
+        wait_until("written", || server.held_for_clients().bytes == 0).await;
     });
 }

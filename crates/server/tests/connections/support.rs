@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use engine::{Application, Component, Engine, Settings};
 use http::HeaderValue;
 use proxy::{Pool, Proxy, Upstream};
+use routing::{Template, VariableSet};
 use rustls::ServerConfig;
-use server::{Address, Listen, Options, Pass, Server, Table, Target, Timeouts};
+use server::{
+    Action, ActionKind, Address, Listen, Options, Pass, Server, Steps, Table, Target, Timeouts,
+};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -18,8 +21,22 @@ use tokio::net::TcpStream;
 pub(crate) const NEVER: Duration = Duration::from_secs(60);
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
-/// More than is ever held for clients.
-const HELD: u64 = 64 << 20;
+/// What a server may have of something.
+#[derive(Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) connections: usize,
+    pub(crate) exchanges: usize,
+    pub(crate) share_files: usize,
+    pub(crate) held_for_clients: u64,
+}
+
+/// More than is ever wanted.
+pub(crate) const ENOUGH: Most = Most {
+    connections: 64,
+    exchanges: 16,
+    share_files: 1000,
+    held_for_clients: 64 << 20,
+};
 
 /// Nobody is waited for in vain.
 pub(crate) const PATIENT: Timeouts = Timeouts {
@@ -46,7 +63,11 @@ pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
-    start_on(guest, timeouts, connections, None, HELD, 8).await
+    let most = Most {
+        connections,
+        ..ENOUGH
+    };
+    start_on(guest, timeouts, None, most, 8).await
 }
 
 /// A server that may hold so many bytes for its clients.
@@ -56,7 +77,17 @@ pub(crate) async fn start_holding(
     connections: usize,
     held: u64,
 ) -> Running {
-    start_on(guest, timeouts, connections, None, held, 256).await
+    let most = Most {
+        connections,
+        held_for_clients: held,
+        ..ENOUGH
+    };
+    start_on(guest, timeouts, None, most, 256).await
+}
+
+/// A server that waits for so long for the next request of a connection.
+pub(crate) async fn start_with_idle(guest: &str, idle: Duration) -> Running {
+    start(guest, Timeouts { idle, ..PATIENT }, 16).await
 }
 
 pub(crate) async fn start_with_tls(
@@ -64,15 +95,14 @@ pub(crate) async fn start_with_tls(
     timeouts: Timeouts,
     tls: Arc<ServerConfig>,
 ) -> Running {
-    start_on(guest, timeouts, 64, Some(tls), HELD, 8).await
+    start_on(guest, timeouts, Some(tls), ENOUGH, 8).await
 }
 
 async fn start_on(
     guest: &str,
     timeouts: Timeouts,
-    connections: usize,
     tls: Option<Arc<ServerConfig>>,
-    held_for_clients: u64,
+    most: Most,
     instances: u32,
 ) -> Running {
     let engine = Engine::new(&engine::Options {
@@ -83,7 +113,7 @@ async fn start_on(
     let component = Component::load(&engine, &test_components::guest(guest)).unwrap();
     let application = Application::new(engine, component, Settings::new(guest));
     let target = Target::Application(application.clone());
-    let (server, address) = listen(target, timeouts, connections, tls, held_for_clients).await;
+    let (server, address) = listen(target, timeouts, tls, most).await;
     Running {
         server,
         application,
@@ -93,20 +123,61 @@ async fn start_on(
 
 /// A server that sends all requests on to `upstream`.
 pub(crate) async fn start_proxy(upstream: SocketAddr, timeouts: Timeouts) -> (Server, SocketAddr) {
-    let upstream = Upstream::single(proxy::Server::tcp(upstream));
+    start_proxy_of(&[upstream], timeouts, ENOUGH).await
+}
+
+/// A server that sends requests on to these in turns.
+pub(crate) async fn start_proxy_of(
+    upstreams: &[SocketAddr],
+    timeouts: Timeouts,
+    most: Most,
+) -> (Server, SocketAddr) {
+    let servers = upstreams.iter().map(|it| (proxy::Server::tcp(*it), 1.0));
+    let upstream = Upstream::new(servers).unwrap();
     let pool = Pool::new(proxy::PoolOptions::default());
     let proxy = Proxy::new(upstream, pool, proxy::Timeouts::default());
+    start_passing(Pass::Upstream(proxy), timeouts, most).await
+}
+
+/// A server all of whose requests go there.
+pub(crate) async fn start_passing(
+    pass: Pass,
+    timeouts: Timeouts,
+    most: Most,
+) -> (Server, SocketAddr) {
     let table = Table::new(Vec::new(), [], []);
-    let target = Target::Table(table, Pass::Upstream(proxy));
-    listen(target, timeouts, 64, None, HELD).await
+    listen(Target::Table(table, pass), timeouts, None, most).await
+}
+
+/// A server that does this with all requests.
+pub(crate) async fn start_action(
+    kind: ActionKind,
+    timeouts: Timeouts,
+    most: Most,
+) -> (Server, SocketAddr) {
+    let action = Action {
+        kind,
+        rewrite: None,
+        response_headers: Vec::new(),
+    };
+    let steps = Steps {
+        name: None,
+        route: routing::Route::new([(routing::Match::default(), action)]),
+    };
+    let table = Table::new(vec![steps], [], []);
+    let target = Target::Table(table, Pass::Steps(0));
+    listen(target, timeouts, None, most).await
+}
+
+pub(crate) fn template(text: &str) -> Template {
+    Template::parse(text, VariableSet::ALL).unwrap()
 }
 
 async fn listen(
     target: Target,
     timeouts: Timeouts,
-    connections: usize,
     tls: Option<Arc<ServerConfig>>,
-    held_for_clients: u64,
+    most: Most,
 ) -> (Server, SocketAddr) {
     let name = HeaderValue::from_static("test");
     let settings = server::Settings {
@@ -114,9 +185,10 @@ async fn listen(
         ..server::Settings::new(name)
     };
     let server = Server::new(Options {
-        connections,
-        exchanges: 16,
-        held_for_clients,
+        connections: most.connections,
+        exchanges: most.exchanges,
+        share_files: most.share_files,
+        held_for_clients: most.held_for_clients,
         runtimes: Vec::new(),
         settings: settings.clone(),
     });

@@ -64,7 +64,7 @@ impl Tls {
 }
 
 /// All that comes, and whether the server has told that it is all.
-async fn all(stream: &mut TlsStream<TcpStream>) -> (String, bool) {
+pub(crate) async fn all(stream: &mut TlsStream<TcpStream>) -> (String, bool) {
     let mut received = Vec::new();
     let read = timeout(LONG, stream.read_to_end(&mut received));
     let is_told = match read.await.unwrap() {

@@ -10,6 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, METHOD_POST, PROTOCOL_ERROR, RST_STREAM, RawClient,
+    fields, frame, literal,
+};
 use crate::support::{PATIENT, Running, SHORT, run, start};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -329,68 +333,25 @@ fn a_stream_that_goes_on_in_silence_is_reset_without_an_error() {
 fn a_wrong_content_length_is_noticed_in_a_body_that_is_not_read() {
     run(async {
         let running = start("early", PATIENT, 16).await;
-        for (length, pieces) in [
-            (b'1', &["four"][..]),
-            (b'7', &["four"]),
-            (b'6', &["four", "four"]),
+        for (announced, pieces) in [
+            ("1", &["four"][..]),
+            ("7", &["four"]),
+            ("6", &["four", "four"]),
         ] {
-            let mut stream = TcpStream::connect(running.address).await.unwrap();
-            stream
-                .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-                .await
-                .unwrap();
-            send_frame(&mut stream, SETTINGS, 0, 0, b"").await;
-            // `:method: POST`, `:scheme: http`, `:path: /`, `:authority: a`, `content-length`.
-            let fields = [0x83, 0x86, 0x84, 0x41, 1, b'a', 0x5c, 1, length];
-            send_frame(&mut stream, HEADERS, END_HEADERS, 1, &fields).await;
-            // The response is there.
-            while read_frame(&mut stream).await.0 != DATA {}
+            let mut client = RawClient::connect(running.address).await;
+            let length = literal("content-length", announced);
+            let fields = [fields(METHOD_POST, "/"), length].concat();
+            client.send(&frame(HEADERS, END_HEADERS, 1, &fields)).await;
+            client.find("response", |frame| frame.is(DATA, 1)).await;
             for (index, piece) in pieces.iter().enumerate() {
                 let is_last = u8::from(index + 1 == pieces.len());
-                send_frame(&mut stream, DATA, is_last * END_STREAM, 1, piece.as_bytes()).await;
+                let piece = frame(DATA, is_last * END_STREAM, 1, piece.as_bytes());
+                client.send(&piece).await;
             }
-            let reset = loop {
-                if let (RST_STREAM, code) = read_frame(&mut stream).await {
-                    break code;
-                }
-            };
-            assert_eq!(reset, PROTOCOL_ERROR.to_be_bytes(), "{length}");
+            let reset = client.find("reset", |frame| frame.is(RST_STREAM, 1)).await;
+            assert_eq!(reset.error_code(), PROTOCOL_ERROR, "{announced}");
         }
     });
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PROTOCOL_ERROR: u32 = 1;
-
-/// Sends a frame of HTTP/2 (RFC 9113, section 4.1).
-async fn send_frame(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(id.to_be_bytes());
-    frame.extend(payload);
-    stream.write_all(&frame).await.unwrap();
-}
-
-/// The kind and the payload of the next frame.
-async fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 9];
-    timeout(LONG, stream.read_exact(&mut head))
-        .await
-        .unwrap()
-        .unwrap();
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut payload = vec![0; length as usize];
-    timeout(LONG, stream.read_exact(&mut payload))
-        .await
-        .unwrap()
-        .unwrap();
-    (head[3], payload)
 }
 
 #[test]

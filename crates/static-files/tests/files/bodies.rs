@@ -6,7 +6,7 @@ use std::io::Write;
 use http::header::{CONTENT_LENGTH, RANGE};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use static_files::BodyError;
+use static_files::{BodyError, NotServed, OpenFiles};
 
 use crate::support::{Site, block_on};
 
@@ -205,4 +205,68 @@ fn bodies_that_are_dropped_close_their_files() {
     assert_eq!(open(), 0);
     site.get("/a");
     assert_eq!(open(), 0);
+}
+
+#[test]
+fn no_more_large_files_are_open_for_responses_than_may_be() {
+    const MOST: usize = 8;
+    let mut site = Site::new(&[("small", "small")]);
+    site.write("large", text(2 * PIECE));
+    site.open_files = OpenFiles::new(MOST);
+    block_on(async {
+        let (large, small) = (site.paths(b"/large"), site.paths(b"/small"));
+        for _ in 0..2 {
+            let mut open = Vec::new();
+            let refused = loop {
+                match site.ask("/large").of(&large).await {
+                    Ok(response) => open.push(response.into_body()),
+                    Err(reason) => break reason,
+                }
+                assert_eq!(site.open_files.open(), open.len());
+                assert!(open.len() <= MOST);
+            };
+            assert!(matches!(refused, NotServed::TooManyOpen), "{refused}");
+            assert_eq!(refused.status(), 503);
+            assert!(!refused.may_fall_back());
+            // A lookup that may have to wait takes three for a moment.
+            assert!(open.len() >= MOST - 2, "{}", open.len());
+            // What is read and closed at once needs none, as soon as it is in the kernel's caches.
+            let mut is_served = false;
+            for _ in 0..100 {
+                is_served |= site.ask("/small").of(&small).await.is_ok();
+            }
+            assert!(is_served);
+            assert_eq!(site.open_files.open(), open.len());
+            // Nor does a file that has been read to its end.
+            let mut body = open.pop().unwrap();
+            let mut left = 2 * PIECE;
+            while left > 0 {
+                let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                left -= piece.len();
+            }
+            assert_eq!(site.open_files.open(), open.len());
+            drop(open);
+            assert_eq!(site.open_files.open(), 0);
+        }
+    });
+}
+
+#[test]
+fn files_that_are_not_sent_count_for_nothing_when_they_are_answered() {
+    let site = Site::new(&[]);
+    site.write("a", text(2 * PIECE));
+    block_on(async {
+        let paths = site.paths(b"/a");
+        let head = site.ask("/a").method(http::Method::HEAD).of(&paths).await;
+        let range = site
+            .ask("/a")
+            .field(RANGE, "bytes=900000-")
+            .of(&paths)
+            .await;
+        let short = site.ask("/a").field(RANGE, "bytes=0-9").of(&paths).await;
+        assert_eq!(head.as_ref().unwrap().status(), 200);
+        assert_eq!(range.as_ref().unwrap().status(), 416);
+        assert_eq!(short.as_ref().unwrap().status(), 206);
+        assert_eq!(site.open_files.open(), 0);
+    });
 }

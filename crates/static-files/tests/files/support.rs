@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
-use static_files::{Body, ExpandedPath, NotServed, Options, Paths, Request, Share};
+use static_files::{Body, ExpandedPath, NotServed, OpenFiles, Options, Paths, Request, Share};
 use tempfile::TempDir;
 
 /// When the files of the tests were modified: Sun, 06 Nov 1994 08:49:37 GMT.
@@ -17,6 +17,7 @@ pub(crate) struct Site {
     pub(crate) options: Options,
     /// Below the folder, unless it is absolute.
     pub(crate) chroot: Option<PathBuf>,
+    pub(crate) open_files: OpenFiles,
 }
 
 /// What a test says about its request.
@@ -42,6 +43,7 @@ impl Site {
             folder: tempfile::tempdir().unwrap(),
             options: Options::default(),
             chroot: None,
+            open_files: OpenFiles::new(1000),
         };
         for (name, text) in files {
             site.write(name, text);
@@ -134,7 +136,7 @@ impl Ask<'_> {
             now: self.now,
         };
         let share = Share::new(self.site.options.clone());
-        share.serve(&request, paths).await
+        share.serve(&request, paths, &self.site.open_files).await
     }
 
     pub(crate) fn answer(self) -> Answer {

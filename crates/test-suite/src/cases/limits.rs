@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-use crate::{Client, End, FrontEnd, Need, Options, Running, configuration, until};
+use crate::{Client, End, FrontEnd, Need, Options, Running, World, configuration, until};
 
 pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
     let configuration = configuration::guests_with(&[("sleep", &front.timeout(1))]);
@@ -113,6 +113,32 @@ pub fn memory_grows_to_the_limit_and_not_beyond(front: &impl FrontEnd) {
     // The guest has been told, as it would be on a full machine, and goes on.
     client.get("/?40").assert_text("refused\n");
     client.get("/?16").assert_text("grown\n");
+}
+
+pub fn handles_are_limited_to_1024_at_a_time(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hoard"]);
+    let mut client = server.connect("hoard");
+    // The guest has some for its request and its response besides.
+    client.get("/?handles=1000").assert_text("taken\n");
+    client.get("/?handles=1024").assert_page(500);
+    server.wait_for_log("the guest trapped");
+    client.get("/?handles=1000").assert_text("taken\n");
+}
+
+/// Each value counts with some bytes more than it has.
+pub fn a_set_of_fields_is_limited_to_64_kib(front: &impl FrontEnd) {
+    let server = Running::guests(front, &["hoard"]);
+    let mut client = server.connect("hoard");
+    client.get("/?fields=65000").assert_text("taken\n");
+    let too_many = client.get("/?fields=65536");
+    if front.world() == World::Wasi02 {
+        // `header-error` has no case for it.
+        too_many.assert_page(500);
+        server.wait_for_log("the guest trapped");
+    } else {
+        too_many.assert_text("refused\n");
+    }
+    client.get("/?fields=65000").assert_text("taken\n");
 }
 
 fn one_at_a_time(front: &impl FrontEnd) -> Running {

@@ -33,11 +33,13 @@ const OWN: [&str; 6] = [
 ];
 
 /// Events without a rate limit: what only the operator can cause, and what has a limit of its own or is
-/// asked for.
-const UNLIMITED: [&str; 6] = [
+/// asked for. What proxied clients of the control API cause has targets of its own, and limits.
+const UNLIMITED: [&str; 7] = [
     "wasmtime_unitd",
     "code_cache",
+    // Changes that were made.
     "control::control",
+    "control::certificates",
     // What guests print.
     "engine::log::lines",
     // `log_route`.
@@ -123,7 +125,7 @@ impl Log {
     /// Adds the line for a panic. Not by an event, since the panic may have come while one was logged.
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
         if self.0.limit.admits_panic() {
-            let line = Lines::Daemon.line(Level::ERROR, panic);
+            let line = Lines::Daemon.panic(panic);
             self.0.queue.add(line.as_bytes());
         }
     }

@@ -1,18 +1,13 @@
 //! Lines on their way to the log. A thread of its own writes them, so that no other one ever waits for
 //! the disk or for who reads the pipe.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 /// Bytes that wait to be written.
 pub(super) const MAX_WAITING: usize = 4 << 20;
-
-/// How often a file is tried again that takes nothing without making its writer wait, as a pipe that
-/// someone else has made non-blocking.
-const RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Default)]
 pub(super) struct LineQueue {
@@ -138,24 +133,16 @@ impl Output {
     }
 }
 
-/// Writes all. An error says how much was written before.
+/// Writes all, however long a pipe takes that someone else has made non-blocking. An error says how much was
+/// written before.
 fn try_write(bytes: &[u8], file: &mut impl Write) -> Result<(), (usize, io::Error)> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match file.write(&bytes[written..]) {
-            Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
-            Ok(more) => written += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY),
-            Err(error) => return Err((written, error)),
-        }
-    }
-    Ok(())
+    unit_log::write_all(file, bytes, |_| true)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, mpsc};
+    use std::thread;
     use std::time::Instant;
 
     use super::*;
@@ -201,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_stalls_makes_nobody_wait_and_drops_are_counted() {
+    fn a_log_that_stalls_blocks_no_thread_and_drops_are_counted() {
         let (queue, allow, written) = slow();
         queue.add(b"first\n");
         allow.send(()).unwrap();

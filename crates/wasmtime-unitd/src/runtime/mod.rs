@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use certificates::Store;
 use config::{Config, Warning};
-use control::{PrepareError, RestartError, Status};
+use control::{BlockingThreads, PrepareError, RestartError, Status};
 use engine::{Engine, OutputFiles};
 use http::HeaderValue;
 use server::{Metrics, Plan, Server};
@@ -52,6 +52,8 @@ impl OwnFolders {
 
 struct Inner {
     engine: Engine,
+    /// For what blocks in a change.
+    threads: BlockingThreads,
     loader: Arc<Loader>,
     /// What no guest may have.
     guarded: Arc<Guarded>,
@@ -86,6 +88,7 @@ impl Runtime {
         server: Server,
         outputs: OutputFiles,
         identity: Option<Identity>,
+        threads: BlockingThreads,
     ) -> Self {
         let content_type = HeaderValue::from_static(control::METRICS_CONTENT_TYPE);
         Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
@@ -100,7 +103,8 @@ impl Runtime {
                     runtime.map_or_else(String::new, |it| status::of(&it).to_metrics())
                 }
             }),
-            loader: Loader::new(engine.clone(), own.cache),
+            loader: Loader::new(engine.clone(), own.cache, threads.clone()),
+            threads,
             engine,
             server,
             outputs,
@@ -152,9 +156,6 @@ impl Runtime {
     }
 
     fn put_in_force(&self, Prepared { plan, state, .. }: Prepared) {
-        for error in self.0.outputs.open_rest() {
-            tracing::error!("{error}; what is to go there is lost until SIGUSR1");
-        }
         state.tls.update(&self.certificates());
         self.0.server.commit(plan);
         *self
@@ -182,6 +183,7 @@ impl control::Runtime for Runtime {
             tls: self.tls(&config.listeners)?,
         };
         let plan = self.plan(&state).await?;
+        self.open_outputs().await;
         let warnings = self.exposure_warnings(config).await;
         Ok(Prepared {
             plan,
@@ -222,6 +224,7 @@ impl control::Runtime for Runtime {
         state.tls = (self.tls(&state.listeners)).map_err(|error| failed(error.detail))?;
         let plan = self.plan(&state).await;
         let plan = plan.map_err(|error| failed(error.detail))?;
+        self.open_outputs().await;
         self.put_in_force(Prepared {
             plan,
             state,

@@ -48,6 +48,7 @@ impl Runtime {
                 listener.map_or(Target::Unavailable, &target)
             });
         }
+        self.open_outputs().await;
         let warnings = self.exposure_warnings(config).await;
         Ok(Prepared {
             plan,
@@ -149,8 +150,11 @@ impl Runtime {
     async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
         let folders = config.access.filesystem.clone();
         let guarded = Arc::clone(&self.0.guarded);
-        let checked = tokio::task::spawn_blocking(move || folders::check(&folders, &guarded)).await;
-        let (path, detail) = match checked {
+        let checked = self
+            .0
+            .threads
+            .spawn(move || folders::check(&folders, &guarded));
+        let (path, detail) = match checked.await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),
             Err(panic) => (
@@ -167,7 +171,7 @@ impl Runtime {
     /// What of `config` lets clients at the server's own files, or at its control API.
     pub(super) async fn exposure_warnings(&self, config: &Config) -> Vec<Warning> {
         let (config, inner) = (config.clone(), Arc::clone(&self.0));
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = self.0.threads.spawn(move || {
             let mut warnings = shares::warnings(&config, &inner.guarded);
             if let Some(control) = &inner.control {
                 warnings.extend(control_exposure::warnings(&config, control));
@@ -180,8 +184,8 @@ impl Runtime {
         })
     }
 
-    /// Where the streams of `config` go. Leniently, a file is opened when the state is put in force,
-    /// if it can be.
+    /// Where the streams of `config` go. Leniently, a file is opened by [`open_outputs`](Self::open_outputs), if it
+    /// can be.
     async fn outputs(
         &self,
         config: &config::Application,
@@ -220,7 +224,7 @@ impl Runtime {
         if lenient {
             return Ok(files.closed(&path));
         }
-        let opened = tokio::task::spawn_blocking(move || files.open(&path)).await;
+        let opened = self.0.threads.spawn(move || files.open(&path)).await;
         let detail = match opened {
             Ok(Ok(file)) => return Ok(file),
             Ok(Err(error)) => error.to_string(),
@@ -230,6 +234,20 @@ impl Runtime {
             path: Some(place),
             detail,
         })
+    }
+
+    /// Opens the files for output that are not open yet, before the state that has them is put in force. What cannot
+    /// be opened does not stand in the way of that.
+    pub(super) async fn open_outputs(&self) {
+        let files = self.0.outputs.clone();
+        match self.0.threads.spawn(move || files.open_rest()).await {
+            Ok(errors) => {
+                for error in errors {
+                    tracing::error!("{error}; what is to go there is lost until SIGUSR1");
+                }
+            }
+            Err(panic) => tracing::error!("opening files for output failed: {panic}"),
+        }
     }
 
     pub(super) fn certificates(&self) -> Arc<Certificates> {

@@ -46,7 +46,7 @@ impl State {
         Arc::new(convert::settings(&self.settings, access_log))
     }
 
-    /// Who answers behind each listener.
+    /// The target of each listener.
     pub(super) fn targets(&self, metrics: &Metrics) -> impl Fn(&config::Listener) -> Target {
         let application = |name: &str| self.applications.get(name)?.application.clone();
         let names = self.applications.keys().cloned();

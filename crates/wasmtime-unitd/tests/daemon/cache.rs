@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use test_suite::{DEADLINE, Running, configuration};
 
-use crate::support::{Daemon, run};
+use crate::support::{AsNobody, Daemon, can_become_another_user, run};
 
 const CACHED: &str = "hello.wasm\" is loaded from the cache in ";
 const COMPILED: &str = "hello.wasm\" is compiled in ";
@@ -66,6 +66,30 @@ fn a_cache_that_others_may_write_to_is_not_used() {
     assert!(line.contains("others may use it (mode 0770)"), "{line}");
     assert!(!server.log().contains(CACHED));
     greets(&server);
+}
+
+#[test]
+fn with_another_user_compiled_components_are_loaded_after_root_has_been_given_up() {
+    if !can_become_another_user() {
+        return;
+    }
+    let mut server = Running::guests(&Daemon, &["hello"]);
+    server.wait_for_log(COMPILED);
+    assert_eq!(server.stop().code(), Some(0));
+    // The way to the state is for root only, which made it.
+    let permissions = || Permissions::from_mode(0o755);
+    fs::set_permissions(server.directory(), permissions()).unwrap();
+    server.start_again(&AsNobody);
+    // To root, whose folder it is, that would have been a cache as good as any.
+    let line = server.wait_for_log("compiled components are not kept: ");
+    assert!(line.contains("state/compiled"), "{line}");
+    greets(&server);
+    assert_eq!(server.log().matches(CACHED).count(), 0);
+    assert_eq!(server.log().matches(COMPILED).count(), 2);
+    assert_eq!(server.stop().code(), Some(0));
+    // And it is: nothing else than the user keeps it from being used.
+    server.start_again(&Daemon);
+    server.wait_for_log(CACHED);
 }
 
 #[test]

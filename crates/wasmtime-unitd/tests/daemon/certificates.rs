@@ -3,14 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
-use test_suite::{DEADLINE, FrontEnd, Running, curl, has_curl};
+use test_suite::{DEADLINE, Running, curl, has_curl};
 
 use crate::peer::{Pair, start};
-use crate::support::Daemon;
+use crate::support::{AsNobody, Daemon, can_become_another_user};
 
 const ONE: &str = r#"{"certificate": "one"}"#;
 
@@ -162,21 +160,9 @@ fn a_damaged_one_keeps_only_its_own_listeners_from_being_served() {
         .assert_text("Hello, world!\n");
 }
 
-/// The daemon, which becomes another user.
-struct AsNobody;
-
-impl FrontEnd for AsNobody {
-    fn command(&self, directory: &Path) -> Command {
-        let mut command = Daemon.command(directory);
-        command.args(["--user", "nobody"]);
-        command
-    }
-}
-
 #[test]
 fn another_user_goes_on_with_them() {
-    if !geteuid().is_root() {
-        eprintln!("left out: only root can become another user");
+    if !can_become_another_user() {
         return;
     }
     let (old, new) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));

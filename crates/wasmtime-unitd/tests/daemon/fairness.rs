@@ -101,8 +101,8 @@ const FEW_FILES: Small = Small {
     flags: &["--threads", "2"],
 };
 
-/// What guests may open with that: a quarter of what the server does not need itself.
-const GUEST_FILES: u64 = (2000 - 256 - 4 * 3) / 4;
+/// What guests may open with that: three sixteenths of what the server does not need itself.
+const GUEST_FILES: u64 = (2000 - 256 - 4 * 3) / 16 * 3;
 
 fn guests_leave_open_files_to_others(front: &impl FrontEnd, file: &str) {
     let server = with_files(front);
@@ -298,8 +298,8 @@ fn outgoing_connections_to_a_silent_server_leave_some_to_another_application() {
             client
         })
         .collect();
-    // A quarter of what the server does not need is for guests, of which one application gets three.
-    let most = (800 - 256 - 4 * 2) / 4 * 3 / 4 + 1;
+    // Three sixteenths of what the server does not need are for guests, of which one application gets three quarters.
+    let most = (800 - 256 - 4 * 2) / 16 * 3 * 3 / 4 + 1;
     let used = "/status/applications/greedy/instances/files";
     until("it has its share", || number(&server, used) + 3 >= most);
     let refused = within(LONG, "one is refused", || {
@@ -314,4 +314,51 @@ fn outgoing_connections_to_a_silent_server_leave_some_to_another_application() {
         client.send(target("/hello"));
         client.response().assert_text("hello\n");
     }
+}
+
+#[test]
+fn clients_and_requests_to_upstreams_leave_open_files_to_each_other_and_to_the_control_socket() {
+    const FILES: u32 = 400;
+    const LEFT: usize = FILES as usize - 256 - 4 * 2;
+    const EXCHANGES: usize = LEFT / 16 * 3;
+    const CLIENTS: usize = LEFT - 3 * EXCHANGES;
+    let front = Small {
+        files: Some(FILES),
+        flags: &["--threads", "1"],
+    };
+    let upstream = Upstream::start();
+    let routes = format!(
+        r#"[
+            {{"match": {{"uri": "/silent"}}, "action": {{"proxy": "{}"}}}},
+            {{"action": {{"return": 204}}}}
+        ]"#,
+        upstream.url()
+    );
+    let configuration =
+        format!(r#"{{"listeners": {{"{{main}}": {{"pass": "routes"}}}}, "routes": {routes}}}"#);
+    let server = Running::start(&front, &configuration);
+    let mut all = clients(&server, "main", "/silent", EXCHANGES);
+    until("they are with the upstream", || {
+        upstream.requests() == EXCHANGES
+    });
+    let mut client = server.connect("main");
+    client.get("/silent").assert_page(503);
+    assert_eq!(upstream.requests(), EXCHANGES);
+    assert_eq!(client.get("/").head.status, 204);
+    all.push(client);
+
+    while all.len() < CLIENTS {
+        let mut client = server.connect("main");
+        assert_eq!(client.get("/").head.status, 204);
+        all.push(client);
+    }
+    // One more waits in the backlog, and nobody for the control API.
+    let mut late = server.connect("main").with_deadline(LONG);
+    late.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    for _ in 0..20 {
+        let accepted = number(&server, "/status/connections/accepted");
+        assert_eq!(accepted, CLIENTS as u64);
+    }
+    drop(all.pop());
+    assert_eq!(late.response().head.status, 204);
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use test_suite::{Running, within};
 
@@ -43,9 +44,8 @@ fn held(server: &Running) -> u64 {
     server.get(path).trim().parse().unwrap()
 }
 
-#[test]
-fn http_2_clients_that_take_no_response_are_reset_and_hold_no_memory() {
-    let folder = tempfile::tempdir().unwrap();
+/// A server of one file of [`LENGTH`] bytes.
+fn serving(folder: &tempfile::TempDir) -> Running {
     fs::write(folder.path().join("file"), vec![b'x'; LENGTH as usize]).unwrap();
     let configuration = r#"{
         "listeners": {"{main}": {"pass": "routes"}},
@@ -53,7 +53,47 @@ fn http_2_clients_that_take_no_response_are_reset_and_hold_no_memory() {
     }"#;
     let folder_name = folder.path().display().to_string();
     let configuration = configuration.replace("{folder}", &folder_name);
-    let mut server = Running::start(&Daemon, &configuration);
+    Running::start(&Daemon, &configuration)
+}
+
+/// The server's memory, without a request to it.
+fn resident(server: &Running) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn memory_of_held_responses_goes_back_to_the_system_when_the_server_is_idle() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serving(&folder);
+    server.connect("main").get("/file");
+    let before = resident(&server);
+    let clients: Vec<_> = (0..CONNECTIONS)
+        .map(|_| attack(server.address("main")))
+        .collect();
+    let all = CONNECTIONS * STREAMS * LENGTH;
+    within(LONG, "all is held", || {
+        (held(&server) >= all / 10 * 9).then_some(())
+    });
+    let full = resident(&server);
+    assert!(full > before + all / 2, "{before}, {full}");
+    drop(clients);
+    within(LONG, "nothing is held", || {
+        (held(&server) == 0).then_some(())
+    });
+    // It looks every five seconds whether it is idle, and requests would keep it busy.
+    within(LONG, "memory is given back", || {
+        thread::sleep(Duration::from_millis(200));
+        (resident(&server) < before + all / 5).then_some(())
+    });
+}
+
+#[test]
+fn http_2_clients_that_take_no_response_are_reset_and_hold_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = serving(&folder);
     assert_eq!(server.put("/config/settings/http/send_timeout", "5").0, 200);
     let address = server.address("main");
     let clients: Vec<_> = (0..CONNECTIONS).map(|_| attack(address)).collect();

@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{geteuid, mkfifo};
-use test_suite::{FrontEnd, Running, configuration, until};
+use nix::unistd::mkfifo;
+use test_suite::{Running, configuration, until};
 
-use crate::support::Daemon;
+use crate::support::{AsNobody, Daemon, can_become_another_user};
 
 /// What the guest `log` prints to its standard output.
 fn stdout() -> Vec<u8> {
@@ -179,21 +178,9 @@ fn a_file_that_is_gone_at_the_start_keeps_nothing_from_being_served() {
     until("it is written to", || text(&file) == "line 1\n");
 }
 
-/// The daemon, which becomes another user.
-struct AsNobody;
-
-impl FrontEnd for AsNobody {
-    fn command(&self, directory: &Path) -> Command {
-        let mut command = Daemon.command(directory);
-        command.args(["--user", "nobody"]);
-        command
-    }
-}
-
 #[test]
 fn a_kept_configuration_cannot_have_root_append_to_a_file() {
-    if !geteuid().is_root() {
-        eprintln!("left out: only root can become another user");
+    if !can_become_another_user() {
         return;
     }
     let mut server = Running::idle(&Daemon);

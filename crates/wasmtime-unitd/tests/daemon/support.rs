@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 use test_suite::{FrontEnd, Running, within};
 
@@ -31,6 +32,26 @@ impl FrontEnd for Daemon {
     fn settings(&self) -> &'static str {
         r#""settings": {"http": {"max_body_size": 1073741824}},"#
     }
+}
+
+/// The daemon, which becomes another user. Only root can start it.
+pub(crate) struct AsNobody;
+
+impl FrontEnd for AsNobody {
+    fn command(&self, directory: &Path) -> Command {
+        let mut command = Daemon.command(directory);
+        command.args(["--user", "nobody"]);
+        command
+    }
+}
+
+/// Whether [`AsNobody`] can be started; says so if it cannot.
+pub(crate) fn can_become_another_user() -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can become another user");
+    }
+    is_root
 }
 
 /// A daemon that listens on `{main}`, and passes to these routes.

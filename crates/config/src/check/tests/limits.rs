@@ -48,7 +48,7 @@ fn a_limit_out_of_bounds_is_refused_with_its_bounds() {
         "a whole number of bytes from 65536 to 17179869184",
         "a whole number of requests from 1 to 1000000",
         "a whole number of files from 0 to 1000000",
-        "a whole number of parts from 1 to 1000",
+        "a whole number from 1 to 1000",
     );
     for (name, value, expected) in [
         ("execution_timeout", "-1", time),

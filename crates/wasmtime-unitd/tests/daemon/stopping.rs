@@ -1,0 +1,112 @@
+//! What does not delay the end of the daemon, and what is not lost with it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use test_suite::{End, FrontEnd as _, Running, configuration, until};
+
+use crate::support::{Daemon, LONG};
+
+const POST_CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Sends a change byte by byte, for as long as it may, and returns what it is answered.
+fn trickle(mut client: UnixStream) -> String {
+    client.set_read_timeout(Some(LONG)).unwrap();
+    client
+        .write_all(b"PUT /config HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
+        .unwrap();
+    while client.write_all(b" ").is_ok() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut answer = Vec::new();
+    // What it sent last has perhaps not been read, which resets the connection.
+    _ = client.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn a_slow_client_of_the_control_api_does_not_keep_the_listeners_open() {
+    let mut server = Running::guests(&Daemon, &["echo"]);
+    let mut busy = server.connect("echo");
+    busy.send(POST_CHUNKED);
+    assert_eq!(busy.head().status, 200);
+    let slow = UnixStream::connect(server.control_socket()).unwrap();
+    let slow = thread::spawn(|| trickle(slow));
+    // One that is answered shows that those before it were accepted.
+    assert_eq!(server.control("GET", "/config", "").0, 200);
+
+    let signalled = Instant::now();
+    server.signal(Signal::SIGTERM);
+    until("clients are refused", || {
+        TcpStream::connect(server.address("echo")).is_err()
+    });
+    let refused_after = signalled.elapsed();
+    assert!(refused_after < Duration::from_secs(5), "{refused_after:?}");
+    let answer = slow.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(server.is_alive());
+    busy.send("5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!(busy.rest(), (b"hello".to_vec(), vec![], End::Complete));
+    assert_eq!(server.wait(LONG).code(), Some(0));
+}
+
+#[test]
+fn a_proxied_client_of_the_control_api_does_not_delay_the_end() {
+    let mut server = Running::idle(&Daemon);
+    let configuration = format!(
+        r#"{{"listeners": {{"{{main}}": {{"pass": "routes"}}}},
+             "routes": [{{"action": {{"proxy": "http://unix:{}"}}}}]}}"#,
+        server.control_socket().display()
+    );
+    let (status, answer) = server.put("/config", &configuration);
+    assert_eq!(status, 200, "{answer}");
+    let mut slow = server.connect("main");
+    slow.send("PUT /config HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n ");
+    // Its body is awaited when a further one can be answered.
+    assert_eq!(server.connect("main").get("/status").head.status, 200);
+    let signalled = Instant::now();
+    server.signal(Signal::SIGTERM);
+    server.wait(LONG);
+    assert!(signalled.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn requests_that_are_cut_off_at_the_end_are_in_the_access_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let access_log = directory.path().join("access.log");
+    let mut command = Daemon.command(directory.path());
+    command.args(["--shutdown-timeout", "1", "--threads", "2"]);
+    let mut server = Running::launch(command, directory);
+    let guests = configuration::guests(&["sleep", "spin"]);
+    let configuration = guests.replacen(
+        '{',
+        &format!(
+            r#"{{"access_log": {{"path": "{}", "format": "$request_uri"}},"#,
+            access_log.display()
+        ),
+        1,
+    );
+    let (status, answer) = server.put("/config", &configuration);
+    assert_eq!(status, 200, "{answer}");
+    // On both workers, and in the background.
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect("sleep")).collect();
+    for client in &mut clients {
+        client.send("GET /?60000 HTTP/1.1\r\nhost: a\r\n\r\n");
+    }
+    let mut computing = server.connect("spin");
+    computing.send("GET /spin HTTP/1.1\r\nhost: a\r\n\r\n");
+    until("all are at work", || {
+        server.active("sleep") == "4" && server.active("spin") == "1"
+    });
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait(LONG).code(), Some(1));
+    let log = fs::read_to_string(&access_log).unwrap();
+    let mut lines: Vec<_> = log.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["/?60000", "/?60000", "/?60000", "/?60000", "/spin"]);
+}
