@@ -245,7 +245,7 @@ fn read_02(folder: &File, memory: &mut ListingMemory) -> Result<VecDeque<Entry02
     let mut listed = open_to_list(folder)?;
     let read = list(folder, &mut listed, memory, |entry| {
         let entry = entry.map(|(name, kind)| p2::DirectoryEntry {
-            type_: type_02(kind),
+            type_: type_02(&kind),
             name,
         });
         // The guest may go on after an entry that it cannot be told.
@@ -447,7 +447,7 @@ fn list(
     Ok(())
 }
 
-fn type_02(kind: p3::DescriptorType) -> p2::DescriptorType {
+fn type_02(kind: &p3::DescriptorType) -> p2::DescriptorType {
     match kind {
         p3::DescriptorType::BlockDevice => p2::DescriptorType::BlockDevice,
         p3::DescriptorType::CharacterDevice => p2::DescriptorType::CharacterDevice,

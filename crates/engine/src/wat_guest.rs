@@ -1,7 +1,5 @@
 //! Guests that are written in WebAssembly, for what no compiler makes. For tests only.
 
-#![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
-
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};

@@ -1,5 +1,7 @@
 //! A client of HTTP/2 that sends frame by frame (RFC 9113, section 4.1) what no client library would.
 
+#![expect(clippy::panic, reason = "a test may, its helpers included")]
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;

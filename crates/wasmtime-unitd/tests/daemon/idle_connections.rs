@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use test_suite::{Client, Running, Socket, Watch, until, within};
+use test_suite::{Client, Running, Socket, Watch, within};
 
 use crate::peer::{Pair, start};
 use crate::support::Daemon;
