@@ -33,14 +33,9 @@ fn assert_memory<S: Socket>(server: &Running, connect: impl Fn() -> Client<S>, m
         })
         .collect();
     let each = || watch.now_above() / CONNECTIONS;
-    let at_first = each();
-    let begun = std::time::Instant::now();
     within(SETTLED, "idle connections give their memory back", || {
-        eprintln!("{:?} {}", begun.elapsed(), each());
-        std::thread::sleep(Duration::from_millis(500));
         (each() < most).then_some(())
     });
-    eprintln!("{at_first} bytes each at first, {} then", each());
     // They are served as before.
     ask(&mut first);
     open.iter_mut().step_by(100).for_each(ask);
@@ -50,7 +45,7 @@ fn assert_memory<S: Socket>(server: &Running, connect: impl Fn() -> Client<S>, m
 #[test]
 fn an_idle_connection_takes_a_few_kib_of_memory() {
     let server = Running::guests(&Daemon, &["hello"]);
-    assert_memory(&server, || server.connect("hello"), 2 << 10);
+    assert_memory(&server, || server.connect("hello"), 8 << 10);
 }
 
 #[test]
@@ -59,5 +54,5 @@ fn an_idle_connection_with_tls_takes_some_kib_more_memory() {
     let server = start("hello", r#"{"certificate": "one"}"#, &[("one", &pair)]);
     let address: SocketAddr = server.address("hello");
     let connect = || pair.connect(address, "localhost");
-    assert_memory(&server, connect, 2 << 10);
+    assert_memory(&server, connect, 20 << 10);
 }
