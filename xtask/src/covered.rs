@@ -18,7 +18,8 @@ const COLUMN: &str = "test";
 const SUITE: &str = "crates/test-suite/src/suite.rs";
 
 /// Checks that each row of a table with a column [`COLUMN`] names at least one test in code marks there, and that
-/// all that it names exist and are run.
+/// all that it names exist and are run. A table ends with an empty line, so that no other one takes its rest out
+/// of the check.
 pub(crate) fn check() -> Result<()> {
     let text = fs::read_to_string(root().join(PAGE)).context(PAGE)?;
     let suite = fs::read_to_string(root().join(SUITE)).context(SUITE)?;
@@ -41,6 +42,9 @@ fn faults(page: &str, tests: &HashSet<String>) -> Vec<String> {
             .strip_prefix('|')
             .and_then(|row| row.trim_end().strip_suffix('|'))
         else {
+            if is_checked && !line.trim().is_empty() {
+                faults.push(format!("line {number}: a table ends with an empty line"));
+            }
             is_checked = false;
             continue;
         };
@@ -146,6 +150,13 @@ mod tests {
                 "line 5: there is no test `gone`, or it is not run"
             ]
         );
+    }
+
+    #[test]
+    fn a_line_that_is_no_row_does_not_end_a_table() {
+        let page = "| a | test |\n| --- | --- |\n| x | `smuggling` |\n@TODO@\n| y | |\n";
+        let faults = faults(page, &HashSet::from(["smuggling".to_owned()]));
+        assert_eq!(faults, ["line 4: a table ends with an empty line"]);
     }
 
     #[test]

@@ -115,6 +115,31 @@ struct State {
     has_closer: bool,
 }
 
+/// Closes the folders that are kept open when it is dropped.
+struct Closer(Weak<Folders>);
+
+impl Closer {
+    /// Waits for [`KEEP`]. Whether the folders have been asked for meanwhile, so that it has to wait again.
+    async fn waits(&self) -> bool {
+        tokio::time::sleep(KEEP).await;
+        let folders = self.0.upgrade();
+        folders.is_some_and(|folders| std::mem::take(&mut folders.lock().was_asked))
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        let Some(folders) = self.0.upgrade() else {
+            return;
+        };
+        let mut state = folders.lock();
+        state.has_closer = false;
+        let kept = state.kept.take();
+        drop(state);
+        drop(kept);
+    }
+}
+
 /// Folders that are open.
 pub(crate) struct OpenFolders {
     opened: WasiFilesystemCtx,
@@ -173,24 +198,10 @@ impl Folders {
         drop(before);
         if needs_closer && let Ok(runtime) = runtime {
             let folders = Arc::downgrade(self);
-            runtime.spawn(async move { while let Some(()) = Self::close_later(&folders).await {} });
+            // In its task, so that the folders are closed as well when that ends with its runtime.
+            let closer = Closer(folders);
+            runtime.spawn(async move { while closer.waits().await {} });
         }
-    }
-
-    /// Closes the folders if they are not asked for during [`KEEP`]. `None` when there is nothing left to
-    /// close.
-    async fn close_later(folders: &Weak<Self>) -> Option<()> {
-        tokio::time::sleep(KEEP).await;
-        let folders = folders.upgrade()?;
-        let mut state = folders.lock();
-        if std::mem::take(&mut state.was_asked) {
-            return Some(());
-        }
-        state.has_closer = false;
-        let kept = state.kept.take();
-        drop(state);
-        drop(kept);
-        None
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -48,6 +48,14 @@ impl<I: HasShare> Idle<I> {
         self.slots.load(Ordering::Relaxed)
     }
 
+    /// What those count for that may be destroyed for a request of this application: see [`slots_for`].
+    pub(crate) fn slots_for(&self, application: &InstanceShare) -> u64 {
+        if self.slots() == 0 {
+            return 0;
+        }
+        slots_for(&self.lock(), application)
+    }
+
     /// Keeps an instance.
     pub(crate) fn put(&self, instance: I) {
         let mut instances = self.lock();
@@ -84,7 +92,8 @@ impl<I: HasShare> Idle<I> {
     pub(crate) fn make_room(&self, pool: &InstancePool) {
         loop {
             let mut instances = self.lock();
-            let is_wanted = !instances.is_empty() && pool.wants(self.slots());
+            let is_wanted = !instances.is_empty()
+                && pool.wants(|application| slots_for(&instances, application));
             let oldest = is_wanted.then(|| remove_one(&mut instances));
             let oldest = self.removed(oldest.flatten());
             drop(instances);
@@ -131,6 +140,16 @@ impl<I: HasShare> Idle<I> {
         }
         instance
     }
+}
+
+/// What those count for whose applications have no less than this one, each for its weight. The others are
+/// not destroyed for it, so that a flood does not take them one by one.
+fn slots_for<I: HasShare>(instances: &VecDeque<I>, application: &InstanceShare) -> u64 {
+    let shares = instances.iter().map(HasShare::share);
+    let large = shares.filter(|share| !application.has_more_than(share));
+    large
+        .map(|share| share.slots())
+        .fold(0, u64::saturating_add)
 }
 
 /// The one that has waited longest, of the application that has most of all instances.

@@ -113,13 +113,14 @@ impl InstancePool {
     }
 
     /// Whether a request waits that would get an instance, at once or when others have given some back, if
-    /// instances that count for `idle` were not there. One whose application is over its threshold would
-    /// not.
-    pub(crate) fn wants(&self, idle: u64) -> bool {
+    /// the idle instances that its application may have destroyed were not there: `idle` tells what these
+    /// count for. One whose application is over its threshold would not.
+    pub(crate) fn wants(&self, idle: impl Fn(&InstanceShare) -> u64) -> bool {
         let queues = self.lock();
         queues.iter().any(|queue| {
             let application = &queue.application;
-            if application.has_room(0) {
+            let idle = idle(application);
+            if idle == 0 || application.has_room(0) {
                 return false;
             }
             let held = held_back(&queues, application, None);
@@ -278,8 +279,14 @@ fn held_back(
 impl InstanceShare {
     pub(crate) fn new(pool: Arc<InstancePool>, weight: u64, slots: u64) -> Arc<Self> {
         let share = Share::new(Arc::clone(pool.budget()), weight);
-        // One must fit, at least by itself.
-        let slots = slots.min(pool.budget().most(weight));
+        let budget = pool.budget();
+        let most = budget.most(weight);
+        let slots = if slots <= most {
+            slots
+        } else {
+            // One must fit, by itself, and no two of them, for which the pool of memories has no room.
+            most.max(budget.limit() / 2 + 1).min(budget.limit())
+        };
         Arc::new(Self { pool, share, slots })
     }
 
@@ -327,11 +334,13 @@ impl InstanceShare {
     /// requests has left. `None` when that takes longer than [`WAIT`] or `limit`, or as many of its requests
     /// wait already as there may be instances, and at least [`LEAST_QUEUE`].
     ///
-    /// `find` is called when the request begins to wait: it may make room, or find an instance.
+    /// `find` is called when the request begins to wait: it may make room, or find an instance. `keep` is
+    /// given an instance that has been left to a request which does not take it any more.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
         limit: Duration,
         find: impl FnOnce() -> Option<Instance>,
+        keep: impl Fn(Instance),
     ) -> Option<Grant> {
         // Requests that wait come first, those of the same application above all.
         if !self.pool.is_awaited()
@@ -340,23 +349,30 @@ impl InstanceShare {
             return Some(Grant::Permit(permit));
         }
         // Not part of the future of each request.
-        Box::pin(self.wait(limit, find)).await
+        Box::pin(self.wait(limit, find, keep)).await
     }
 
     async fn wait(
         self: &Arc<Self>,
         limit: Duration,
         find: impl FnOnce() -> Option<Instance>,
+        keep: impl Fn(Instance),
     ) -> Option<Grant> {
-        let (mut turn, _waiting) = self.enqueue()?;
+        let (comes, waiting) = self.enqueue()?;
+        let mut turn = Turn { comes, keep };
+        // Dropped before the turn, so that nothing comes after that is gone.
+        let _waiting = waiting;
         self.pool.grant();
-        if let Ok(grant) = turn.try_recv() {
+        if let Ok(grant) = turn.comes.try_recv() {
             return Some(grant);
         }
         if let Some(instance) = find() {
             return Some(Grant::Instance(instance));
         }
-        tokio::time::timeout(WAIT.min(limit), turn).await.ok()?.ok()
+        tokio::time::timeout(WAIT.min(limit), &mut turn.comes)
+            .await
+            .ok()?
+            .ok()
     }
 
     fn try_acquire(self: &Arc<Self>) -> Option<InstancePermit> {
@@ -415,6 +431,21 @@ impl InstanceShare {
             number,
         };
         Some((comes, waiting))
+    }
+}
+
+/// What comes when it is a request's turn.
+struct Turn<K: Fn(Instance)> {
+    comes: oneshot::Receiver<Grant>,
+    keep: K,
+}
+
+impl<K: Fn(Instance)> Drop for Turn<K> {
+    fn drop(&mut self) {
+        self.comes.close();
+        if let Ok(Grant::Instance(instance)) = self.comes.try_recv() {
+            (self.keep)(instance);
+        }
     }
 }
 
@@ -502,7 +533,7 @@ mod tests {
     }
 
     async fn acquire(application: &Arc<InstanceShare>) -> Option<InstancePermit> {
-        match application.acquire(LONG, || None).await? {
+        match application.acquire(LONG, || None, drop).await? {
             Grant::Permit(permit) => Some(permit),
             Grant::Instance(_) => panic!("there are no instances"),
         }
@@ -735,20 +766,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_destroys_no_idle_instance_of_others() {
-        let pool = pool(16);
-        let idle = Idle::<InstancePermit>::default();
-        let small = InstanceShare::new(Arc::clone(&pool), 1, 1);
-        idle.put(small.try_acquire().unwrap());
-        let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
-        let mut held = fill(&greedy);
-        let flood = waits(&greedy).await;
-        idle.make_room(&pool);
-        // What one of its requests leaves, while it has as much as it may.
-        held.push(small.try_acquire().unwrap());
-        idle.put(held.pop().unwrap());
-        idle.make_room(&pool);
-        assert_eq!(idle.slots(), 2);
-        flood.abort();
+        for (limit, others) in [(8, 1), (10, 1), (16, 4), (48, 8), (1000, 40)] {
+            let pool = pool(limit);
+            let idle = Idle::<InstancePermit>::default();
+            let small = InstanceShare::new(Arc::clone(&pool), 1, 1);
+            (0..others).for_each(|_| idle.put(small.try_acquire().unwrap()));
+            let greedy = InstanceShare::new(Arc::clone(&pool), 1, 1);
+            let mut held = fill(&greedy);
+            let flood = waits(&greedy).await;
+            idle.make_room(&pool);
+            assert_eq!(idle.slots(), others, "of {limit}");
+            // What one of its requests leaves goes to another one, again and again.
+            for _ in 0..2 * others {
+                idle.put(held.pop().unwrap());
+                held.extend(idle.take(&greedy));
+                idle.make_room(&pool);
+            }
+            assert_eq!(
+                (idle.slots(), small.share.used()),
+                (others, others),
+                "of {limit}"
+            );
+            flood.abort();
+        }
+    }
+
+    #[test]
+    fn no_two_instances_that_are_too_large_exist_at_the_same_time() {
+        for limit in 1..=16 {
+            let large = InstanceShare::new(pool(limit), 1, 64);
+            assert_eq!(fill(&large).len(), 1, "of {limit}");
+        }
     }
 
     #[tokio::test]

@@ -140,8 +140,11 @@ struct RoundPlace(Mutex<PlaceState>);
 #[derive(Debug)]
 enum PlaceState {
     For(Waker),
-    /// With what has been taken for its turn.
-    Granted(i64),
+    /// In this round, with what has been taken for its turn.
+    Granted {
+        prepaid: i64,
+        round: u64,
+    },
     Gone,
 }
 
@@ -191,7 +194,11 @@ impl ServingThread {
                     waker.clone_from(cx.waker());
                     return Poll::Pending;
                 }
-                PlaceState::Granted(prepaid) => turn.prepaid = *prepaid,
+                // In a later one, nothing has been taken of that.
+                PlaceState::Granted { prepaid, round } if *round == self.round.get() => {
+                    turn.prepaid = *prepaid;
+                }
+                PlaceState::Granted { .. } => {}
                 PlaceState::Gone => {}
             }
             drop(waiting);
@@ -215,6 +222,8 @@ impl ServingThread {
             }
             rounds.begin_anew(now);
             self.round.set(self.round.get() + 1);
+            // It may have been forgotten.
+            rounds.account(application);
             self.load(application.number(), rounds);
         }
         (turn.round, turn.polls) = (self.round.get(), 1);
@@ -241,7 +250,7 @@ impl ServingThread {
         self.application.set(NONE);
         let goes_on = !granted.is_empty();
         for (place, prepaid) in granted {
-            place.grant(prepaid);
+            place.grant(prepaid, self.round.get());
         }
         goes_on
     }
@@ -372,7 +381,10 @@ impl Rounds {
     fn end_turns(&mut self, now: Instant) {
         self.accounts.retain(|_, account| {
             if account.turns > 0 {
-                account.turn = (account.used() / i64::from(account.turns)).max(1);
+                // Turns that were paid for in advance, in part, may seem to have taken nothing.
+                if account.used() > 0 {
+                    account.turn = (account.used() / i64::from(account.turns)).max(1);
+                }
                 account.last = now;
                 account.turns = 0;
             }
@@ -425,11 +437,11 @@ impl RoundPlace {
         matches!(*self.lock(), PlaceState::Gone)
     }
 
-    fn grant(&self, prepaid: i64) {
+    fn grant(&self, prepaid: i64, round: u64) {
         let mut waiting = self.lock();
+        let granted = PlaceState::Granted { prepaid, round };
         if let PlaceState::For(_) = &*waiting
-            && let PlaceState::For(waker) =
-                std::mem::replace(&mut *waiting, PlaceState::Granted(prepaid))
+            && let PlaceState::For(waker) = std::mem::replace(&mut *waiting, granted)
         {
             drop(waiting);
             waker.wake();

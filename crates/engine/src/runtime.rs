@@ -234,7 +234,7 @@ impl Engine {
 
     /// Whether one more instance could be made at once.
     pub(crate) fn has_room(&self, application: &InstanceShare) -> bool {
-        application.has_room(self.0.idle.slots())
+        application.has_room(self.0.idle.slots_for(application))
     }
 
     pub(crate) fn background(&self) -> Option<&Background> {
@@ -259,7 +259,7 @@ impl Engine {
             }
             found
         };
-        application.acquire(limit, find).await
+        (application.acquire(limit, find, |instance| self.keep(instance))).await
     }
 
     /// Gives an instance to a request of its application that waits, if it is its turn, or keeps it for the
@@ -319,7 +319,8 @@ fn allocate(instances: u32) -> Result<([wasmtime::Engine; 2], u32, bool), Engine
             }
             Err(error) => tracing::debug!("no pool of {size} instances: {error:#}"),
         }
-        size /= 2;
+        // In steps, so that most of what there is room for is used.
+        size -= size.div_ceil(4);
     }
     tracing::warn!("no instance pool on this machine: instances are allocated one by one");
     let engines = engines(|_| InstanceAllocationStrategy::OnDemand);

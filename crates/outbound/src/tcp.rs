@@ -38,37 +38,36 @@ pub(crate) async fn connect<P>(
         return Ok((one_of(&preferred).await?, permit));
     }
     let mut first = pin!(one_of(&preferred));
-    let Ok(connected) = timeout(HEAD_START, &mut first).await else {
-        return beside(first, &others, permit, another).await;
-    };
-    match connected {
-        Ok(stream) => Ok((stream, permit)),
-        Err(_) => Ok((one_of(&others).await?, permit)),
+    match timeout(HEAD_START, &mut first).await {
+        Ok(Ok(stream)) => return Ok((stream, permit)),
+        Ok(Err(_)) => return Ok((one_of(&others).await?, permit)),
+        Err(_) => {}
     }
-}
-
-/// Goes on with what has begun, and tries other addresses beside it if there is another permit.
-async fn beside<P>(
-    mut first: Pin<&mut impl Future<Output = io::Result<TcpStream>>>,
-    others: &[SocketAddr],
-    permit: P,
-    another: impl FnOnce() -> Option<P>,
-) -> io::Result<(TcpStream, P)> {
     let Some(another) = another() else {
         return match first.await {
             Ok(stream) => Ok((stream, permit)),
-            Err(_) => Ok((one_of(others).await?, permit)),
+            Err(_) => Ok((one_of(&others).await?, permit)),
         };
     };
-    let mut second = pin!(one_of(others));
+    // The permits stay here: what is awaited is dropped before them, with its socket.
+    let (stream, is_second) = beside(first, one_of(&others)).await?;
+    Ok((stream, if is_second { another } else { permit }))
+}
+
+/// Whichever of both connects first, and whether that is the second.
+async fn beside(
+    mut first: Pin<&mut impl Future<Output = io::Result<TcpStream>>>,
+    second: impl Future<Output = io::Result<TcpStream>>,
+) -> io::Result<(TcpStream, bool)> {
+    let mut second = pin!(second);
     tokio::select! {
         connected = &mut first => match connected {
-            Ok(stream) => Ok((stream, permit)),
-            Err(_) => Ok((second.await?, another)),
+            Ok(stream) => Ok((stream, false)),
+            Err(_) => Ok((second.await?, true)),
         },
         connected = &mut second => match connected {
-            Ok(stream) => Ok((stream, another)),
-            Err(_) => Ok((first.await?, permit)),
+            Ok(stream) => Ok((stream, true)),
+            Err(_) => Ok((first.await?, false)),
         },
     }
 }

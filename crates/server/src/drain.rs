@@ -74,7 +74,10 @@ impl ClientBody {
         let awaits_continue =
             head.version == Version::HTTP_11 && has_token(&head.headers, &EXPECT, "100-continue");
         if is_http1 {
-            let mut state = open.queue.queue().state();
+            let queue = open.queue.queue();
+            // For an earlier request's body perhaps.
+            queue.is_asked.store(false, Ordering::Relaxed);
+            let mut state = queue.state();
             state.awaits_continue = awaits_continue;
             state.is_closing |= asks_for_close(head.version, &head.headers);
         }
@@ -114,7 +117,9 @@ impl Body for ClientBody {
         };
         let frame = Pin::new(&mut *incoming).poll_frame(cx);
         let is_at_end = frame.is_ready() && incoming.is_end_stream();
-        if let Some(source) = self.source.as_ref().filter(|it| it.awaits_continue) {
+        if frame.is_pending()
+            && let Some(source) = self.source.as_ref().filter(|it| it.awaits_continue)
+        {
             source.open.queue.queue().ask();
         }
         if let (Some(source), Poll::Ready(frame)) = (&mut self.source, &frame) {

@@ -75,7 +75,10 @@ where
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(timeouts.header_read)
         .keep_alive_timeout(timeouts.send)
-        .serve_connection(TokioIo::new(ReadTurns::new(io)), service);
+        .serve_connection(
+            TokioIo::new(ReadTurns::new(io, Arc::clone(&turns))),
+            service,
+        );
     let spawn = move |stream| workers.spawn_stream(home, stream);
     let connection = WithHeads::new(Box::pin(connection), Arc::clone(&held));
     let connection = InTurns::new(connection, turns, spawn);

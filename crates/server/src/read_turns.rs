@@ -1,13 +1,17 @@
 //! Lets the streams of an HTTP/2 connection read what has been received before more is.
 //!
 //! h2 reads frames for as long as there are any, and ends a connection of which too many small ones are
-//! unread. So a client that sends many at once would be taken for one whose streams are not read.
+//! unread. So a client that sends many at once would be taken for one whose streams are not read. Nothing is
+//! read while streams wait for their [turn](crate::stream_turns).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::stream_turns::StreamTurns;
 
 /// Bytes that are read in one turn of a connection, and up to one read more.
 const ENOUGH: usize = 4 * 1024;
@@ -17,11 +21,17 @@ pub(crate) struct ReadTurns<T> {
     io: T,
     /// Bytes that were read since there was a wait.
     read: usize,
+    streams: Arc<StreamTurns>,
 }
 
 impl<T> ReadTurns<T> {
-    pub(crate) fn new(io: T) -> Self {
-        Self { io, read: 0 }
+    /// The connection is polled again, by [`InTurns`](crate::stream_turns::InTurns), once no stream waits.
+    pub(crate) fn new(io: T, streams: Arc<StreamTurns>) -> Self {
+        Self {
+            io,
+            read: 0,
+            streams,
+        }
     }
 }
 
@@ -31,6 +41,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadTurns<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.streams.is_awaited() {
+            self.read = 0;
+            return Poll::Pending;
+        }
         if self.read >= ENOUGH {
             self.read = 0;
             cx.waker().wake_by_ref();

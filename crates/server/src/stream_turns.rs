@@ -66,7 +66,9 @@ impl StreamTurns {
         begin.into_iter().for_each(&mut spawn);
     }
 
-    fn is_awaited(&self) -> bool {
+    /// Whether a stream waits for its turn. No more is read of the connection meanwhile: each stream that is
+    /// reset makes room for another, so that there would be no limit to those that wait.
+    pub(crate) fn is_awaited(&self) -> bool {
         !self.lock().waiting.is_empty()
     }
 

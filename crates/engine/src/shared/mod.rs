@@ -12,15 +12,15 @@
 mod body;
 mod worker;
 
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::instance::{Head, HeadSlot};
@@ -29,14 +29,24 @@ use crate::run::{InProgress, Run};
 use crate::waiting::WAIT;
 use crate::{Application, Failure, RequestId, service};
 
-/// The instances of one application that are at work.
+/// The instances of one application that are at work, and the requests that wait for one to take more.
 #[derive(Default)]
-pub(crate) struct Shared {
-    workers: Mutex<Vec<Worker>>,
-    /// Requests that no instance at work takes.
-    waiting: AtomicUsize,
-    /// An instance at work may take one more: one of them is told for each.
-    freed: Notify,
+pub(crate) struct Shared(Mutex<SharedState>);
+
+#[derive(Default)]
+struct SharedState {
+    workers: Vec<Worker>,
+    /// In the order in which they came. Only while no worker takes more.
+    waiting: VecDeque<WaitingJob>,
+    /// Of the next that waits.
+    number: u64,
+}
+
+/// A request that no instance at work takes.
+struct WaitingJob {
+    number: u64,
+    job: Job,
+    given: oneshot::Sender<()>,
 }
 
 /// An instance at work, for those who bring it more.
@@ -137,80 +147,120 @@ where
 }
 
 /// Whichever comes first: an instance at work that takes one more, or another instance.
-async fn give(application: &Application, mut job: Job, id: RequestId) -> Result<(), Failure> {
+async fn give(application: &Application, job: Job, id: RequestId) -> Result<(), Failure> {
     let inner = application.inner();
-    let shared = &inner.shared;
     let concurrency = inner.settings.instances.concurrency.get();
-    // Those that wait come first.
-    if !shared.is_awaited() {
-        job = match shared.offer(job, concurrency) {
-            Some(job) => job,
-            None => return Ok(()),
-        };
-    }
-    let waiting = shared.begin_to_wait();
-    // One place in the queue for an instance, for as long as it takes.
-    let mut instance = pin!(inner.instance(id));
-    loop {
-        let freed = shared.freed.notified();
-        job = match shared.offer(job, concurrency) {
-            Some(job) => job,
-            None => break,
-        };
-        tokio::select! {
-            biased;
-            instance = &mut instance => {
-                worker::start(application.clone(), instance?, job);
-                break;
+    let Some(mut place) = inner.shared.offer(job, concurrency) else {
+        return Ok(());
+    };
+    let instance = tokio::select! {
+        biased;
+        // Its sender is not dropped while the request waits.
+        _ = &mut place.given => return Ok(()),
+        instance = inner.instance(id) => instance,
+    };
+    match (place.take(), instance) {
+        (Some(job), Ok(instance)) => {
+            worker::start(application.clone(), instance, job);
+            // It may take several.
+            inner.shared.give_waiting(concurrency);
+            Ok(())
+        }
+        (Some(_), Err(failure)) => Err(failure),
+        // An instance at work has taken it in this very moment.
+        (None, instance) => {
+            if let Ok(instance) = instance {
+                inner.retire(instance);
             }
-            () = freed => {}
+            Ok(())
         }
     }
-    drop(waiting);
-    // There may be room for others: this was told of one place, and a new instance has several.
-    if shared.is_awaited() && shared.has_room(concurrency) {
-        shared.freed.notify_one();
-    }
-    Ok(())
 }
 
-/// A request that waits until an instance takes it. Dropped, it waits no more.
-struct WaitingRequest<'a>(&'a Shared);
+/// The place of a request that waits until an instance at work takes it. Dropped, it waits no more.
+struct PlaceInQueue<'a> {
+    shared: &'a Shared,
+    number: u64,
+    given: oneshot::Receiver<()>,
+}
 
-impl Drop for WaitingRequest<'_> {
+impl PlaceInQueue<'_> {
+    /// Takes the request back; `None` if it has been given to an instance.
+    fn take(&self) -> Option<Job> {
+        let waiting = &mut self.shared.lock().waiting;
+        let index = waiting.iter().position(|it| it.number == self.number)?;
+        waiting.remove(index).map(|it| it.job)
+    }
+}
+
+impl Drop for PlaceInQueue<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(self.take());
     }
 }
 
 impl Shared {
-    fn is_awaited(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    /// Gives the job to an instance at work. Where none takes it, or others wait, it has to wait.
+    fn offer(&self, job: Job, concurrency: u32) -> Option<PlaceInQueue<'_>> {
+        let mut state = self.lock();
+        let job = if state.waiting.is_empty() {
+            state.give(job, concurrency)?
+        } else {
+            job
+        };
+        let (given, comes) = oneshot::channel();
+        let number = state.number;
+        state.number += 1;
+        state.waiting.push_back(WaitingJob { number, job, given });
+        Some(PlaceInQueue {
+            shared: self,
+            number,
+            given: comes,
+        })
     }
 
-    fn begin_to_wait(&self) -> WaitingRequest<'_> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        WaitingRequest(self)
-    }
-
-    /// An instance at work may take one more.
-    fn free_one(&self) {
-        // A request that begins to wait after this looks at the instances after that.
-        if self.is_awaited() {
-            self.freed.notify_one();
+    /// Gives requests that wait to instances at work, as many as these take: one of them may take more now.
+    fn give_waiting(&self, concurrency: u32) {
+        let mut state = self.lock();
+        while let Some(WaitingJob { number, job, given }) = state.waiting.pop_front() {
+            if let Some(job) = state.give(job, concurrency) {
+                let waiting = WaitingJob { number, job, given };
+                state.waiting.push_front(waiting);
+                return;
+            }
+            // It may give up in this very moment.
+            let _ = given.send(());
         }
     }
 
+    /// Whether an instance at work would take one more.
+    pub(crate) fn has_room(&self, concurrency: u32) -> bool {
+        let state = self.lock();
+        let mut workers = state.workers.iter();
+        state.waiting.is_empty() && workers.any(|worker| worker.has_room(concurrency))
+    }
+
+    fn add(&self, worker: Worker) {
+        self.lock().workers.push(worker);
+    }
+
+    fn remove(&self, number: u64) {
+        self.lock().remove(number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SharedState> {
+        lock(&self.0)
+    }
+}
+
+impl SharedState {
     /// Gives the job to an instance at work; back if none takes it.
-    fn offer(&self, mut job: Job, concurrency: u32) -> Option<Job> {
-        for worker in self.lock().iter_mut().filter(|worker| worker.left > 0) {
-            let mut in_progress = lock(&worker.in_progress);
-            if *in_progress >= concurrency {
-                continue;
-            }
+    fn give(&mut self, mut job: Job, concurrency: u32) -> Option<Job> {
+        let free = (self.workers.iter_mut()).filter(|worker| worker.has_room(concurrency));
+        for worker in free {
             match worker.jobs.send(job) {
                 Ok(()) => {
-                    *in_progress += 1;
+                    *lock(&worker.in_progress) += 1;
                     worker.left -= 1;
                     return None;
                 }
@@ -220,23 +270,99 @@ impl Shared {
         Some(job)
     }
 
-    /// Whether an instance at work would take one more.
-    pub(crate) fn has_room(&self, concurrency: u32) -> bool {
-        let mut workers = self.lock();
-        workers
-            .iter_mut()
-            .any(|worker| worker.left > 0 && *lock(&worker.in_progress) < concurrency)
+    fn remove(&mut self, number: u64) {
+        self.workers.retain(|worker| worker.number != number);
     }
+}
 
-    fn remove(&self, number: u64) {
-        self.lock().retain(|worker| worker.number != number);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
-        lock(&self.workers)
+impl Worker {
+    /// Whether it takes one more. Its requests only become fewer by themselves.
+    fn has_room(&self, concurrency: u32) -> bool {
+        self.left > 0 && *lock(&self.in_progress) < concurrency
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Empty};
+
+    use super::*;
+
+    fn job() -> (RequestId, Job) {
+        let id = RequestId::next();
+        let body = Empty::new().map_err(|never| match never {});
+        let job = Job {
+            id,
+            request: Request::new(body.boxed_unsync()),
+            head: oneshot::channel().0,
+            lost: oneshot::channel().0,
+        };
+        (id, job)
+    }
+
+    fn worker(left: u32, in_progress: u32) -> (Worker, mpsc::UnboundedReceiver<Job>) {
+        let (jobs, given) = mpsc::unbounded_channel();
+        let worker = Worker {
+            number: 0,
+            jobs,
+            left,
+            in_progress: Arc::new(Mutex::new(in_progress)),
+        };
+        (worker, given)
+    }
+
+    fn given(jobs: &mut mpsc::UnboundedReceiver<Job>) -> Vec<RequestId> {
+        std::iter::from_fn(|| jobs.try_recv().ok())
+            .map(|job| job.id)
+            .collect()
+    }
+
+    #[test]
+    fn requests_are_given_to_instances_in_the_order_in_which_they_came() {
+        let shared = Shared::default();
+        let (worker, mut jobs) = worker(100, 2);
+        let in_progress = Arc::clone(&worker.in_progress);
+        shared.add(worker);
+        let (ids, waiting): (Vec<_>, Vec<_>) = std::iter::repeat_with(|| {
+            let (id, job) = job();
+            (id, shared.offer(job, 2).unwrap())
+        })
+        .take(3)
+        .unzip();
+        // A call is over; a request that comes before the others have noticed does not go first.
+        *lock(&in_progress) -= 1;
+        assert!(!shared.has_room(2));
+        let (last, job) = job();
+        let newcomer = shared.offer(job, 2).unwrap();
+        shared.give_waiting(2);
+        assert_eq!(given(&mut jobs), ids[..1]);
+        *lock(&in_progress) -= 1;
+        shared.give_waiting(2);
+        assert_eq!(given(&mut jobs), ids[1..2]);
+        drop(waiting);
+        *lock(&in_progress) -= 1;
+        shared.give_waiting(2);
+        assert_eq!(given(&mut jobs), [last]);
+        assert!(newcomer.take().is_none());
+    }
+
+    #[test]
+    fn a_request_that_waits_no_more_is_given_to_no_instance() {
+        let shared = Shared::default();
+        let (_, job) = job();
+        let place = shared.offer(job, 1).unwrap();
+        assert!(place.take().is_some());
+        assert!(place.take().is_none());
+        let (_, gone) = self::job();
+        drop(shared.offer(gone, 1));
+        let (worker, mut jobs) = worker(1, 0);
+        shared.add(worker);
+        shared.give_waiting(1);
+        assert_eq!(given(&mut jobs), []);
+        assert!(shared.has_room(1));
+    }
 }

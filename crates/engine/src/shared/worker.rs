@@ -68,7 +68,7 @@ pub(super) fn start(application: Application, instance: Instance, first: Job) {
         left: reuse.saturating_sub(instance.served()).saturating_sub(1),
         in_progress: Arc::clone(&in_progress),
     };
-    inner.shared.lock().push(worker);
+    inner.shared.add(worker);
     let background = inner.engine.background().filter(|_| inner.cpu.is_heavy());
     let background = background.cloned();
     let away = background.as_ref().map(|it| it.away(&application));
@@ -220,24 +220,25 @@ impl Work<'_> {
 
     /// A call is over. An instance that has left its client without an answer gets no more.
     fn finish(&self, was_answered: bool) {
-        let shared = &self.application.inner().shared;
+        let inner = self.application.inner();
+        let shared = &inner.shared;
         if !was_answered {
             shared.remove(self.number);
         }
         *lock(self.in_progress) -= 1;
         if was_answered {
-            shared.free_one();
+            shared.give_waiting(inner.settings.instances.concurrency.get());
         }
     }
 
     /// Takes the worker out of the list, unless there is more to do.
     fn leave(&self, queue: &Mutex<mpsc::UnboundedReceiver<Job>>) -> bool {
         // Jobs are sent while the list is locked.
-        let mut workers = self.application.inner().shared.lock();
+        let mut shared = self.application.inner().shared.lock();
         if !lock(queue).is_empty() {
             return false;
         }
-        workers.retain(|worker| worker.number != self.number);
+        shared.remove(self.number);
         true
     }
 

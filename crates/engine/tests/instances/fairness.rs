@@ -101,30 +101,32 @@ fn requests_that_wait_go_on_with_instances_that_others_have_left() {
 #[test]
 fn a_flood_leaves_the_instances_that_others_use_again() {
     run(async {
-        let engine = engine(8);
-        let remember = remembering(&engine, World::Wasi02, 1);
-        assert_eq!(text(&remember, "/").await, "1\n");
-        let flood = application(&engine, "sleep", many());
-        let flooding: Vec<_> = (0..20)
-            .map(|_| {
-                let flood = flood.clone();
-                tokio::spawn(async move {
-                    loop {
-                        let _ = get(&flood, "/?5").await;
-                    }
+        for instances in [8, 10] {
+            let engine = engine(instances);
+            let remember = remembering(&engine, World::Wasi02, 1);
+            assert_eq!(text(&remember, "/").await, "1\n");
+            let flood = application(&engine, "sleep", many());
+            let flooding: Vec<_> = (0..20)
+                .map(|_| {
+                    let flood = flood.clone();
+                    tokio::spawn(async move {
+                        loop {
+                            let _ = get(&flood, "/?5").await;
+                        }
+                    })
                 })
-            })
-            .collect();
-        until("a flood", || flood.figures().instances_started > 100).await;
-        for count in 2..10 {
-            assert_eq!(text(&remember, "/").await, format!("{count}\n"));
-            let started = flood.figures().instances_started;
-            until("more of it", || {
-                flood.figures().instances_started > started + 20
-            })
-            .await;
+                .collect();
+            until("a flood", || flood.figures().instances_started > 100).await;
+            for count in 2..10 {
+                assert_eq!(text(&remember, "/").await, format!("{count}\n"));
+                let started = flood.figures().instances_started;
+                until("more of it", || {
+                    flood.figures().instances_started > started + 20
+                })
+                .await;
+            }
+            flooding.iter().for_each(tokio::task::JoinHandle::abort);
         }
-        flooding.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }
 

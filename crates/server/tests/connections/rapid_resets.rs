@@ -1,7 +1,7 @@
 //! Clients of HTTP/2 that reset streams as soon as their requests have begun.
 
 use crate::frames::{ENHANCE_YOUR_CALM, RST_STREAM, RawClient, get, reset, stream_id};
-use crate::support::{PATIENT, Running, run, start_holding, until};
+use crate::support::{PATIENT, Running, run, run_on_one_thread, start_holding, until};
 
 const STREAMS: u32 = 128;
 
@@ -61,6 +61,31 @@ fn a_stream_that_is_reset_makes_room_for_another_and_its_request_is_cancelled() 
             until("the next are begun", || started() == begun).await;
             until("the others are cancelled", || active() == 128).await;
         }
+    });
+}
+
+/// Each makes room for another: without a limit they would pile up, as long as the client sends.
+#[test]
+fn streams_that_are_reset_before_their_turn_are_limited() {
+    run_on_one_thread(async {
+        let running = start("sleep").await;
+        let mut client = RawClient::connect(running.address).await;
+        for round in 0..20 {
+            let (first, next) = (round * STREAMS, (round + 1) * STREAMS);
+            let last_round = first.saturating_sub(STREAMS)..first;
+            let mut bytes: Vec<u8> = last_round.flat_map(|it| reset(stream_id(it))).collect();
+            bytes.extend(requests(first..next));
+            client.send(&bytes).await;
+            client.round_trips().await;
+            let waiting = u64::from(next) - running.server.requests();
+            assert!(waiting <= u64::from(STREAMS), "{waiting} in round {round}");
+        }
+        let begun = || running.server.requests();
+        until("all have begun", || begun() == u64::from(20 * STREAMS)).await;
+        until("all but the last are cancelled", || {
+            running.application.active() == 128
+        })
+        .await;
     });
 }
 

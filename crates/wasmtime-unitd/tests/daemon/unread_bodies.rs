@@ -92,6 +92,38 @@ fn the_request_after_an_unread_body_is_answered() {
     }
 }
 
+/// That a client has been asked for one body, which was read, says nothing about the next one.
+#[test]
+fn a_body_that_is_not_asked_for_is_not_continued_with_after_one_that_was() {
+    let mut server = Running::guests(&Daemon, &["count", "sleep"]);
+    let (status, answer) = server.put(
+        "/config/routes",
+        r#"[
+            {"match": {"uri": "/count"}, "action": {"pass": "applications/count"}},
+            {"action": {"pass": "applications/sleep"}}
+        ]"#,
+    );
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = server.put("/config/listeners/{main}", r#"{"pass": "routes"}"#);
+    assert_eq!(status, 200, "{answer}");
+    let expecting = |target| {
+        format!(
+            "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n"
+        )
+    };
+    for _ in 0..TRIES {
+        let mut client = server.connect("main");
+        client.send(expecting("/count"));
+        assert_eq!(client.head().status, 100);
+        client.send("hello");
+        client.response().assert_text("5\n");
+        client.send(expecting("/?20"));
+        let response = client.response();
+        assert_eq!(response.head.status, 200);
+        assert_eq!(response.head.field("connection"), Some("close"));
+    }
+}
+
 #[test]
 fn an_upload_that_nobody_reads_does_not_cost_the_client_its_response() {
     let (server, paths) = server();

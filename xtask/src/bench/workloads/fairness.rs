@@ -35,6 +35,10 @@ const CLIENT_STACK: usize = 256 << 10;
 
 const ALONE: &str = "alone";
 
+/// What a status line begins with, and how one of a success goes on.
+const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
+const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
+
 /// Applications that others suffer from.
 const GUESTS: [&str; 8] = [
     "memory_bomb",
@@ -330,9 +334,9 @@ fn attack_once(
     let mut piece = vec![0; 16 << 10];
     loop {
         stream.write_all(request.as_bytes())?;
-        let mut answers = 0;
+        let (mut answers, mut kept) = (0, 0);
         while answers < pipelined {
-            let length = match stream.read(&mut piece) {
+            let length = match stream.read(&mut piece[kept..]) {
                 Ok(0) => return Err(anyhow!("it ended")),
                 Ok(length) => length,
                 Err(error)
@@ -345,11 +349,11 @@ fn attack_once(
                 }
                 Err(error) => return Err(error.into()),
             };
-            // A status line that two reads have parts of is missed, and its answer with it; the next
-            // connection goes on.
-            let text = String::from_utf8_lossy(&piece[..length]);
-            let all = text.matches("HTTP/1.1 ").count();
-            let successes = text.matches("HTTP/1.1 200 ").count();
+            let end = kept + length;
+            let (all, successes) = count_answers(&piece[..end]);
+            // Of what has been looked at, the beginning of a status line perhaps.
+            kept = end.min(SUCCESS.len() - 1);
+            piece.copy_within(end - kept..end, 0);
             shared
                 .successes
                 .fetch_add(successes as u64, Ordering::Relaxed);
@@ -362,4 +366,13 @@ fn attack_once(
             return Ok(());
         }
     }
+}
+
+/// The status lines that begin here, and those of them that say 200.
+fn count_answers(bytes: &[u8]) -> (usize, usize) {
+    let lines = bytes.windows(SUCCESS.len());
+    let lines = lines.filter(|line| line.starts_with(STATUS_LINE));
+    lines.fold((0, 0), |(all, successes), line| {
+        (all + 1, successes + usize::from(line == SUCCESS))
+    })
 }
