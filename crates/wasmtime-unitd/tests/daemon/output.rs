@@ -46,9 +46,8 @@ fn what_guests_print_is_in_the_files_as_it_is_and_not_in_the_log() {
     assert_eq!(status, 200, "{answer}");
     server.connect("log").get("/").assert_text("logged\n");
     until("all is written", || {
-        fs::read(&out).is_ok_and(|out| out == stdout())
+        fs::read(&out).is_ok_and(|out| out == stdout()) && text(&err) == "a line on stderr\n"
     });
-    assert_eq!(text(&err), "a line on stderr\n");
     for stream in ["stdout:", "stderr:"] {
         assert_eq!(server.log_lines(stream), [""; 0]);
     }

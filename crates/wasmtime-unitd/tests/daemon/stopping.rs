@@ -14,12 +14,9 @@ use crate::support::{Daemon, LONG};
 
 const POST_CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// Sends a change byte by byte, for as long as it may, and returns what it is answered.
+/// Sends the body of a change byte by byte, for as long as it may, and returns what it is answered.
 fn trickle(mut client: UnixStream) -> String {
     client.set_read_timeout(Some(LONG)).unwrap();
-    client
-        .write_all(b"PUT /config HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
-        .unwrap();
     while client.write_all(b" ").is_ok() {
         thread::sleep(Duration::from_millis(10));
     }
@@ -35,9 +32,11 @@ fn a_slow_client_of_the_control_api_does_not_keep_the_listeners_open() {
     let mut busy = server.connect("echo");
     busy.send(POST_CHUNKED);
     assert_eq!(busy.head().status, 200);
-    let slow = UnixStream::connect(server.control_socket()).unwrap();
+    let mut slow = UnixStream::connect(server.control_socket()).unwrap();
+    // Before another is answered, so that it is in progress then.
+    slow.write_all(b"PUT /config HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
+        .unwrap();
     let slow = thread::spawn(|| trickle(slow));
-    // One that is answered shows that those before it were accepted.
     assert_eq!(server.control("GET", "/config", "").0, 200);
 
     let signalled = Instant::now();
