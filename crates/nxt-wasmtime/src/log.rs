@@ -10,9 +10,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use unit_log::{Lines, RateLimit};
 use unit_sys::{NXT_LOG_ALERT, nxt_task_t, nxt_uint_t};
 
-/// Our own crates, whose events are the log's.
-const OWN: [&str; 3] = ["nxt_wasmtime", "engine", "unit_app"];
-
 /// Events without a rate limit. What guests print has one of its own.
 const UNLIMITED: [&str; 1] = ["engine::log::lines"];
 
@@ -24,7 +21,7 @@ pub(crate) fn start() {
         .with_writer(io::stderr)
         // A log that cannot be written to must not end in a panic.
         .log_internal_errors(false)
-        .with_filter(unit_log::targets(&OWN, Level::INFO).and(limit.clone()));
+        .with_filter(unit_log::targets(Level::INFO).and(limit.clone()));
     let subscriber = tracing_subscriber::registry().with(layer);
     // It is set already where the prototype process did so before the fork.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {

@@ -18,16 +18,60 @@ pub use write::write_all;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-/// What is logged: events of the crates in `own` and of this one from `level` on, and those of libraries from a
-/// warning on.
+/// The crates of this project that log. The names of their targets begin with these.
+const OWN_CRATES: [&str; 11] = [
+    "code_cache",
+    "control",
+    "engine",
+    "nxt_wasmtime",
+    "outbound",
+    "proxy",
+    "server",
+    "static_files",
+    "unit_app",
+    "unit_log",
+    "wasmtime_unitd",
+];
+
+/// What is logged: events of this project's crates from `level` on, and those of libraries from a warning on.
 #[must_use]
-pub fn targets(own: &[&str], level: Level) -> Targets {
+pub fn targets(level: Level) -> Targets {
     let libraries = Targets::new().with_default(Level::WARN.min(level));
-    // The reports of omitted lines have the level of what was omitted.
-    let own = own.iter().chain(&[env!("CARGO_CRATE_NAME")]);
-    own.fold(libraries, |targets, own| targets.with_target(*own, level))
+    OWN_CRATES
+        .into_iter()
+        .fold(libraries, |targets, own| targets.with_target(own, level))
 }
 
 /// The end of the target of events that are notices: more than an information and less than a warning,
 /// for which `tracing` has no level of its own.
 pub const NOTICE: &str = "::notice";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_crate_of_the_project_that_logs_is_in_the_list() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut logging = Vec::new();
+        for folder in fs::read_dir(crates).unwrap() {
+            let folder = folder.unwrap();
+            let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+            let dependencies = manifest.split_once("\n[dependencies]\n");
+            let dependencies = dependencies.map_or("", |(_, rest)| rest);
+            let dependencies = dependencies.split("\n[").next().unwrap();
+            if dependencies
+                .lines()
+                .any(|line| line.starts_with("tracing."))
+            {
+                let name = folder.file_name().into_string().unwrap();
+                logging.push(name.replace('-', "_"));
+            }
+        }
+        logging.sort_unstable();
+        assert_eq!(logging, OWN_CRATES);
+    }
+}

@@ -467,11 +467,11 @@ mod tests {
         ];
         for (level, _) in levels {
             let limit = RateLimit::new(&[]);
-            log_with(crate::targets(&["own"], level), &limit, |log| {
+            log_with(crate::targets(level), &limit, |log| {
                 for number in 0..1000 {
-                    tracing::error!(target: "own", "failure {number}");
-                    tracing::warn!(target: "own", "warning {number}");
-                    tracing::info!(target: "own", "request {number}");
+                    tracing::error!(target: "engine", "failure {number}");
+                    tracing::warn!(target: "engine", "warning {number}");
+                    tracing::info!(target: "engine", "request {number}");
                 }
                 limit.report();
                 for (reported, name) in levels {

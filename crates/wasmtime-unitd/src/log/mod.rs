@@ -22,16 +22,6 @@ use unit_log::{Lines, RateLimit};
 use crate::arguments::Logging;
 use queue::LineQueue;
 
-/// Our own crates, whose events are the log's.
-const OWN: [&str; 6] = [
-    "wasmtime_unitd",
-    "code_cache",
-    "control",
-    "engine",
-    "server",
-    "static_files",
-];
-
 /// Events without a rate limit: what only the operator can cause, and what has a limit of its own or is
 /// asked for. What proxied clients of the control API cause has targets of its own, and limits.
 const UNLIMITED: [&str; 7] = [
@@ -88,7 +78,7 @@ impl Log {
             .with_writer(log.clone())
             // A log that cannot be written to must not end in a panic.
             .log_internal_errors(false)
-            .with_filter(unit_log::targets(&OWN, logging.log_level).and(limit));
+            .with_filter(unit_log::targets(logging.log_level).and(limit));
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
         let for_panics = log.clone();
         // The default one writes to standard error, which may stall.
