@@ -256,10 +256,14 @@ impl Inner {
 
     /// Takes an instance back that has served its request without fault.
     pub(crate) fn retire(&self, instance: Instance) {
-        let may_wait = !self.holdings.is_memory_scarce();
-        if may_wait && instance.served() < self.settings.instances.reuse.get() {
+        if self.may_retire(&instance) {
             self.engine.keep(instance);
         }
+    }
+
+    /// Whether an instance may wait for a further request.
+    pub(crate) fn may_retire(&self, instance: &Instance) -> bool {
+        instance.served() < self.settings.instances.reuse.get() && !self.holdings.is_memory_scarce()
     }
 
     /// Whether an instance may serve several requests.

@@ -22,9 +22,9 @@ use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use crate::stopwatch::Stopwatch;
 use crate::turns::CpuShare;
 
-/// What the guests of an application may compute in a round, in nanoseconds: some dozen small requests. Of
-/// several applications, that one that has the greatest weight.
-const QUANTUM: i64 = 500_000;
+/// What the guests of an application may compute in a round, in nanoseconds: some small requests. Of several
+/// applications, that one that has the greatest weight.
+const QUANTUM: i64 = 250_000;
 
 /// What a turn takes of its thread beside what the guest computes, in nanoseconds: HTTP and the socket.
 const PER_TURN: i64 = 15_000;

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::Request;
 use http_body::Body;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::application::{Active, Inner};
 use crate::instance::{Head, HeadSlot, Instance};
 use crate::lent::Lender;
-use crate::moved::{self, Ended, Luggage, Moved};
+use crate::moved::{self, Background, Ended, Luggage, Moved};
 use crate::request::RequestBodyError;
 use crate::rounds::ServingTurn;
 use crate::shared::Ticket;
@@ -23,7 +24,7 @@ use crate::{Failure, RequestId};
 /// A guest at work on one request. Dropping it destroys the instance, wherever it is, unless others
 /// use it too.
 pub(crate) struct Run {
-    work: Work,
+    work: PlacedWork,
     lingers: bool,
     head: HeadSlot,
     stopwatch: Stopwatch,
@@ -41,6 +42,42 @@ enum Work {
     Shared(Ticket),
     /// The guest has ended by itself.
     Over(Instance),
+    /// It is elsewhere.
+    Gone,
+}
+
+/// A guest's work, and where its instance is destroyed: that of one that has computed for long is so in the
+/// background, since it may have used much memory, which takes the kernel long to take back.
+struct PlacedWork {
+    work: Work,
+    /// With the guest's right to be there, which it keeps until its instance is gone.
+    elsewhere: Option<(Background, Option<OwnedSemaphorePermit>)>,
+}
+
+impl PlacedWork {
+    fn here(work: Work) -> Self {
+        Self {
+            work,
+            elsewhere: None,
+        }
+    }
+
+    fn take(&mut self) -> Work {
+        std::mem::replace(&mut self.work, Work::Gone)
+    }
+}
+
+impl Drop for PlacedWork {
+    fn drop(&mut self) {
+        if let Some((background, slot)) = self.elsewhere.take()
+            && let work @ (Work::Own(_) | Work::Over(_)) = self.take()
+        {
+            drop(background.spawn(async move {
+                drop(work);
+                drop(slot);
+            }));
+        }
+    }
 }
 
 /// An instance's work on its request.
@@ -88,7 +125,7 @@ impl Run {
             )
         });
         Self {
-            work: Work::Own(work),
+            work: PlacedWork::here(Work::Own(work)),
             lingers: false,
             head,
             stopwatch: Stopwatch::default(),
@@ -101,7 +138,7 @@ impl Run {
     pub(crate) fn join(ticket: Ticket, progress: InProgress) -> Self {
         Self {
             head: ticket.head().clone(),
-            work: Work::Shared(ticket),
+            work: PlacedWork::here(Work::Shared(ticket)),
             lingers: false,
             stopwatch: Stopwatch::default(),
             turn: ServingTurn::default(),
@@ -117,11 +154,12 @@ impl Run {
         if self.is_for_background() {
             return self.make_way(cx);
         }
-        let work = match &mut self.work {
+        let work = match &mut self.work.work {
             Work::Own(work) => work,
             Work::Moved(_) => return self.poll_moved(cx),
             Work::Shared(ticket) => return ticket.poll(cx),
             Work::Over(_) => return Poll::Ready(Ok(())),
+            Work::Gone => return Poll::Pending,
         };
         let application = self.request.active.application();
         ready!(self.turn.poll_begin(&application.cpu, cx));
@@ -132,7 +170,7 @@ impl Run {
         self.turn.finish(&application.cpu, &mut self.stopwatch);
         match computed {
             Poll::Ready(Ok((instance, outcome))) => {
-                self.work = Work::Over(instance);
+                self.work.work = Work::Over(instance);
                 Poll::Ready(outcome)
             }
             Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
@@ -146,7 +184,7 @@ impl Run {
     fn is_for_background(&self) -> bool {
         let application = self.request.active.application();
         application.cpu.is_heavy()
-            && matches!(self.work, Work::Own(_))
+            && matches!(self.work.work, Work::Own(_))
             && application.engine.background().is_some()
     }
 
@@ -157,8 +195,7 @@ impl Run {
             return Poll::Pending;
         };
         let background = background.clone();
-        let gone = Work::Own(Box::pin(std::future::pending()));
-        match std::mem::replace(&mut self.work, gone) {
+        match self.work.take() {
             Work::Own(work) => {
                 // It may wait for its turn here.
                 self.turn = ServingTurn::default();
@@ -166,59 +203,61 @@ impl Run {
                     stopwatch: std::mem::take(&mut self.stopwatch),
                     slot: self.request.active.slot().take(),
                 };
-                self.work = Work::Moved(Moved::to(&background, work, application, luggage));
+                self.work.work = Work::Moved(Moved::to(&background, work, application, luggage));
                 self.poll_moved(cx)
             }
             other => {
-                self.work = other;
+                self.work.work = other;
                 Poll::Pending
             }
         }
     }
 
     fn poll_moved(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Work::Moved(moved) = &mut self.work else {
+        let Work::Moved(moved) = &mut self.work.work else {
             return Poll::Pending;
         };
         self.head.wait(cx);
         Poll::Ready(match ready!(moved.poll(cx)) {
             Ended::ByItself((instance, outcome), luggage) => {
-                self.take_back(luggage);
-                self.work = Work::Over(instance);
+                self.take_back(luggage, Work::Over(instance));
                 outcome
             }
             Ended::Failed(failure, work, luggage) => {
-                self.take_back(luggage);
-                self.work = Work::Own(work);
+                self.take_back(luggage, Work::Own(work));
                 Err(failure)
             }
             Ended::Lost(failure) => Err(failure),
         })
     }
 
-    fn take_back(&mut self, luggage: Luggage) {
+    fn take_back(&mut self, luggage: Luggage, work: Work) {
         self.stopwatch = luggage.stopwatch;
-        *self.request.active.slot() = luggage.slot;
+        let background = self.request.active.application().engine.background();
+        match background.cloned() {
+            Some(background) => self.work.elsewhere = Some((background, luggage.slot)),
+            None => *self.request.active.slot() = luggage.slot,
+        }
+        self.work.work = work;
     }
 
     /// How an instance with others has failed, if it has.
     pub(crate) fn told(&mut self) -> Option<Failure> {
-        match &mut self.work {
+        match &mut self.work.work {
             Work::Shared(ticket) => ticket.told(),
-            Work::Own(_) | Work::Moved(_) | Work::Over(_) => None,
+            Work::Own(_) | Work::Moved(_) | Work::Over(_) | Work::Gone => None,
         }
     }
 
     /// Lets the host go on, for a moment, with what a guest that has ended left to it: a file that it
     /// answers with. `false` where nothing can be left.
     pub(crate) fn linger(&mut self) -> bool {
-        if !matches!(&self.work, Work::Over(instance) if instance.is_concurrent()) {
+        if !matches!(&self.work.work, Work::Over(instance) if instance.is_concurrent()) {
             return false;
         }
-        let gone = Work::Own(Box::pin(std::future::pending()));
-        if let Work::Over(mut instance) = std::mem::replace(&mut self.work, gone) {
+        if let Work::Over(mut instance) = self.work.take() {
             self.lingers = true;
-            self.work = Work::Own(Box::pin(async move {
+            self.work.work = Work::Own(Box::pin(async move {
                 let outcome = instance.linger().await;
                 (instance, outcome)
             }));
@@ -230,7 +269,7 @@ impl Run {
     /// reader.
     pub(crate) fn writes_when_read(&self) -> bool {
         let application = self.request.active.application();
-        matches!(self.work, Work::Own(_)) && application.component.is_concurrent()
+        matches!(self.work.work, Work::Own(_)) && application.component.is_concurrent()
     }
 
     /// Whether the guest has just computed for so long that it is the turn of others.
@@ -248,11 +287,14 @@ impl Run {
     }
 
     /// The request, after its instance: that goes to the next one, if it may and nothing has failed.
-    pub(crate) fn into_request(self, is_sound: bool) -> InProgress {
-        if let Work::Over(instance) = self.work
-            && is_sound
-        {
-            self.request.active.application().retire(instance);
+    pub(crate) fn into_request(mut self, is_sound: bool) -> InProgress {
+        if is_sound && let Work::Over(instance) = &mut self.work.work {
+            let application = self.request.active.application();
+            if application.may_retire(instance)
+                && let Work::Over(instance) = self.work.take()
+            {
+                application.engine.keep(instance);
+            }
         }
         self.request
     }
@@ -263,8 +305,10 @@ impl Run {
 
     /// Says in the log that nobody waits for the guest any more.
     pub(crate) fn log_cancelled(&self, why: &str) {
-        let what = match self.work {
-            Work::Own(_) | Work::Moved(_) | Work::Over(_) => "the instance is cancelled",
+        let what = match self.work.work {
+            Work::Own(_) | Work::Moved(_) | Work::Over(_) | Work::Gone => {
+                "the instance is cancelled"
+            }
             Work::Shared(_) => "the request is given up, and its instance goes on with others",
         };
         let InProgress { active, id, .. } = &self.request;
@@ -280,7 +324,7 @@ impl Run {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if let Work::Shared(_) = self.work {
+        if let Work::Shared(_) = self.work.work {
             // It goes on whether or not someone waits for it.
             return;
         }

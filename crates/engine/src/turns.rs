@@ -25,6 +25,10 @@ const SERVING_BURST: Duration = Duration::from_millis(50);
 /// How long an application's guests compute in the background after that.
 const HEAVY_FOR: Duration = Duration::from_secs(1);
 
+/// The same where the application goes on in this way: twice as long each time, up to this. Others on its
+/// threads meet each of its bursts.
+const HEAVY_FOR_LONGEST: Duration = Duration::from_secs(16);
+
 /// The background's threads, and the guests that want to compute there.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -65,6 +69,9 @@ pub(crate) struct CpuShare {
 struct Serving {
     level: Duration,
     at: Instant,
+    /// For how long it was heavy when it last began to be, and until when.
+    heavy_for: Duration,
+    heavy_until: Option<Instant>,
 }
 
 /// A guest in the background.
@@ -209,6 +216,8 @@ impl CpuShare {
             serving: Mutex::new(Serving {
                 level: Duration::ZERO,
                 at: made,
+                heavy_for: HEAVY_FOR,
+                heavy_until: None,
             }),
             heavy_until: AtomicU64::new(0),
             made,
@@ -241,7 +250,9 @@ impl CpuShare {
         // So that it is over soon after the load is.
         serving.level = serving.level.min(2 * SERVING_BURST);
         if serving.level > SERVING_BURST {
-            let until = (now + HEAVY_FOR).saturating_duration_since(self.made);
+            let until = serving
+                .begin_heavy(now)
+                .saturating_duration_since(self.made);
             let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
             self.heavy_until.store(until, Ordering::Relaxed);
         }
@@ -261,6 +272,25 @@ impl CpuShare {
             self.heavy_until.store(0, Ordering::Relaxed);
         }
         is_heavy
+    }
+}
+
+impl Serving {
+    /// Its application computes too much. Returns until when it counts as heavy.
+    fn begin_heavy(&mut self, now: Instant) -> Instant {
+        let heavy_for = match self.heavy_until {
+            // It is.
+            Some(until) if now < until => self.heavy_for,
+            // It has only paused.
+            Some(until) if now < until + self.heavy_for => {
+                (2 * self.heavy_for).min(HEAVY_FOR_LONGEST)
+            }
+            _ => HEAVY_FOR,
+        };
+        self.heavy_for = heavy_for;
+        let until = now + heavy_for;
+        self.heavy_until = Some(until);
+        until
     }
 }
 
@@ -425,5 +455,22 @@ mod tests {
         }
         assert!(share.is_heavy_at(flood));
         assert!(!share.is_heavy_at(flood + HEAVY_FOR));
+    }
+
+    #[test]
+    fn an_application_that_goes_on_with_short_computations_is_heavy_for_longer_each_time() {
+        let share = CpuShare::new(1, 1);
+        let mut now = share.made + Duration::from_secs(1);
+        let flood = |now| (0..30).for_each(|_| share.charge_at(Duration::from_micros(4900), now));
+        for seconds in [1, 2, 4, 8, 16, 16] {
+            flood(now);
+            let heavy_for = Duration::from_secs(seconds);
+            assert!(share.is_heavy_at(now + heavy_for - Duration::from_millis(1)));
+            now += heavy_for;
+            assert!(!share.is_heavy_at(now), "{seconds}");
+        }
+        now += HEAVY_FOR_LONGEST;
+        flood(now);
+        assert!(!share.is_heavy_at(now + HEAVY_FOR));
     }
 }
