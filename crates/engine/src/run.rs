@@ -434,6 +434,35 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_was_in_the_background_is_destroyed_there() {
+        struct Witness(mpsc::Sender<thread::ThreadId>);
+
+        impl Drop for Witness {
+            fn drop(&mut self) {
+                self.0.send(thread::current().id()).unwrap();
+            }
+        }
+
+        let elsewhere = Builder::new_multi_thread().worker_threads(1).build();
+        let elsewhere = elsewhere.unwrap();
+        let here = thread::current().id();
+        for was_there in [true, false] {
+            let (destroyed, is_destroyed) = mpsc::channel();
+            let witness = Witness(destroyed);
+            let work = Box::pin(async move {
+                let _witness = witness;
+                std::future::pending().await
+            });
+            let background = was_there.then(|| Background::new(elsewhere.handle().clone()));
+            drop(PlacedWork {
+                work: Work::Own(work),
+                elsewhere: background.map(|background| (background, None)),
+            });
+            assert_eq!(is_destroyed.recv().unwrap() != here, was_there);
+        }
+    }
+
+    #[test]
     fn guests_that_have_begun_make_way_too_when_their_application_computes_for_long() {
         let elsewhere = Builder::new_multi_thread().worker_threads(1).build();
         let elsewhere = elsewhere.unwrap();
