@@ -22,6 +22,8 @@ pub(crate) fn check() -> Result<()> {
         let links = links(&text).filter(|link| !leads(link, folder, &text));
         let paths = paths(&text).filter(|path| !root().join(path).exists());
         let name = file.strip_prefix(root()).unwrap_or(&file).display();
+        missing
+            .extend(placeholders(&text).map(|line| format!("{name} has the placeholder {line}")));
         missing.extend(
             links
                 .chain(paths)
@@ -30,11 +32,23 @@ pub(crate) fn check() -> Result<()> {
     }
     if !missing.is_empty() {
         bail!(
-            "the documentation names what is not there:\n  {}",
+            "the documentation is incomplete, or names what is not there:\n  {}",
             missing.join("\n  ")
         );
     }
     Ok(())
+}
+
+/// Lines such as `@FIGURES@`, which stand for what is still to be written.
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| {
+        let word = line
+            .strip_prefix('@')
+            .and_then(|line| line.strip_suffix('@'));
+        word.is_some_and(|word| {
+            !word.is_empty() && word.chars().all(|letter| letter.is_ascii_uppercase())
+        })
+    })
 }
 
 fn files() -> Result<Vec<PathBuf>> {
@@ -117,6 +131,12 @@ mod tests {
                     not `guests/examples/NAME.rs`, `crates/*` nor [f](#g).";
         assert_eq!(links(text).collect::<Vec<_>>(), ["docs/a.md#b", "#g"]);
         assert_eq!(paths(text).collect::<Vec<_>>(), ["crates/x/src"]);
+    }
+
+    #[test]
+    fn a_placeholder_is_found() {
+        let text = "Text\n@FIGURES@\n@ @\nunix:@NAME\n@@\n";
+        assert_eq!(placeholders(text).collect::<Vec<_>>(), ["@FIGURES@"]);
     }
 
     #[test]

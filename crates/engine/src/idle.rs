@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
 use crate::instance_pool::{InstancePool, InstanceShare};
@@ -9,15 +10,23 @@ use crate::instance_pool::{InstancePool, InstanceShare};
 /// memory.
 const MOST: usize = 64;
 
+/// An instance that has waited for so long is destroyed for any application.
+const LONG: Duration = Duration::from_secs(10);
+
 /// Instances between two requests, of applications that allow that.
 ///
 /// The one that was used last is used next: its memory is still in the caches, and the others can
 /// go when room is needed.
 pub(crate) struct Idle<I = Instance> {
-    instances: Mutex<VecDeque<I>>,
+    instances: Mutex<VecDeque<IdleInstance<I>>>,
     /// What they count for. Changed under the lock.
     slots: AtomicU64,
     closed: AtomicBool,
+}
+
+struct IdleInstance<I> {
+    instance: I,
+    since: Instant,
 }
 
 /// What can be idle: an instance. In tests, what it has of its application's share.
@@ -48,12 +57,12 @@ impl<I: HasShare> Idle<I> {
         self.slots.load(Ordering::Relaxed)
     }
 
-    /// What those count for that may be destroyed for a request of this application: see [`slots_for`].
+    /// What those count for that may be destroyed for a request of this application.
     pub(crate) fn slots_for(&self, application: &InstanceShare) -> u64 {
         if self.slots() == 0 {
             return 0;
         }
-        slots_for(&self.lock(), application)
+        slots_for(&self.lock(), application, Instant::now())
     }
 
     /// Keeps an instance.
@@ -65,8 +74,9 @@ impl<I: HasShare> Idle<I> {
             return;
         }
         self.count(&instance, u64::wrapping_add);
-        instances.push_back(instance);
-        let excess = (instances.len() > MOST).then(|| remove_one(&mut instances));
+        let since = Instant::now();
+        instances.push_back(IdleInstance { instance, since });
+        let excess = (instances.len() > MOST).then(|| remove_one(&mut instances, |_| true));
         let excess = self.removed(excess.flatten());
         // Destroyed after the lock is given back.
         drop(instances);
@@ -84,18 +94,21 @@ impl<I: HasShare> Idle<I> {
             return None;
         }
         let mut instances = self.lock();
-        let index = instances.iter().rposition(|it| is_one(it.share()));
-        self.removed(index.and_then(|index| instances.remove(index)))
+        let index = instances.iter().rposition(|it| is_one(it.instance.share()));
+        let removed = index.and_then(|index| instances.remove(index));
+        self.removed(removed.map(|it| it.instance))
     }
 
     /// Destroys as many as it takes for a request that waits to get an instance, if any gets one that way.
     pub(crate) fn make_room(&self, pool: &InstancePool) {
         loop {
             let mut instances = self.lock();
-            let is_wanted = !instances.is_empty()
-                && pool.wants(|application| slots_for(&instances, application));
-            let oldest = is_wanted.then(|| remove_one(&mut instances));
-            let oldest = self.removed(oldest.flatten());
+            let now = Instant::now();
+            let wanted_by = pool.wanted_by(|application| slots_for(&instances, application, now));
+            let oldest = wanted_by.and_then(|application| {
+                remove_one(&mut instances, |idle| idle.may_go_for(&application, now))
+            });
+            let oldest = self.removed(oldest);
             drop(instances);
             if oldest.is_none() {
                 return;
@@ -122,10 +135,18 @@ impl<I: HasShare> Idle<I> {
         drop(gone);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<I>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<IdleInstance<I>>> {
         self.instances
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As if all had waited for long.
+    #[cfg(test)]
+    pub(crate) fn make_old(&self) {
+        for idle in self.lock().iter_mut() {
+            idle.since = idle.since.checked_sub(LONG).unwrap_or(idle.since);
+        }
     }
 
     /// Under the lock: an instance comes or goes.
@@ -142,25 +163,39 @@ impl<I: HasShare> Idle<I> {
     }
 }
 
-/// What those count for whose applications have no less than this one, each for its weight. The others are
-/// not destroyed for it, so that a flood does not take them one by one.
-fn slots_for<I: HasShare>(instances: &VecDeque<I>, application: &InstanceShare) -> u64 {
-    let shares = instances.iter().map(HasShare::share);
-    let large = shares.filter(|share| !application.has_more_than(share));
-    large
-        .map(|share| share.slots())
+impl<I: HasShare> IdleInstance<I> {
+    /// Whether it may be destroyed for a request of this application: if its own has no less, each for its
+    /// weight, or it is hardly needed. So a flood does not take the instances of others one by one.
+    fn may_go_for(&self, application: &InstanceShare, now: Instant) -> bool {
+        !application.has_more_than(self.instance.share())
+            || now.saturating_duration_since(self.since) >= LONG
+    }
+}
+
+/// What those count for that may be destroyed for a request of this application.
+fn slots_for<I: HasShare>(
+    instances: &VecDeque<IdleInstance<I>>,
+    application: &InstanceShare,
+    now: Instant,
+) -> u64 {
+    let idle = instances.iter();
+    let idle = idle.filter(|idle| idle.may_go_for(application, now));
+    idle.map(|idle| idle.instance.share().slots())
         .fold(0, u64::saturating_add)
 }
 
-/// The one that has waited longest, of the application that has most of all instances.
-fn remove_one<I: HasShare>(instances: &mut VecDeque<I>) -> Option<I> {
+/// The one that has waited longest, of the application that has most of all instances, among some.
+fn remove_one<I: HasShare>(
+    instances: &mut VecDeque<IdleInstance<I>>,
+    is_one: impl Fn(&IdleInstance<I>) -> bool,
+) -> Option<I> {
     let mut found: Option<(usize, &Arc<InstanceShare>)> = None;
-    for (index, instance) in instances.iter().enumerate() {
-        let share = instance.share();
-        if found.is_none_or(|(_, most)| share.has_more_than(most)) {
+    for (index, idle) in instances.iter().enumerate() {
+        let share = idle.instance.share();
+        if is_one(idle) && found.is_none_or(|(_, most)| share.has_more_than(most)) {
             found = Some((index, share));
         }
     }
     let index = found?.0;
-    instances.remove(index)
+    instances.remove(index).map(|idle| idle.instance)
 }

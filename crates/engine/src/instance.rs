@@ -29,6 +29,7 @@ pub(crate) struct HeadSlot(Arc<Mutex<Slot>>);
 #[derive(Default)]
 struct Slot {
     head: Option<Head>,
+    was_set: bool,
     waiting: Option<Waker>,
 }
 
@@ -40,6 +41,7 @@ impl HeadSlot {
         }
         let mut slot = self.lock();
         slot.head = Some(head);
+        slot.was_set = true;
         let waiting = slot.waiting.take();
         drop(slot);
         if let Some(waiting) = waiting {
@@ -50,6 +52,11 @@ impl HeadSlot {
     /// The response, if one was set since this was last asked.
     pub(crate) fn take(&self) -> Option<Head> {
         self.lock().head.take()
+    }
+
+    /// Whether there has been a response, taken or not.
+    pub(crate) fn was_set(&self) -> bool {
+        self.lock().was_set
     }
 
     /// Has the task woken when the response is set, if another one polls the guest. To be called before

@@ -112,20 +112,24 @@ impl InstancePool {
         self.is_awaited() && self.lock().iter().any(is_own)
     }
 
-    /// Whether a request waits that would get an instance, at once or when others have given some back, if
-    /// the idle instances that its application may have destroyed were not there: `idle` tells what these
+    /// The application of a request that waits and would get an instance, at once or when others have given
+    /// some back, if the idle instances that may be destroyed for it were not there: `idle` tells what these
     /// count for. One whose application is over its threshold would not.
-    pub(crate) fn wants(&self, idle: impl Fn(&InstanceShare) -> u64) -> bool {
+    pub(crate) fn wanted_by(
+        &self,
+        idle: impl Fn(&InstanceShare) -> u64,
+    ) -> Option<Arc<InstanceShare>> {
         let queues = self.lock();
-        queues.iter().any(|queue| {
-            let application = &queue.application;
+        let wants = |application: &Arc<InstanceShare>| {
             let idle = idle(application);
             if idle == 0 || application.has_room(0) {
                 return false;
             }
             let held = held_back(&queues, application, None);
             application.has_room(idle.saturating_add(held))
-        })
+        };
+        let mut waiting = queues.iter().map(|queue| &queue.application);
+        waiting.find(|application| wants(application)).cloned()
     }
 
     /// Waits until there is no instance. Those that are made meanwhile are waited for, too.
@@ -788,6 +792,35 @@ mod tests {
                 "of {limit}"
             );
             flood.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_instances_that_are_hardly_needed_make_room_for_any_application() {
+        let pool = pool(16);
+        let idle = Idle::<InstancePermit>::default();
+        for _ in 0..15 {
+            let other = InstanceShare::new(Arc::clone(&pool), 1, 1);
+            idle.put(other.try_acquire().unwrap());
+        }
+        let busy = InstanceShare::new(Arc::clone(&pool), 1, 1);
+        let mut held = Vec::new();
+        for count in [2, 12] {
+            while held.len() < count {
+                if let Some(permit) = busy.try_acquire() {
+                    held.push(permit);
+                    continue;
+                }
+                let waiting = waits(&busy).await;
+                idle.make_room(&pool);
+                held.push(waiting.await.unwrap().unwrap());
+            }
+            let waiting = waits(&busy).await;
+            idle.make_room(&pool);
+            assert_eq!(busy.share.used(), count as u64);
+            waiting.abort();
+            assert!(waiting.await.is_err());
+            idle.make_old();
         }
     }
 

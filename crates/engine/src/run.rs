@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::Request;
 use http_body::Body;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 
 use crate::application::{Active, Inner};
 use crate::instance::{Head, HeadSlot, Instance};
@@ -26,6 +26,7 @@ use crate::{Failure, RequestId};
 pub(crate) struct Run {
     work: PlacedWork,
     lingers: bool,
+    has_content: bool,
     head: HeadSlot,
     stopwatch: Stopwatch,
     /// On a thread that serves.
@@ -42,16 +43,18 @@ enum Work {
     Shared(Ticket),
     /// The guest has ended by itself.
     Over(Instance),
+    /// It has failed without a response, and its instance is being destroyed elsewhere.
+    Destroying(JoinHandle<()>, Failure),
     /// It is elsewhere.
     Gone,
 }
 
-/// A guest's work, and where its instance is destroyed: that of one that has computed for long is so in the
-/// background, since it may have used much memory, which takes the kernel long to take back.
+/// A guest's work, and where its instance is destroyed when this is dropped: that of one that has computed for
+/// long is so in the background, as a rule, since it may have used much memory, which takes the kernel long to
+/// take back.
 struct PlacedWork {
     work: Work,
-    /// With the guest's right to be there, which it keeps until its instance is gone.
-    elsewhere: Option<(Background, Option<OwnedSemaphorePermit>)>,
+    elsewhere: Option<Background>,
 }
 
 impl PlacedWork {
@@ -69,13 +72,10 @@ impl PlacedWork {
 
 impl Drop for PlacedWork {
     fn drop(&mut self) {
-        if let Some((background, slot)) = self.elsewhere.take()
+        if let Some(background) = self.elsewhere.take()
             && let work @ (Work::Own(_) | Work::Over(_)) = self.take()
         {
-            drop(background.spawn(async move {
-                drop(work);
-                drop(slot);
-            }));
+            drop(background.spawn(async move { drop(work) }));
         }
     }
 }
@@ -112,6 +112,7 @@ impl Run {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
+        let has_content = !request.body().is_end_stream();
         let head = HeadSlot::default();
         let set = head.clone();
         let application = progress.active.shared();
@@ -127,6 +128,7 @@ impl Run {
         Self {
             work: PlacedWork::here(Work::Own(work)),
             lingers: false,
+            has_content,
             head,
             stopwatch: Stopwatch::default(),
             turn: ServingTurn::default(),
@@ -140,6 +142,8 @@ impl Run {
             head: ticket.head().clone(),
             work: PlacedWork::here(Work::Shared(ticket)),
             lingers: false,
+            // Never looked at: it is not moved.
+            has_content: true,
             stopwatch: Stopwatch::default(),
             turn: ServingTurn::default(),
             request: progress,
@@ -159,6 +163,7 @@ impl Run {
             Work::Moved(_) => return self.poll_moved(cx),
             Work::Shared(ticket) => return ticket.poll(cx),
             Work::Over(_) => return Poll::Ready(Ok(())),
+            Work::Destroying(..) => return self.poll_destroying(cx),
             Work::Gone => return Poll::Pending,
         };
         let application = self.request.active.application();
@@ -218,34 +223,54 @@ impl Run {
             return Poll::Pending;
         };
         self.head.wait(cx);
-        Poll::Ready(match ready!(moved.poll(cx)) {
+        let (luggage, work, outcome) = match ready!(moved.poll(cx)) {
             Ended::ByItself((instance, outcome), luggage) => {
-                self.take_back(luggage, Work::Over(instance));
-                outcome
+                (luggage, Work::Over(instance), outcome)
             }
-            Ended::Failed(failure, work, luggage) => {
-                self.take_back(luggage, Work::Own(work));
-                Err(failure)
+            Ended::Failed(failure, work, luggage) => (luggage, Work::Own(work), Err(failure)),
+            Ended::Lost(failure) => return Poll::Ready(Err(failure)),
+        };
+        self.stopwatch = luggage.stopwatch;
+        *self.request.active.slot() = luggage.slot;
+        let background = self.request.active.application().engine.background();
+        match (outcome, background.cloned()) {
+            (Err(failure), Some(background)) if !self.head.was_set() => {
+                // It is waited for: what is left of the request's body is to be known when the response is
+                // made.
+                let destroyed = background.spawn(async move { drop(work) });
+                self.work.work = Work::Destroying(destroyed, failure);
+                self.poll_destroying(cx)
             }
-            Ended::Lost(failure) => Err(failure),
-        })
+            (outcome, background) => {
+                self.work.work = work;
+                // For the same reason not where there is a body.
+                self.work.elsewhere = background.filter(|_| !self.has_content);
+                Poll::Ready(outcome)
+            }
+        }
     }
 
-    fn take_back(&mut self, luggage: Luggage, work: Work) {
-        self.stopwatch = luggage.stopwatch;
-        let background = self.request.active.application().engine.background();
-        match background.cloned() {
-            Some(background) => self.work.elsewhere = Some((background, luggage.slot)),
-            None => *self.request.active.slot() = luggage.slot,
+    fn poll_destroying(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if let Work::Destroying(destroyed, _) = &mut self.work.work {
+            // It fails only with its runtime.
+            let _ = ready!(Pin::new(destroyed).poll(cx));
         }
-        self.work.work = work;
+        match self.work.take() {
+            Work::Destroying(_, failure) => Poll::Ready(Err(failure)),
+            other => {
+                self.work.work = other;
+                Poll::Pending
+            }
+        }
     }
 
     /// How an instance with others has failed, if it has.
     pub(crate) fn told(&mut self) -> Option<Failure> {
         match &mut self.work.work {
             Work::Shared(ticket) => ticket.told(),
-            Work::Own(_) | Work::Moved(_) | Work::Over(_) | Work::Gone => None,
+            Work::Own(_) | Work::Moved(_) | Work::Over(_) | Work::Destroying(..) | Work::Gone => {
+                None
+            }
         }
     }
 
@@ -306,10 +331,8 @@ impl Run {
     /// Says in the log that nobody waits for the guest any more.
     pub(crate) fn log_cancelled(&self, why: &str) {
         let what = match self.work.work {
-            Work::Own(_) | Work::Moved(_) | Work::Over(_) | Work::Gone => {
-                "the instance is cancelled"
-            }
             Work::Shared(_) => "the request is given up, and its instance goes on with others",
+            _ => "the instance is cancelled",
         };
         let InProgress { active, id, .. } = &self.request;
         tracing::info!(
@@ -456,7 +479,7 @@ mod tests {
             let background = was_there.then(|| Background::new(elsewhere.handle().clone()));
             drop(PlacedWork {
                 work: Work::Own(work),
-                elsewhere: background.map(|background| (background, None)),
+                elsewhere: background,
             });
             assert_eq!(is_destroyed.recv().unwrap() != here, was_there);
         }

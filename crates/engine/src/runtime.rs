@@ -128,7 +128,7 @@ pub enum EngineError {
 impl Engine {
     /// Reserves the instance pool and links WASI.
     ///
-    /// Where the address space does not suffice for the pool, half as many instances are tried,
+    /// Where the address space does not suffice for the pool, three quarters as many instances are tried,
     /// and so on; below 16 instances are allocated one by one, which is slower, and the log warns.
     ///
     /// # Errors
