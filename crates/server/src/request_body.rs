@@ -12,6 +12,7 @@ use message::{Patience, malformed};
 use crate::drain::ClientBody;
 use crate::gathering::GatheredBody;
 use crate::io::Link;
+use crate::request::has_outer_whitespace;
 
 /// What became of a request's body, for whoever answers the request.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +85,11 @@ impl Body for RequestBody {
                 match self.left.checked_sub(length) {
                     Some(left) => self.left = left,
                     None => return Poll::Ready(Some(Err(self.fail(RequestBodyError::TooLarge)))),
+                }
+                if let Some(Ok(frame)) = &frame
+                    && frame.trailers_ref().is_some_and(has_outer_whitespace)
+                {
+                    return Poll::Ready(Some(Err(self.fail(RequestBodyError::Malformed))));
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| self.fail(kind(&error)))))
             }

@@ -146,18 +146,18 @@ mod tests {
         for _ in 0..10 {
             respond(&held, 5000);
         }
-        assert_eq!(total.bytes(), 50_000);
+        assert_eq!(total.response_bytes(), 50_000);
         poll(&mut connection);
-        assert_eq!(total.bytes(), 3000);
+        assert_eq!(total.response_bytes(), 3000);
         respond(&held, 5000);
         poll(&mut connection);
-        assert_eq!(total.bytes(), 8000);
+        assert_eq!(total.response_bytes(), 8000);
         poll(&mut connection);
-        assert_eq!(total.bytes(), 3000);
+        assert_eq!(total.response_bytes(), 3000);
         drop(connection);
-        assert_eq!(total.bytes(), 0);
+        assert_eq!(total.response_bytes(), 0);
         respond(&held, 5000);
-        assert_eq!(total.bytes(), 0);
+        assert_eq!(total.response_bytes(), 0);
     }
 
     #[test]
@@ -166,9 +166,9 @@ mod tests {
         let held = connect(&total);
         let stream = StreamState::new(Arc::clone(&held));
         stream.hold_head(5000);
-        assert_eq!(total.bytes(), 5000);
+        assert_eq!(total.response_bytes(), 5000);
         drop(stream);
-        assert_eq!(total.bytes(), 0);
+        assert_eq!(total.response_bytes(), 0);
     }
 
     #[test]

@@ -57,6 +57,7 @@ struct Inner {
 
 impl StreamState {
     pub(crate) fn new(connection: Arc<ConnectionHeld>) -> Self {
+        connection.begin_stream();
         Self(Arc::new(Inner {
             connection,
             head: AtomicU64::new(0),
@@ -203,6 +204,7 @@ impl Drop for Inner {
             // Its stream was dropped before h2 had it.
             self.connection.release(head);
         }
+        self.connection.end_stream();
     }
 }
 

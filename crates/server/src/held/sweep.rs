@@ -48,15 +48,19 @@ struct Holding {
 pub(crate) async fn sweep_while_alive(server: Weak<Shared>) {
     let mut ended = Ended::new();
     loop {
-        let interval = match server.upgrade() {
+        let (held, interval) = match server.upgrade() {
             None => return,
             Some(server) => {
-                let (held, send) = (&server.held, server.timeouts().send);
-                ended.count(held.sweep(Instant::now()), held);
-                held.interval(send)
+                let (held, send) = (Arc::clone(&server.held), server.timeouts().send);
+                ended.count(held.sweep(Instant::now()), &held);
+                let interval = held.interval(send);
+                (held, interval)
             }
         };
-        sleep(interval).await;
+        tokio::select! {
+            () = sleep(interval) => {}
+            () = held.exceeded.notified() => {}
+        }
     }
 }
 
@@ -81,7 +85,7 @@ impl HeldTotal {
                 Some(stands_still) => {
                     all.push(Holding {
                         connection: Arc::clone(connection),
-                        bytes: connection.bytes.load(Relaxed),
+                        bytes: connection.memory(),
                         stands_still,
                     });
                     true
@@ -131,7 +135,7 @@ impl ConnectionHeld {
     /// Looks at what is held, and returns for how long too little of it has been taken; `None` if nothing
     /// is held.
     fn look(&self, now: Instant) -> Option<Duration> {
-        let bytes = self.bytes.load(Relaxed);
+        let bytes = self.memory();
         let written = self.written.load(Relaxed);
         let mut swept = lock(&self.swept);
         if bytes == 0 {
@@ -174,7 +178,7 @@ impl ConnectionHeld {
     /// Takes a connection that holds nothing off the list. Returns whether that is so.
     fn unlist(&self) -> bool {
         self.is_listed.store(false, SeqCst);
-        if self.bytes.load(SeqCst) == 0 {
+        if self.memory() == 0 {
             return true;
         }
         // It has begun to hold something: whoever was first to see that has listed it.
@@ -215,7 +219,7 @@ mod tests {
 
     use bytes::{Buf as _, Bytes};
 
-    use super::super::{Piece, StreamState};
+    use super::super::{Piece, STREAM_COST, STREAMS_A_LOOK, StreamState};
     use super::*;
     use crate::counters::WorkerId;
     use crate::io::Link;
@@ -271,27 +275,75 @@ mod tests {
         let total = total(1 << 30);
         let connection = connect(&total, 1);
         let (stream, mut written) = piece(&connection, 100);
-        let (_other, discarded) = piece(&connection, 50);
-        assert_eq!(total.bytes(), 150);
+        let (other, discarded) = piece(&connection, 50);
+        assert_eq!(total.response_bytes(), 150);
         written.advance(99);
         stream.finish();
         // The buffer is in memory as a whole.
-        assert_eq!(total.bytes(), 150);
+        assert_eq!(total.response_bytes(), 150);
         drop(written);
-        assert_eq!(total.bytes(), 50);
+        assert_eq!(total.response_bytes(), 50);
         drop(discarded);
-        assert_eq!(total.bytes(), 0);
+        assert_eq!(total.response_bytes(), 0);
         assert!(connection.finished.iter().all(|it| it.load(Relaxed) == 0));
+        drop((stream, other));
         // What holds nothing is not looked at.
         total.sweep(Instant::now());
         assert!(lock(&total.shards[1].holding).is_empty());
     }
 
     #[test]
+    fn streams_count_until_nothing_of_them_is_left() {
+        let total = total(1 << 30);
+        let connection = connect(&total, 0);
+        let streams: Vec<_> = (0..100).map(|_| piece(&connection, 10)).collect();
+        assert_eq!(total.bytes(), 100 * (STREAM_COST + 10));
+        let (streams, pieces): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
+        drop(streams);
+        // h2 has something of each.
+        assert_eq!(total.bytes(), 100 * (STREAM_COST + 10));
+        drop(pieces);
+        assert_eq!(total.bytes(), 0);
+        let waiting = StreamState::new(Arc::clone(&connection));
+        total.sweep(Instant::now());
+        assert_eq!(lock(&total.shards[0].holding).len(), 1);
+        drop(waiting);
+        total.sweep(Instant::now());
+        assert!(lock(&total.shards[0].holding).is_empty());
+    }
+
+    #[tokio::test]
+    async fn more_than_the_limit_is_noticed_between_two_sweeps() {
+        const LIMIT: u64 = 64 << 20;
+
+        let total = total(LIMIT);
+        let connections: Vec<_> = (0..100).map(|it| connect(&total, it % 2)).collect();
+        total.sweep(Instant::now());
+        let mut held = Vec::new();
+        while !total.is_exceeded.load(Relaxed) {
+            held.extend(connections.iter().map(|it| piece(it, 60_000)));
+            assert!(total.bytes() < LIMIT * 5 / 4, "{}", total.bytes());
+        }
+        assert!(connections.iter().all(|it| it.is_full()));
+        // The next sweep is due.
+        let due = total.exceeded.notified();
+        assert!(tokio::time::timeout(SEND, due).await.is_ok());
+        drop(held);
+        let streams = LIMIT / STREAM_COST + 2 * STREAMS_A_LOOK;
+        total.sweep(Instant::now());
+        assert!(!total.is_exceeded.load(Relaxed));
+        let _streams: Vec<_> = (0..streams)
+            .map(|it| StreamState::new(Arc::clone(&connections[it as usize % 100])))
+            .collect();
+        assert!(total.is_exceeded.load(Relaxed));
+    }
+
+    #[test]
     fn connections_that_hold_much_and_take_little_are_reset_when_memory_is_short() {
-        let total = total(1000);
+        let total = total(20_000);
         let connections: Vec<_> = (0..4).map(|it| connect(&total, it % 2)).collect();
-        let lengths = [600, 300, 10, 200];
+        // Each has a stream beside.
+        let lengths = [6000, 3000, 100, 2000];
         let mut held: Vec<_> = (connections.iter().zip(lengths))
             .map(|(connection, length)| piece(connection, length))
             .collect();
@@ -299,7 +351,7 @@ mod tests {
         total.sweep(begun);
         assert!(total.is_exceeded.load(Relaxed));
         // The last one gets on.
-        connections[3].note_write(&Poll::Ready(Ok(150)));
+        connections[3].note_write(&Poll::Ready(Ok(1500)));
         let ended = total.sweep(begun + Duration::from_secs(2));
         let verdicts: Vec<_> = connections.iter().map(|it| verdict(it)).collect();
         assert_eq!((ended, verdicts), (1, vec![2, 0, 0, 0]));

@@ -154,6 +154,11 @@ impl Frame {
         self.kind == HEADERS && self.payload.starts_with(&[0x48, 0x83, 0x69, 0x90, 0xff])
     }
 
+    /// Whether these are the first header fields of a response with 400.
+    pub(crate) fn is_400(&self) -> bool {
+        self.kind == HEADERS && self.payload.first() == Some(&0x8c)
+    }
+
     /// Whether these are the first header fields of a response with 200.
     pub(crate) fn is_200(&self) -> bool {
         self.kind == HEADERS && self.payload.first() == Some(&0x88)

@@ -101,7 +101,9 @@ fn a_client_that_takes_no_finished_response_is_reset_and_nothing_stays_held() {
             client.ask("/?16384").await;
             clients.push(client);
         }
-        until(&running, "held", |held| held.bytes == 20 * 16384).await;
+        // Each with its stream.
+        let all = 20 * (16384 + 3 * 1024);
+        until(&running, "held", |held| held.bytes == all).await;
         for client in clients {
             client.ended().await;
         }

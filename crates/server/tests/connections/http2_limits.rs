@@ -476,3 +476,24 @@ fn a_flood_of_frames_without_an_answer_leaves_turns_to_other_connections() {
         assert!(flooder.join().unwrap() > 0);
     });
 }
+
+#[test]
+fn white_space_around_a_field_value_is_refused_in_heads_and_trailers() {
+    run(async {
+        let running = start("count", PATIENT, 16).await;
+        let mut client = connect(&running).await;
+        let flags = END_HEADERS | END_STREAM;
+        let fields = |value| [fields(METHOD_GET, "/"), literal("x-role", value)].concat();
+        client.send(&frame(HEADERS, flags, 1, &fields(" a"))).await;
+        let answer = client.find("response", |it| it.is(HEADERS, 1)).await;
+        assert!(answer.is_400(), "{answer:?}");
+        client.send(&frame(HEADERS, flags, 3, &fields("a"))).await;
+        let answer = client.find("response", |it| it.is(HEADERS, 3)).await;
+        assert!(answer.is_200(), "{answer:?}");
+        let trailers = frame(HEADERS, flags, 5, &literal("x-role", "a\t"));
+        let request = [post(5, "/"), data(5, b"hello"), trailers].concat();
+        client.send(&request).await;
+        let answer = client.find("response", |it| it.is(HEADERS, 5)).await;
+        assert!(answer.is_400(), "{answer:?}");
+    });
+}
