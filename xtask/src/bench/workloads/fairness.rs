@@ -182,11 +182,15 @@ impl Served {
         fs::create_dir(&data)?;
         fs::write(data.join("file"), "content")?;
         let mut guests = BTreeMap::new();
+        // Until all ports are known, so that none is given twice.
+        let mut reserved = Vec::new();
         let mut listeners = format!(r#""{}": {{"pass": "applications/served"}}"#, server.address);
         let mut applications = application(built, "served", "hello", "");
         for name in GUESTS.into_iter().chain(["sleep-2"]) {
-            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let address = listener.local_addr()?;
             guests.insert(name, address);
+            reserved.push(listener);
             let access = match name {
                 "files" => format!(
                     r#", "access": {{"filesystem": [{{"path": {data:?}, "as": "/data"}}]}}"#
@@ -208,6 +212,7 @@ impl Served {
                 application(built, name, guest, &options)
             );
         }
+        drop(reserved);
         server.configure(
             "/config/",
             &format!(r#"{{"listeners": {{{listeners}}}, "applications": {{{applications}}}}}"#),
