@@ -211,7 +211,7 @@ impl ConnectionHeld {
 
     fn begin_stream(self: &Arc<Self>) {
         let before = self.shard().streams.fetch_add(1, Relaxed);
-        if before % STREAMS_A_LOOK == 0 {
+        if before.is_multiple_of(STREAMS_A_LOOK) {
             self.total.look();
         }
         self.streams.fetch_add(1, SeqCst);
