@@ -103,6 +103,9 @@ impl<I: HasShare> Idle<I> {
     pub(crate) fn make_room(&self, pool: &InstancePool) {
         loop {
             let mut instances = self.lock();
+            if instances.is_empty() {
+                return;
+            }
             let now = Instant::now();
             let wanted_by = pool.wanted_by(|application| slots_for(&instances, application, now));
             let oldest = wanted_by.and_then(|application| {

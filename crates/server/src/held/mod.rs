@@ -36,8 +36,8 @@ const CONNECTION_LIMIT: u64 = 4 * 1024 * 1024;
 /// h2 knows of it. Measured: 2.6 KiB where it has finished, 7 KiB where it has not begun.
 const STREAM_COST: u64 = 3 * 1024;
 
-/// How many streams of a worker are begun until it is asked again whether too much is held.
-const STREAMS_A_LOOK: u64 = 64;
+/// The limit is checked once for so many streams of a worker.
+const STREAMS_PER_CHECK: u64 = 64;
 
 /// While more than the limit is held for all clients, connections that hold some ask again this often
 /// whether they may begin another response.
@@ -61,9 +61,8 @@ pub struct HeldForClients {
 pub(crate) struct HeldTotal {
     shards: Box<[Shard]>,
     limit: u64,
-    /// Of what a worker holds, the bits that are looked at: when one of them changes, it is asked whether
-    /// that is too much.
-    step: u32,
+    /// The limit is checked whenever what a worker holds passes a multiple of two to the power of this.
+    check_step: u32,
     /// More than `limit` was held at the last sweep, or since.
     is_exceeded: AtomicBool,
     /// Has the next sweep begin at once.
@@ -90,7 +89,7 @@ impl HeldTotal {
         Self {
             shards: (0..workers).map(|_| Shard::default()).collect(),
             limit,
-            step: step.ilog2(),
+            check_step: step.ilog2(),
             is_exceeded: AtomicBool::new(false),
             exceeded: Notify::new(),
             ended: AtomicU64::new(0),
@@ -118,7 +117,7 @@ impl HeldTotal {
 
     /// Between two sweeps much more than the limit could come to be held.
     #[cold]
-    fn look(&self) {
+    fn check_limit(&self) {
         let is_new = !self.is_exceeded.load(Relaxed) && self.bytes() > self.limit;
         if is_new && !self.is_exceeded.swap(true, Relaxed) {
             self.exceeded.notify_one();
@@ -201,8 +200,8 @@ impl ConnectionHeld {
             return;
         }
         let before = self.shard().bytes.fetch_add(bytes, Relaxed);
-        if (before ^ (before + bytes)) >> self.total.step != 0 {
-            self.total.look();
+        if (before ^ (before + bytes)) >> self.total.check_step != 0 {
+            self.total.check_limit();
         }
         // Either this sees that a sweep has taken it off the list, or the sweep sees these bytes.
         self.bytes.fetch_add(bytes, SeqCst);
@@ -211,8 +210,8 @@ impl ConnectionHeld {
 
     fn begin_stream(self: &Arc<Self>) {
         let before = self.shard().streams.fetch_add(1, Relaxed);
-        if before.is_multiple_of(STREAMS_A_LOOK) {
-            self.total.look();
+        if before.is_multiple_of(STREAMS_PER_CHECK) {
+            self.total.check_limit();
         }
         self.streams.fetch_add(1, SeqCst);
         self.list();

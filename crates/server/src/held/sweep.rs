@@ -26,6 +26,9 @@ const PATIENT_GENERATIONS: usize = 4;
 const EVICT_AFTER: Duration = Duration::from_secs(1);
 const SHARE: u64 = 64;
 
+/// A connection is not the likelier to be ended for having stood still for longer.
+const LONGEST_STANDSTILL: Duration = Duration::from_secs(10);
+
 /// The log says at most this often that connections were ended for their memory.
 const EVICTION_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -106,7 +109,10 @@ impl HeldTotal {
     /// held much, and for long. Where that does not suffice for a quarter more than the limit, the others,
     /// too.
     fn evict(&self, mut all: Vec<Holding>, bytes: u64) -> usize {
-        let weight = |it: &Holding| it.stands_still.as_millis().saturating_mul(it.bytes.into());
+        let weight = |it: &Holding| {
+            let stands_still = it.stands_still.min(LONGEST_STANDSTILL) + EVICT_AFTER;
+            stands_still.as_millis().saturating_mul(it.bytes.into())
+        };
         all.sort_by_key(|it| std::cmp::Reverse(weight(it)));
         let (stuck, others): (Vec<_>, Vec<_>) =
             (all.into_iter()).partition(|it| it.stands_still >= EVICT_AFTER);
@@ -146,7 +152,9 @@ impl ConnectionHeld {
             generation: (now, written),
             moved: (now, written),
         });
-        if written.wrapping_sub(swept.moved.1) > bytes / SHARE {
+        // Where there is nothing but streams, their requests are still in progress: the client has nothing to take.
+        let has_responses = self.bytes.load(Relaxed) > 0;
+        if !has_responses || written.wrapping_sub(swept.moved.1) > bytes / SHARE {
             swept.moved = (now, written);
         }
         let generation = self.send / PATIENT_GENERATIONS as u32;
@@ -219,7 +227,7 @@ mod tests {
 
     use bytes::{Buf as _, Bytes};
 
-    use super::super::{Piece, STREAM_COST, STREAMS_A_LOOK, StreamState};
+    use super::super::{Piece, STREAM_COST, STREAMS_PER_CHECK, StreamState};
     use super::*;
     use crate::counters::WorkerId;
     use crate::io::Link;
@@ -329,13 +337,32 @@ mod tests {
         let due = total.exceeded.notified();
         assert!(tokio::time::timeout(SEND, due).await.is_ok());
         drop(held);
-        let streams = LIMIT / STREAM_COST + 2 * STREAMS_A_LOOK;
+        let streams = LIMIT / STREAM_COST + 2 * STREAMS_PER_CHECK;
         total.sweep(Instant::now());
         assert!(!total.is_exceeded.load(Relaxed));
         let _streams: Vec<_> = (0..streams)
             .map(|it| StreamState::new(Arc::clone(&connections[it as usize % 100])))
             .collect();
         assert!(total.is_exceeded.load(Relaxed));
+    }
+
+    #[test]
+    fn connections_with_requests_in_progress_for_long_are_not_reset_for_those_that_take_nothing() {
+        let total = total(100_000);
+        let patient: Vec<_> = (0..10).map(|it| connect(&total, it % 2)).collect();
+        let _requests: Vec<_> = (patient.iter())
+            .map(|it| StreamState::new(Arc::clone(it)))
+            .collect();
+        let begun = Instant::now();
+        let hour = Duration::from_secs(3600);
+        total.sweep(begun);
+        total.sweep(begun + hour);
+        let greedy = connect(&total, 0);
+        let _held = piece(&greedy, 90_000);
+        total.sweep(begun + hour);
+        total.sweep(begun + hour + EVICT_AFTER);
+        assert_eq!(verdict(&greedy), Verdict::Evicted as u8);
+        assert!(patient.iter().all(|it| verdict(it) == 0));
     }
 
     #[test]
