@@ -107,6 +107,7 @@ mod store;
 mod ticket_key;
 mod tickets;
 
+pub use atomic_file::{WriteError, Written};
 pub use bundle::{Bundle, BundleError, BundleErrorKind};
 pub use certificates::Certificates;
 pub use facts::{Certificate, KeyKind, Moment, Name, Validity};
@@ -118,7 +119,6 @@ pub use server_tls::{ServerTls, TlsError};
 pub use sni::NameWarning;
 pub use store::{DamageKind, Damaged, PutError, RemoveError, Store, StoreError};
 pub use ticket_key::{TicketKey, TicketKeyError};
-pub use whole_file::{WriteError, Written};
 
 use facts::public_key;
 

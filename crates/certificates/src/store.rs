@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use atomic_file::{AtomicFile, WriteError, Written};
 use nix::fcntl::OFlag;
-use whole_file::{WholeFile, WriteError, Written};
 
 use crate::{Bundle, BundleError, Certificates, NameError, check_name, shown};
 
@@ -131,7 +131,7 @@ impl Store {
         }
         let certificates = self.certificates.load().without(name);
         self.certificates.store(Arc::new(certificates));
-        let synced = whole_file::sync_folder(&self.folder);
+        let synced = atomic_file::sync_folder(&self.folder);
         let synced = synced.map_err(write_error("sync", &self.folder));
         Ok(synced.map_or_else(Written::NotSynced, |()| Written::Synced))
     }
@@ -150,8 +150,8 @@ impl Store {
         std::iter::once(self.folder.clone()).chain(files).collect()
     }
 
-    fn file(&self, name: &str) -> WholeFile {
-        WholeFile::new(&self.folder, name, &format!(".{name}.tmp"))
+    fn file(&self, name: &str) -> AtomicFile {
+        AtomicFile::new(&self.folder, name, &format!(".{name}.tmp"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The configuration on disk.
 //!
-//! A state directory has `conf.json`, Unit's name for it, a [`WholeFile`]:
+//! A state directory has `conf.json`, Unit's name for it, a [`AtomicFile`]:
 //! whenever the machine stops, it is the old or the new one, whole. A lock on
 //! `conf.json.lock` keeps a second process out; it ends with the process, so
 //! no lock is left over. Certificates are in `certs`, see [`Store`].
@@ -11,10 +11,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atomic_file::{AtomicFile, WriteError, Written};
 use certificates::{Store, StoreError};
 use config::{JsonError, Value};
 use thiserror::Error;
-use whole_file::{WholeFile, WriteError, Written};
 
 const CONFIGURATION: &str = "conf.json";
 const TEMPORARY: &str = "conf.json.tmp";
@@ -162,8 +162,8 @@ impl StateDir {
         Ok(None)
     }
 
-    fn file(&self) -> WholeFile {
-        WholeFile::new(&self.directory, CONFIGURATION, TEMPORARY)
+    fn file(&self) -> AtomicFile {
+        AtomicFile::new(&self.directory, CONFIGURATION, TEMPORARY)
     }
 }
 
@@ -237,7 +237,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Stat
 
 #[cfg(test)]
 mod tests {
-    use whole_file::Step;
+    use atomic_file::Step;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use message::{BoxError, ReceivedBodyError, SentBodyError, malformed};
+use http_message::{BoxError, ReceivedBodyError, SentBodyError, malformed};
 use outbound_policy::DestinationError;
 
 use crate::client::{HEADER_BYTES, HEADER_FIELDS};

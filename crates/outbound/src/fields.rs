@@ -3,7 +3,7 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
 };
-use message::{content_length, forwarded, has_token};
+use http_message::{content_length, forwarded, has_token};
 
 use crate::Error;
 

@@ -76,6 +76,6 @@ mod tls;
 
 pub use client::{Client, ConnectionBudget, Options};
 pub use error::Error;
-pub use message::BoxError;
+pub use http_message::BoxError;
 pub use response_body::ResponseBody;
 pub use timeouts::Timeouts;

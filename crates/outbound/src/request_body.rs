@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body, Frame, SizeHint};
-use message::{CutOff, Length, ReadAhead, SentBody};
+use http_message::{CutOff, Length, ReadAhead, SentBody};
 
 use crate::exchange::Exchange;
 use crate::{BoxError, Error};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_message::ReceivedBody;
 use hyper::body::Incoming;
-use message::ReceivedBody;
 
 use crate::Error;
 use crate::exchange::Interest;

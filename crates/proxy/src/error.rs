@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use http::StatusCode;
-use message::{BoxError, FramingError, ReceivedBodyError, SentBodyError, malformed};
+use http_message::{BoxError, FramingError, ReceivedBodyError, SentBodyError, malformed};
 use nix::errno::Errno;
 use tracing::Level;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as _, Frame, SizeHint};
-use message::{CutOff, Length, ReadAhead, SentBody};
+use http_message::{CutOff, Length, ReadAhead, SentBody};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 

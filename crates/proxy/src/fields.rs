@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
-use message::{Framing, Length, forwarded, has_token};
+use http_message::{Framing, Length, forwarded, has_token};
 
 use crate::ProxyError;
 

@@ -125,7 +125,7 @@ mod tunnel;
 mod upstream;
 
 pub use error::ProxyError;
-pub use message::{BoxError, FramingError};
+pub use http_message::{BoxError, FramingError};
 pub use pool::{Pool, PoolOptions};
 pub use proxy::Proxy;
 pub use response_body::ResponseBody;

@@ -10,9 +10,9 @@ use http::uri::{PathAndQuery, Uri};
 use http::{Extensions, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Empty;
+use http_message::{Length, SentBody};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use message::{Length, SentBody};
 use tokio::time::sleep;
 
 use crate::exchange::{Exchange, Interest};

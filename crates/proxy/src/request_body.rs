@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use message::CutOff;
+use http_message::CutOff;
 
 use crate::exchange::Exchange;
 

@@ -13,8 +13,8 @@ use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
+use http_message::{Patience, has_token};
 use hyper::body::Incoming;
-use message::{Patience, has_token};
 use tokio::time::Instant;
 
 use crate::held::StreamState;

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use message::SmallPieces;
+use http_message::SmallPieces;
 
 use crate::drain::ClientBody;
 use crate::io::Link;

@@ -55,7 +55,7 @@ pub(crate) fn close(response: &mut Response<ResponseBody>, version: Version) {
     response.body_mut().closes_connection = true;
     let fields = response.headers_mut();
     let close = HeaderValue::from_static("close");
-    if message::has_token(fields, &CONNECTION, "upgrade") {
+    if http_message::has_token(fields, &CONNECTION, "upgrade") {
         // RFC 9110, section 7.8: `upgrade`, which a 426 has for one, must be named beside it.
         fields.append(CONNECTION, close);
     } else {
@@ -78,7 +78,7 @@ pub(crate) fn hide_length(response: &mut Response<ResponseBody>, method: &Method
 }
 
 pub(crate) fn says_close(response: &Response<ResponseBody>) -> bool {
-    message::has_token(response.headers(), &CONNECTION, "close")
+    http_message::has_token(response.headers(), &CONNECTION, "close")
 }
 
 /// RFC 9110, section 15.3.6: a 205 has no content.

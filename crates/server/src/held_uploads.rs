@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{EXPECT, TRAILER, TRANSFER_ENCODING};
 use http::{Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use message::{Framing, HeldBody};
+use http_message::{Framing, HeldBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use unit_log::LogInterval;

@@ -38,7 +38,7 @@ pub(crate) struct ListenerId(pub(crate) u64);
 pub struct BindError {
     /// The address that was asked for.
     pub address: Address,
-    source: socket_file::BindError,
+    source: unix_socket::BindError,
 }
 
 impl Listener {

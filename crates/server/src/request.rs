@@ -8,7 +8,7 @@ use http::header::{COOKIE, HOST, TE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
-use message::{Framing, FramingError, has_token};
+use http_message::{Framing, FramingError, has_token};
 
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use engine::RequestBodyError;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use message::{Patience, malformed};
+use http_message::{Patience, malformed};
 
 use crate::drain::ClientBody;
 use crate::gathering::GatheredBody;

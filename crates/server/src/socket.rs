@@ -11,11 +11,11 @@ use bytes::BytesMut;
 use routing::Endpoint;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket_file::{BindError, SocketFile};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use unix_socket::{BindError, SocketFile};
 
 use crate::Address;
 
@@ -57,7 +57,7 @@ impl Listening {
         let (socket, file) = match address {
             Address::Tcp(address) => (bind_tcp(*address, backlog)?, None),
             Address::Unix(path) => {
-                let (listener, file) = socket_file::bind(path, FILE_MODE, backlog)?;
+                let (listener, file) = unix_socket::bind(path, FILE_MODE, backlog)?;
                 (listener.into(), Some(file))
             }
             Address::Abstract(name) => (bind_abstract(name, backlog)?, None),

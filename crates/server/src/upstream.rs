@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use message::BoxError;
+use http_message::BoxError;
 use proxy::{Proxy, ProxyError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

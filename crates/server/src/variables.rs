@@ -9,8 +9,8 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http_message::has_token;
 use jiff::Zoned;
-use message::has_token;
 use routing::{Request, Target, Variable, Variables, response_header};
 
 use crate::request::server_name;

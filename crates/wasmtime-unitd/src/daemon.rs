@@ -247,7 +247,7 @@ enum Listener {
     Tcp(TcpListener),
 }
 
-fn listener(socket: ControlSocket) -> Result<(Listener, Option<socket_file::SocketFile>)> {
+fn listener(socket: ControlSocket) -> Result<(Listener, Option<unix_socket::SocketFile>)> {
     Ok(match socket {
         ControlSocket::Unix(listener, file) => {
             (Listener::Unix(UnixListener::from_std(listener)?), file)

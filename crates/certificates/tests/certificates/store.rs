@@ -153,13 +153,13 @@ fn a_disk_that_fails_changes_nothing() {
 
 #[test]
 fn a_crash_at_any_step_leaves_the_old_or_the_new_bundle() {
-    use whole_file::{Step, WholeFile};
+    use atomic_file::{AtomicFile, Step};
     for crash in Step::ALL {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path())
             .put("a", bundle("old", &[]).as_bytes())
             .unwrap();
-        let file = WholeFile::new(folder.path(), "a", ".a.tmp");
+        let file = AtomicFile::new(folder.path(), "a", ".a.tmp");
         let _ = file.write_in_steps(bundle("new", &[]).as_bytes(), &mut |step| {
             if step == crash {
                 Err(std::io::Error::other("crash"))

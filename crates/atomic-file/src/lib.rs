@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Whenever the machine stops, the file has the old or the new content. What a crash leaves behind
-//! is the temporary file, which [`WholeFile::clean`] removes, and which the next write replaces.
+//! is the temporary file, which [`AtomicFile::clean`] removes, and which the next write replaces.
 //!
 //! This crate locks nothing: two writers of one file have to keep each other out.
 
@@ -20,13 +20,13 @@ const FILE_MODE: u32 = 0o600;
 
 /// Where a file is, and where its next content is written to first. All calls block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WholeFile {
+pub struct AtomicFile {
     folder: PathBuf,
     path: PathBuf,
     temporary: PathBuf,
 }
 
-impl WholeFile {
+impl AtomicFile {
     /// The file `name` in `folder`, by way of the file `temporary` in the same folder. Nothing is
     /// touched yet.
     pub fn new(folder: impl Into<PathBuf>, name: &str, temporary: &str) -> Self {
@@ -194,7 +194,7 @@ mod tests {
     fn a_crash_before_any_step_leaves_the_old_or_the_new_content_whole() {
         for crash in Step::ALL {
             let folder = tempfile::tempdir().unwrap();
-            let file = WholeFile::new(folder.path(), "file", "file.tmp");
+            let file = AtomicFile::new(folder.path(), "file", "file.tmp");
             file.write(b"old").unwrap();
             let _ = file.write_in_steps(b"new", &mut |step| {
                 if step == crash {
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_failure_to_sync_the_folder_is_told_and_not_undone() {
         let folder = tempfile::tempdir().unwrap();
-        let file = WholeFile::new(folder.path(), "file", "file.tmp");
+        let file = AtomicFile::new(folder.path(), "file", "file.tmp");
         let written = file.write_in_steps(b"new", &mut |step| match step {
             Step::SyncFolder => Err(io::Error::other("no sync")),
             _ => Ok(()),
@@ -230,7 +230,7 @@ mod tests {
     fn a_failed_write_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("file")).unwrap();
-        let file = WholeFile::new(folder.path(), "file", "file.tmp");
+        let file = AtomicFile::new(folder.path(), "file", "file.tmp");
         let error = file.write(b"new").unwrap_err().to_string();
         assert!(error.starts_with("cannot replace \""), "{error}");
         assert_eq!(names(folder.path()), ["file"]);
@@ -240,7 +240,7 @@ mod tests {
     fn only_the_owner_can_read_a_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let file = WholeFile::new(folder.path(), "file", "file.tmp");
+        let file = AtomicFile::new(folder.path(), "file", "file.tmp");
         fs::write(file.path(), "for everybody").unwrap();
         file.write(b"new").unwrap();
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
