@@ -8,8 +8,8 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use routing::{Condition, Template, Variable, VariableKind, Variables};
 
+use crate::variables::wire_fields::{self, BodyLength};
 use crate::variables::{Facts, Kept, Known, Responded};
-use crate::wire_fields::{self, BodyLength};
 
 /// Which requests are noted, how and where.
 ///

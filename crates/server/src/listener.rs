@@ -5,7 +5,7 @@ use std::time::Duration;
 use routing::{Endpoint, Scheme};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::route::Ends;
+use crate::routes::router::Ends;
 use crate::server::Shared;
 use crate::socket::{Accepted, Listening};
 use crate::{Address, connection};

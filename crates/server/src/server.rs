@@ -13,15 +13,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Address;
 use crate::access_log::AccessLog;
 use crate::counters::Connections;
+use crate::exchange::upstream::Exchanges;
 use crate::held::{HeldForClients, HeldTotal, sweep_while_alive};
-use crate::held_uploads::{HeldUploads, MAX_HELD};
+use crate::limits::held_uploads::{HeldUploads, MAX_HELD};
+use crate::limits::share_files::ShareFiles;
 use crate::listener::{BindError, Listener, ListenerId};
+use crate::routes::table::{Pass, Table};
 use crate::settings::Settings;
-use crate::share_files::ShareFiles;
 use crate::socket::Listening;
-use crate::table::{Pass, Table};
 use crate::timeouts::Timeouts;
-use crate::upstream::Exchanges;
 use crate::workers::Workers;
 
 /// What a [`Server`] is made with.

@@ -92,8 +92,8 @@ mod tests {
 
     use super::super::{HeldTotal, StreamState};
     use super::*;
+    use crate::connection::client_io::Link;
     use crate::counters::WorkerId;
-    use crate::io::Link;
 
     fn connect(total: &Arc<HeldTotal>) -> Arc<ConnectionHeld> {
         let send = Duration::from_secs(30);

@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::connection::client_io::Link;
 use crate::counters::WorkerId;
-use crate::io::Link;
 
 pub(crate) use heads::{WithHeads, head_size};
 pub(crate) use piece::{Chunk, Piece};

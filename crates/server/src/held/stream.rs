@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{CONNECTION_LIMIT, ConnectionHeld, lock};
-use crate::drain::DrainQueue;
-use crate::http2::STREAM_PIECE;
+use crate::connection::http2::STREAM_PIECE;
+use crate::exchange::client_body::DrainQueue;
 
 /// Where the generation that a stream finished in begins, plus one, beside its unwritten bytes.
 const GENERATION: u32 = 56;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use unit_log::LogInterval;
 
 use super::{ConnectionHeld, GENERATIONS, HeldTotal, Verdict, lock};
-use crate::http2::STREAM_PIECE;
+use crate::connection::http2::STREAM_PIECE;
 use crate::server::Shared;
 
 /// How often, at least; more often where clients are waited for less than 8 s.
@@ -229,8 +229,8 @@ mod tests {
 
     use super::super::{Piece, STREAM_COST, STREAMS_PER_CHECK, StreamState};
     use super::*;
+    use crate::connection::client_io::Link;
     use crate::counters::WorkerId;
-    use crate::io::Link;
 
     const SEND: Duration = Duration::from_secs(30);
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{ConnectionHeld, HeldTotal, Verdict};
+use crate::connection::client_io::Link;
 use crate::counters::WorkerId;
-use crate::io::Link;
 
 /// What is counted of one connection. Nothing is, as long as the client takes all at once.
 pub(crate) struct WriteStalls {

@@ -4,8 +4,8 @@ use engine::Answer;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode, Version};
 
-use crate::head;
-use crate::response::ResponseBody;
+use crate::response::body::ResponseBody;
+use crate::response::head;
 
 /// The response with the error page for `status`.
 pub(crate) fn error(status: StatusCode) -> Response<ResponseBody> {

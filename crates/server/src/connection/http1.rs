@@ -16,14 +16,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
-use crate::drain::CloseQueue;
-use crate::hang_up;
-use crate::io::{ClientIo, Link};
-use crate::linger::linger;
+use crate::connection::client_io::{ClientIo, Link};
+use crate::connection::linger::linger;
+use crate::exchange::client_body::CloseQueue;
+use crate::exchange::upstream::Switched;
+use crate::link::hang_up;
 use crate::listener::Closing;
-use crate::page;
-use crate::response::ResponseBody;
-use crate::upstream::Switched;
+use crate::response::body::ResponseBody;
+use crate::response::page;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
 const BUFFER: usize = 128 * 1024;

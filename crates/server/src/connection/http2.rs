@@ -16,15 +16,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Timeouts;
 use crate::connection::MAX_HEADER_SECTION;
+use crate::connection::client_io::{ClientIo, Link};
+use crate::connection::idle;
+use crate::connection::read_turns::ReadTurns;
+use crate::connection::stream_turns::{InTurns, StreamTurns};
 use crate::counters::WorkerId;
-use crate::drain::CloseQueue;
+use crate::exchange::client_body::CloseQueue;
 use crate::held::{ConnectionHeld, StallTimer, StreamState, Verdict, WithHeads};
-use crate::idle;
-use crate::io::{ClientIo, Link};
 use crate::listener::Closing;
-use crate::read_turns::ReadTurns;
-use crate::response::ResponseBody;
-use crate::stream_turns::{InTurns, StreamTurns};
+use crate::response::body::ResponseBody;
 use crate::workers::Workers;
 
 /// Requests in progress on one connection.

@@ -5,8 +5,8 @@ use engine::Application;
 use proxy::Proxy;
 use routing::{Destination, Template, VariableKind};
 
-use crate::action::Action;
-use crate::metrics::Metrics;
+use crate::routes::action::Action;
+use crate::routes::metrics::Metrics;
 
 /// Routes, and all that a `pass` may name. Nothing of it changes; a new configuration has a new one.
 ///
@@ -117,7 +117,7 @@ mod tests {
     use routing::{Condition, Match, Rewrite, Route, Test, VariableSet};
 
     use super::*;
-    use crate::action::{ActionKind, ResponseHeader, Return, Share};
+    use crate::routes::action::{ActionKind, ResponseHeader, Return, Share};
 
     const TIME: &str = "/$request_time";
 

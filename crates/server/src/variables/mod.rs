@@ -1,5 +1,7 @@
 //! What a configuration's variables are for one request.
 
+pub(crate) mod wire_fields;
+
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -14,8 +16,8 @@ use jiff::Zoned;
 use routing::{Request, Target, Variable, Variables, response_header};
 
 use crate::request::server_name;
-use crate::route::Ends;
-use crate::wire_fields::{BodyLength, Framed};
+use crate::routes::router::Ends;
+use crate::variables::wire_fields::{BodyLength, Framed};
 
 /// What of a request no other type has.
 pub(crate) struct Facts {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::io::Link;
+use crate::connection::client_io::Link;
 
 /// Notifies the task of an HTTP/2 connection when the last of its requests in progress has ended.
 #[derive(Default)]

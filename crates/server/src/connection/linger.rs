@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{sleep, timeout};
 
-use crate::io::ClientIo;
+use crate::connection::client_io::ClientIo;
 use crate::listener::Closing;
 use crate::socket;
 
@@ -100,7 +100,7 @@ mod tests {
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
-    use crate::io::{Link, Socket};
+    use crate::connection::client_io::{Link, Socket};
     use crate::socket::Accepted;
 
     const LONG: Duration = Duration::from_secs(20);

@@ -1,3 +1,15 @@
+//! Serves connections, and the requests on them.
+
+pub(crate) mod client_io;
+pub(crate) mod handshake;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod idle;
+pub(crate) mod linger;
+pub(crate) mod protocol;
+pub(crate) mod read_turns;
+pub(crate) mod stream_turns;
+
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -22,26 +34,27 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use crate::access_log::{Note, Told};
+use crate::connection::client_io::{ClientIo, Link, Socket};
+use crate::connection::http2::Streams;
+use crate::connection::linger::linger;
+use crate::connection::protocol::Opening;
+use crate::connection::stream_turns::StreamTurns;
 use crate::counters::Connected;
-use crate::drain::ClientBody;
-use crate::head;
+use crate::exchange::client_body::ClientBody;
+use crate::exchange::request_body::{BodyFault, RequestBody};
+use crate::exchange::upstream::{Switched, forward};
 use crate::held::{ConnectionHeld, WriteStalls, head_size};
-use crate::http2::Streams;
-use crate::io::{ClientIo, Link, Socket};
-use crate::linger::linger;
 use crate::listener::{Closing, ListenerId};
-use crate::opening::{self, Opening};
-use crate::request_body::{BodyFault, RequestBody};
-use crate::response::ResponseBody;
-use crate::route::{Ends, Passed, Rest, Routed, To, Walk, notice};
+use crate::request;
+use crate::response::body::ResponseBody;
+use crate::response::head;
+use crate::response::page;
+use crate::routes::router::{Ends, Passed, Rest, Routed, To, Walk, notice};
 use crate::server::{Seen, Shared, Target};
 use crate::settings::Settings;
 use crate::socket::Accepted;
-use crate::stream_turns::StreamTurns;
 use crate::timeouts::Timeouts;
-use crate::upstream::{Switched, forward};
 use crate::variables::{Facts, Kept};
-use crate::{http1, http2, page, request, tls};
 
 /// Bytes of a request's header section, request line included. As much as Unit's default
 /// buffers take. At the edge: 431 in HTTP/1, a refused stream in HTTP/2. At most 100 fields are
@@ -170,14 +183,14 @@ async fn begin(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<(Cl
     let Some(tls) = tls else {
         socket.note_read();
         let mut read_ahead = BytesMut::new();
-        let opening = opening::read(socket.stream(), &mut read_ahead).await?;
+        let opening = protocol::read(socket.stream(), &mut read_ahead).await?;
         opening.rewrite_version(&mut read_ahead);
         let mut io = ClientIo::plain(socket);
         io.put_back(read_ahead.freeze());
         return Ok((io, opening));
     };
     // In a box, so that connections without TLS are none the larger for it.
-    Box::pin(tls::begin(socket, tls)).await
+    Box::pin(handshake::begin(socket, tls)).await
 }
 
 async fn refuse(mut io: ClientIo, page: String, timeouts: &Timeouts, closing: &mut Closing) {

@@ -7,12 +7,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::access_log::Note;
+use crate::connection::client_io::{Link, Open};
+use crate::connection::http2::STREAM_PIECE;
 use crate::counters::InRequest;
-use crate::end_delay::EndDelay;
+use crate::exchange::upstream::Proxied;
 use crate::held::{Chunk, Piece, StreamState};
-use crate::http2::STREAM_PIECE;
-use crate::io::{Link, Open};
-use crate::upstream::Proxied;
+use crate::response::end_delay::EndDelay;
 
 /// The body of a response, whoever wrote it.
 pub(crate) struct ResponseBody {

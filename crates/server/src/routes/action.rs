@@ -8,12 +8,12 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use routing::{Expanded, Rewrite, Template, VariableKind, Variables, encode_location};
 use static_files::{ExpandedPath, NotServed, Paths};
 
-use crate::head::{self, WithoutServer};
-use crate::page;
-use crate::response::ResponseBody;
-use crate::table::Pass;
+use crate::response::body::ResponseBody;
+use crate::response::head::{self, WithoutServer};
+use crate::response::page;
+use crate::routes::table::Pass;
+use crate::variables::wire_fields::BodyLength;
 use crate::variables::{Known, Responded};
-use crate::wire_fields::BodyLength;
 
 /// What a step does with a request, and with what comes of it.
 pub struct Action {

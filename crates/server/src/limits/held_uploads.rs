@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use unit_log::LogInterval;
 
-use crate::request_body::RequestBody;
+use crate::exchange::request_body::RequestBody;
 
 /// Bytes of memory for request bodies that are held back at a time, of all clients together; so no single one may be
 /// longer, either.

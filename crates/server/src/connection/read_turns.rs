@@ -2,7 +2,7 @@
 //!
 //! h2 reads frames for as long as there are any, and ends a connection of which too many small ones are
 //! unread. So a client that sends many at once would be taken for one whose streams are not read. Nothing is
-//! read while streams wait for their [turn](crate::stream_turns).
+//! read while streams wait for their [turn](crate::connection::stream_turns).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::stream_turns::StreamTurns;
+use crate::connection::stream_turns::StreamTurns;
 
 /// Bytes that are read in one turn of a connection, and up to one read more.
 const ENOUGH: usize = 4 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct ReadTurns<T> {
 }
 
 impl<T> ReadTurns<T> {
-    /// The connection is polled again, by [`InTurns`](crate::stream_turns::InTurns), once no stream waits.
+    /// The connection is polled again, by [`InTurns`](crate::connection::stream_turns::InTurns), once no stream waits.
     pub(crate) fn new(io: T, streams: Arc<StreamTurns>) -> Self {
         Self {
             io,

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_message::SmallPieces;
 
-use crate::drain::ClientBody;
-use crate::io::Link;
+use crate::connection::client_io::Link;
+use crate::exchange::client_body::ClientBody;
 
 /// Pieces that are gathered in a row, at most: the time of others who are served by the same thread.
 const MAX_GATHERED: usize = 2048;

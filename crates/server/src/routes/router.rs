@@ -11,13 +11,13 @@ use proxy::Proxy;
 use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
 use static_files::NotServed;
 
-use crate::action::{self, Action, ActionKind, Share};
-use crate::metrics::Metrics;
-use crate::page;
+use crate::limits::share_files::ShareFiles;
 use crate::request;
-use crate::response::ResponseBody;
-use crate::share_files::ShareFiles;
-use crate::table::{Pass, Steps, Table};
+use crate::response::body::ResponseBody;
+use crate::response::page;
+use crate::routes::action::{self, Action, ActionKind, Share};
+use crate::routes::metrics::Metrics;
+use crate::routes::table::{Pass, Steps, Table};
 use crate::variables::{Facts, Kept, Known};
 
 /// Tells of a step of a request, at Unit's level between a warning and an information.

@@ -8,8 +8,8 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use crate::page;
-use crate::response::ResponseBody;
+use crate::response::body::ResponseBody;
+use crate::response::page;
 
 /// How long a text is used again: requests of strangers cost no more than one text a second.
 const LIFETIME: Duration = Duration::from_secs(1);

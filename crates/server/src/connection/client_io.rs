@@ -10,15 +10,16 @@ use http_message::Patience;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::drain::DrainQueue;
-use crate::first_byte::FirstByte;
-use crate::gathering::Gatherings;
-use crate::hang_up::HangUpCheck;
+use crate::connection::handshake;
+use crate::connection::idle::IdleNotice;
+use crate::exchange::client_body::DrainQueue;
+use crate::exchange::gathering::Gatherings;
+use crate::exchange::upstream::Switched;
 use crate::held::{ConnectionHeld, WriteStalls};
-use crate::idle::IdleNotice;
-use crate::turn::Turn;
-use crate::upstream::Switched;
-use crate::{socket, tls};
+use crate::link::first_byte::FirstByte;
+use crate::link::hang_up::HangUpCheck;
+use crate::link::turn::Turn;
+use crate::socket;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const MAX_COPIED: usize = 2048;
@@ -314,7 +315,7 @@ impl ClientIo {
             // What the socket has may be no content, and content may be read already.
             Stream::Tls(stream) => {
                 let mut read = BytesMut::new();
-                ready!(tls::poll_read_some(stream, &mut read, cx))?;
+                ready!(handshake::poll_read_some(stream, &mut read, cx))?;
                 stream.get_ref().0.note_read();
                 self.read_ahead = read.freeze();
                 Poll::Ready(Ok(()))

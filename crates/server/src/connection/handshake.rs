@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::io::{ClientIo, Socket};
-use crate::opening::{self, Opening};
+use crate::connection::client_io::{ClientIo, Socket};
+use crate::connection::protocol::{self, Opening};
 
 /// What is read at a time until it is clear what the client speaks.
 const READ_AT_ONCE: usize = 4 * 1024;
@@ -61,11 +61,11 @@ pub(crate) async fn begin(
 /// Reads more than there is until it is clear what the client speaks.
 async fn tell(stream: &mut TlsStream<Socket>, read_ahead: &mut BytesMut) -> io::Result<Opening> {
     loop {
-        if let Some(opening) = opening::tell(read_ahead) {
+        if let Some(opening) = protocol::tell(read_ahead) {
             return Ok(opening);
         }
         if poll_fn(|cx| poll_read_some(stream, read_ahead, cx)).await? == 0 {
-            return Ok(opening::at_end(read_ahead));
+            return Ok(protocol::at_end(read_ahead));
         }
     }
 }

@@ -17,10 +17,10 @@ use http_message::{Patience, has_token};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::connection::client_io::{Link, Open};
+use crate::connection::http2::stream_state;
+use crate::connection::linger;
 use crate::held::StreamState;
-use crate::http2::stream_state;
-use crate::io::{Link, Open};
-use crate::linger;
 use crate::settings::Settings;
 
 /// Bytes of a body that are discarded so that its connection can serve further requests. Less where
@@ -532,8 +532,8 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
-    use crate::end_delay::EndDelay;
-    use crate::http2::within_stream;
+    use crate::connection::http2::within_stream;
+    use crate::response::end_delay::EndDelay;
     use crate::test_bodies::{self, Wakes};
 
     const EXPECTS: &str =

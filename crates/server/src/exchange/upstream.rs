@@ -11,12 +11,12 @@ use http_message::BoxError;
 use proxy::{Proxy, ProxyError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::connection::client_io::ClientIo;
 use crate::counters::InRequest;
-use crate::held_uploads::HeldUploads;
-use crate::io::ClientIo;
-use crate::page;
-use crate::request_body::RequestBody;
-use crate::response::ResponseBody;
+use crate::exchange::request_body::RequestBody;
+use crate::limits::held_uploads::HeldUploads;
+use crate::response::body::ResponseBody;
+use crate::response::page;
 use crate::server::Shared;
 
 /// Has another server answer. With `holds`, a body of unknown length is held back until it is whole.
