@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the recipes that people and CI run, set-up included.
 
 mod bench;
+mod checks;
 mod covered;
 mod demo;
 mod docs;
@@ -26,6 +27,8 @@ Commands:
           127.0.0.1:8080, and stay until Ctrl-C
   test    Run all that CI runs: formatting, clippy, tests, documentation; with a built tree of
           NGINX Unit, which UNIT_SRC may name, the module for it too
+  check   Look for what no compiler refuses: imports in a circle, types of one crate that share a
+          name
   toolchains
           Make components with other tool chains, which are installed below target/, and serve them
   release Build the daemon as it is released, optimised by a profile; `cargo xtask release --help`
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             print!("{}", bench::help());
             Ok(())
         }
+        ["check"] => checks::run(),
         ["fuzz", "--help" | "-h"] => {
             print!("{}", fuzz::HELP);
             Ok(())
