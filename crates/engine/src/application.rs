@@ -7,18 +7,18 @@ use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::authority::GuestAuthority;
-use crate::directory::Folders;
-use crate::figures::Counters;
-use crate::gate::Gate;
-use crate::instance::Instance;
-use crate::instance_pool::{Grant, InstanceShare};
-use crate::limits::Holdings;
+use crate::engine::concurrency_limit::Gate;
+use crate::engine::instance_pool::{Grant, InstanceShare};
 use crate::log::{Output, Printing};
-use crate::open_files::Descriptors;
+use crate::sandbox::Instance;
+use crate::sandbox::directory::Folders;
+use crate::sandbox::memory::Holdings;
+use crate::sandbox::open_files::Descriptors;
+use crate::scheduling::fair_queue::CpuShare;
+use crate::settings::authority::GuestAuthority;
 use crate::shared::Shared;
+use crate::stats::Counters;
 use crate::trailers::LostTrailersLog;
-use crate::turns::CpuShare;
 use crate::{Component, Directory, Engine, Failure, Figures, Http1Trailers, Limits, RequestId};
 
 /// What makes an application of a component.

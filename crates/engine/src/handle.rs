@@ -7,11 +7,11 @@ use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::timeout_at;
 
-use crate::guest::AHEAD;
-use crate::lent::lend;
-use crate::outgoing::{Outgoing, announced_length};
-use crate::request::RequestBodyError;
+use crate::response::outgoing::{Outgoing, announced_length};
+use crate::run::revocable_body::lend;
 use crate::run::{InProgress, Run};
+use crate::sandbox::guest::AHEAD;
+use crate::sandbox::request::RequestBodyError;
 use crate::{Application, Body, Failure, RequestId, shared};
 
 impl Application {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::lock;
-use crate::outgoing::{Outgoing, announced_length};
+use crate::response::outgoing::{Outgoing, announced_length};
 use crate::{CutOff, FailureKind};
 
 /// A response's body between the worker, which knows when its guest ends, and its reader.

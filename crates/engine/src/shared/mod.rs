@@ -23,11 +23,12 @@ use http_body::Body;
 use tokio::sync::{mpsc, oneshot};
 use wasmtime_wasi_http::WasiBody;
 
-use crate::instance::{Head, HeadSlot};
-use crate::request::RequestBodyError;
+use crate::engine::wait::WAIT;
 use crate::run::{InProgress, Run};
-use crate::waiting::WAIT;
-use crate::{Application, Failure, RequestId, service};
+use crate::sandbox::p3;
+use crate::sandbox::request::RequestBodyError;
+use crate::sandbox::{Head, HeadSlot};
+use crate::{Application, Failure, RequestId};
 
 /// The instances of one application that are at work, and the requests that wait for one to take more.
 #[derive(Default)]
@@ -134,7 +135,7 @@ where
     };
     let job = Job {
         id: progress.id,
-        request: service::erased(request),
+        request: p3::erased(request),
         head,
         lost,
     };

@@ -17,13 +17,14 @@ use wasmtime_wasi_http::p3::bindings::Service;
 
 use super::body::{Reader, Slot};
 use super::{Job, Worker, lock};
-use crate::guest::Guest;
-use crate::instance::{Instance, LINGER};
-use crate::moved::Away;
-use crate::rounds::ServingTurn;
 use crate::run::compute;
-use crate::stopwatch::Stopwatch;
-use crate::{Application, Failure, service};
+use crate::run::offload::Away;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::p3;
+use crate::sandbox::{Instance, LINGER};
+use crate::scheduling::round_robin::ServingTurn;
+use crate::scheduling::stopwatch::Stopwatch;
+use crate::{Application, Failure};
 
 /// One request that an instance works on.
 struct Open {
@@ -314,7 +315,7 @@ async fn call(
     } = job;
     let request = accessor.with(|mut store| {
         store.data_mut().serve_next(id);
-        service::tell(store.data_mut(), request)
+        p3::tell(store.data_mut(), request)
     });
     let slot = Arc::new(Slot::default());
     lock(&progress.open).push(Open {
@@ -322,7 +323,7 @@ async fn call(
         lost,
     });
     let answer = {
-        let mut answer = pin!(service::answer(accessor, service, request));
+        let mut answer = pin!(p3::answer(accessor, service, request));
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => head.poll_closed(cx).map(|()| None),

@@ -1,5 +1,5 @@
 //! Whose guest computes next on a thread that serves, when several applications want more of it than there
-//! is. In the background it is [`turns`](crate::turns).
+//! is. In the background it is [`turns`](crate::scheduling::fair_queue).
 //!
 //! A thread polls its tasks in the order in which they are woken up. So a request would wait for all that
 //! are there before it, and one application may have hundreds there. Where a thread is busy, and serves
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 
-use crate::stopwatch::Stopwatch;
-use crate::turns::CpuShare;
+use crate::scheduling::fair_queue::CpuShare;
+use crate::scheduling::stopwatch::Stopwatch;
 
 /// What the guests of an application may compute in a round, in nanoseconds: some small requests. Of several
 /// applications, that one that has the greatest weight.

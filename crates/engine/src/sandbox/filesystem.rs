@@ -24,8 +24,8 @@ use wasmtime_wasi::p3::bindings::filesystem::types as p3;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn_blocking};
 use wasmtime_wasi_io::IoView as _;
 
-use crate::guest::Guest;
-use crate::open_files::{DescriptorPermit, ListingMemory, OpenFiles};
+use crate::sandbox::guest::Guest;
+use crate::sandbox::open_files::{DescriptorPermit, ListingMemory, OpenFiles};
 
 /// The versions that `wasmtime-wasi` links. Guests that import others of the same line get these.
 const TYPES_02: &str = "wasi:filesystem/types@0.2.12";
@@ -496,9 +496,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::limits::Holdings;
-    use crate::open_files::{DescriptorBudget, Descriptors};
-    use crate::share::Budget;
+    use crate::budget::Budget;
+    use crate::sandbox::memory::Holdings;
+    use crate::sandbox::open_files::{DescriptorBudget, Descriptors};
 
     fn holdings() -> Arc<Holdings> {
         let descriptors = Descriptors::new(DescriptorBudget::new(Budget::fair(100)), 1);

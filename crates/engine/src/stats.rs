@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::limits::Holdings;
+use crate::sandbox::memory::Holdings;
 use crate::{Failure, FailureKind};
 
 /// What an application has come to since it was made.
@@ -101,8 +101,8 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::open_files::{DescriptorBudget, Descriptors};
-    use crate::share::Budget;
+    use crate::budget::Budget;
+    use crate::sandbox::open_files::{DescriptorBudget, Descriptors};
 
     #[test]
     fn answers_are_counted_by_class() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-use crate::open_files::Descriptors;
-use crate::share::{Budget, CacheLine, Share};
+use crate::budget::{Budget, CacheLine, Share};
+use crate::sandbox::open_files::Descriptors;
 
 /// How much one request may take. Each limit holds for every request of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,7 +307,7 @@ impl Drop for MemoryAccount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::open_files::DescriptorBudget;
+    use crate::sandbox::open_files::DescriptorBudget;
     use crate::{Failure, Settings, wat_guest};
 
     fn holdings(memory: &Arc<Budget>) -> Arc<Holdings> {

@@ -1,3 +1,16 @@
+pub(crate) mod directory;
+pub(crate) mod egress;
+pub(crate) mod filesystem;
+pub(crate) mod guest;
+pub(crate) mod host_body;
+pub(crate) mod incoming_body;
+pub(crate) mod memory;
+pub(crate) mod open_files;
+pub(crate) mod p2;
+pub(crate) mod p3;
+pub(crate) mod request;
+pub(crate) mod wasi;
+
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -14,10 +27,11 @@ use wasmtime_wasi_http::p3::bindings::Service;
 
 use crate::application::Inner;
 use crate::component::World;
-use crate::guest::Guest;
-use crate::instance_pool::{InstancePermit, InstanceShare};
-use crate::request::RequestBodyError;
-use crate::{Failure, RequestId, error_code, proxy, service};
+use crate::engine::instance_pool::{InstancePermit, InstanceShare};
+use crate::failure::error_code;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::request::RequestBodyError;
+use crate::{Failure, RequestId};
 
 /// What a guest set as its response.
 pub(crate) type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
@@ -157,8 +171,8 @@ impl Instance {
         self.served = self.served.saturating_add(1);
         let (store, exports) = self.instantiated(application).await?;
         match exports {
-            Exports::Proxy02(proxy) => proxy::serve(store, proxy, request, head).await,
-            Exports::Service03(service) => service::serve(store, service, request, head).await,
+            Exports::Proxy02(proxy) => p2::serve(store, proxy, request, head).await,
+            Exports::Service03(service) => p3::serve(store, service, request, head).await,
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::outgoing::Outgoing;
+use crate::response::outgoing::Outgoing;
 use crate::run::{InProgress, Run};
 use crate::{Application, Failure, Http1Trailers, RequestId};
 

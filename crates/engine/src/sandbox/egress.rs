@@ -15,7 +15,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks,
 };
 
-use crate::host_body::{self, HostBody};
+use crate::sandbox::host_body::{self, HostBody};
 
 /// What `wasmtime-wasi-http` waits for: the response, and a task of the connection's, of which the
 /// client's pool needs none.

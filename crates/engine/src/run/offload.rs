@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use crate::Failure;
 use crate::application::Application;
 use crate::run::{Over, OwnWork, compute};
-use crate::stopwatch::Stopwatch;
-use crate::turns::{TurnTaker, Turns};
+use crate::scheduling::fair_queue::{TurnTaker, Turns};
+use crate::scheduling::stopwatch::Stopwatch;
 
 /// How long a guest has computed when it is moved: long enough that to hand it over, and each of its
 /// wake-ups from then on, is little beside.

@@ -15,8 +15,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody, HostIncomingBodyStream};
 use wasmtime_wasi_io::IoView as _;
 
-use crate::error_code;
-use crate::guest::Guest;
+use crate::failure::error_code;
+use crate::sandbox::guest::Guest;
 
 /// The interface as `wasmtime-wasi-http` calls it. With another version, components would be linked
 /// with its own functions.

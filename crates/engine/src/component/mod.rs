@@ -1,3 +1,5 @@
+pub(crate) mod stacks;
+
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,9 +10,9 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::guest::Guest;
-use crate::stacks::{self, StacksError};
-use crate::{Engine, runtime};
+use crate::component::stacks::StacksError;
+use crate::sandbox::guest::Guest;
+use crate::{Engine, engine};
 
 /// The largest component file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -150,14 +152,14 @@ impl Component {
     }
 
     fn link(
-        kind: &runtime::Kind,
+        kind: &engine::Kind,
         component: &wasmtime::component::Component,
         source: Option<&Source>,
     ) -> Result<Self, Reason> {
         let required = component.resources_required();
         let slots = required.as_ref().map_or(1, |it| {
-            let tables = it.num_tables.div_ceil(runtime::TABLES_PER_COMPONENT);
-            let memories = it.num_memories.div_ceil(runtime::MEMORIES_PER_COMPONENT);
+            let tables = it.num_tables.div_ceil(engine::TABLES_PER_COMPONENT);
+            let memories = it.num_memories.div_ceil(engine::MEMORIES_PER_COMPONENT);
             tables.max(memories).max(1)
         });
         let slots = slots.max(stack_slots(kind, source)?);
@@ -172,14 +174,14 @@ impl Component {
 
 /// For how many instances of the usual size one counts by the stacks that it may need. Without concurrent
 /// tasks that is one stack.
-fn stack_slots(kind: &runtime::Kind, source: Option<&Source>) -> Result<u32, Reason> {
+fn stack_slots(kind: &engine::Kind, source: Option<&Source>) -> Result<u32, Reason> {
     let Some(source) = source.filter(|_| kind.wasmtime.get_concurrency_support()) else {
         return Ok(1);
     };
     let needed = stacks::needed(&source.bytes)?;
     match u32::try_from(needed) {
-        Ok(needed) if needed <= runtime::MOST_STACKS => {
-            Ok(needed.div_ceil(runtime::STACKS_PER_COMPONENT))
+        Ok(needed) if needed <= engine::MOST_STACKS => {
+            Ok(needed.div_ceil(engine::STACKS_PER_COMPONENT))
         }
         _ => Err(Reason::ManyStacks(needed)),
     }
@@ -228,7 +230,7 @@ impl Source {
 /// which none is in vain.
 fn each<T>(
     engine: &Engine,
-    make: impl Fn(&runtime::Kind) -> Result<T, Reason>,
+    make: impl Fn(&engine::Kind) -> Result<T, Reason>,
 ) -> Result<T, Reason> {
     let [sequential, concurrent] = engine.kinds();
     match make(sequential) {
@@ -238,10 +240,7 @@ fn each<T>(
 }
 
 impl World {
-    fn of(
-        kind: &runtime::Kind,
-        component: &wasmtime::component::Component,
-    ) -> Result<Self, Reason> {
+    fn of(kind: &engine::Kind, component: &wasmtime::component::Component) -> Result<Self, Reason> {
         let types = component.component_type();
         let exports: Vec<String> = types
             .exports(&kind.wasmtime)
@@ -312,7 +311,7 @@ enum Reason {
     Stacks(#[from] StacksError),
     #[error(
         "may need {0} stacks at a time, one for each of its components; an instance may have {most}",
-        most = runtime::MOST_STACKS
+        most = engine::MOST_STACKS
     )]
     ManyStacks(u64),
     #[error("cannot be linked: {error:#}")]

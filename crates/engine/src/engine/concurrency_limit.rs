@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::waiting::{LEAST_QUEUE, WAIT};
+use crate::engine::wait::{LEAST_QUEUE, WAIT};
 
 /// Lets so many requests of one application in at a time, and as many again wait for a moment.
 pub(crate) struct Gate {

@@ -10,7 +10,8 @@ use tokio::task::unconstrained;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use crate::{CutOff, FailureKind, host_body};
+use crate::sandbox::host_body;
+use crate::{CutOff, FailureKind};
 
 /// What a guest writes as its body: first as it comes, and when the guest has ended, what is left.
 pub(crate) struct Outgoing {

@@ -7,11 +7,11 @@ use wasmtime_wasi_io::IoView;
 
 use crate::RequestId;
 use crate::application::Inner;
-use crate::egress::{Admitting, Confined};
-use crate::incoming_body::BodyFailures;
-use crate::limits::MemoryAccount;
-use crate::open_files::OpenFiles;
-use crate::wasi::Wasi;
+use crate::sandbox::egress::{Admitting, Confined};
+use crate::sandbox::incoming_body::BodyFailures;
+use crate::sandbox::memory::MemoryAccount;
+use crate::sandbox::open_files::OpenFiles;
+use crate::sandbox::wasi::Wasi;
 
 /// Bytes of one response that the host holds for a client that has not read them yet, before
 /// the guest has to wait.

@@ -16,10 +16,10 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::Failure;
-use crate::error_code;
-use crate::guest::Guest;
-use crate::instance::{Head, HeadSlot};
-use crate::request::{self, RequestBodyError};
+use crate::failure::error_code;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::request::{self, RequestBodyError};
+use crate::sandbox::{Head, HeadSlot};
 
 /// Calls `handler.handle`, and returns when the guest has nothing left to do: it may go on long
 /// after it has returned its response.

@@ -1,3 +1,10 @@
+pub(crate) mod concurrency_limit;
+pub(crate) mod epoch;
+pub(crate) mod idle;
+pub(crate) mod instance_pool;
+pub(crate) mod system_limits;
+pub(crate) mod wait;
+
 use std::hash::{Hash as _, Hasher};
 use std::io;
 use std::sync::Arc;
@@ -9,17 +16,16 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use crate::epoch::Ticker;
-use crate::guest::Guest;
-use crate::guest_files;
-use crate::idle::Idle;
-use crate::incoming_body;
-use crate::instance::Instance;
-use crate::instance_pool::{Grant, InstancePool, InstanceShare};
-use crate::machine;
-use crate::moved::Background;
-use crate::open_files::DescriptorBudget;
-use crate::share::Budget;
+use crate::budget::Budget;
+use crate::engine::epoch::Ticker;
+use crate::engine::idle::Idle;
+use crate::engine::instance_pool::{Grant, InstancePool, InstanceShare};
+use crate::run::offload::Background;
+use crate::sandbox::Instance;
+use crate::sandbox::filesystem;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::incoming_body;
+use crate::sandbox::open_files::DescriptorBudget;
 
 /// Memory of the machine for which one more instance may exist.
 const MEMORY_PER_INSTANCE: u64 = 16 << 20;
@@ -73,7 +79,7 @@ impl Options {
             instances: instances as u32,
             memory,
             background: None,
-            files: machine::files() / 2,
+            files: system_limits::files() / 2,
             sole_application: false,
         }
     }
@@ -81,7 +87,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self::for_memory(machine::memory().map_or(4 << 30, |bytes| bytes / 4 * 3))
+        Self::for_memory(system_limits::memory().map_or(4 << 30, |bytes| bytes / 4 * 3))
     }
 }
 
@@ -388,7 +394,7 @@ impl Kind {
         // Once more for streams: these need the guest's handles only, and not what else WASI has.
         linker.allow_shadowing(true);
         wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
-        guest_files::add_to_linker_02(&mut linker)?;
+        filesystem::add_to_linker_02(&mut linker)?;
         linker.allow_shadowing(false);
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         incoming_body::add_to_linker(&mut linker)?;
@@ -396,7 +402,7 @@ impl Kind {
             wasmtime_wasi::p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
             linker.allow_shadowing(true);
-            guest_files::add_to_linker_03(&mut linker)?;
+            filesystem::add_to_linker_03(&mut linker)?;
             linker.allow_shadowing(false);
         }
         Ok(Self { wasmtime, linker })

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::instance::Instance;
-use crate::share::{Budget, CacheLine, Share};
-use crate::waiting::{LEAST_QUEUE, WAIT};
+use crate::budget::{Budget, CacheLine, Share};
+use crate::engine::wait::{LEAST_QUEUE, WAIT};
+use crate::sandbox::Instance;
 
 /// Instances of all applications, and the requests that wait for one.
 ///
@@ -518,7 +518,7 @@ impl Drop for InstancePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::idle::{HasShare, Idle};
+    use crate::engine::idle::{HasShare, Idle};
 
     impl HasShare for InstancePermit {
         fn share(&self) -> &Arc<InstanceShare> {

@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::instance::Instance;
-use crate::instance_pool::{InstancePool, InstanceShare};
+use crate::engine::instance_pool::{InstancePool, InstanceShare};
+use crate::sandbox::Instance;
 
 /// Instances that wait for their next request at a time, over all applications. Each keeps its
 /// memory.

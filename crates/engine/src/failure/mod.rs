@@ -1,3 +1,6 @@
+pub(crate) mod error_code;
+pub(crate) mod kind;
+
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx, WasiFilesystemVie
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::open_files::{Descriptors, OpenFile};
+use crate::sandbox::open_files::{Descriptors, OpenFile};
 
 /// A folder that guests may use, with all that is in it.
 ///
@@ -321,8 +321,8 @@ fn open_step_by_step(path: &Path) -> nix::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::open_files::DescriptorBudget;
-    use crate::share::Budget;
+    use crate::budget::Budget;
+    use crate::sandbox::open_files::DescriptorBudget;
     use std::os::unix::fs::symlink;
 
     /// A folder `data` that an application has, in one that goes away.

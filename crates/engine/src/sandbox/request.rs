@@ -7,7 +7,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::Error;
 
-use crate::host_body::HostBody;
+use crate::sandbox::host_body::HostBody;
 
 /// Why a request's body ends early. Guests see the matching `wasi:http` error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

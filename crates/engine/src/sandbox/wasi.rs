@@ -4,8 +4,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
 use crate::application::{Inner, Settings};
-use crate::directory::OpenFolders;
 use crate::log::{GuestLog, Printing, Speaker, Stream};
+use crate::sandbox::directory::OpenFolders;
 
 /// What WASI has for one guest beyond HTTP: environment, folders, clocks, random numbers, and where
 /// it prints to.

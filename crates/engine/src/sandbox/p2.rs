@@ -10,9 +10,9 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::Failure;
-use crate::guest::Guest;
-use crate::instance::HeadSlot;
-use crate::request::{self, RequestBodyError};
+use crate::sandbox::HeadSlot;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::request::{self, RequestBodyError};
 
 /// Calls `incoming-handler.handle` and returns when it does.
 pub(crate) async fn serve<B>(

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use outbound::ConnectionBudget;
 
-use crate::limits::Holdings;
-use crate::share::{Budget, Share};
+use crate::budget::{Budget, Share};
+use crate::sandbox::memory::Holdings;
 
 /// The descriptors that all guests may have.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::instance::LINGER;
-use crate::request::RequestBodyError;
+use crate::sandbox::LINGER;
+use crate::sandbox::request::RequestBodyError;
 
 /// Lends the request's body: it is taken back when the returned value has been dropped, wherever the
 /// guest has put it. Whoever reads it may go on for as long as `limit`: a guest that has answered early,

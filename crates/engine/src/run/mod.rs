@@ -1,3 +1,6 @@
+pub(crate) mod offload;
+pub(crate) mod revocable_body;
+
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,13 +15,13 @@ use http_body::Body;
 use tokio::task::JoinHandle;
 
 use crate::application::{Active, Inner};
-use crate::instance::{Head, HeadSlot, Instance};
-use crate::lent::Lender;
-use crate::moved::{self, Background, Ended, Luggage, Moved};
-use crate::request::RequestBodyError;
-use crate::rounds::ServingTurn;
+use crate::run::offload::{Background, Ended, Luggage, Moved};
+use crate::run::revocable_body::Lender;
+use crate::sandbox::request::RequestBodyError;
+use crate::sandbox::{Head, HeadSlot, Instance};
+use crate::scheduling::round_robin::ServingTurn;
+use crate::scheduling::stopwatch::Stopwatch;
 use crate::shared::Ticket;
-use crate::stopwatch::Stopwatch;
 use crate::{Failure, RequestId};
 
 /// A guest at work on one request. Dropping it destroys the instance, wherever it is, unless others
@@ -179,7 +182,7 @@ impl Run {
                 Poll::Ready(outcome)
             }
             Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
-            Poll::Pending if moved::is_due(&self.stopwatch) => self.make_way(cx),
+            Poll::Pending if offload::is_due(&self.stopwatch) => self.make_way(cx),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -1,0 +1,3 @@
+//! What an application is made with.
+
+pub(crate) mod authority;
