@@ -16,7 +16,8 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{cargo, target, toolchain};
+use crate::command::{self, cargo, target};
+use crate::toolchain;
 
 const ADDRESS: &str = "127.0.0.1:8080";
 
@@ -28,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
     println!("xtask: building the example component and the daemon (some minutes the first time)");
-    crate::run(cargo().args([
+    command::run(cargo().args([
         "build",
         "--package",
         "example",
@@ -36,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
         "--target",
         "wasm32-wasip2",
     ]))?;
-    crate::run(cargo().args(["build", "--package", "wasmtime-unitd"]))?;
+    command::run(cargo().args(["build", "--package", "wasmtime-unitd"]))?;
     serve(
         &target().join("debug/wasmtime-unitd"),
         &target().join("wasm32-wasip2/release/example.wasm"),

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::command::{root, run};
 use crate::release::host;
-use crate::{root, run};
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask fuzz [TARGET [SECONDS]]

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::command::{cargo, step};
 use crate::unit::{self, Tree};
-use crate::{cargo, covered, docs, step, toolchain, toolchains};
+use crate::{checks, toolchain, toolchains};
 
 /// Packages that build only for WebAssembly, by what can be built at the same time: guests of both
 /// versions of WASI have the same names.
@@ -18,6 +19,7 @@ pub(crate) fn run() -> Result<()> {
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
 
+    checks::documentation()?;
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "lints",
@@ -45,9 +47,6 @@ pub(crate) fn run() -> Result<()> {
         documentation.env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
 
-    println!("\nxtask: paths in the documentation");
-    docs::check()?;
-    covered::check()?;
     let missing = toolchains::run()?;
 
     println!(

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{root, run};
+use crate::command::{root, run};
 
 /// The targets that guests are built for, as in `rust-toolchain.toml`.
 const TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-wasip2"];

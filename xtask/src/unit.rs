@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::command::{cargo, root, step, target};
 use crate::release::Profile;
-use crate::{cargo, root, step, target};
 
 /// All packages for the host. With those alone that need a tree of Unit, what they share with the
 /// others would be built again, Wasmtime included, for what the others want of it.

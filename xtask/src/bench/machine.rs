@@ -1,6 +1,5 @@
 //! What the figures come from.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -10,6 +9,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 
 use super::peer;
+use crate::command::version_line;
 
 /// How many cores there are.
 ///
@@ -69,8 +69,8 @@ pub(super) fn describe() -> Result<String> {
         "{cores} cores, {}; Linux {}; {}; {}; {}",
         model(),
         kernel(),
-        line("rustc", "-V"),
-        line("wrk", "-v"),
+        version_line("rustc", "-V"),
+        version_line("wrk", "-v"),
         peer::describe()?
     ))
 }
@@ -89,17 +89,4 @@ fn model() -> String {
 fn kernel() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     release.trim().to_owned()
-}
-
-/// The first line that a program prints about its version. `wrk` ends with an error when it has.
-pub(super) fn line(program: impl AsRef<OsStr>, flag: &str) -> String {
-    let output = Command::new(program).arg(flag).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let text = text.unwrap_or_default();
-    let line = text.lines().next().unwrap_or_default();
-    // `wrk` tells of its copyright in the same line.
-    line.split(" Copyright")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }

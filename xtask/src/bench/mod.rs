@@ -1,12 +1,11 @@
 //! `cargo xtask bench`: this server and its peers side by side, in one go on one machine.
 
-pub(crate) mod answer;
+mod built;
 mod load;
 mod machine;
 mod paced;
 mod peer;
 mod report;
-pub(crate) mod server;
 mod unit;
 mod workloads;
 
@@ -16,10 +15,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use self::unit::Unit;
-use self::workloads::{ALL, Findings};
+use self::built::{Built, Options, Unit};
+use self::workloads::ALL;
+use crate::command::{root, target};
 use crate::unit::Tree;
-use crate::{cargo, release, root, step, target, toolchain};
+use crate::{guests, release, toolchain};
 
 pub(crate) fn help() -> String {
     let beside = workloads::BESIDE.join(", ");
@@ -55,23 +55,6 @@ measured where there is a built tree of NGINX Unit, which UNIT_SRC may name.
     )
 }
 
-/// How long and how often to measure.
-#[derive(Clone, Copy, Debug)]
-struct Options {
-    rounds: u32,
-    seconds: u32,
-}
-
-impl Options {
-    /// Says what is measured now.
-    fn progress(self, workload: &str, round: u32, what: &str) {
-        println!(
-            "xtask: {workload}: round {round} of {}: {what}",
-            self.rounds
-        );
-    }
-}
-
 /// What the arguments ask for.
 struct Chosen {
     options: Options,
@@ -79,18 +62,6 @@ struct Chosen {
     with_profile: bool,
     plots: Option<PathBuf>,
     before: Option<PathBuf>,
-}
-
-/// The programs of this repository that are measured, and what they serve.
-struct Built {
-    daemon: PathBuf,
-    /// Another build of the daemon.
-    before: Option<PathBuf>,
-    baseline: PathBuf,
-    /// The folders of the guests, of WASI 0.2 and 0.3.
-    guests: PathBuf,
-    guests_03: PathBuf,
-    unit: Option<Unit>,
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
@@ -109,9 +80,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         .filter(|(name, ..)| chosen.workloads.contains(name));
     for (name, _, workload) in run {
         match workload(&built, chosen.options) {
-            Ok(Findings { reports, remarks }) => {
+            Ok(findings) => {
                 let mut section = format!("\n## {name}\n\n```\ncargo xtask bench {name}\n```\n\n");
-                for (number, report) in (1..).zip(&reports) {
+                for (number, report) in (1..).zip(&findings.reports) {
                     section.push_str(&format!("{report}\n"));
                     let file = if number == 1 {
                         format!("{name}.svg")
@@ -124,7 +95,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
                             .with_context(|| path.display().to_string())?;
                     }
                 }
-                section.push_str(&remarks.join("\n"));
+                section.push_str(&findings.remarks.join("\n"));
                 section.push('\n');
                 println!("{section}");
                 text.push_str(&section);
@@ -202,7 +173,7 @@ fn parse(arguments: &[&str]) -> Result<Chosen> {
 }
 
 fn build(with_profile: bool, before: Option<PathBuf>) -> Result<Built> {
-    let [guests, guests_03] = guests()?;
+    let [guests, guests_03] = guests::build()?;
     let profile = if with_profile {
         release::profile()?
     } else {
@@ -224,24 +195,6 @@ fn build(with_profile: bool, before: Option<PathBuf>) -> Result<Built> {
         guests_03,
         unit,
     })
-}
-
-/// Builds the guests, and gives the folders of those of WASI 0.2 and 0.3.
-///
-/// # Errors
-///
-/// When one does not build.
-pub(crate) fn guests() -> Result<[PathBuf; 2]> {
-    let build = |package: &str| -> Result<PathBuf> {
-        // Both have examples of the same names.
-        let folder = target().join("bench").join(package);
-        let mut guests = cargo();
-        guests.args(["build", "--release", "--package", package, "--examples"]);
-        guests.args(["--target", "wasm32-wasip2", "--target-dir"]);
-        step(package, guests.arg(&folder))?;
-        Ok(folder.join("wasm32-wasip2/release/examples"))
-    };
-    Ok([build("guests")?, build("guests-03")?])
 }
 
 #[cfg(test)]

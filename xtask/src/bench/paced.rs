@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::prctl;
 
-use super::answer;
 use super::report::{Latency, Sample};
+use crate::answer;
 
 /// Connections, each with a thread of its own.
 const CONNECTIONS: u32 = 32;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::machine;
-use crate::{cargo, root, step, target};
+use crate::command::{cargo, root, step, target, version_line};
 
 /// The program, installed if need be.
 ///
@@ -44,7 +43,7 @@ pub(super) fn wasmtime() -> Result<PathBuf> {
 ///
 /// Those of [`wasmtime`].
 pub(super) fn describe() -> Result<String> {
-    Ok(machine::line(wasmtime()?, "--version"))
+    Ok(version_line(wasmtime()?, "--version"))
 }
 
 /// The version of Wasmtime that this server is built with.

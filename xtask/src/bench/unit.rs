@@ -2,37 +2,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::Built;
-use super::server::Server;
+use super::built::{Built, Unit};
+use crate::server::Server;
 
 /// Names of rows.
 pub(super) const OURS: &str = "unitd with this module";
 pub(super) const THEIRS: &str = "unitd with its own module";
-
-/// What is measured of a tree of Unit.
-pub(super) struct Unit {
-    pub(super) unitd: PathBuf,
-    /// This project's module.
-    pub(super) module: PathBuf,
-    /// Unit's own, if the tree has it.
-    pub(super) own: Option<PathBuf>,
-}
-
-impl Unit {
-    /// What has been built in a tree, and a module for it.
-    pub(super) fn new(tree: &Path, module: PathBuf) -> Self {
-        let own = tree.join("build/lib/unit/modules/wasm_wasi_component.unit.so");
-        Self {
-            unitd: tree.join("build/sbin/unitd"),
-            module,
-            own: own.is_file().then_some(own),
-        }
-    }
-}
 
 /// The daemons that serve the guest, if there is a tree of Unit.
 pub(super) fn servers(

@@ -1,49 +1,87 @@
 //! `cargo xtask check`: the rules of this repository that no compiler knows. They take seconds.
 
+mod commits;
+mod covered;
+mod docs;
+mod figures;
+mod files;
 #[cfg(test)]
 mod fixture;
 mod imports;
+mod prose;
 mod source;
 mod type_names;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::files::TextFile;
 use self::source::Crate;
-use crate::root;
+use crate::command::root;
 
-/// Checks the crates of this repository.
+/// Pages whose figures are those of their time, beside those of today.
+const HISTORY: [&str; 2] = ["CHANGELOG.md", "docs/performance-history.md"];
+
+/// Checks the crates, texts and commits of this repository.
 ///
 /// # Errors
 ///
-/// All faults, one after the other.
+/// All faults that there are.
 pub(crate) fn run() -> Result<()> {
+    println!("\nxtask: imports, names of types, prose, figures, links, and subjects of commits");
+    let started = Instant::now();
     let mut faults = Vec::new();
     for crate_root in crate_roots()? {
         let source = Crate::read(root(), &crate_root)?;
         let circles = imports::circles(&source);
-        faults.extend(circles.iter().map(|uses| {
-            format!(
-                "imports in a circle:
-    {uses}"
-            )
-        }));
+        faults.extend(
+            circles
+                .iter()
+                .map(|uses| format!("imports in a circle:\n    {uses}")),
+        );
         faults.extend(type_names::duplicates(&source));
     }
+    let files = files::read(root())?;
+    faults.extend(files.iter().flat_map(prose::faults));
+    faults.extend(figures::faults(
+        files.iter().filter(|file| has_figures(file)),
+    ));
+    faults.extend(docs::faults(&files));
+    faults.extend(covered::faults(&files)?);
+    match commits::faults()? {
+        Some(subjects) => faults.extend(subjects),
+        None => println!("xtask: not checked: subjects of commits (this is not a git checkout)"),
+    }
     if !faults.is_empty() {
-        bail!(
-            "{} faults:
-  {}",
-            faults.len(),
-            faults.join(
-                "
-  "
-            )
-        );
+        bail!("{} faults:\n  {}", faults.len(), faults.join("\n  "));
+    }
+    println!("xtask: passed in {} seconds", started.elapsed().as_secs());
+    Ok(())
+}
+
+/// The part of [`run`] that holds already.
+///
+/// # Errors
+///
+/// All faults that there are.
+pub(crate) fn documentation() -> Result<()> {
+    let files = files::read(root())?;
+    let mut faults = docs::faults(&files);
+    faults.extend(covered::faults(&files)?);
+    if !faults.is_empty() {
+        bail!("{} faults:\n  {}", faults.len(), faults.join("\n  "));
     }
     Ok(())
+}
+
+/// Whether a file is a page about this project as it is now.
+fn has_figures(file: &TextFile) -> bool {
+    let is_page = file.path.parent() == Some(Path::new("")) || file.path.starts_with("docs");
+    let is_history = HISTORY.iter().any(|page| file.path == Path::new(page));
+    file.has_extension("md") && is_page && !is_history
 }
 
 /// The root files of all crates but those of tests, guests and build scripts.

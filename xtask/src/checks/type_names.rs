@@ -46,9 +46,7 @@ mod tests {
         let source = Crate::read(&fixture.path("src"), &root).unwrap();
         assert_eq!(
             duplicates(&source),
-            [format!(
-                "`State` is 2 types: {folder}/lib.rs:2, {folder}/a.rs:2"
-            )]
+            ["`State` is 2 types: lib.rs:2, a.rs:2"]
         );
     }
 }

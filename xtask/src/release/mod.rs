@@ -15,7 +15,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{bench, cargo, root, run, step, target, toolchain};
+use crate::command::{cargo, root, run, step, target};
+use crate::{guests, toolchain};
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask release
@@ -133,7 +134,7 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
         fs::remove_dir_all(&raw).with_context(|| raw.display().to_string())?;
     }
     println!("\nxtask: training, which takes about a minute");
-    let guests = bench::guests()?;
+    let guests = guests::build()?;
     train::daemon(&daemon, &guests)?;
     train::baseline(&programs.join("baseline"), &guests[0])?;
     // Of another name each time: cargo does not see that the content has changed.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::bench::answer;
-use crate::bench::server::Server;
+use crate::answer;
+use crate::server::Server;
 
 /// How long each guest is at work, and how many clients ask it.
 const LENGTH: Duration = Duration::from_secs(5);

@@ -14,7 +14,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, anyhow};
 
 use self::place::{Failure, Place, Step, read, sources};
-use crate::{cargo, root, step, target, toolchain};
+use crate::command::{cargo, root, step, target};
+use crate::toolchain;
 
 const WIT_BINDGEN: &str = "0.63.0";
 

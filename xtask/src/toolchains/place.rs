@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::{cargo, root, target};
+use crate::command::{cargo, root, target};
 
 /// How long an installation may take, a build, and a tool's word on what it is.
 const INSTALLATION: Duration = Duration::from_secs(600);

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tempfile::TempDir;
 
-use super::super::server::Server;
-use super::super::{Built, Options};
+use super::super::built::{Built, Options};
+use super::super::report::reached;
 use super::connections::ask;
-use super::{Findings, SERVER, reached};
+use super::servers::{Findings, SERVER};
+use crate::server::Server;
 
 const APPLICATIONS: u64 = 1000;
 

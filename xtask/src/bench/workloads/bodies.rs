@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::super::built::{Built, Options};
+use super::super::machine;
 use super::super::report::{Report, Sample, median};
-use super::super::{Built, Options, machine};
-use super::{Findings, OURS, REST_CORE, SERVER_CORE, THEIRS, ours, ours_and_before, theirs};
+use super::servers::{
+    Findings, OURS, REST_CORE, SERVER_CORE, THEIRS, compare_before, ours, ours_and_before, theirs,
+};
 
 const LENGTH: usize = 64 << 20;
 const MIB: f64 = (1 << 20) as f64;
@@ -68,7 +71,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
                 .remarks
                 .push(format!("- {OURS} to {SOCKETS}: {:.2}", ours / sockets));
         }
-        findings.remarks.extend(built.compare_before(&report));
+        findings.remarks.extend(compare_before(built, &report));
         for ((name, _), times) in servers.iter().zip(times) {
             let time = median(times) * 1e3;
             findings.remarks.push(format!(

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::super::answer;
-use super::super::server::{Server, request};
-use super::super::{Built, Options};
-use super::{Findings, ours, reached};
+use super::super::built::{Built, Options};
+use super::super::report::reached;
+use super::servers::{Findings, ours};
+use crate::answer;
+use crate::server::{Server, request};
 
 const CONNECTIONS: u64 = 10_000;
 

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::super::built::{Built, Options};
 use super::super::report::{Report, Sample};
-use super::super::server::Server;
-use super::super::{Built, Options, machine, paced};
-use super::{BEFORE, Findings, OURS, REST_CORE, SERVER};
+use super::super::{machine, paced};
+use super::servers::{BEFORE, Findings, OURS, REST_CORE, SERVER};
+use crate::server::Server;
 
 /// Requests per second of the application that is not to notice.
 const RATE: f64 = 500.0;

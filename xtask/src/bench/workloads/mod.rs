@@ -6,33 +6,14 @@ mod connections;
 mod fairness;
 mod requests;
 mod routed;
+mod servers;
 mod spinning;
 mod start;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
 
-use super::report::{Report, reached};
-use super::server::Server;
-use super::{Built, Options, peer};
-
-/// The core of the server that is measured, and that of all else.
-const SERVER: &str = "0";
-const SERVER_CORE: usize = 0;
-const REST: &str = "1";
-const REST_CORE: usize = 1;
-
-/// How long a server answers before it counts: what it does at first only is none of a rate.
-const WARM_UP: u32 = 1;
-
-/// Names of rows.
-const OURS: &str = "wasmtime-unitd";
-const THEIRS: &str = "wasmtime serve";
-
-/// Another build of the same, in [`BESIDE`].
-const BEFORE: &str = "wasmtime-unitd before";
+use self::servers::Findings;
+use super::built::{Built, Options};
 
 /// The workloads that measure another build of the daemon, too, if there is one.
 pub(super) const BESIDE: [&str; 7] = [
@@ -44,14 +25,6 @@ pub(super) const BESIDE: [&str; 7] = [
     "return",
     "static",
 ];
-
-/// What a workload has measured.
-#[derive(Default)]
-pub(super) struct Findings {
-    pub(super) reports: Vec<Report>,
-    /// How the figures compare with what is wanted of them, and figures that need no table.
-    pub(super) remarks: Vec<String>,
-}
 
 type Run = fn(&Built, Options) -> Result<Findings>;
 
@@ -122,73 +95,3 @@ pub(super) const ALL: [(&str, &str, Run); 16] = [
         fairness::run,
     ),
 ];
-
-/// `wasmtime serve` with these flags, once it answers requests with these fields.
-fn theirs(guest: &Path, flags: &[&str], fields: &[String]) -> Result<Server> {
-    let start = Server::start(&peer::wasmtime()?, SERVER, |command, address, _| {
-        command.args(["serve", "-Scli", "-Wcomponent-model-async", "--addr"]);
-        command.arg(address.to_string()).args(flags).arg(guest);
-    });
-    start?.ready(fields)
-}
-
-/// This server, and the one before, if there is one: as `start` starts them.
-fn ours_and_before(
-    built: &Built,
-    start: impl Fn(&Path) -> Result<Server>,
-) -> Result<Vec<(&'static str, Server)>> {
-    let mut servers = vec![(OURS, start(&built.daemon)?)];
-    if let Some(before) = &built.before {
-        servers.push((BEFORE, start(before)?));
-    }
-    Ok(servers)
-}
-
-fn ours(daemon: &Path, guest: &Path, flags: &[&str], fields: &[String]) -> Result<Server> {
-    ours_on(SERVER, daemon, guest, flags, fields)
-}
-
-fn ours_on(
-    cores: &str,
-    daemon: &Path,
-    guest: &Path,
-    flags: &[&str],
-    fields: &[String],
-) -> Result<Server> {
-    let start = Server::start(daemon, cores, |command, address, _| {
-        command.args(["serve", "--listen", &address.to_string()]);
-        command.args(flags).arg(guest);
-    });
-    start?.ready(fields)
-}
-
-/// A daemon with this configuration, once it answers.
-fn configured(
-    daemon: &Path,
-    cores: &str,
-    configuration: impl FnOnce(SocketAddr) -> String,
-) -> Result<Server> {
-    let server = Server::start(daemon, cores, |command, _, folder| {
-        command.arg("--control");
-        command.arg(format!("unix:{}", folder.join("control.sock").display()));
-        command.arg("--statedir").arg(folder.join("state"));
-    })?;
-    server.configure("/config/", &configuration(server.address))?;
-    server.ready(&[])
-}
-
-impl Built {
-    /// How this server compares with the one before, which is wanted to have been no faster.
-    fn compare_before(&self, report: &Report) -> Option<String> {
-        (self.before.as_ref()).map(|_| report.compare(OURS, BEFORE, 0.97))
-    }
-
-    /// A guest of WASI 0.2.
-    fn guest(&self, name: &str) -> PathBuf {
-        self.guests.join(format!("{name}.wasm"))
-    }
-
-    fn guest_03(&self, name: &str) -> PathBuf {
-        self.guests_03.join(format!("{name}.wasm"))
-    }
-}

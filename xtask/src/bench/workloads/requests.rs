@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::super::built::{Built, Options};
 use super::super::load::Load;
 use super::super::report::{Report, median, verdict};
-use super::super::server::Server;
-use super::super::{Built, Options, machine, paced, unit};
-use super::{
-    Findings, OURS, REST, REST_CORE, SERVER, THEIRS, WARM_UP, ours, ours_and_before, ours_on,
-    theirs,
+use super::super::{machine, paced, unit};
+use super::servers::{
+    Findings, OURS, REST, REST_CORE, SERVER, THEIRS, WARM_UP, compare_before, ours,
+    ours_and_before, ours_on, theirs,
 };
+use crate::server::Server;
 use crate::toolchains;
 
 pub(super) const HYPER: &str = "hyper, without WebAssembly";
@@ -61,7 +62,7 @@ pub(super) fn hello(built: &Built, options: Options) -> Result<Findings> {
         report.compare(OURS, BARE, 0.9),
         report.compare(unit::OURS, unit::THEIRS, 3.0),
     ];
-    remarks.extend(built.compare_before(&report));
+    remarks.extend(compare_before(built, &report));
     Ok(Findings {
         remarks,
         reports: vec![report],
@@ -93,7 +94,7 @@ pub(super) fn hello_03(built: &Built, options: Options) -> Result<Findings> {
         report.compare(OURS, ONCE, 5.0),
         report.compare(OURS, THEIRS, 1.2),
     ];
-    remarks.extend(built.compare_before(&report));
+    remarks.extend(compare_before(built, &report));
     Ok(Findings {
         remarks,
         reports: vec![report],
@@ -186,7 +187,7 @@ fn against_theirs(
     })?);
     let report = compare(asked, &servers, options)?;
     let mut remarks = vec![report.compare(OURS, THEIRS, wanted)];
-    remarks.extend(built.compare_before(&report));
+    remarks.extend(compare_before(built, &report));
     Ok(Findings {
         remarks,
         reports: vec![report],
@@ -251,7 +252,7 @@ pub(super) fn outbound(built: &Built, options: Options) -> Result<Findings> {
     };
     let report = compare(&asked, &servers, options)?;
     let mut remarks = vec![report.compare(OURS, THEIRS, 4.0)];
-    remarks.extend(built.compare_before(&report));
+    remarks.extend(compare_before(built, &report));
     Ok(Findings {
         remarks,
         reports: vec![report],

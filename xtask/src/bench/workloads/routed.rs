@@ -8,10 +8,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::super::built::{Built, Options};
 use super::super::report::{Report, verdict};
-use super::super::{Built, Options, unit};
+use super::super::unit;
 use super::requests::{Asked, HYPER, baseline, compare};
-use super::{Findings, OURS, SERVER, configured, ours_and_before};
+use super::servers::{Findings, OURS, SERVER, compare_before, configured, ours_and_before};
 
 const UNITD: &str = "unitd";
 
@@ -29,7 +30,7 @@ pub(super) fn answer(built: &Built, options: Options) -> Result<Findings> {
         report.compare(OURS, HYPER, 0.8),
         report.compare(OURS, UNITD, 0.7),
     ];
-    remarks.extend(built.compare_before(&report));
+    remarks.extend(compare_before(built, &report));
     Ok(Findings {
         remarks,
         reports: vec![report],
@@ -48,7 +49,7 @@ pub(super) fn file(built: &Built, options: Options) -> Result<Findings> {
     servers.extend(unitd.map(|server| (UNITD, server)));
     let report = compare(&asked("static", "a file of 1 KiB"), &servers, options)?;
     let mut remarks = vec![report.compare(OURS, UNITD, 0.7)];
-    remarks.extend(built.compare_before(&report));
+    remarks.extend(compare_before(built, &report));
     Ok(Findings {
         remarks,
         reports: vec![report],

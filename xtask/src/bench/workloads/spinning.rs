@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::super::built::{Built, Options};
 use super::super::load::Load;
+use super::super::machine;
 use super::super::report::Report;
-use super::super::server::{Server, request};
-use super::super::{Built, Options, machine};
-use super::Findings;
+use super::servers::Findings;
+use crate::server::{Server, request};
 
 /// Other requests beside guests in endless loops.
 pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {

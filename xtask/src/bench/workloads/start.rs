@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use super::super::report::median;
-use super::super::{Built, Options};
-use super::{Findings, ours, reached};
+use super::super::built::{Built, Options};
+use super::super::report::{median, reached};
+use super::servers::{Findings, ours};
 use crate::toolchains;
 
 /// From the start of the process to the first answer, of a component that has been seen before.

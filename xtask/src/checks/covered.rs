@@ -1,12 +1,11 @@
 //! Checks that each defence that the security model claims names a test of it. Owns no test.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::root;
+use super::files::TextFile;
 
 /// The page whose tables are checked.
 const PAGE: &str = "docs/security.md";
@@ -17,24 +16,33 @@ const COLUMN: &str = "test";
 /// The one list of the cases that front ends share. Its macro makes a test of each.
 const SUITE: &str = "crates/test-suite/src/suite.rs";
 
-/// Checks that each row of a table with a column [`COLUMN`] names at least one test in code marks there, and that
-/// all that it names exist and are run. A table ends with an empty line, so that no other one takes its rest out
-/// of the check.
-pub(crate) fn check() -> Result<()> {
-    let text = fs::read_to_string(root().join(PAGE)).context(PAGE)?;
-    let suite = fs::read_to_string(root().join(SUITE)).context(SUITE)?;
-    let mut tests: HashSet<_> = suite_cases(&suite).map(str::to_owned).collect();
-    for folder in ["crates", "xtask"] {
-        collect_tests(&root().join(folder), &mut tests)?;
+/// Rows of a table with a column [`COLUMN`] that name no test in code marks there, or a test that does not exist
+/// or is not run; each as a line for people. A table ends with an empty line, so that none of its rows can be
+/// separated from it by a stray line and escape the check.
+///
+/// # Errors
+///
+/// When the page or the list of cases is not there.
+pub(super) fn faults(files: &[TextFile]) -> Result<Vec<String>> {
+    let text = |path: &str| {
+        let file = files.iter().find(|file| file.path == Path::new(path));
+        file.map(|file| file.text.as_str())
+            .with_context(|| format!("there is no {path}"))
+    };
+    let mut tests: HashSet<_> = suite_cases(text(SUITE)?).map(str::to_owned).collect();
+    let sources = files.iter().filter(|file| file.has_extension("rs"));
+    for file in sources.filter(|file| {
+        ["crates", "xtask"]
+            .iter()
+            .any(|it| file.path.starts_with(it))
+    }) {
+        tests.extend(test_names(&file.text).into_iter().map(str::to_owned));
     }
-    let faults = faults(&text, &tests);
-    if !faults.is_empty() {
-        bail!("{PAGE}:\n  {}", faults.join("\n  "));
-    }
-    Ok(())
+    let faults = faults_of_page(text(PAGE)?, &tests).into_iter();
+    Ok(faults.map(|fault| format!("{PAGE}: {fault}")).collect())
 }
 
-fn faults(page: &str, tests: &HashSet<String>) -> Vec<String> {
+fn faults_of_page(page: &str, tests: &HashSet<String>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut is_checked = false;
     for (number, line) in (1..).zip(page.lines()) {
@@ -65,20 +73,6 @@ fn faults(page: &str, tests: &HashSet<String>) -> Vec<String> {
         }
     }
     faults
-}
-
-/// The names of all tests in the Rust files below a folder.
-fn collect_tests(folder: &Path, tests: &mut HashSet<String>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect_tests(&path, tests)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            tests.extend(test_names(&text).into_iter().map(str::to_owned));
-        }
-    }
-    Ok(())
 }
 
 /// The functions with an attribute `#[test]` or `#[tokio::test]` and without one that has them left out.
@@ -142,7 +136,7 @@ mod tests {
         let tests = ["smuggling", "slow_clients_are_reset"].map(str::to_owned);
         let page = "| a | test |\n| --- | --- |\n| x | `smuggling`, `slow_clients_are_reset` |\n\
                     | y | by hand |\n| z | `smuggling`, `gone` |\n\nText\n| b | |\n| --- | --- |\n| w | |\n";
-        let faults = faults(page, &tests.into());
+        let faults = faults_of_page(page, &tests.into());
         assert_eq!(
             faults,
             [
@@ -155,7 +149,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_row_does_not_end_a_table() {
         let page = "| a | test |\n| --- | --- |\n| x | `smuggling` |\n@TODO@\n| y | |\n";
-        let faults = faults(page, &HashSet::from(["smuggling".to_owned()]));
+        let faults = faults_of_page(page, &HashSet::from(["smuggling".to_owned()]));
         assert_eq!(faults, ["line 4: a table ends with an empty line"]);
     }
 

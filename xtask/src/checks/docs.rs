@@ -1,42 +1,36 @@
 //! Checks that what the documentation points to is there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-
-use crate::root;
+use super::files::TextFile;
+use crate::command::root;
 
 /// Top folders of this repository: a word in code marks that starts with one of them is a path.
 const FOLDERS: [&str; 7] = [
     ".cargo/", ".ci/", "crates/", "docs/", "example/", "guests/", "xtask/",
 ];
 
-/// Checks every Markdown file at the top and in `docs/`: its relative links, with the headings that they
-/// lead to, and the paths that it names in code marks.
-pub(crate) fn check() -> Result<()> {
-    let mut missing = Vec::new();
-    for file in files()? {
-        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let folder = file.parent().unwrap_or(root());
-        let links = links(&text).filter(|link| !leads(link, folder, &text));
-        let paths = paths(&text).filter(|path| !root().join(path).exists());
-        let name = file.strip_prefix(root()).unwrap_or(&file).display();
-        missing
-            .extend(placeholders(&text).map(|line| format!("{name} has the placeholder {line}")));
-        missing.extend(
-            links
-                .chain(paths)
-                .map(|path| format!("{name} names {path}")),
-        );
+/// What the Markdown files at the top and in `docs/` point to and is not there: by relative links, with the
+/// headings that they lead to, and by the paths that they name in code marks. Each as a line for people.
+pub(super) fn faults(files: &[TextFile]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for file in files.iter().filter(|file| is_page(file)) {
+        let TextFile { path, text } = file;
+        let folder = root().join(path.parent().unwrap_or(path));
+        let links = links(text).filter(|link| !leads(link, &folder, text));
+        let paths = paths(text).filter(|path| !root().join(path).exists());
+        let name = path.display();
+        faults.extend(placeholders(text).map(|line| format!("{name} has the placeholder {line}")));
+        let missing = links.chain(paths);
+        faults.extend(missing.map(|path| format!("{name} names {path}, which does not exist")));
     }
-    if !missing.is_empty() {
-        bail!(
-            "the documentation is incomplete, or names what is not there:\n  {}",
-            missing.join("\n  ")
-        );
-    }
-    Ok(())
+    faults
+}
+
+fn is_page(file: &TextFile) -> bool {
+    let is_at_top = file.path.parent() == Some(Path::new(""));
+    file.has_extension("md") && (is_at_top || file.path.starts_with("docs"))
 }
 
 /// Lines such as `@FIGURES@`, which stand for what is still to be written.
@@ -49,20 +43,6 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
             !word.is_empty() && word.chars().all(|letter| letter.is_ascii_uppercase())
         })
     })
-}
-
-fn files() -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for folder in [root().to_owned(), root().join("docs")] {
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "md") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// The targets of `[text](target)` that are in this repository.
