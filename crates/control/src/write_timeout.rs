@@ -5,39 +5,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http_message::StallTimer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 /// Fails a write, flush or shutdown that waits longer than a limit. hyper has
 /// timeouts for what it reads only, and a client that never reads its answer
 /// would keep its place for good.
 pub(crate) struct WriteTimeout<S> {
     stream: S,
-    limit: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    stall_timer: StallTimer,
 }
 
 impl<S> WriteTimeout<S> {
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
-            limit,
-            stalled: None,
+            stall_timer: StallTimer::new(limit),
         }
     }
 
     fn bound<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.stalled = None;
+            self.stall_timer.disarm();
             return poll;
         }
-        let limit = self.limit;
-        ready!(
-            self.stalled
-                .get_or_insert_with(|| Box::pin(sleep(limit)))
-                .as_mut()
-                .poll(cx)
-        );
+        ready!(self.stall_timer.poll_expired(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -92,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_stops_reading_fails_the_write() {
         let (near, mut far) = tokio::io::duplex(4);
         let mut stream = WriteTimeout::new(near, Duration::from_millis(20));

@@ -19,28 +19,29 @@
 //! - [`ReadAhead`] finds out whether a body of unknown length is a short one that is there as a whole.
 //! - [`HeldBody`] is a body in memory.
 //! - [`ReceivedBody`] is a body as a server sends it, with a limit on the wait for each piece.
-//! - [`Patience`] is such a limit by itself.
+//! - [`StallTimer`] is such a limit by itself.
 //! - [`SmallPieces`] are pieces of a body that are passed on together.
 
 mod fields;
 mod framing;
 mod held_body;
 mod length;
-mod patience;
+
 mod read_ahead;
 mod received_body;
 mod sent_body;
 mod small_pieces;
+mod stall_timer;
 
 pub use fields::{forwarded, has_token};
 pub use framing::{Framing, FramingError, content_length};
 pub use held_body::HeldBody;
 pub use length::Length;
-pub use patience::Patience;
 pub use read_ahead::{READ_AHEAD, ReadAhead};
 pub use received_body::{ReceivedBody, ReceivedBodyError, malformed};
 pub use sent_body::{CutOff, SentBody, SentBodyError};
 pub use small_pieces::SmallPieces;
+pub use stall_timer::StallTimer;
 
 /// An error of somebody else's making.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

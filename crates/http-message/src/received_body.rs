@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{Patience, SmallPieces};
+use crate::{SmallPieces, StallTimer};
 
 /// Small pieces that are gathered in a row, at most. The connection's task has a turn for each.
 const MAX_RECEIVED_TOGETHER: usize = 16;
@@ -24,7 +24,7 @@ const MAX_WAITS: u8 = 2;
 pub struct ReceivedBody {
     /// `None` once it has ended.
     incoming: Option<Incoming>,
-    patience: Patience,
+    stall_timer: StallTimer,
     small: SmallPieces,
     /// Pieces that have been gathered.
     count: usize,
@@ -50,7 +50,7 @@ impl ReceivedBody {
     pub fn new(incoming: Incoming, limit: Duration) -> Self {
         Self {
             incoming: Some(incoming),
-            patience: Patience::new(limit),
+            stall_timer: StallTimer::new(limit),
             small: SmallPieces::default(),
             count: 0,
             waits: 0,
@@ -111,7 +111,7 @@ impl ReceivedBody {
                     // HTTP/2 has pieces without bytes. A server is not waited for any longer for sending
                     // them, nor does it keep the thread.
                     cx.waker().wake_by_ref();
-                    ready!(self.patience.poll_over(cx));
+                    ready!(self.stall_timer.poll_expired(cx));
                     return Poll::Ready(Some(Err(ReceivedBodyError::Late)));
                 }
                 Poll::Ready(Some(Ok(frame))) if SmallPieces::is_small(&frame) => {
@@ -124,7 +124,7 @@ impl ReceivedBody {
                     }
                 }
                 Poll::Ready(received) => {
-                    self.patience.rest();
+                    self.stall_timer.disarm();
                     let received = received.map(|frame| frame.map_err(ReceivedBodyError::Failed));
                     if self.small.is_empty() {
                         return Poll::Ready(received);
@@ -133,7 +133,7 @@ impl ReceivedBody {
                     break;
                 }
                 Poll::Pending if self.small.is_empty() => {
-                    ready!(self.patience.poll_over(cx));
+                    ready!(self.stall_timer.poll_expired(cx));
                     return Poll::Ready(Some(Err(ReceivedBodyError::Late)));
                 }
                 Poll::Pending if self.waits >= MAX_WAITS => break,
@@ -151,7 +151,7 @@ impl ReceivedBody {
     }
 
     fn push(&mut self, piece: Bytes) {
-        self.patience.rest();
+        self.stall_timer.disarm();
         self.small.push(piece);
         self.count += 1;
         self.waits = 0;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http_message::Patience;
+use http_message::StallTimer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -148,7 +148,7 @@ impl Stream {
 pub(crate) struct SocketIo {
     socket: Arc<Socket>,
     /// With a write that waits for the server.
-    patience: Patience,
+    stall_timer: StallTimer,
     /// Why it takes no more, which is told when its last words have had their time.
     broken: Option<(io::Error, Pin<Box<Sleep>>)>,
 }
@@ -157,7 +157,7 @@ impl SocketIo {
     pub(crate) fn new(socket: Socket, send_timeout: Duration) -> Self {
         Self {
             socket: Arc::new(socket),
-            patience: Patience::new(send_timeout),
+            stall_timer: StallTimer::new(send_timeout),
             broken: None,
         }
     }
@@ -182,7 +182,7 @@ impl SocketIo {
             let stream = &self.socket.stream;
             let is_ready = either!(stream, it => it.poll_write_ready(cx))?;
             if is_ready.is_pending() {
-                ready!(self.patience.poll_over(cx));
+                ready!(self.stall_timer.poll_expired(cx));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             match attempt(stream) {
@@ -190,7 +190,7 @@ impl SocketIo {
                 written => break written,
             }
         };
-        self.patience.rest();
+        self.stall_timer.disarm();
         match written {
             Err(error) if is_end(&error) => {
                 let mut pause = Box::pin(sleep(LAST_WORDS));

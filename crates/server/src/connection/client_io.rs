@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http_message::Patience;
+use http_message::StallTimer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -428,7 +428,7 @@ pub(crate) struct Socket {
     /// The first byte, if it has been looked at.
     first: Option<u8>,
     /// With a write that waits for the client.
-    patience: Patience,
+    stall_timer: StallTimer,
     link: Link,
 }
 
@@ -437,7 +437,7 @@ impl Socket {
         Self {
             stream,
             first: None,
-            patience: Patience::new(send_timeout),
+            stall_timer: StallTimer::new(send_timeout),
             link,
         }
     }
@@ -462,13 +462,13 @@ impl Socket {
         write: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if write.is_ready() {
-            if self.patience.rest() {
+            if self.stall_timer.disarm() {
                 self.link.0.is_stalled.store(false, Ordering::Relaxed);
             }
             return write;
         }
         self.link.0.is_stalled.store(true, Ordering::Relaxed);
-        ready!(self.patience.poll_over(cx));
+        ready!(self.stall_timer.poll_expired(cx));
         // What the kernel still has for it is not to be kept for such a client, and without a
         // length it would take that for a whole body.
         self.link.reset();

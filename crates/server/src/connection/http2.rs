@@ -22,7 +22,7 @@ use crate::connection::read_turns::ReadTurns;
 use crate::connection::stream_turns::{InTurns, StreamTurns};
 use crate::counters::WorkerId;
 use crate::exchange::client_body::CloseQueue;
-use crate::held::{ConnectionHeld, StallTimer, StreamState, Verdict, WithHeads};
+use crate::held::{ConnectionHeld, StreamStallTimer, StreamState, Verdict, WithHeads};
 use crate::listener::Closing;
 use crate::response::body::ResponseBody;
 use crate::workers::Workers;
@@ -175,7 +175,7 @@ where
 {
     fn execute(&self, stream: F) {
         let state = StreamState::new(Arc::clone(&self.held));
-        let mut timer = StallTimer::new(self.timeout);
+        let mut timer = StreamStallTimer::new(self.timeout);
         let stream = STREAM.scope(state.clone(), async move {
             let _close = CloseQueue(state.drain_queue());
             let mut stream = pin!(Some(stream));

@@ -13,7 +13,7 @@ use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_message::{Patience, has_token};
+use http_message::{StallTimer, has_token};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -415,7 +415,7 @@ impl Drop for OpenBody {
 struct Unread {
     incoming: Incoming,
     open: OpenBody,
-    stall_timer: Patience,
+    stall_timer: StallTimer,
     stall_timeout: Duration,
     deadline: Instant,
     /// The most that is discarded for the sake of keep-alive, or of a stream's end without a reset.
@@ -442,7 +442,7 @@ impl Unread {
         Self {
             incoming,
             open: source.open,
-            stall_timer: Patience::new(source.stall_timeout),
+            stall_timer: StallTimer::new(source.stall_timeout),
             stall_timeout: source.stall_timeout,
             deadline: Instant::now() + MAX_DRAIN_TIME,
             max_drained,
@@ -499,7 +499,7 @@ impl Unread {
             if let QueueRef::Stream(_) = self.open.queue {
                 // All else of the stream is over.
                 let limit = self.stall_timeout.min(linger::MAX_SILENCE);
-                self.stall_timer = Patience::new(limit);
+                self.stall_timer = StallTimer::new(limit);
             }
         }
         for _ in 0..PIECES_A_TURN {
@@ -508,14 +508,17 @@ impl Unread {
             }
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.stall_timer.rest();
+                    self.stall_timer.disarm();
                     self.discarded = self.discarded.saturating_add(length(&frame));
                     self.pieces = self.pieces.saturating_add(1);
                 }
                 Poll::Ready(None) => return Poll::Ready(Drained::Whole),
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Drained::Abandoned),
                 Poll::Pending => {
-                    return self.stall_timer.poll_over(cx).map(|()| Drained::Abandoned);
+                    return self
+                        .stall_timer
+                        .poll_expired(cx)
+                        .map(|()| Drained::Abandoned);
                 }
             }
         }

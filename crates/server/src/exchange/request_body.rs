@@ -7,7 +7,7 @@ use bytes::Bytes;
 use engine::RequestBodyError;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use http_message::{Patience, malformed};
+use http_message::{StallTimer, malformed};
 
 use crate::connection::client_io::Link;
 use crate::exchange::client_body::ClientBody;
@@ -37,7 +37,7 @@ pub(crate) struct RequestBody {
     incoming: GatheredBody,
     /// `None` where there is no body that could be at fault.
     fault: Option<BodyFault>,
-    patience: Patience,
+    stall_timer: StallTimer,
     /// Bytes that may still come.
     left: u64,
 }
@@ -48,7 +48,7 @@ impl RequestBody {
         Self {
             incoming: GatheredBody::new(incoming, link),
             fault,
-            patience: Patience::new(timeout),
+            stall_timer: StallTimer::new(timeout),
             left: max_size,
         }
     }
@@ -77,7 +77,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.patience.rest();
+                self.stall_timer.disarm();
                 let length = match &frame {
                     Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
                     Some(Err(_)) | None => 0,
@@ -94,7 +94,7 @@ impl Body for RequestBody {
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| self.fail(kind(&error)))))
             }
             Poll::Pending => {
-                ready!(self.patience.poll_over(cx));
+                ready!(self.stall_timer.poll_expired(cx));
                 Poll::Ready(Some(Err(self.fail(RequestBodyError::Timeout))))
             }
         }

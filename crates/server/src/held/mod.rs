@@ -24,7 +24,7 @@ use crate::counters::WorkerId;
 
 pub(crate) use heads::{WithHeads, head_size};
 pub(crate) use piece::{Chunk, Piece};
-pub(crate) use stream::{StallTimer, StreamState};
+pub(crate) use stream::{StreamStallTimer, StreamState};
 pub(crate) use sweep::sweep_while_alive;
 pub(crate) use write_stalls::WriteStalls;
 

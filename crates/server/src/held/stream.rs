@@ -75,7 +75,7 @@ impl StreamState {
         &self.0.drain_queue
     }
 
-    /// Waits until the stream's connection may hold a response. The stream's [`StallTimer`] runs meanwhile.
+    /// Waits until the stream's connection may hold a response. The stream's [`StreamStallTimer`] runs meanwhile.
     pub(crate) async fn wait_for_capacity(&self) {
         if self.0.connection.is_full() {
             self.waits();
@@ -209,7 +209,7 @@ impl Drop for Inner {
 }
 
 /// Ends the wait of a stream for a client that takes nothing.
-pub(crate) struct StallTimer {
+pub(crate) struct StreamStallTimer {
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     /// What the stream's progress was when the timer was set.
@@ -218,7 +218,7 @@ pub(crate) struct StallTimer {
     written: u64,
 }
 
-impl StallTimer {
+impl StreamStallTimer {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             timeout,
