@@ -73,6 +73,7 @@
 //! let control = Control::new(Nothing, state, BlockingThreads::start()?);
 //! assert_eq!(control.restore().await?, Restored::Nothing);
 //! let listener = tokio::net::UnixListener::bind(directory.join("control.unit.sock"))?;
+//! let listener = sockets::Listener::Unix(listener);
 //! control.serve(listener, async { /* until this is ready */ }).await;
 //! # Ok(())
 //! # }

@@ -1,9 +1,8 @@
-//! Listeners of the control API, and who opens connections to them.
+//! Where connections to the control API come from, and who opened them.
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use sockets::{Listener, Stream};
 
 /// Who has opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,44 +14,23 @@ pub enum Origin {
     Proxied,
 }
 
-/// What connections come from.
+/// A source of connections: a [`Listener`], but for tests.
 pub trait Listen: Send {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    /// The next connection. The future may be dropped before it is ready, and
-    /// no connection must be lost by that.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// The next connection. Cancel-safe: no connection is lost if the future is dropped.
+    fn accept(&self) -> impl Future<Output = io::Result<Stream>> + Send;
 
     /// Who has opened this connection.
-    fn origin(&self, stream: &Self::Stream) -> Origin;
+    fn origin(&self, stream: &Stream) -> Origin;
 }
 
-impl Listen for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<TcpStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
+/// By TCP all connections are an operator's: only a Unix socket tells the peer's process.
+impl Listen for Listener {
+    async fn accept(&self) -> io::Result<Stream> {
+        Self::accept(self).await
     }
 
-    /// The operator, as far as can be known: TCP does not tell which process a peer is.
-    fn origin(&self, _: &TcpStream) -> Origin {
-        Origin::Operator
-    }
-}
-
-/// The process of a peer is known by `SO_PEERCRED`.
-impl Listen for UnixListener {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
-
-    fn origin(&self, stream: &UnixStream) -> Origin {
-        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        let own = i32::try_from(std::process::id()).ok();
-        if peer.is_some() && peer == own {
+    fn origin(&self, stream: &Stream) -> Origin {
+        if stream.peer_process() == Some(std::process::id()) {
             Origin::Proxied
         } else {
             Origin::Operator

@@ -2,7 +2,6 @@ use std::any::Any;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use http_message::StallTimer;
 use socket2::SockRef;
+use sockets::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::server::Address;
@@ -20,9 +19,6 @@ use crate::{ProxyError, Server};
 
 /// How long a server that takes no more is still listened to: it may have answered why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// Between two attempts to connect to a Unix socket whose queue is full.
-const FULL_QUEUE: Duration = Duration::from_millis(10);
 
 /// Something that a caller counts connections with: each has one for as long as its socket is open.
 pub(crate) type Lease = Arc<dyn Any + Send + Sync>;
@@ -44,24 +40,15 @@ pub(crate) struct View {
     has_received: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-macro_rules! either {
-    ($stream:expr, $it:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($it) => $call,
-            Stream::Unix($it) => $call,
-        }
-    };
-}
-
 impl Socket {
     pub(crate) async fn connect(server: &Server, within: Duration) -> Result<Self, ProxyError> {
-        let connected = timeout(within, Stream::connect(server.address())).await;
+        let connecting = async {
+            match server.address() {
+                Address::Tcp(address) => Stream::connect_tcp(*address).await,
+                Address::Unix(path) => Stream::connect_unix(path).await,
+            }
+        };
+        let connected = timeout(within, connecting).await;
         let stream = connected
             .map_err(|_| ProxyError::ConnectTimeout)?
             .map_err(ProxyError::of_connecting)?;
@@ -93,8 +80,7 @@ impl View {
         let Some(socket) = self.socket.upgrade() else {
             return false;
         };
-        let socket = either!(&socket.stream, it => SockRef::from(it));
-        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        let peeked = SockRef::from(&socket.stream).peek(&mut [MaybeUninit::uninit()]);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -116,30 +102,6 @@ impl View {
 
     pub(crate) fn has_received(&self) -> bool {
         self.has_received.load(Ordering::Acquire)
-    }
-}
-
-impl Stream {
-    async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                // Small requests are not to wait for the acknowledgement of what went before.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::warn!("a connection to {address} is without TCP_NODELAY: {error}");
-                }
-                Ok(Self::Tcp(stream))
-            }
-            Address::Unix(path) => loop {
-                match UnixStream::connect(path).await {
-                    // It does not wait for a place in the queue if it may not block.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        sleep(FULL_QUEUE).await;
-                    }
-                    connected => return Ok(Self::Unix(connected?)),
-                }
-            },
-        }
     }
 }
 
@@ -180,7 +142,7 @@ impl SocketIo {
         }
         let written = loop {
             let stream = &self.socket.stream;
-            let is_ready = either!(stream, it => it.poll_write_ready(cx))?;
+            let is_ready = stream.poll_write_ready(cx)?;
             if is_ready.is_pending() {
                 ready!(self.stall_timer.poll_expired(cx));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -218,8 +180,8 @@ impl AsyncRead for SocketIo {
     ) -> Poll<io::Result<()>> {
         let stream = &self.socket.stream;
         loop {
-            ready!(either!(stream, it => it.poll_read_ready(cx)))?;
-            match either!(stream, it => it.try_read_buf(buffer)) {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read_buf(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(length) => {
                     if length > 0 {
@@ -239,7 +201,7 @@ impl AsyncWrite for SocketIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream| either!(stream, it => it.try_write(bytes)))
+        self.write(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -247,10 +209,7 @@ impl AsyncWrite for SocketIo {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(
-            cx,
-            |stream| either!(stream, it => it.try_write_vectored(pieces)),
-        )
+        self.write(cx, |stream| stream.try_write_vectored(pieces))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -262,11 +221,6 @@ impl AsyncWrite for SocketIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = either!(&self.socket.stream, it => SockRef::from(it));
-        match socket.shutdown(Shutdown::Write) {
-            // The server was first.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
-            ended => Poll::Ready(ended),
-        }
+        Poll::Ready(self.socket.stream.shutdown_write())
     }
 }

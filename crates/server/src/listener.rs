@@ -38,7 +38,7 @@ pub(crate) struct ListenerId(pub(crate) u64);
 pub struct BindError {
     /// The address that was asked for.
     pub address: Address,
-    source: unix_socket::BindError,
+    source: sockets::BindError,
 }
 
 impl Listener {

@@ -1,21 +1,16 @@
 //! The sockets of TCP and those of Unix, which the rest need not tell apart.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{self, SocketAddr};
 use std::os::unix;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::BytesMut;
 use routing::Endpoint;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use sockets::{BindError, SocketFile, Stream};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use unix_socket::{BindError, SocketFile};
 
 use crate::Address;
 
@@ -36,28 +31,13 @@ pub(crate) enum Accepted {
     Unix(unix::net::UnixStream),
 }
 
-/// A client's socket.
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-macro_rules! either {
-    ($stream:expr, $it:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($it) => $call,
-            Stream::Unix($it) => $call,
-        }
-    };
-}
-
 impl Listening {
     /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
     pub(crate) fn bind(address: &Address, backlog: u32) -> Result<Self, BindError> {
         let (socket, file) = match address {
             Address::Tcp(address) => (bind_tcp(*address, backlog)?, None),
             Address::Unix(path) => {
-                let (listener, file) = unix_socket::bind(path, FILE_MODE, backlog)?;
+                let (listener, file) = sockets::bind_path(path, FILE_MODE, backlog)?;
                 (listener.into(), Some(file))
             }
             Address::Abstract(name) => (bind_abstract(name, backlog)?, None),
@@ -136,81 +116,6 @@ impl Accepted {
             Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
             Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
         })
-    }
-}
-
-impl Stream {
-    /// Waits until there is something to read, or the end. Cancel-safe.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        either!(self, it => it.readable().await)
-    }
-
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, it => it.poll_read_ready(cx))
-    }
-
-    pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        either!(self, it => it.try_read_buf(buffer))
-    }
-
-    /// Whether the peer has closed the connection or shut down its sending side, whatever is still to be
-    /// read before that.
-    pub(crate) fn is_hung_up(&self) -> bool {
-        const NOW: Timespec = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        either!(self, it => {
-            let mut polled = [PollFd::new(it, PollFlags::RDHUP)];
-            // An interrupted call is repeated at the next check.
-            matches!(poll(&mut polled, Some(&NOW)), Ok(count) if count > 0)
-        })
-    }
-
-    /// Has closing reset the connection. Between Unix sockets there is no such thing: the other end
-    /// reads what is on its way, and then an end.
-    pub(crate) fn reset_at_close(&self) -> io::Result<()> {
-        either!(self, it => SockRef::from(it).set_linger(Some(Duration::ZERO)))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(&mut *self, it => Pin::new(it).poll_read(cx, buffer))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        either!(&mut *self, it => Pin::new(it).poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(&mut *self, it => Pin::new(it).poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        either!(self, it => it.is_write_vectored())
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(&mut *self, it => Pin::new(it).poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(&mut *self, it => Pin::new(it).poll_shutdown(cx))
     }
 }
 

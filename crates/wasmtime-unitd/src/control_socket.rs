@@ -10,7 +10,7 @@ use std::{fmt, str};
 use anyhow::{Context as _, Result};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{Gid, Uid, fchownat};
-use unix_socket::SocketFile;
+use sockets::SocketFile;
 
 use crate::runtime::BACKLOG;
 
@@ -97,7 +97,7 @@ fn open_path(path: &Path, access: Access) -> Result<ControlSocket> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(context)?;
     }
-    let (listener, file) = unix_socket::bind(path, access.mode, BACKLOG).with_context(context)?;
+    let (listener, file) = sockets::bind_path(path, access.mode, BACKLOG).with_context(context)?;
     // Root must not be led to another file by a link.
     let flag = AtFlags::AT_SYMLINK_NOFOLLOW;
     fchownat(AT_FDCWD, path, access.user, access.group, flag).with_context(context)?;

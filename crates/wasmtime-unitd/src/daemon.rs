@@ -13,6 +13,7 @@ use control::{BlockingThreads, Control, Restored, StateDir};
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use server::{Server, Settings};
+use sockets::{Listener, SocketFile};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -185,12 +186,7 @@ async fn serve(
             let closed = async move {
                 let _ = closing.wait_for(|closing| *closing).await;
             };
-            match listener {
-                Listener::Unix(listener) => {
-                    control.serve(listener, closed).await;
-                }
-                Listener::Tcp(listener) => control.serve(listener, closed).await,
-            }
+            control.serve(listener, closed).await;
         }
     });
     tracing::info!(
@@ -242,12 +238,7 @@ async fn restore(control: &Control<Runtime>) -> Result<()> {
     Ok(())
 }
 
-enum Listener {
-    Unix(UnixListener),
-    Tcp(TcpListener),
-}
-
-fn listener(socket: ControlSocket) -> Result<(Listener, Option<unix_socket::SocketFile>)> {
+fn listener(socket: ControlSocket) -> Result<(Listener, Option<SocketFile>)> {
     Ok(match socket {
         ControlSocket::Unix(listener, file) => {
             (Listener::Unix(UnixListener::from_std(listener)?), file)

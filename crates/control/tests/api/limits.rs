@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use control::{BlockingThreads, Control, Limits, Listen, Origin, StateDir};
+use sockets::{Listener, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -182,21 +183,19 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 
 /// Fails some accepts before each that succeeds, as with no file descriptors.
 struct Failing {
-    listener: TcpListener,
+    listener: Listener,
     failures: AtomicUsize,
 }
 
 impl Listen for Failing {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<TcpStream> {
+    async fn accept(&self) -> io::Result<Stream> {
         if self.failures.fetch_add(1, Ordering::Relaxed) % 4 != 3 {
             return Err(io::Error::from_raw_os_error(24));
         }
-        Listen::accept(&self.listener).await
+        self.listener.accept().await
     }
 
-    fn origin(&self, _: &TcpStream) -> Origin {
+    fn origin(&self, _: &Stream) -> Origin {
         Origin::Operator
     }
 }
@@ -211,7 +210,7 @@ async fn failed_accepts_are_survived() {
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move {
         let listener = Failing {
-            listener,
+            listener: Listener::Tcp(listener),
             failures: AtomicUsize::new(0),
         };
         control

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use control::Limits;
+use sockets::Listener;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -16,7 +17,7 @@ const SHORT: Duration = Duration::from_millis(60);
 /// Has the server listen on a second socket, whose clients are this process and so proxied ones.
 async fn proxied(directory: &TempDir, server: &Server) -> impl AsyncFn() -> UnixStream {
     let path = directory.path().join("proxied.sock");
-    let listener = UnixListener::bind(&path).unwrap();
+    let listener = Listener::Unix(UnixListener::bind(&path).unwrap());
     let control = server.control.clone();
     tokio::spawn(async move { control.serve(listener, std::future::pending()).await });
     async move || UnixStream::connect(&path).await.unwrap()
@@ -194,7 +195,11 @@ async fn a_client_that_sends_without_looking_sees_a_413_and_no_reset() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let control = server.control.clone();
-    tokio::spawn(async move { control.serve(listener, std::future::pending()).await });
+    tokio::spawn(async move {
+        control
+            .serve(Listener::Tcp(listener), std::future::pending())
+            .await
+    });
     let mut client = TcpStream::connect(address).await.unwrap();
     let sent = async {
         let body = vec![b' '; 12 << 20];

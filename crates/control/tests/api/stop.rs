@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use control::Limits;
+use sockets::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -124,7 +125,7 @@ async fn proxied_connections_are_dropped_at_the_stop() {
         ..Limits::default()
     });
     let path = directory.path().join("proxied.sock");
-    let listener = UnixListener::bind(&path).unwrap();
+    let listener = Listener::Unix(UnixListener::bind(&path).unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let control = server.control.clone();
     let serving = tokio::spawn(async move {

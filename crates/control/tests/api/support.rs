@@ -11,6 +11,7 @@ use control::{
     Instances, Limits, Listen, Module, Origin, PrepareError, Process, Processes, RestartError,
     Runtime, StateDir, Status,
 };
+use sockets::{Listener, Stream};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -222,16 +223,14 @@ fn instances() -> ApplicationInstances {
 }
 
 /// A Unix socket whose clients count as operators, though they are of this process.
-pub(crate) struct Operators(pub(crate) UnixListener);
+pub(crate) struct Operators(pub(crate) Listener);
 
 impl Listen for Operators {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Listen::accept(&self.0).await
+    async fn accept(&self) -> io::Result<Stream> {
+        self.0.accept().await
     }
 
-    fn origin(&self, _: &UnixStream) -> Origin {
+    fn origin(&self, _: &Stream) -> Origin {
         Origin::Operator
     }
 }
@@ -276,7 +275,7 @@ impl Server {
         let control = Control::with_limits(notes.clone(), state, threads, limits);
         let socket = directory.join("control.sock");
         let _ = std::fs::remove_file(&socket);
-        let listener = Operators(UnixListener::bind(&socket).unwrap());
+        let listener = Operators(Listener::Unix(UnixListener::bind(&socket).unwrap()));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
             let control = control.clone();

@@ -19,7 +19,6 @@ use crate::held::{ConnectionHeld, WriteStalls};
 use crate::link::first_byte::FirstByte;
 use crate::link::hang_up::HangUpCheck;
 use crate::link::turn::Turn;
-use crate::socket;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const MAX_COPIED: usize = 2048;
@@ -265,7 +264,7 @@ impl ClientIo {
     }
 
     /// The socket, below TLS.
-    pub(crate) fn stream(&self) -> &socket::Stream {
+    pub(crate) fn stream(&self) -> &sockets::Stream {
         &self.stream.socket().stream
     }
 
@@ -424,7 +423,7 @@ impl AsyncWrite for ClientIo {
 
 /// A client's socket, with a limit on how long a client may take nothing.
 pub(crate) struct Socket {
-    stream: socket::Stream,
+    stream: sockets::Stream,
     /// The first byte, if it has been looked at.
     first: Option<u8>,
     /// With a write that waits for the client.
@@ -433,7 +432,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: socket::Stream, send_timeout: Duration, link: Link) -> Self {
+    pub(crate) fn new(stream: sockets::Stream, send_timeout: Duration, link: Link) -> Self {
         Self {
             stream,
             first: None,
@@ -442,7 +441,7 @@ impl Socket {
         }
     }
 
-    pub(crate) fn stream(&self) -> &socket::Stream {
+    pub(crate) fn stream(&self) -> &sockets::Stream {
         &self.stream
     }
 

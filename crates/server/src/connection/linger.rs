@@ -10,7 +10,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::connection::client_io::ClientIo;
 use crate::listener::Closing;
-use crate::socket;
 
 /// How long a client that has its last response may send nothing before its connection is closed.
 pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(2);
@@ -56,7 +55,7 @@ async fn linger_for(limit: Duration, mut io: ClientIo, closing: &mut Closing) {
     }
 }
 
-async fn discard(stream: &socket::Stream) -> io::Result<()> {
+async fn discard(stream: &sockets::Stream) -> io::Result<()> {
     let mut left = MAX_LINGER_BYTES;
     while left > 0 {
         timeout(MAX_SILENCE, stream.readable()).await??;
@@ -71,7 +70,7 @@ async fn discard(stream: &socket::Stream) -> io::Result<()> {
 }
 
 /// Reads what is there, and returns whether that was the end. The buffer is not kept during a wait.
-fn discard_turn(stream: &socket::Stream, left: &mut u64) -> io::Result<bool> {
+fn discard_turn(stream: &sockets::Stream, left: &mut u64) -> io::Result<bool> {
     let mut piece = BytesMut::with_capacity(DISCARDED_AT_ONCE);
     for _ in 0..PIECES_A_TURN {
         piece.clear();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
-use crate::socket::Stream;
+use sockets::Stream;
 
 /// What a client of HTTP/2 with prior knowledge begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

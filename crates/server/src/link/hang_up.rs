@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::socket::Stream;
+use sockets::Stream;
 
 /// How often a connection with a request in progress is checked. Requests that are shorter cost nothing.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(500);

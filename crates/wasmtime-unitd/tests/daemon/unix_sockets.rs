@@ -155,7 +155,7 @@ fn what_is_somebody_elses_is_left_alone() {
     let missing = folder.join("none/a");
     let fresh = folder.join("fresh");
     for (path, why) in [
-        (&file, "the file exists and is no socket"),
+        (&file, "the file exists and is not a socket"),
         (&live, "another server listens there"),
         (&missing, "No such file or directory"),
     ] {

@@ -1,14 +1,8 @@
-//! Unix sockets that listen at a path, and the files that stand for them.
+//! Unix sockets that listen at a path, and their files.
 //!
-//! ```text
-//! bind(path, mode, backlog) ─▶ a socket that listens, non-blocking
-//!                            └▶ SocketFile ─ remove, drop ─▶ the file is gone, if it is still ours
-//! ```
-//!
-//! A file that a killed server has left is replaced. What is no socket, or has somebody who listens, is
-//! left alone, and so is a file that has come to the place of our own. Between a look at a file and its
-//! removal somebody else could still replace it: the folder is to be one that only those write to who
-//! may.
+//! A file left by a killed server is replaced. A file that is not a socket, a socket that a server listens on, and a
+//! file that has replaced our own are left alone. Between the check of a file and its removal another process could
+//! still replace it, so the folder must be writable only for users who are trusted with the socket.
 
 use std::fs;
 use std::io;
@@ -29,34 +23,40 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
-/// Why nothing listens at a path.
+/// Why a path cannot be listened at.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The file is something else, and stays.
-    #[error("the file exists and is no socket")]
-    NoSocket,
-    /// Somebody listens there, and goes on.
+    /// The path is another kind of file, which is left alone.
+    #[error("the file exists and is not a socket")]
+    NotASocket,
+    /// Another process listens there, and is not disturbed.
     #[error("another server listens there")]
     InUse,
-    /// Nobody listens there, but the file stays.
-    #[error("the file of a server that is gone cannot be removed: {0}")]
+    /// The socket of a server that has ended cannot be replaced.
+    #[error("cannot remove the socket of a server that has ended: {0}")]
     Stale(io::Error),
-    /// The system refuses.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] io::Error),
 }
 
-/// Listens at `path`, for those who may by the file's `mode`; the kernel keeps up to `backlog`
-/// connections. At no moment may anybody else connect.
+/// Listens at `path`; the file's `mode` says who may connect, from its first moment on. The kernel queues up to
+/// `backlog` connections.
 ///
 /// # Errors
 ///
-/// When the path cannot be had. Nothing has changed then, but that an abandoned file may be gone.
-pub fn bind(path: &Path, mode: u32, backlog: u32) -> Result<(UnixListener, SocketFile), BindError> {
+/// When the path is in use, or a system call fails. A socket left by a killed server may have been removed then;
+/// nothing else has changed.
+pub fn bind_path(
+    path: &Path,
+    mode: u32,
+    backlog: u32,
+) -> Result<(UnixListener, SocketFile), BindError> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // On Linux the file gets no more than the socket has before it is bound.
+    // On Linux the file's mode is at most that of the socket before it is bound, so that there is no moment in
+    // which more users may connect.
     let bits = Mode::from_bits_truncate(mode);
     fchmod(&socket, bits).map_err(io::Error::from)?;
     match socket.bind(&address) {
@@ -71,18 +71,18 @@ pub fn bind(path: &Path, mode: u32, backlog: u32) -> Result<(UnixListener, Socke
         path: path.to_owned(),
         identity: (metadata.dev(), metadata.ino()),
     };
-    // The process's mask has taken some of it. Root must not be led to another file by a link.
+    // The umask has removed bits. A symlink in place of the file must not lead root to another file.
     fchmodat(AT_FDCWD, path, bits, FchmodatFlags::NoFollowSymlink).map_err(io::Error::from)?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok((OwnedFd::from(socket).into(), file))
 }
 
 impl SocketFile {
-    /// Removes the file, unless another has come to its place. Once it is gone this does nothing.
+    /// Removes the file, unless it is gone or another file has replaced it.
     ///
     /// # Errors
     ///
-    /// When the system does not let it be removed.
+    /// Those of `unlink(2)`.
     pub fn remove(&self) -> io::Result<()> {
         let removed = fs::symlink_metadata(&self.path).and_then(|metadata| {
             if (metadata.dev(), metadata.ino()) == self.identity {
@@ -99,18 +99,18 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Whoever has something to say about a failure has removed it before.
+        // A caller that reports failures has called `remove` before.
         _ = self.remove();
     }
 }
 
-/// Removes what a server that is gone has left.
+/// Removes the socket of a server that has ended.
 fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), BindError> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(BindError::NoSocket);
+        return Err(BindError::NotASocket);
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Who listens and is busy is not waited for.
+    // A listener with a full backlog is not waited for.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Ok(()) => Err(BindError::InUse),
@@ -130,11 +130,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_has_its_mode_and_its_file_goes_with_it() {
+    fn a_socket_has_its_mode_and_its_file_is_removed_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
         for mode in [0o666, 0o600] {
-            let (listener, file) = bind(&path, mode, 5).unwrap();
+            let (listener, file) = bind_path(&path, mode, 5).unwrap();
             let metadata = fs::metadata(&path).unwrap();
             assert_eq!(metadata.permissions().mode() & 0o777, mode);
             UnixStream::connect(&path).unwrap();
@@ -145,29 +145,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_server_has_left_is_replaced() {
+    fn a_stale_socket_of_a_killed_server_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let (_listener, _file) = bind(&path, 0o666, 5).unwrap();
+        let (_listener, _file) = bind_path(&path, 0o666, 5).unwrap();
         UnixStream::connect(&path).unwrap();
     }
 
     #[test]
-    fn who_listens_goes_on_and_other_files_stay() {
+    fn a_socket_in_use_a_symlink_and_other_files_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let live = bind(&path("live"), 0o666, 0).unwrap();
+        let live = bind_path(&path("live"), 0o666, 0).unwrap();
         // The queue is full.
         let _waiting = UnixStream::connect(path("live")).unwrap();
         fs::write(path("file"), "kept").unwrap();
         std::os::unix::fs::symlink(path("live"), path("link")).unwrap();
         let _datagrams = UnixDatagram::bind(path("datagrams")).unwrap();
-        let refused = |name: &str| bind(&path(name), 0o666, 5).unwrap_err().to_string();
+        let refused = |name: &str| bind_path(&path(name), 0o666, 5).unwrap_err().to_string();
         assert_eq!(refused("live"), "another server listens there");
-        assert_eq!(refused("file"), "the file exists and is no socket");
-        assert_eq!(refused("link"), "the file exists and is no socket");
+        assert_eq!(refused("file"), "the file exists and is not a socket");
+        assert_eq!(refused("link"), "the file exists and is not a socket");
         assert!(refused("datagrams").contains("Protocol wrong type"));
         assert!(refused("none/a").contains("No such file"));
         live.0.accept().unwrap();
@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_has_come_to_the_place_stays() {
+    fn a_file_that_has_replaced_the_socket_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
-        let (_listener, file) = bind(&path, 0o666, 5).unwrap();
-        // Another of the same inode could come only if this one were gone for good.
+        let (_listener, file) = bind_path(&path, 0o666, 5).unwrap();
+        // Renamed, not removed, so that the new file cannot get the same inode.
         fs::rename(&path, folder.path().join("moved")).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
         file.remove().unwrap();
