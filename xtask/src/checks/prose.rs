@@ -9,6 +9,9 @@ const MAX_LINE: usize = 120;
 /// The longest cell of a table, in characters: two lines.
 const MAX_CELL: usize = 240;
 
+/// Methods of the standard library that read like banned words.
+const METHODS: [&str; 3] = [".is_none()", ".is_none_or(", "::is_none"];
+
 const WORDS: &str = include_str!("words.txt");
 
 /// What is wrong with a file, each as a line for people.
@@ -110,7 +113,10 @@ impl Flowing {
         };
         for line in text.lines() {
             this.starts.push(this.text.len());
-            let line = line.trim_start().trim_start_matches(['/', '!']);
+            let mut line = line.trim_start().trim_start_matches(['/', '!']).to_owned();
+            for method in METHODS {
+                line = line.replace(method, "");
+            }
             for letter in line.trim().chars() {
                 let letter = if letter == '_' { ' ' } else { letter };
                 this.text.extend(letter.to_lowercase());
