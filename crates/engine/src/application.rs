@@ -6,10 +6,10 @@ use http::HeaderMap;
 use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
+use unit_log::{Output, Printing};
 
 use crate::engine::concurrency_limit::Gate;
 use crate::engine::instance_pool::{Grant, InstanceShare};
-use crate::log::{Output, Printing};
 use crate::sandbox::Instance;
 use crate::sandbox::directory::Folders;
 use crate::sandbox::memory::Holdings;
@@ -135,7 +135,11 @@ impl Application {
             folders: Arc::default(),
             shared: Shared::default(),
             client: Client::with_options(settings.outbound.clone(), outbound),
-            printing: Printing::new(&settings),
+            printing: Printing::new(
+                &settings.name,
+                settings.stdout.clone(),
+                settings.stderr.clone(),
+            ),
             holdings: Holdings::new(Arc::clone(engine.memory()), descriptors, weight),
             counters: Counters::default(),
             lost_trailers: LostTrailersLog::default(),

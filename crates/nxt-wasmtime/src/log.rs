@@ -11,7 +11,7 @@ use unit_log::{Lines, RateLimit};
 use unit_sys::{NXT_LOG_ALERT, nxt_task_t, nxt_uint_t};
 
 /// Events without a rate limit. What guests print has one of its own.
-const UNLIMITED: [&str; 1] = ["engine::log::lines"];
+const UNLIMITED: [&str; 1] = ["unit_log::guest_output::lines"];
 
 /// Sends all events to Unit's log from now on, which unitd has made this process's standard error.
 pub(crate) fn start() {

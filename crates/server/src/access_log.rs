@@ -29,7 +29,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub enum LogFormat {
     /// As the template says, and a line feed. In values, what a terminal or a reader of the log
-    /// [would act on](engine::is_active), quotation marks, backslashes, and what is not UTF-8 are escaped
+    /// [would act on](engine::needs_escape), quotation marks, backslashes, and what is not UTF-8 are escaped
     /// (`\x0A`); what has no value is `-`.
     Text(Template),
     /// A JSON object with these members, whose values are strings.
@@ -196,7 +196,7 @@ impl Variables for Escaped<'_> {
             for char in chunk.valid().chars() {
                 let mut bytes = [0; 4];
                 let bytes = char.encode_utf8(&mut bytes).as_bytes();
-                if engine::is_active(char) || matches!(char, '"' | '\\') {
+                if engine::needs_escape(char) || matches!(char, '"' | '\\') {
                     escape(bytes, &mut escaped);
                 } else {
                     escaped.extend_from_slice(bytes);
@@ -239,7 +239,7 @@ fn string(text: &str, line: &mut Vec<u8>) {
             '\n' => line.extend_from_slice(b"\\n"),
             '\r' => line.extend_from_slice(b"\\r"),
             '\t' => line.extend_from_slice(b"\\t"),
-            char if engine::is_active(char) => {
+            char if engine::needs_escape(char) => {
                 line.extend_from_slice(format!("\\u{:04X}", char as u32).as_bytes());
             }
             char => line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),

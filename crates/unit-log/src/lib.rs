@@ -1,17 +1,25 @@
 //! Unit's log lines, of [`tracing`] events: one line an event, whatever its text was made of, and no more
-//! of them than [`RateLimit`] and [`LogInterval`] allow. Opens no file.
+//! of them than [`RateLimit`] and [`LogInterval`] allow; and what guests print, in the log or in files.
 
 mod bucket;
+mod guest_output;
 mod interval;
+mod line_owner;
 mod lines;
+mod output_file;
 mod rate_limit;
+mod request_id;
 mod text;
 mod write;
 
 pub use bucket::TokenBucket;
+pub use guest_output::{GuestLines, Output, Printing, Speaker};
 pub use interval::LogInterval;
+pub use line_owner::Stream;
 pub use lines::Lines;
+pub use output_file::{OutputError, OutputFile, OutputFiles};
 pub use rate_limit::RateLimit;
+pub use request_id::RequestId;
 pub use text::{BoundedText, Escaped, needs_escape};
 pub use write::write_all;
 

@@ -9,6 +9,7 @@ pub(crate) mod open_files;
 pub(crate) mod p2;
 pub(crate) mod p3;
 pub(crate) mod request;
+pub(crate) mod stdio;
 pub(crate) mod wasi;
 
 use std::ops::{Deref, DerefMut};

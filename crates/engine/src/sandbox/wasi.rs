@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
+use unit_log::{Printing, Speaker, Stream};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
 use crate::application::{Inner, Settings};
-use crate::log::{GuestLog, Printing, Speaker, Stream};
 use crate::sandbox::directory::OpenFolders;
+use crate::sandbox::stdio::GuestLog;
 
 /// What WASI has for one guest beyond HTTP: environment, folders, clocks, random numbers, and where
 /// it prints to.

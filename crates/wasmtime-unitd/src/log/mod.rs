@@ -31,7 +31,7 @@ const UNLIMITED: [&str; 7] = [
     "control::control",
     "control::certificates",
     // What guests print.
-    "engine::log::lines",
+    "unit_log::guest_output::lines",
     // `log_route`.
     "server::notice",
     "server::discarded",

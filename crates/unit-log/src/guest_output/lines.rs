@@ -1,18 +1,20 @@
+//! What guests print, cut into lines.
+
 use std::fmt::Write as _;
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use unit_log::Escaped;
-
-use super::file::Owner;
-use super::{Output, Printing, Speaker, Stream};
+use super::printing::{Output, Printing};
+use super::speaker::Speaker;
+use crate::line_owner::{Owner, Stream};
+use crate::text::Escaped;
 
 /// Bytes of a line that are written at once; a longer one goes on as another.
 const MAX_LINE: usize = 8 * 1024;
 
 /// Cuts what a guest writes to one of its streams into lines.
-pub(super) struct Lines {
+pub struct GuestLines {
     printing: Arc<Printing>,
     speaker: Speaker,
     owner: Owner,
@@ -22,8 +24,10 @@ pub(super) struct Lines {
     continues: bool,
 }
 
-impl Lines {
-    pub(super) fn new(printing: Arc<Printing>, speaker: Speaker, stream: Stream) -> Self {
+impl GuestLines {
+    /// One stream of one guest, which has printed nothing yet.
+    #[must_use]
+    pub fn new(printing: Arc<Printing>, speaker: Speaker, stream: Stream) -> Self {
         let request = speaker.request();
         Self {
             printing,
@@ -34,7 +38,8 @@ impl Lines {
         }
     }
 
-    pub(super) fn push(&mut self, now: Instant, bytes: &[u8]) {
+    /// Takes what the guest has written. Never fails, and never waits.
+    pub fn push(&mut self, now: Instant, bytes: &[u8]) {
         self.owner.request = self.speaker.request();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             match piece.strip_suffix(b"\n") {
@@ -100,7 +105,7 @@ impl Lines {
     }
 }
 
-impl Drop for Lines {
+impl Drop for GuestLines {
     fn drop(&mut self) {
         if !self.partial.is_empty() {
             self.finish(Instant::now());
@@ -124,10 +129,8 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::super::OutputFiles;
     use super::*;
-    use crate::RequestId;
-    use crate::application::Settings;
+    use crate::{OutputFiles, RequestId};
 
     /// An application whose guests print to a file.
     struct Application {
@@ -141,22 +144,18 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("out");
             let file = OutputFiles::default().open(&path).unwrap();
-            let settings = Settings {
-                stdout: Output::File(file.clone()),
-                stderr: Output::File(file),
-                ..Settings::new("a")
-            };
+            let (stdout, stderr) = (Output::File(file.clone()), Output::File(file));
             Self {
-                printing: Printing::new(&settings),
+                printing: Printing::new(&"a".into(), stdout, stderr),
                 _folder: folder,
                 path,
             }
         }
 
-        fn guest(&self) -> Lines {
+        fn guest(&self) -> GuestLines {
             let printing = Arc::clone(&self.printing);
             let speaker = Speaker::new(RequestId::next(), false);
-            Lines::new(printing, speaker, Stream::Stdout)
+            GuestLines::new(printing, speaker, Stream::Stdout)
         }
 
         fn written(&self) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use unit_log::TokenBucket;
+use crate::bucket::TokenBucket;
 
 /// What an application may print for as long as it likes, in bytes per second: little enough for any
 /// disk to keep up with, and a few percent of a core. It is still 84 GiB a day, which is for the

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::file::Owner;
+use crate::line_owner::Owner;
 
 /// Bytes that wait to be written to one file. Two applications that share it may print all that they
 /// may at once.
@@ -409,7 +409,7 @@ fn write_lines(
 }
 
 fn write_all(mut file: &File, bytes: &[u8], patience: Patience) -> Result<(), (usize, io::Error)> {
-    unit_log::write_all(&mut file, bytes, |stalled| match patience {
+    crate::write_all(&mut file, bytes, |stalled| match patience {
         Patience::None => false,
         Patience::Stall(limit) => stalled < limit,
         Patience::Until(deadline) => Instant::now() < deadline,
@@ -430,7 +430,6 @@ mod tests {
     use nix::unistd::mkfifo;
 
     use super::super::OutputFiles;
-
     use super::*;
 
     #[test]

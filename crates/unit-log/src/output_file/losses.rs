@@ -12,7 +12,7 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// Counts lost lines, and has their number told once a second for as long as there are new ones. What
 /// is left is told when this is dropped.
-pub(super) struct Losses(Arc<Inner>);
+pub(crate) struct Losses(Arc<Inner>);
 
 struct Inner {
     lines: AtomicU64,
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl Losses {
-    pub(super) fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             lines: AtomicU64::new(0),
             gathers: AtomicBool::new(false),
@@ -31,12 +31,12 @@ impl Losses {
     }
 
     /// Counts one line.
-    pub(super) fn add(&self) {
+    pub(crate) fn add(&self) {
         self.add_all(1);
     }
 
     /// Counts so many lines.
-    pub(super) fn add_all(&self, lines: u64) {
+    pub(crate) fn add_all(&self, lines: u64) {
         self.0.lines.fetch_add(lines, Ordering::Relaxed);
         if self.0.gathers.swap(true, Ordering::AcqRel) {
             return;
@@ -61,7 +61,7 @@ impl Losses {
 #[cfg(test)]
 impl Losses {
     /// Those that have not been told of.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.lines.load(Ordering::Relaxed)
     }
 }

@@ -12,10 +12,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::Stream;
 use super::losses::Losses;
 use super::queue::{self, Bounds, Loss, Queue};
-use crate::RequestId;
+use crate::line_owner::Owner;
 
 /// A file that cannot take what guests print.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +181,7 @@ impl OutputFile {
     ///
     /// It is written within some milliseconds, elsewhere. What cannot be written, or comes faster than
     /// it is written, is lost, and the log tells how many lines of all guests were.
-    pub(super) fn append(&self, owner: Owner, continues: bool, bytes: &[u8]) {
+    pub(crate) fn append(&self, owner: Owner, continues: bool, bytes: &[u8]) {
         self.0.queue.add_piece(owner, continues, bytes);
     }
 
@@ -246,13 +245,6 @@ impl fmt::Debug for OutputFile {
     }
 }
 
-/// Whose line it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) request: RequestId,
-    pub(super) stream: Stream,
-}
-
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.queue.path.fmt(f)
@@ -307,6 +299,8 @@ mod tests {
     use nix::unistd::mkfifo;
 
     use super::*;
+    use crate::RequestId;
+    use crate::line_owner::Stream;
 
     fn owner() -> Owner {
         Owner {
