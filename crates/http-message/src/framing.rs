@@ -1,6 +1,6 @@
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
-use crate::fields::tokens;
+use crate::token_list::tokens;
 
 /// What a message's fields say of how long its body is (RFC 9112, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

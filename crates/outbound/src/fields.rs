@@ -3,7 +3,7 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
 };
-use http_message::{content_length, forwarded, has_token};
+use http_message::{content_length, has_token, without_hop_by_hop};
 
 use crate::Error;
 
@@ -17,7 +17,7 @@ pub(crate) fn prepare(fields: &mut HeaderMap) -> Result<Option<u64>, Error> {
     let wants_trailers = has_token(fields, &TE, "trailers");
     let length = content_length(fields).map_err(|_| Error::ContentLength)?;
     // Nobody is there to wait, as `expect` would have it: a body that is refused is cut off.
-    let mut prepared = forwarded(fields, |name| {
+    let mut prepared = without_hop_by_hop(std::mem::take(fields), |name| {
         ![HOST, EXPECT, CONTENT_LENGTH].contains(name) && !is_for_proxies(name)
     });
     // RFC 9110, 10.1.4: of `te` only this passes on, and it means the message's last reader.
@@ -38,7 +38,7 @@ pub(crate) fn prepare(fields: &mut HeaderMap) -> Result<Option<u64>, Error> {
 
 /// Leaves of a response's fields what is not the connection's.
 pub(crate) fn prepare_response(fields: &mut HeaderMap) {
-    *fields = forwarded(fields, |name| !is_for_proxies(name));
+    *fields = without_hop_by_hop(std::mem::take(fields), |name| !is_for_proxies(name));
 }
 
 fn is_for_proxies(name: &HeaderName) -> bool {

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
-use http_message::{Framing, Length, forwarded, has_token};
+use http_message::{Framing, Length, has_token, without_hop_by_hop};
 
 use crate::ProxyError;
 
@@ -65,7 +65,7 @@ pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
     let wants_trailers = has_token(&head.headers, &TE, "trailers");
     let keeps_expect = asked.proceed || !expects_continue(&head.headers);
 
-    let mut fields = forwarded(&head.headers, |name| match *name {
+    let mut fields = without_hop_by_hop(std::mem::take(&mut head.headers), |name| match *name {
         CONTENT_LENGTH => false,
         EXPECT => keeps_expect,
         _ => true,
@@ -118,7 +118,9 @@ pub(crate) fn prepare_response(
         }
         _ => Vec::new(),
     };
-    let mut prepared = forwarded(fields, |name| *name != SERVER && *name != CONTENT_LENGTH);
+    let mut prepared = without_hop_by_hop(std::mem::take(fields), |name| {
+        *name != SERVER && *name != CONTENT_LENGTH
+    });
     if let Framing::Length(length) = framing
         && !is_empty
     {
@@ -141,10 +143,11 @@ pub(crate) fn prepare_response(
 /// Leaves of a piece, if it is a body's trailers, what may be there: nothing on which the message's
 /// framing, routing or handling depends (RFC 9110, section 6.5.1).
 pub(crate) fn prepare_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    let Some(fields) = frame.trailers_ref() else {
-        return frame;
+    let fields = match frame.into_trailers() {
+        Ok(fields) => fields,
+        Err(frame) => return frame,
     };
-    Frame::trailers(forwarded(fields, |name| {
+    Frame::trailers(without_hop_by_hop(fields, |name| {
         ![
             CONTENT_LENGTH,
             CONTENT_ENCODING,

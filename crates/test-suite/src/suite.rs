@@ -119,7 +119,7 @@ macro_rules! http_suite {
             the_environment_is_the_configured_one_and_nothing_else,
             without_a_configured_environment_there_is_none,
             there_are_no_files_no_sockets_and_no_other_servers,
-            fields_of_the_connection_are_not_the_guests_to_set,
+            a_guest_cannot_set_hop_by_hop_fields,
         }
         $crate::http_suite! { @area $front, limits:
             a_response_that_does_not_start_in_time_is_a_504,

@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{HOST, TE};
 use http::{HeaderName, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use http_message::is_hop_by_hop;
 use outbound::{Client, Timeouts};
-use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
-    WasiHttpHooks,
-};
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::sandbox::host_body::{self, HostBody};
 
@@ -60,11 +59,11 @@ impl Confined {
 
 impl WasiHttpHooks for Confined {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        is_connection_field(name)
+        is_refused(name)
     }
 
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(is_connection_field)
+        Arc::new(is_refused)
     }
 
     fn send_request(
@@ -123,10 +122,10 @@ impl WasiHttpHooks for Admitting {
     }
 }
 
-/// Fields that belong to one connection and not to the message (RFC 9110, section 7.6.1), and
-/// those that HTTP's framing or routing depends on: a guest may not send them.
-fn is_connection_field(name: &HeaderName) -> bool {
-    DEFAULT_FORBIDDEN_HEADERS.contains(name)
+/// Fields that a guest may not send: those that are hop-by-hop, and `host`, which is set from the URI. `te` it may:
+/// it says whether the guest wants trailers.
+fn is_refused(name: &HeaderName) -> bool {
+    *name == HOST || (is_hop_by_hop(name) && *name != TE)
 }
 
 /// The body of a guest's request. When the guest goes before it has finished it, it is cut off,

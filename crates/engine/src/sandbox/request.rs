@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{HeaderMap, TE};
 use http_body::Body;
 use http_body_util::BodyExt;
+use http_message::{HopByHop, retain};
 use wasmtime_wasi_http::Error;
 
 use crate::sandbox::host_body::HostBody;
@@ -46,40 +47,15 @@ where
     B::Error: Into<RequestBodyError>,
 {
     let (mut parts, body) = request.into_parts();
-    if parts.headers.keys().any(is_hop_by_hop) {
-        parts.headers = without_hop_by_hop(parts.headers);
-    }
+    parts.headers = without_hop_by_hop(parts.headers);
     let body = HostBody::new(body.map_err(|error| Error::from(error.into())));
     Request::from_parts(parts, body)
 }
 
-/// The fields without those for this hop, in the same order. (Removing from a map reorders it.)
-fn without_hop_by_hop(mut headers: HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(headers.len());
-    let mut name = None;
-    for (next, value) in headers.drain() {
-        // Only the first value of a name comes with it.
-        name = next.or(name);
-        if let Some(name) = name.as_ref().filter(|name| !is_hop_by_hop(name)) {
-            kept.append(name, value);
-        }
-    }
-    kept
-}
-
-/// Fields about the connection that a guest never sees (RFC 9110, section 7.6.1). `host` is none
-/// of them, and `te` tells the guest whether trailers are welcome.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    const NAMES: [HeaderName; 7] = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHORIZATION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        HeaderName::from_static("http2-settings"),
-    ];
-    NAMES.contains(name)
+/// `te` is hop-by-hop, too, but a guest answers over this hop: by it the guest knows whether trailers are welcome.
+fn without_hop_by_hop(fields: HeaderMap) -> HeaderMap {
+    let hop_by_hop = HopByHop::of(&fields);
+    retain(fields, |name| *name == TE || !hop_by_hop.contains(name))
 }
 
 #[cfg(test)]
@@ -88,13 +64,16 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn fields_for_this_hop_go_and_the_others_keep_their_order() {
+    fn hop_by_hop_fields_do_not_reach_the_guest_and_the_others_keep_their_order() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("b", "1"),
-            ("connection", "close"),
+            ("connection", "close, te, X-Hop"),
             ("host", "x"),
+            ("te", "trailers"),
             ("a", "2"),
+            ("x-hop", "5"),
+            ("upgrade", "h2c"),
             ("transfer-encoding", "chunked"),
             ("connection", "keep-alive"),
             ("c", "3"),
@@ -112,6 +91,7 @@ mod tests {
             [
                 ("b", "1"),
                 ("host", "x"),
+                ("te", "trailers"),
                 ("a", "2"),
                 ("a", "4"),
                 ("c", "3")

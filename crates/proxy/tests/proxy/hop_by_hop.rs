@@ -5,7 +5,7 @@ use http::Version;
 use crate::support::{Fake, HELLO, Proxied as _, empty, exchange, fields, request, send};
 
 #[tokio::test]
-async fn what_belongs_to_the_clients_connection_stays_there() {
+async fn hop_by_hop_fields_of_the_client_are_not_forwarded() {
     let (head, _) = exchange(
         "GET",
         &[
@@ -32,7 +32,7 @@ async fn what_belongs_to_the_clients_connection_stays_there() {
 }
 
 #[tokio::test]
-async fn of_te_only_trailers_pass_and_as_the_connections_own() {
+async fn of_te_only_trailers_is_forwarded_as_a_hop_by_hop_field() {
     let (head, _) = exchange("GET", &[("te", "gzip, Trailers")], HELLO).await;
     assert!(
         head.ends_with("\r\nte: trailers\r\nconnection: te\r\n\r\n"),
@@ -94,7 +94,7 @@ async fn a_request_of_http_2_becomes_one_of_http_1() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_the_servers_connection_stays_there() {
+async fn hop_by_hop_fields_of_the_server_are_not_forwarded() {
     let (_, response) = exchange(
         "GET",
         &[],

@@ -39,7 +39,7 @@ pub fn there_are_no_files_no_sockets_and_no_other_servers(front: &impl FrontEnd)
     assert!(lines[4].contains("HttpRequestDenied"), "{}", lines[4]);
 }
 
-pub fn fields_of_the_connection_are_not_the_guests_to_set(front: &impl FrontEnd) {
+pub fn a_guest_cannot_set_hop_by_hop_fields(front: &impl FrontEnd) {
     let server = Running::guests(front, &["bad_headers"]);
     let response = server.connect("bad_headers").get("/");
     assert_eq!(response.head.status, 200);

@@ -22,7 +22,8 @@ pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
         "PATCH /a%20b/../c?d=e&f HTTP/1.1\r\n\
          X-First: 1\r\n\
          Host: Example.COM:8080\r\n\
-         Connection: keep-alive\r\n\
+         Connection: keep-alive, X-Hop, TE\r\n\
+         X-Hop: 1\r\n\
          TE: trailers\r\n\
          Keep-Alive: timeout=5\r\n\
          x-second:   two words  \r\n\
@@ -32,8 +33,7 @@ pub fn a_guest_sees_the_request_as_it_was_sent(front: &impl FrontEnd) {
          X-FIRST: 2\r\n\
          Accept: */*\r\n\r\n",
     );
-    // Fields about the connection are not for the guest; the others keep their order, and those of
-    // one name are together.
+    // Hop-by-hop fields are not for the guest; the others keep their order, and those of one name are together.
     let authority = match front.world() {
         World::Wasi02 => "example.com",
         World::Wasi03 => "Example.COM:8080",
