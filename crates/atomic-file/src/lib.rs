@@ -15,7 +15,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// What these files hold is nobody else's to read.
+/// These files hold private keys and configurations: only their owner reads them.
 const FILE_MODE: u32 = 0o600;
 
 /// Where a file is, and where its next content is written to first. All calls block.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_to_sync_the_folder_is_told_and_not_undone() {
+    fn a_failure_to_sync_the_folder_is_reported_and_the_write_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let file = AtomicFile::new(folder.path(), "file", "file.tmp");
         let written = file.write_in_steps(b"new", &mut |step| match step {
@@ -241,7 +241,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = AtomicFile::new(folder.path(), "file", "file.tmp");
-        fs::write(file.path(), "for everybody").unwrap();
+        fs::write(file.path(), "readable by all").unwrap();
         file.write(b"new").unwrap();
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, FILE_MODE);

@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on must fail"
+    reason = "a benchmark must fail when a step of it does"
 )]
 
 use std::convert::Infallible;

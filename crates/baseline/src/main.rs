@@ -38,7 +38,7 @@ fn main() -> Result<()> {
         .next()
         .and_then(|text| text.into_string().ok())
         .context("usage: baseline ADDRESS:PORT [COMPONENT]")?;
-    let address: SocketAddr = address.parse().context("the address is none")?;
+    let address: SocketAddr = address.parse().context("invalid address")?;
     let sandbox = arguments
         .next()
         .map(|path| Sandbox::load(path.as_ref()))
@@ -70,7 +70,7 @@ async fn answer(
     let (response, rest) = instance.call(request).await?;
     let mut rest = Box::pin(rest);
     if rest.as_mut().now_or_never().is_none() {
-        // The guest goes on with its body.
+        // The guest continues with its body.
         tokio::spawn(rest);
     }
     Ok(response)
@@ -101,7 +101,7 @@ where
                 }
             });
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // A client that leaves is none of our business.
+            // A client that disconnects early is not an error here.
             let _ = connection.await;
         });
     }

@@ -1,3 +1,5 @@
+//! Runs a component per request with hyper and Wasmtime only: no limits, no logs, no configuration.
+
 use std::path::Path;
 
 use bytes::Bytes;

@@ -117,7 +117,7 @@ measured requests=64936 duration=4000000 failed=0 p50=1870.000000 p99=2430.50000
     }
 
     #[test]
-    fn a_run_with_errors_or_without_answers_is_none() {
+    fn a_run_with_errors_or_without_answers_is_invalid() {
         assert!(read(&OUTPUT.replace("failed=0", "failed=3")).is_err());
         assert!(read(&OUTPUT.replace("requests=64936", "requests=0")).is_err());
         assert!(read(&OUTPUT.replace(" p99=", " p98=")).is_err());

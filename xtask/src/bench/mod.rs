@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: this server and its peers side by side, in one go on one machine.
+//! `cargo xtask bench`: this server and its peers side by side, in one run on one machine.
 
 mod built;
 mod load;
@@ -40,7 +40,7 @@ server answers for a second before it counts.
 Workloads (default: all):
 {workloads}
 Options:
-  --rounds N         rounds, of which the medians are told [default: 5]
+  --rounds N         rounds, of which the medians are reported [default: 5]
   --seconds N        seconds of each run [default: 4]; `latency` has as many more rounds of one second
   --plots DIRECTORY  put the plots there, too
   --before PROGRAM   another build of `wasmtime-unitd`, such as one before a change: measured beside this
@@ -139,8 +139,7 @@ fn parse(arguments: &[&str]) -> Result<Chosen> {
         };
         let number = |text: &str| -> Result<u32> {
             let number = text.parse().ok().filter(|number| *number > 0);
-            number
-                .with_context(|| format!("{argument} needs a number from 1, and {text:?} is none"))
+            number.with_context(|| format!("{argument} needs a number of at least 1, not {text:?}"))
         };
         match *argument {
             "--rounds" => chosen.options.rounds = number(value("a number")?)?,
@@ -149,7 +148,7 @@ fn parse(arguments: &[&str]) -> Result<Chosen> {
             "--plots" => {
                 let folder = root().join(value("a directory")?);
                 if !folder.is_dir() {
-                    bail!("{} is no directory", folder.display());
+                    bail!("{} is not a directory", folder.display());
                 }
                 chosen.plots = Some(folder);
             }

@@ -72,7 +72,7 @@ fn ask(
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
     // The system may let this thread sleep so many nanoseconds too long; by default 50 µs.
     prctl::set_timerslack(1)?;
-    // What a connection's first request costs more is none of a rate.
+    // The first request of a connection costs more, and does not count towards the rate.
     stream.write_all(request.as_bytes())?;
     answer::read(&mut stream)?;
     let mut times = Vec::new();

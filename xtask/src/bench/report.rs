@@ -18,7 +18,7 @@ pub(super) struct Latency {
     pub(super) p999: Duration,
 }
 
-/// Rows of samples, told as medians, with ratios to the first row.
+/// Rows of samples, shown as medians, with ratios to the first row.
 pub(super) struct Report {
     title: String,
     /// What rates count.
@@ -293,7 +293,7 @@ mod tests {
         assert!(worse.ends_with("**not reached**"), "{worse}");
         let faster = report.compare_p99("wasmtime-unitd", "wasmtime serve", 0.5);
         assert!(faster.ends_with(": reached"), "{faster}");
-        let unknown = report.compare("nobody", "wasmtime serve", 1.0);
+        let unknown = report.compare("another server", "wasmtime serve", 1.0);
         assert!(unknown.ends_with("not measured"), "{unknown}");
     }
 

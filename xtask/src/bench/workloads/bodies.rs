@@ -43,7 +43,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
             ours(daemon, &guest, &[], &[])
         })?);
         for (_, server) in &servers {
-            // What the first costs more is none of a rate.
+            // The first transfer costs more, and does not count.
             transfer(server.address)?;
         }
         transfer(sockets)?;
@@ -83,7 +83,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Starts [`SOCKETS`], which goes on until the process ends.
+/// Starts [`SOCKETS`], which runs until the process ends.
 fn sockets() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

@@ -25,18 +25,18 @@ const RATE: f64 = 500.0;
 /// How many times its p99 alone the p99 beside an attack may be.
 const MOST: f64 = 3.0;
 
-/// How long an attack goes on before it counts.
+/// How long an attack runs before measuring starts.
 const BEGINNING: Duration = Duration::from_secs(2);
 
 /// How long a client of the attack waits for anything before it looks whether it is over.
-const PATIENCE: Duration = Duration::from_millis(200);
+const ATTACK_READ_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Bytes of stack of a client's thread.
 const CLIENT_STACK: usize = 256 << 10;
 
 const ALONE: &str = "alone";
 
-/// What a status line begins with, and how one of a success goes on.
+/// The beginning of a status line, and how that of a success continues.
 const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
 const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
 
@@ -143,7 +143,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
         alone.iter().for_each(|sample| report.add(ALONE, *sample));
         for attack in &ATTACKS {
             options.progress("fairness", 1, attack.name);
-            // A new server each time, so that nothing goes on from the last.
+            // A new server each time, so that nothing of the last one still runs.
             match Served::start(built, daemon)?.measure(Some(attack), options) {
                 Ok((samples, answers)) => {
                     samples.iter().for_each(|it| report.add(attack.name, *it));
@@ -336,7 +336,7 @@ fn attack_once(
 ) -> Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(ATTACK_READ_TIMEOUT))?;
     let mut piece = vec![0; 16 << 10];
     loop {
         stream.write_all(request.as_bytes())?;

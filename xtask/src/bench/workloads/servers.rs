@@ -16,7 +16,7 @@ pub(super) const SERVER_CORE: usize = 0;
 pub(super) const REST: &str = "1";
 pub(super) const REST_CORE: usize = 1;
 
-/// How long a server answers before it counts: what it does at first only is none of a rate.
+/// How long a server answers before it counts, in seconds: its first requests cost more.
 pub(super) const WARM_UP: u32 = 1;
 
 /// Names of rows.

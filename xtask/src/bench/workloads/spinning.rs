@@ -27,14 +27,14 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
                 "xtask: spinning: round {round} of {}: {guests} guests",
                 options.rounds
             );
-            // A new one each time, so that nothing goes on from the last.
+            // A new one each time, so that nothing of the last one still runs.
             let (server, spin) = spinner(built, &all)?;
             let spinning: Vec<_> = (0..guests)
                 .map(|_| request(spin, &[]))
                 .collect::<Result<_>>()?;
             // All have begun when each has had a few turns.
             thread::sleep(Duration::from_millis(500));
-            let active = server.told("/status/applications/spin/requests/active")?;
+            let active = server.status("/status/applications/spin/requests/active")?;
             ensure!(active == guests.to_string(), "{active} guests spin");
             let load = Load {
                 address: server.address,
