@@ -27,8 +27,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server on these cores, as `taskset` takes them. `arguments` adds what it is told,
-    /// for the address that it is to listen on and for a folder of its own.
+    /// Starts a server on these cores, as `taskset` takes them. `arguments` adds its
+    /// command-line arguments, from the address that it is to listen on and its temporary folder.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Server {
     /// # Errors
     ///
     /// When it has nothing there.
-    pub(super) fn told(&self, path: &str) -> Result<String> {
+    pub(super) fn status(&self, path: &str) -> Result<String> {
         self.control("GET", path, "")
     }
 
@@ -221,7 +221,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Whoever does not hear it is killed.
+        // A server that ignores the signal is killed.
         let _ = self.end();
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -269,7 +269,7 @@ fn get(address: SocketAddr, fields: &[String]) -> Result<String> {
 ///
 /// # Errors
 ///
-/// When nobody listens.
+/// When nothing listens.
 pub(super) fn request(address: SocketAddr, fields: &[String]) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     let mut head = format!("GET / HTTP/1.1\r\nHost: {address}\r\n");

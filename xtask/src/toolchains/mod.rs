@@ -137,7 +137,7 @@ fn javascript(place: &Place) -> Step<PathBuf> {
         read(&sources(place.name).join("package-lock.json"))?
     );
     place.once("installed", &stamp, || {
-        // Where it reaches nobody, npm tries for many minutes to install.
+        // Without a network, npm tries for many minutes to install.
         let mut npm = npm_command();
         npm.args(["view", "--fetch-retries=0", "@bytecodealliance/jco", "name"]);
         place.install("asking the registry for jco", &mut npm)?;

@@ -1,3 +1,5 @@
+//! The folder in which a tool chain makes its component, and the steps that are run there once.
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -299,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registry_that_is_not_reached_is_told_from_a_version_that_is_not_there() {
+    fn an_unreachable_registry_is_distinguished_from_a_missing_version() {
         for output in [
             "ERROR: Could not find a version that satisfies the requirement a==1 (from versions: none)",
             "npm error code ECONNREFUSED",
