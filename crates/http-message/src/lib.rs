@@ -22,6 +22,7 @@
 //! - [`StallTimer`] is such a limit by itself.
 //! - [`SmallPieces`] are pieces of a body that are passed on together.
 
+mod error_page;
 mod framing;
 mod held_body;
 mod hop_by_hop;
@@ -34,6 +35,7 @@ mod small_pieces;
 mod stall_timer;
 mod token_list;
 
+pub use error_page::{error_page, raw_error_response};
 pub use framing::{Framing, FramingError, content_length};
 pub use held_body::HeldBody;
 pub use hop_by_hop::{HopByHop, is_hop_by_hop, retain, without_hop_by_hop};

@@ -1,9 +1,6 @@
 //! What is put right about a guest's response before Unit gets it.
 
-use std::time::Duration;
-
-use engine::Answer;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 /// The longest field name that Unit's protocol has room for.
@@ -35,18 +32,6 @@ pub(crate) fn announce(
     if let Some(length) = length.filter(|_| may && !fields.contains_key(CONTENT_LENGTH)) {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-}
-
-/// The fields that go with the error page for `status`.
-pub(crate) fn page_fields(status: StatusCode, retry_after: Option<Duration>) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(3);
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-    let length = Answer::page(status).len();
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    if let Some(wait) = retry_after {
-        fields.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
-    }
-    fields
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use engine::{Answer, Application, Body, RequestId};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use http_message::error_page;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::content::{self, Source};
-use crate::response::{announce, confine, oversized, page_fields};
+use crate::response::{announce, confine, oversized};
 use crate::{Exchange, Gone, Options};
 
 /// Bytes of a response's body that may go with its head: with the head of most, they fill less than
@@ -96,11 +97,10 @@ async fn page<E: Exchange>(
     status: StatusCode,
     retry_after: Option<Duration>,
 ) {
-    let text = Answer::page(status);
+    let (head, text) = error_page(status, retry_after).into_parts();
     let content = if *method == Method::HEAD { &[] } else { &*text };
-    let fields = page_fields(status, retry_after);
-    let head = poll_fn(|cx| exchange.poll_head(cx, status, &fields, content, true));
-    if let Ok(()) = head.await {
+    let sent = poll_fn(|cx| exchange.poll_head(cx, status, &head.headers, content, true));
+    if let Ok(()) = sent.await {
         exchange.finish();
     }
 }

@@ -4,7 +4,6 @@ pub(crate) mod kind;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use tracing::Level;
 use unit_log::{BoundedText, Escaped};
@@ -65,16 +64,6 @@ pub struct Answer {
     pub status: StatusCode,
     /// What to send as `Retry-After`, if anything.
     pub retry_after: Option<Duration>,
-}
-
-impl Answer {
-    /// The error page for a status: the same few words for everyone, in Unit's form. Its media type
-    /// is `text/html`.
-    #[must_use]
-    pub fn page(status: StatusCode) -> Bytes {
-        let code = status.as_u16();
-        format!("<!DOCTYPE html><title>Error {code}</title><p>Error {code}.\r\n").into()
-    }
 }
 
 impl Failure {

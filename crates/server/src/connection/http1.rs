@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http::StatusCode;
+use http_message::raw_error_response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
@@ -23,7 +24,6 @@ use crate::exchange::upstream::Switched;
 use crate::link::hang_up;
 use crate::listener::Closing;
 use crate::response::body::ResponseBody;
-use crate::response::page;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
 const BUFFER: usize = 128 * 1024;
@@ -115,7 +115,7 @@ where
 /// Tells the client that it took too long, before the connection is closed. As in Unit, one that has
 /// been silent is told, too: it may take that for the answer to a request that crosses it.
 async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
-    let answer = page::last_words(StatusCode::REQUEST_TIMEOUT);
+    let answer = raw_error_response(StatusCode::REQUEST_TIMEOUT, None);
     let told = async {
         io.write_all(answer.as_bytes()).await?;
         io.shutdown().await

@@ -24,6 +24,7 @@ use http::request::Parts;
 use http::uri;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use http_message::raw_error_response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -64,6 +65,9 @@ pub const MAX_HEADER_SECTION: usize = 32 * 1024;
 /// How long a connection that has just been accepted may still begin its first request when its
 /// listener closes: its bytes may be on their way.
 const CLOSING_GRACE: Duration = Duration::from_millis(250);
+
+/// The reason phrase for plain HTTP on a TLS listener; the text is Unit's.
+const PLAIN_HTTP_OVER_TLS: &str = "The plain HTTP request was sent to HTTPS port";
 
 /// Connections of a worker from which on responses are written in a row: with fewer, waiting for others
 /// costs more than it saves.
@@ -115,8 +119,14 @@ pub(crate) async fn serve(
     };
     let refusal = match opening {
         Opening::Http1 | Opening::NewerHttp1 | Opening::Http2 => None,
-        Opening::UnknownVersion => Some(page::last_words(StatusCode::HTTP_VERSION_NOT_SUPPORTED)),
-        Opening::WithoutTls => Some(page::tls_expected()),
+        Opening::UnknownVersion => Some(raw_error_response(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            None,
+        )),
+        Opening::WithoutTls => Some(raw_error_response(
+            StatusCode::BAD_REQUEST,
+            Some(PLAIN_HTTP_OVER_TLS),
+        )),
         Opening::Closed => return,
     };
     if let Some(page) = refusal {
