@@ -6,7 +6,7 @@ use http::HeaderMap;
 use outbound::Client;
 use outbound_policy::Policy;
 use tokio::sync::OwnedSemaphorePermit;
-use unit_log::{Output, Printing};
+use unit_log::{ApplicationOutput, Output};
 
 use crate::engine::concurrency_limit::Gate;
 use crate::engine::instance_pool::{Grant, InstanceShare};
@@ -101,7 +101,7 @@ pub(crate) struct Inner {
     pub(crate) shared: Shared,
     /// For outgoing requests.
     pub(crate) client: Client,
-    pub(crate) printing: Arc<Printing>,
+    pub(crate) output: Arc<ApplicationOutput>,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) counters: Counters,
     pub(crate) lost_trailers: LostTrailersLog,
@@ -135,7 +135,7 @@ impl Application {
             folders: Arc::default(),
             shared: Shared::default(),
             client: Client::with_options(settings.outbound.clone(), outbound),
-            printing: Printing::new(
+            output: ApplicationOutput::new(
                 &settings.name,
                 settings.stdout.clone(),
                 settings.stderr.clone(),

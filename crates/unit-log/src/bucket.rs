@@ -1,8 +1,8 @@
-//! A rate limit that allows bursts.
+//! A rate limit that allows bursts, as arithmetic over instants. Reads no clock.
 
 use std::time::{Duration, Instant};
 
-/// A token bucket, stored as the time until which all that it has admitted would take at an even pace.
+/// A token bucket, stored as the time at which everything admitted so far would be done at the sustained rate.
 /// A new one admits a whole burst.
 #[derive(Clone, Debug, Default)]
 pub struct TokenBucket {
@@ -10,8 +10,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Whether something that takes `cost` at an even pace may pass now; if so, it counts. What takes
-    /// `burst` may pass at once after as long a pause.
+    /// Whether something may pass now that takes `cost` at the sustained rate. If so, it is charged. After a pause of
+    /// `burst`, as much may pass at once as takes `burst`.
     pub fn admits(&mut self, now: Instant, cost: Duration, burst: Duration) -> bool {
         let from = self.paid_until.map_or(now, |until| until.max(now));
         let until = from + cost;
@@ -22,7 +22,7 @@ impl TokenBucket {
         admits
     }
 
-    /// Whether a whole burst may pass now, so that a new bucket would do the same.
+    /// Whether a whole burst may pass now. If so, a new bucket is equivalent.
     #[must_use]
     pub fn is_full(&self, now: Instant) -> bool {
         self.paid_until.is_none_or(|until| until <= now)
@@ -63,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_costs_nothing() {
+    fn a_refusal_is_not_charged() {
         let (mut bucket, now) = (TokenBucket::default(), Instant::now());
         assert!(!bucket.admits(now, BURST + COST, BURST));
         assert!(bucket.admits(now, BURST, BURST));
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_goes_back_is_survived() {
+    fn a_clock_that_stands_still_or_goes_back_does_no_harm() {
         let (mut bucket, start) = (TokenBucket::default(), Instant::now());
         let later = start + Duration::from_secs(5);
         admitted(&mut bucket, later);

@@ -1,9 +1,10 @@
 //! Warnings that are logged at most once per interval, so that clients cannot fill the log with them.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Says when a line may be logged again. The first may be at once.
+use parking_lot::Mutex;
+
+/// Limits one kind of warning to one per interval. The first passes immediately.
 #[derive(Debug)]
 pub struct LogInterval {
     interval: Duration,
@@ -11,23 +12,23 @@ pub struct LogInterval {
 }
 
 impl LogInterval {
-    /// At least `interval` between two lines.
+    /// `interval` is the shortest time between two lines.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
         Self {
             interval,
-            logged: Mutex::new(None),
+            logged: parking_lot::const_mutex(None),
         }
     }
 
-    /// Whether the caller is to log a line now. Of several threads that ask at the same time one is.
+    /// Whether the caller should log the line now. Of several threads that ask at the same time, one gets `true`.
     #[must_use]
     pub fn is_due(&self) -> bool {
         self.is_due_at(Instant::now())
     }
 
     fn is_due_at(&self, now: Instant) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         let is_due = logged.is_none_or(|at| now.saturating_duration_since(at) >= self.interval);
         if is_due {
             *logged = Some(now);

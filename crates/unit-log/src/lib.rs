@@ -1,5 +1,7 @@
 //! Unit's log lines, of [`tracing`] events: one line an event, whatever its text was made of, and no more
 //! of them than [`RateLimit`] and [`LogInterval`] allow; and what guests print, in the log or in files.
+//!
+//! It does not open the log itself, and knows neither guests nor the engine: the daemon and the language module do.
 
 mod bucket;
 mod guest_output;
@@ -13,9 +15,9 @@ mod text;
 mod write;
 
 pub use bucket::TokenBucket;
-pub use guest_output::{GuestLines, Output, Printing, Speaker};
+pub use guest_output::{ApplicationOutput, CurrentRequest, GuestLines, Output};
 pub use interval::LogInterval;
-pub use line_owner::Stream;
+pub use line_owner::StandardStream;
 pub use lines::Lines;
 pub use output_file::{OutputError, OutputFile, OutputFiles};
 pub use rate_limit::RateLimit;
@@ -26,7 +28,7 @@ pub use write::write_all;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-/// The crates of this project that log. The names of their targets begin with these.
+/// The crates of this project that log, which is what their targets begin with.
 const OWN_CRATES: [&str; 11] = [
     "code_cache",
     "control",
@@ -41,7 +43,7 @@ const OWN_CRATES: [&str; 11] = [
     "wasmtime_unitd",
 ];
 
-/// What is logged: events of this project's crates from `level` on, and those of libraries from a warning on.
+/// The filter by level: events of this project's crates from `level` on, those of libraries from `warn` on.
 #[must_use]
 pub fn targets(level: Level) -> Targets {
     let libraries = Targets::new().with_default(Level::WARN.min(level));
@@ -50,8 +52,8 @@ pub fn targets(level: Level) -> Targets {
         .fold(libraries, |targets, own| targets.with_target(own, level))
 }
 
-/// The end of the target of events that are notices: more than an information and less than a warning,
-/// for which `tracing` has no level of its own.
+/// The suffix of the targets of events at the level `notice`, which is between `info` and `warn` and which `tracing`
+/// does not have.
 pub const NOTICE: &str = "::notice";
 
 #[cfg(test)]

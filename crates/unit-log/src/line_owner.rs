@@ -1,17 +1,17 @@
-//! Whose line it is that a guest prints.
+//! The request and stream that a line of a guest belongs to.
 
 use crate::RequestId;
 
-/// One of the two that a guest prints to.
+/// A stream that a guest prints to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum StandardStream {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
 }
 
-impl Stream {
+impl StandardStream {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -20,9 +20,9 @@ impl Stream {
     }
 }
 
-/// Whose line it is.
+/// Pieces of a line are joined only if their owner is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct LineOwner {
     pub(crate) request: RequestId,
-    pub(crate) stream: Stream,
+    pub(crate) stream: StandardStream,
 }

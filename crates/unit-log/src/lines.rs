@@ -1,4 +1,4 @@
-//! The form of a log line.
+//! The format of a log line, which is Unit's.
 
 use std::backtrace::Backtrace;
 use std::fmt::{self, Write as _};
@@ -15,17 +15,17 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::NOTICE;
 use crate::text::{BoundedText, Escaped};
 
-/// Bytes of a line's message. A piece of 8 KiB of what a guest prints fits, escaped or not.
+/// Bytes of a line's message. A piece of 8 KiB of a guest's output fits, unless most of it is escaped.
 const MAX_MESSAGE: usize = 16 * 1024;
 
-/// Bytes of what else an event has: names, targets, reasons.
+/// Bytes of all other fields of an event together.
 const MAX_FIELDS: usize = 2 * 1024;
 
 /// Characters of an application's name; a configuration may have one of megabytes.
 const MAX_NAME: usize = 128;
 
-/// The form of the lines: a time, a level, in a language module the process and thread, the
-/// request that the event is about, the message, and what else the event has.
+/// The format of the lines: time, level, in a language module the process and thread, application and request,
+/// message, and the other fields of the event.
 ///
 /// ```text
 /// 2026/01/31 12:00:00.123 [info] application "a" request 0f… message key=value
@@ -33,14 +33,14 @@ const MAX_NAME: usize = 128;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// The daemon's own: times have milliseconds.
+    /// Of the daemon's log: times have milliseconds.
     Daemon,
-    /// Those of unitd and its processes, which share a file.
+    /// Of unitd's log, which several processes write to.
     Module,
 }
 
 impl Lines {
-    /// A line that is no event's: about the log itself, or of a panic, which may come from logging.
+    /// A line that is not an event's: about the log itself, or of a panic, which logging may have caused.
     #[must_use]
     pub fn line(&self, level: Level, text: impl fmt::Display) -> String {
         let mut message = BoundedText::new(MAX_MESSAGE);

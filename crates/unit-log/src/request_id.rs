@@ -1,3 +1,5 @@
+//! Ids that name requests in the logs.
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -6,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Names one request in the logs: 16 bytes, shown as 32 hexadecimal digits like Unit's
 /// `$request_id`.
 ///
-/// Unique within a process, and in practice across restarts. It is no secret and must not be
+/// Unique within a process, and in practice across restarts. It is not a secret and must not be
 /// used as one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(u128);

@@ -1,14 +1,14 @@
-//! Text of a bounded length, without characters that would do something in a log.
+//! Text for a log: bounded in length, and with escapes for characters that act on a terminal or a log reader.
 
 use std::fmt;
 
-/// Bytes that are looked at before the writer is asked whether it takes more.
+/// Bytes that are scanned before they are passed on. So a writer that is full ends the scan of a long text.
 const PIECE: usize = 1024;
 
-/// The beginning of a text. Once it has as many bytes as it may, writing to it fails, which ends the
-/// formatting of what is written: the rest of a guest's text of megabytes costs nothing.
+/// The beginning of a text. Once it is full, writing to it fails, which ends the formatting of what is written: the
+/// remainder of a guest's text of megabytes costs nothing.
 ///
-/// Its [`Display`](fmt::Display) form says whether anything is missing.
+/// Its [`Display`](fmt::Display) form ends in `… (cut)` if anything is missing.
 #[derive(Debug)]
 pub struct BoundedText {
     text: String,
@@ -17,7 +17,7 @@ pub struct BoundedText {
 }
 
 impl BoundedText {
-    /// Keeps `limit` bytes, or up to three less, so that no character is cut.
+    /// Keeps up to `limit` bytes, and cuts between two characters.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl BoundedText {
     /// The beginning of what `text` displays.
     pub fn of(limit: usize, text: impl fmt::Display) -> Self {
         let mut bounded = Self::new(limit);
-        // It fails when the text is cut, and says so itself.
+        // Fails when the text is cut, which `is_cut` says.
         let _ = fmt::Write::write_fmt(&mut bounded, format_args!("{text}"));
         bounded
     }
@@ -68,7 +68,7 @@ impl fmt::Display for BoundedText {
     }
 }
 
-/// Escapes what is written to it, but for tabs. A log line is one line, whatever its text was made of.
+/// Escapes what is written to it, so that it stays one line and acts on nothing. Tabs are kept.
 #[derive(Debug)]
 pub struct Escaped<W>(pub W);
 
@@ -92,8 +92,8 @@ impl<W: fmt::Write> fmt::Write for Escaped<W> {
     }
 }
 
-/// Whether a terminal or a reader of a log would do something at this character, other than to show
-/// it: control characters, those that reorder what is seen of the line, and separators of lines.
+/// The project's one rule for what is escaped in logs: control characters, bidirectional formatting characters,
+/// which reorder what is seen of a line, and line separators.
 #[must_use]
 pub fn needs_escape(c: char) -> bool {
     let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -1,21 +1,20 @@
-//! Writing to files that may take nothing for a while, such as pipes.
+//! Writing to files that may accept no bytes for a while, such as pipes.
 
 use std::io::{self, ErrorKind, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How soon a file that takes nothing is tried again.
+/// How soon a full pipe is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Writes all of `bytes`, in one call if the system takes them. Blocks.
 ///
-/// A non-blocking file may take nothing for as long as `waits`, which is given the time since the file took something
-/// last, returns true.
+/// A non-blocking file is retried while `waits`, which gets the time since it last accepted bytes, returns true.
 ///
 /// # Errors
 ///
-/// The number of bytes that were written before, and the system's reason: [`ErrorKind::WouldBlock`] where the file
-/// took nothing for too long.
+/// The number of bytes that were written, and the error of `write(2)`: [`ErrorKind::WouldBlock`] where `waits` returned
+/// false.
 pub fn write_all(
     file: &mut impl Write,
     bytes: &[u8],
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_takes_nothing_is_tried_again_for_as_long_as_asked() {
+    fn a_file_that_would_block_is_retried_for_as_long_as_asked() {
         let mut file = Slow {
             refusals: 3,
             taken: Vec::new(),

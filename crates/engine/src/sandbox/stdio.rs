@@ -1,4 +1,5 @@
-//! A guest's standard output and error, as `wasmtime-wasi` writes to them.
+//! A guest's standard output and error, as `wasmtime-wasi` writes to them. What becomes of the lines is up to
+//! `unit_log`.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -7,52 +8,53 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use unit_log::{GuestLines, Printing, Speaker, Stream};
+use unit_log::{ApplicationOutput, CurrentRequest, GuestLines, StandardStream};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Bytes a guest may write in one go.
+/// Bytes that a guest may pass in one call.
 const WRITE_PERMIT: usize = 64 * 1024;
 
-/// One standard stream of one guest. What it has printed last ends with it, line feed or not.
-pub(crate) struct GuestLog {
-    printing: Arc<Printing>,
-    speaker: Speaker,
-    stream: Stream,
-    /// Made when the guest asks for the stream, which most never do.
-    lines: OnceLock<Writer>,
+/// One standard stream of one guest.
+pub(crate) struct GuestStdio {
+    output: Arc<ApplicationOutput>,
+    current: CurrentRequest,
+    stream: StandardStream,
+    /// Created when the guest asks for the stream, which most never do.
+    lines: OnceLock<StdioWriter>,
 }
 
-impl GuestLog {
-    pub(crate) fn new(printing: Arc<Printing>, speaker: Speaker, stream: Stream) -> Self {
+impl GuestStdio {
+    pub(crate) fn new(
+        output: Arc<ApplicationOutput>,
+        current: CurrentRequest,
+        stream: StandardStream,
+    ) -> Self {
         Self {
-            printing,
-            speaker,
+            output,
+            current,
             stream,
             lines: OnceLock::new(),
         }
     }
 
-    fn writer(&self) -> Writer {
+    fn writer(&self) -> StdioWriter {
         let new = || {
-            let lines = GuestLines::new(
-                Arc::clone(&self.printing),
-                self.speaker.clone(),
-                self.stream,
-            );
-            Writer(Arc::new(Mutex::new(lines)))
+            let lines =
+                GuestLines::new(Arc::clone(&self.output), self.current.clone(), self.stream);
+            StdioWriter(Arc::new(Mutex::new(lines)))
         };
         self.lines.get_or_init(new).clone()
     }
 }
 
-impl IsTerminal for GuestLog {
+impl IsTerminal for GuestStdio {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for GuestLog {
+impl StdoutStream for GuestStdio {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.writer())
     }
@@ -62,11 +64,11 @@ impl StdoutStream for GuestLog {
     }
 }
 
-/// What a guest holds of its stream. Clones write to the same line.
+/// A guest's handle of its stream. Clones write to the same line.
 #[derive(Clone)]
-struct Writer(Arc<Mutex<GuestLines>>);
+struct StdioWriter(Arc<Mutex<GuestLines>>);
 
-impl Writer {
+impl StdioWriter {
     fn push(&self, bytes: &[u8]) {
         self.0
             .lock()
@@ -75,7 +77,7 @@ impl Writer {
     }
 }
 
-impl OutputStream for Writer {
+impl OutputStream for StdioWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.push(&bytes);
         Ok(())
@@ -90,7 +92,7 @@ impl OutputStream for Writer {
     }
 }
 
-impl Pollable for Writer {
+impl Pollable for StdioWriter {
     // What `#[async_trait]` makes of `async fn ready(&mut self) {}`.
     fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
@@ -101,7 +103,7 @@ impl Pollable for Writer {
     }
 }
 
-impl AsyncWrite for Writer {
+impl AsyncWrite for StdioWriter {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

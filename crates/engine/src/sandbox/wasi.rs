@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use unit_log::{Printing, Speaker, Stream};
+use unit_log::{ApplicationOutput, CurrentRequest, StandardStream};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
 use crate::application::{Inner, Settings};
 use crate::sandbox::directory::OpenFolders;
-use crate::sandbox::stdio::GuestLog;
+use crate::sandbox::stdio::GuestStdio;
 
 /// What WASI has for one guest beyond HTTP: environment, folders, clocks, random numbers, and where
 /// it prints to.
@@ -16,8 +16,8 @@ use crate::sandbox::stdio::GuestLog;
 pub(crate) struct Wasi {
     ctx: Option<Box<WasiCtx>>,
     settings: Arc<Settings>,
-    printing: Arc<Printing>,
-    speaker: Speaker,
+    output: Arc<ApplicationOutput>,
+    current: CurrentRequest,
     /// Those of its application, as long as the guest is there.
     folders: Option<Arc<OpenFolders>>,
 }
@@ -41,8 +41,8 @@ impl Wasi {
         Ok(Self {
             ctx: None,
             settings: Arc::clone(settings),
-            printing: Arc::clone(&application.printing),
-            speaker: Speaker::new(id, settings.instances.reuse.get() > 1),
+            output: Arc::clone(&application.output),
+            current: CurrentRequest::new(id, settings.instances.reuse.get() > 1),
             folders,
         })
     }
@@ -53,7 +53,7 @@ impl Wasi {
 
     /// From now on the guest works for this request, too.
     pub(crate) fn serve_next(&self, id: RequestId) {
-        self.speaker.set(id);
+        self.current.set(id);
     }
 
     pub(crate) fn ctx(&mut self) -> &mut WasiCtx {
@@ -65,10 +65,11 @@ impl Wasi {
     }
 
     fn build(&self) -> Box<WasiCtx> {
-        let log = |stream| GuestLog::new(Arc::clone(&self.printing), self.speaker.clone(), stream);
+        let stdio =
+            |stream| GuestStdio::new(Arc::clone(&self.output), self.current.clone(), stream);
         let ctx = WasiCtxBuilder::new()
-            .stdout(log(Stream::Stdout))
-            .stderr(log(Stream::Stderr))
+            .stdout(stdio(StandardStream::Stdout))
+            .stderr(stdio(StandardStream::Stderr))
             .envs(&self.settings.environment)
             // Without these a socket can be made and only fails when it is used.
             .allow_tcp(false)

@@ -74,7 +74,7 @@ pub fn what_a_guest_prints_too_much_is_lost_and_counted(front: &impl FrontEnd) {
     let mut client = server.connect("print");
     client.get(&format!("/?{LINES}")).assert_text("printed\n");
     let counted = || {
-        let lines = server.log_lines("lines of output were lost");
+        let lines = server.log_lines("lines of output discarded");
         let number = |line: &String| {
             assert!(line.contains("[warn]"), "{line}");
             let (_, message) = line.split_once("application \"print\" ").unwrap();
@@ -118,7 +118,7 @@ pub fn failures_are_logged_up_to_a_rate_limit_and_counted(front: &impl FrontEnd)
             });
         }
     });
-    const OMITTED: &str = "more lines [error] of the application are not logged";
+    const OMITTED: &str = "lines [error] of the application suppressed";
     let logged = || {
         let lines = server.log_lines("the guest trapped");
         lines.iter().filter(|line| !line.contains(OMITTED)).count()

@@ -1,46 +1,51 @@
-//! What guests print, cut into lines.
+//! Cuts what a guest prints into lines, and passes each to the log or to its application's file.
 
 use std::fmt::Write as _;
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::printing::{Output, Printing};
-use super::speaker::Speaker;
-use crate::line_owner::{Owner, Stream};
+use super::application::{ApplicationOutput, Output};
+use super::current_request::CurrentRequest;
+use crate::line_owner::{LineOwner, StandardStream};
 use crate::text::Escaped;
 
-/// Bytes of a line that are written at once; a longer one goes on as another.
+/// A longer line is written in pieces of this many bytes. In the log each piece is a line.
 const MAX_LINE: usize = 8 * 1024;
 
-/// Cuts what a guest writes to one of its streams into lines.
+/// One stream of one guest. A last line without line feed is written when this is dropped.
 pub struct GuestLines {
-    printing: Arc<Printing>,
-    speaker: Speaker,
-    owner: Owner,
+    output: Arc<ApplicationOutput>,
+    current: CurrentRequest,
+    owner: LineOwner,
     /// The beginning of a line, at most [`MAX_LINE`] bytes.
     partial: Vec<u8>,
-    /// Whether the bytes before `partial` were written and belong to the same line.
+    /// Whether the bytes before `partial` belong to the same line and have been written.
     continues: bool,
 }
 
 impl GuestLines {
-    /// One stream of one guest, which has printed nothing yet.
+    /// For lines of `stream`, which belong to the request that is current when they begin.
     #[must_use]
-    pub fn new(printing: Arc<Printing>, speaker: Speaker, stream: Stream) -> Self {
-        let request = speaker.request();
+    pub fn new(
+        output: Arc<ApplicationOutput>,
+        current: CurrentRequest,
+        stream: StandardStream,
+    ) -> Self {
+        let request = current.id();
         Self {
-            printing,
-            speaker,
-            owner: Owner { request, stream },
+            output,
+            current,
+            owner: LineOwner { request, stream },
             partial: Vec::new(),
             continues: false,
         }
     }
 
-    /// Takes what the guest has written. Never fails, and never waits.
+    /// Passes on what the guest has written. Never fails and never blocks: what is too much is discarded, and
+    /// counted.
     pub fn push(&mut self, now: Instant, bytes: &[u8]) {
-        self.owner.request = self.speaker.request();
+        self.owner.request = self.current.id();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             match piece.strip_suffix(b"\n") {
                 // Most lines come in one piece, and need not be copied.
@@ -78,14 +83,14 @@ impl GuestLines {
         self.partial = partial;
     }
 
-    /// Writes a line, or [`MAX_LINE`] bytes of one that goes on.
+    /// Writes a line, or [`MAX_LINE`] bytes of one that continues.
     fn emit(&mut self, now: Instant, bytes: &[u8]) {
         let continues = mem::replace(&mut self.continues, false);
-        if !self.printing.admits(now, bytes.len()) {
-            self.printing.losses.add();
+        if !self.output.admits(now, bytes.len()) {
+            self.output.losses.add(1);
             return;
         }
-        match self.printing.output(self.owner.stream) {
+        match self.output.output(self.owner.stream) {
             Output::Log => self.log(bytes),
             Output::File(file) => file.append(self.owner, continues, bytes),
         }
@@ -96,7 +101,7 @@ impl GuestLines {
         let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         tracing::info!(
-            application = &*self.printing.application,
+            application = &*self.output.application,
             request = %self.owner.request,
             "{}: {}",
             self.owner.stream.name(),
@@ -113,8 +118,7 @@ impl Drop for GuestLines {
     }
 }
 
-/// The line without anything that a terminal or a log reader would act on: control characters
-/// are escaped, bytes that are no UTF-8 become U+FFFD.
+/// The line as text, escaped; bytes that are not UTF-8 become U+FFFD.
 fn printable(line: &[u8]) -> String {
     let mut text = String::with_capacity(line.len());
     // Writing to a string cannot fail.
@@ -133,29 +137,29 @@ mod tests {
     use crate::{OutputFiles, RequestId};
 
     /// An application whose guests print to a file.
-    struct Application {
-        printing: Arc<Printing>,
+    struct PrintingApplication {
+        output: Arc<ApplicationOutput>,
         _folder: TempDir,
         path: PathBuf,
     }
 
-    impl Application {
+    impl PrintingApplication {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("out");
             let file = OutputFiles::default().open(&path).unwrap();
             let (stdout, stderr) = (Output::File(file.clone()), Output::File(file));
             Self {
-                printing: Printing::new(&"a".into(), stdout, stderr),
+                output: ApplicationOutput::new(&"a".into(), stdout, stderr),
                 _folder: folder,
                 path,
             }
         }
 
         fn guest(&self) -> GuestLines {
-            let printing = Arc::clone(&self.printing);
-            let speaker = Speaker::new(RequestId::next(), false);
-            GuestLines::new(printing, speaker, Stream::Stdout)
+            let output = Arc::clone(&self.output);
+            let current = CurrentRequest::new(RequestId::next(), false);
+            GuestLines::new(output, current, StandardStream::Stdout)
         }
 
         fn written(&self) -> Vec<u8> {
@@ -177,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_written_as_it_comes_and_never_kept() {
-        let application = Application::new();
+    fn an_endless_line_is_written_in_pieces_and_never_kept() {
+        let application = PrintingApplication::new();
         let mut guest = application.guest();
         let now = Instant::now();
         for _ in 0..3 * MAX_LINE + 5 {
@@ -197,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_the_guests_bytes_as_they_are() {
-        let application = Application::new();
+    fn output_to_a_file_is_not_escaped() {
+        let application = PrintingApplication::new();
         let mut guest = application.guest();
         guest.push(Instant::now(), b"\x1b[31m\r\n\n\xff\0");
         guest.push(Instant::now(), b"\xfe\n");
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn lines_of_guests_at_the_same_time_do_not_mix() {
-        let application = Application::new();
+        let application = PrintingApplication::new();
         let (mut one, mut other) = (application.guest(), application.guest());
         let now = Instant::now();
         one.push(now, b"on");
@@ -218,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_to_be_kept_ends_where_another_guests_begins() {
-        let application = Application::new();
+    fn a_long_line_is_ended_where_another_guests_line_begins() {
+        let application = PrintingApplication::new();
         let (mut one, mut other) = (application.guest(), application.guest());
         let now = Instant::now();
         one.push(now, &[b'x'; MAX_LINE + 1]);
@@ -231,8 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_lost_by_whole_lines_for_all_guests_together() {
-        let application = Application::new();
+    fn the_rate_limit_is_shared_by_an_applications_guests_and_discards_whole_lines() {
+        let application = PrintingApplication::new();
         let (mut one, mut other) = (application.guest(), application.guest());
         let now = Instant::now();
         let mut line = vec![b'x'; 1000];
@@ -253,11 +257,11 @@ mod tests {
 
     #[test]
     fn a_line_of_which_a_piece_is_lost_is_not_joined_over_the_gap() {
-        let application = Application::new();
+        let application = PrintingApplication::new();
         let mut guest = application.guest();
         let now = Instant::now();
         guest.push(now, &[b'x'; MAX_LINE + 1]);
-        while application.printing.admits(now, 0) {}
+        while application.output.admits(now, 0) {}
         guest.push(now, &[b'y'; MAX_LINE]);
         let later = now + std::time::Duration::from_secs(1);
         guest.push(later, b"z\n");

@@ -1,19 +1,21 @@
-//! What guests write to their standard output and error: where it goes, and how much of it.
+//! What guests write to their standard output and error: cut into lines, limited in rate, and passed to the log or
+//! to a file.
 //!
 //! ```text
-//!   guest ─▶ Lines ──a line, or 8 KiB of one──▶ Rate ──▶ the server's log, escaped
-//!            (one a stream of a guest)           │   └──▶ OutputFile, as it is ──▶ Queue ──▶ write(2)
-//!                                                ▼                  ▼
-//!                                             Losses             Losses
+//!   guest ─▶ GuestLines ──a line, or 8 KiB of one──▶ OutputRate ──▶ the server's log, escaped
+//!            (per stream of a guest)                  │   └──▶ OutputFile, unescaped ──▶ FileQueue ──▶ write(2)
+//!                                                     ▼              ▼
+//!                                                 LossCounter    LossCounter
 //! ```
 //!
-//! A guest is never slowed down by this and never sees an error.
+//! Printing never blocks a guest and never fails for it. Knows nothing of WASI: the engine's `sandbox` has the
+//! streams that guests write to.
 
+mod application;
+mod current_request;
 mod lines;
-mod printing;
 mod rate;
-mod speaker;
 
+pub use application::{ApplicationOutput, Output};
+pub use current_request::CurrentRequest;
 pub use lines::GuestLines;
-pub use printing::{Output, Printing};
-pub use speaker::Speaker;

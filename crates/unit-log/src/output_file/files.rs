@@ -1,4 +1,4 @@
-//! Files that guests print to.
+//! Output files by path: opened once, reopened for log rotation, flushed at the end.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::fs::{File, FileType, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use parking_lot::Mutex;
 
-use super::losses::Losses;
-use super::queue::{self, Bounds, Loss, Queue};
-use crate::line_owner::Owner;
+use super::queue::{self, FileQueue, QueueLimits};
+use crate::line_owner::LineOwner;
 
-/// A file that cannot take what guests print.
+/// Why a file cannot be used for output.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The system does not open it.
-    #[error("{}: cannot be opened for output: {error}", path.display())]
+    /// `open(2)` failed.
+    #[error("{}: cannot open for output: {error}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -28,18 +28,18 @@ pub enum OutputError {
         #[source]
         error: io::Error,
     },
-    /// Opening it would mean to wait for a reader.
+    /// It is a pipe without a reader, for which opening would block, or a socket.
     #[error(
-        "{}: cannot be opened for output: it is a socket, or a pipe that nobody reads",
+        "{}: cannot open for output: a socket, or a pipe without a reader",
         path.display()
     )]
     NoReader {
         /// The file.
         path: PathBuf,
     },
-    /// It is none of the kinds of file that output can be appended to.
+    /// Output can only be appended to regular files, pipes and character devices.
     #[error(
-        "{}: is neither a regular file nor a pipe or a character device",
+        "{}: cannot be used for output: not a regular file, pipe or character device",
         path.display()
     )]
     Kind {
@@ -48,184 +48,131 @@ pub enum OutputError {
     },
 }
 
-/// The files that guests print to, by path: those of the same path are the same open file.
+/// The open output files, by path: two users of a path share one open file.
 ///
-/// Clones are the same. A file is closed when no application has it any more, unless it is kept.
-#[derive(Clone, Debug, Default)]
-pub struct OutputFiles(Arc<Files>);
+/// Clones share the files. A file is closed when its last [`OutputFile`] is dropped, unless it is kept open.
+#[derive(Clone, Default)]
+pub struct OutputFiles(Arc<FilesByPath>);
 
-#[derive(Debug, Default)]
-struct Files {
-    by_path: Mutex<HashMap<PathBuf, Weak<Inner>>>,
-    /// Files that stay open without an application.
-    kept: Mutex<Vec<Arc<Inner>>>,
-    bounds: Arc<Bounds>,
+#[derive(Default)]
+struct FilesByPath {
+    by_path: Mutex<HashMap<PathBuf, Weak<FileQueue>>>,
+    /// Files that stay open without a user.
+    kept: Mutex<Vec<Arc<FileQueue>>>,
+    limits: Arc<QueueLimits>,
 }
 
 impl OutputFiles {
-    /// The open file of this path; opens it, unless it is open already.
+    /// The file of this path, which is opened unless it is open already.
     ///
-    /// The file is made, with the process's file mode mask, if it is not there. No thread that serves
-    /// waits for it: a pipe needs a reader, and what a pipe or device does not take for a second is lost.
+    /// A missing file is created, with the mode that the process's `umask` leaves of 0666. A pipe needs a reader. Lines
+    /// that a pipe or device does not accept for a second are discarded.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened, or is a folder, a socket or a block device.
+    /// When it cannot be opened, or is a directory, a socket or a block device.
     pub fn open(&self, path: &Path) -> Result<OutputFile, OutputError> {
         let file = self.closed(path);
-        if !file.0.queue.is_open() {
-            file.0.queue.open(open(path)?);
+        if !file.0.is_open() {
+            file.0.open(open(path)?);
         }
         Ok(file)
     }
 
-    /// The file of this path, which loses all that is printed until [`open_rest`](Self::open_rest)
-    /// or [`reopen`](Self::reopen) succeeds for it.
+    /// The file of this path, without opening it. Until [`open_closed`](Self::open_closed) or
+    /// [`reopen`](Self::reopen) succeeds for it, its lines are discarded.
     #[must_use]
     pub fn closed(&self, path: &Path) -> OutputFile {
         let files = &self.0.by_path;
-        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = files.lock();
         if let Some(file) = files.get(path).and_then(Weak::upgrade) {
             return OutputFile(file);
         }
         files.retain(|_, file| file.strong_count() > 0);
-        let file = OutputFile::new(path, None, Arc::clone(&self.0.bounds), false);
+        let file = OutputFile::new(path, None, Arc::clone(&self.0.limits), false);
         files.insert(path.to_owned(), Arc::downgrade(&file.0));
         file
     }
 
-    /// Opens those that are not open, and returns why some cannot be.
+    /// Opens those that are not open yet. Returns the errors of those that cannot be opened.
     #[must_use]
-    pub fn open_rest(&self) -> Vec<OutputError> {
-        self.open_where(|file| !file.queue.is_open())
+    pub fn open_closed(&self) -> Vec<OutputError> {
+        self.open_where(|file| !file.is_open())
     }
 
-    /// Opens all of them anew, after someone has moved the old ones away. Where that fails, the old
-    /// one goes on.
+    /// Opens all paths again, after log rotation has renamed the files. Where that fails, the file that is open stays
+    /// in use. Returns the errors.
     #[must_use]
     pub fn reopen(&self) -> Vec<OutputError> {
         self.open_where(|_| true)
     }
 
-    /// Has the files that are open now stay open for as long as this value lives. For the end of the server:
-    /// applications that are dropped with their requests print last lines, which [`flush`](Self::flush) writes.
+    /// Keeps the files open until this value is dropped. For the shutdown of the server: applications that are dropped
+    /// with their requests print last lines, which [`flush`](Self::flush) writes.
     pub fn keep_open(&self) {
-        *self.0.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.all();
+        *self.0.kept.lock() = self.all();
     }
 
-    /// Writes what waits to be written, for as long as `limit` at most, on threads of its own. Blocks. What a pipe
-    /// or a device does not take within that time is lost, and so is what is to be written behind a disk that stalls.
+    /// Writes what waits, on threads of its own, and blocks until that is done, for `limit` at most. What a pipe, a
+    /// device or a stalled disk does not accept within that time is discarded.
     pub fn flush(&self, limit: Duration) {
-        let queues = self
-            .all()
-            .iter()
-            .map(|file| Arc::clone(&file.queue))
-            .collect();
-        queue::flush(queues, limit);
+        queue::flush(self.all(), limit);
     }
 
-    fn open_where(&self, concerns: impl Fn(&Inner) -> bool) -> Vec<OutputError> {
+    fn open_where(&self, concerns: impl Fn(&FileQueue) -> bool) -> Vec<OutputError> {
         let mut errors = Vec::new();
         for file in self.all().iter().filter(|file| concerns(file)) {
-            match open(&file.queue.path) {
-                Ok(new) => file.queue.open(new),
+            match open(&file.path) {
+                Ok(new) => file.open(new),
                 Err(error) => errors.push(error),
             }
         }
         errors
     }
 
-    fn all(&self) -> Vec<Arc<Inner>> {
+    fn all(&self) -> Vec<Arc<FileQueue>> {
         let files = &self.0.by_path;
-        let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = files.lock();
         files.values().filter_map(Weak::upgrade).collect()
     }
 }
 
-/// One of [`OutputFiles`]. Clones are the same, and only clones are equal.
+/// An open file that lines are appended to. Clones share it, and only clones are equal.
 #[derive(Clone)]
-pub struct OutputFile(Arc<Inner>);
-
-struct Inner {
-    queue: Arc<Queue>,
-    #[cfg(test)]
-    losses: Arc<FileLosses>,
-}
+pub struct OutputFile(Arc<FileQueue>);
 
 impl OutputFile {
-    /// A file that is open already, such as one that the process was started with. `path` is what
-    /// the log calls it.
+    /// A file that the process was started with. `path` is its name in the log.
     ///
-    /// It is written to on the threads that print, which wait if it makes them wait.
+    /// Threads that print write to it themselves, and block if it does.
     #[must_use]
     pub fn inherited(path: impl AsRef<Path>, file: File) -> Self {
         Self::new(path.as_ref(), Some(file), Arc::default(), true)
     }
 
-    fn new(path: &Path, file: Option<File>, bounds: Arc<Bounds>, writes_at_once: bool) -> Self {
-        let losses = Arc::new(FileLosses::new(path));
-        let lose = {
-            let losses = Arc::clone(&losses);
-            move |lines, loss| losses.add(lines, loss)
-        };
-        let queue = Queue::new(path, file, bounds, writes_at_once, lose);
-        Self(Arc::new(Inner {
-            queue: Arc::new(queue),
-            #[cfg(test)]
-            losses,
-        }))
+    fn new(
+        path: &Path,
+        file: Option<File>,
+        limits: Arc<QueueLimits>,
+        writes_at_once: bool,
+    ) -> Self {
+        let queue = FileQueue::new(path, file, limits, writes_at_once);
+        Self(Arc::new(queue))
     }
 
-    /// Appends a line, or a piece of one that goes on. `continues` says that the owner's last piece
-    /// belongs to the same line.
+    /// Appends a line of a guest, or a piece of one. `continues` says that the owner's last piece belongs to the same
+    /// line.
     ///
-    /// It is written within some milliseconds, elsewhere. What cannot be written, or comes faster than
-    /// it is written, is lost, and the log tells how many lines of all guests were.
-    pub(crate) fn append(&self, owner: Owner, continues: bool, bytes: &[u8]) {
-        self.0.queue.add_piece(owner, continues, bytes);
+    /// Another thread writes it, within some milliseconds. Lines that cannot be written, or that come faster than they
+    /// are written, are discarded, and the log has their number.
+    pub(crate) fn append(&self, owner: LineOwner, continues: bool, bytes: &[u8]) {
+        self.0.add_piece(owner, continues, bytes);
     }
 
-    /// Appends whole lines that are no guest's, `count` of them. What cannot be written is lost like
-    /// guests' lines.
+    /// Appends `count` complete lines, such as those of an access log. Discards them under the same conditions as
+    /// lines of guests.
     pub fn write_lines(&self, lines: &[u8], count: u64) {
-        self.0.queue.add_lines(count, lines);
-    }
-}
-
-/// Counts the lines of a file that are lost, and has the log say how many and why.
-struct FileLosses {
-    /// Of the last line that was lost.
-    loss: Arc<Mutex<Loss>>,
-    losses: Losses,
-}
-
-impl FileLosses {
-    fn new(path: &Path) -> Self {
-        let loss = Arc::new(Mutex::new(Loss::Closed));
-        let losses = Losses::new({
-            let (path, loss) = (path.to_owned(), Arc::clone(&loss));
-            move |lines| {
-                let path = path.display();
-                let loss = loss.lock().unwrap_or_else(PoisonError::into_inner);
-                tracing::warn!("{path}: {lines} lines of output were lost: {loss}");
-            }
-        });
-        Self { loss, losses }
-    }
-
-    fn add(&self, lines: u64, loss: Loss) {
-        *self.loss.lock().unwrap_or_else(PoisonError::into_inner) = loss;
-        self.losses.add_all(lines);
-    }
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("it is not open"),
-            Self::TooFast => f.write_str("they come faster than they are written"),
-            Self::Write(error) => write!(f, "it cannot be written to: {error}"),
-        }
+        self.0.add_lines(count, lines);
     }
 }
 
@@ -239,21 +186,20 @@ impl Eq for OutputFile {}
 
 impl fmt::Debug for OutputFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OutputFile")
-            .field(&self.0.queue.path)
-            .finish()
+        f.debug_tuple("OutputFile").field(&self.0.path).finish()
     }
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for OutputFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.queue.path.fmt(f)
+        let files = self.0.by_path.lock();
+        f.debug_set().entries(files.keys()).finish()
     }
 }
 
 fn open(path: &Path) -> Result<File, OutputError> {
-    // Without O_NONBLOCK, opening a pipe waits for its reader, and writing to it or to a terminal
-    // that is stopped waits without end. Without O_NOCTTY, a terminal could become the server's.
+    // Without O_NONBLOCK, opening a pipe blocks until it has a reader, and writing to it or to a stopped terminal may
+    // block forever. Without O_NOCTTY, a terminal could become the server's controlling terminal.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let failed = |error: io::Error| {
         let path = path.to_owned();
@@ -269,7 +215,7 @@ fn open(path: &Path) -> Result<File, OutputError> {
         .open(path)
         .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if takes_output(metadata.file_type()) {
+    if accepts_output(metadata.file_type()) {
         Ok(file)
     } else {
         Err(OutputError::Kind {
@@ -278,7 +224,7 @@ fn open(path: &Path) -> Result<File, OutputError> {
     }
 }
 
-fn takes_output(kind: FileType) -> bool {
+fn accepts_output(kind: FileType) -> bool {
     kind.is_file() || kind.is_char_device() || kind.is_fifo()
 }
 
@@ -286,7 +232,7 @@ fn takes_output(kind: FileType) -> bool {
 impl OutputFiles {
     /// Bytes that wait to be written.
     pub(super) fn waiting(&self) -> usize {
-        self.0.bounds.waiting()
+        self.0.limits.waiting()
     }
 }
 
@@ -300,12 +246,12 @@ mod tests {
 
     use super::*;
     use crate::RequestId;
-    use crate::line_owner::Stream;
+    use crate::line_owner::StandardStream;
 
-    fn owner() -> Owner {
-        Owner {
+    fn owner() -> LineOwner {
+        LineOwner {
             request: RequestId::next(),
-            stream: Stream::Stdout,
+            stream: StandardStream::Stdout,
         }
     }
 
@@ -314,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_made_and_appended_to() {
+    fn a_missing_file_is_created_and_appended_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         let files = OutputFiles::default();
@@ -324,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_opened_once_while_somebody_has_it() {
+    fn a_path_is_opened_once_while_it_is_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         let files = OutputFiles::default();
@@ -337,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_for_output_is_refused_by_name_and_at_once() {
+    fn a_file_that_output_cannot_be_appended_to_is_refused_by_name_and_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         mkfifo(&pipe, Mode::S_IRWXU).unwrap();
@@ -345,8 +291,8 @@ mod tests {
         let _listener = UnixListener::bind(&socket).unwrap();
         let missing = folder.path().join("missing/out");
         for (path, reason) in [
-            (&pipe, "nobody reads"),
-            (&socket, "is a socket"),
+            (&pipe, "without a reader"),
+            (&socket, "a socket"),
             (&missing, "No such file or directory"),
             (&folder.path().to_owned(), "Is a directory"),
         ] {
@@ -361,16 +307,16 @@ mod tests {
         let files = OutputFiles::default();
         let null = files.open(Path::new("/dev/null")).unwrap();
         print(&null, b"gone\n");
-        assert_eq!(null.0.losses.losses.count(), 0);
+        assert_eq!(null.0.losses.count(), 0);
         let full = files.open(Path::new("/dev/full")).unwrap();
         for _ in 0..3 {
             print(&full, b"lost\n");
         }
-        assert_eq!(full.0.losses.losses.count(), 3);
+        assert_eq!(full.0.losses.count(), 3);
     }
 
     #[test]
-    fn a_pipe_that_is_not_emptied_loses_lines_and_holds_nobody_up() {
+    fn a_pipe_that_is_not_read_loses_lines_and_blocks_no_thread() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -384,7 +330,7 @@ mod tests {
         for _ in 0..1000 {
             print(&file, &line);
         }
-        assert!(file.0.losses.losses.count() > 900);
+        assert!(file.0.losses.count() > 900);
         // A line that was cut off by a full pipe is ended before the next.
         let mut received = Vec::new();
         let mut read = || {
@@ -396,11 +342,11 @@ mod tests {
         read();
         assert!(received.ends_with(b"\nnext\n"));
         drop(reader);
-        print(&file, b"nobody\n");
+        print(&file, b"unread\n");
     }
 
     #[test]
-    fn reopening_follows_the_name_and_keeps_the_old_file_if_it_cannot() {
+    fn reopening_follows_the_path_and_keeps_the_old_file_on_failure() {
         let folder = tempfile::tempdir().unwrap();
         let (path, moved) = (folder.path().join("out"), folder.path().join("out.1"));
         let files = OutputFiles::default();
@@ -418,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_come_while_the_runtime_ends_are_written_by_a_later_flush() {
+    fn lines_printed_while_the_runtime_ends_are_written_by_a_later_flush() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         let files = OutputFiles::default();
@@ -452,12 +398,12 @@ mod tests {
         let files = OutputFiles::default();
         let file = files.closed(&path);
         print(&file, b"lost\n");
-        assert_eq!(files.open_rest().len(), 1);
+        assert_eq!(files.open_closed().len(), 1);
         assert!(files.open(&path).is_err());
         fs::create_dir(folder.path().join("later")).unwrap();
-        assert!(files.open_rest().is_empty());
+        assert!(files.open_closed().is_empty());
         print(&file, b"there\n");
         assert_eq!(fs::read(&path).unwrap(), b"there\n");
-        assert_eq!(file.0.losses.losses.count(), 1);
+        assert_eq!(file.0.losses.count(), 1);
     }
 }

@@ -1,134 +1,187 @@
-//! Lines that were lost, and when that is told.
+//! Counts of lines that were discarded, and when the log reports them.
 
+use std::fmt;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-/// How long losses are gathered before the log tells of them, so that what is lost for being too
-/// much does not fill the log after all.
-const GATHER: Duration = Duration::from_secs(1);
+/// How long losses are added up before they are reported: one line of the log per second and source at most.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 
-/// Counts lost lines, and has their number told once a second for as long as there are new ones. What
-/// is left is told when this is dropped.
-pub(crate) struct Losses(Arc<Inner>);
+/// Counts lines that were discarded, and reports them once per second while there are new ones. What is left is
+/// reported when this is dropped.
+pub(crate) struct LossCounter(Arc<UnreportedLosses>);
 
-struct Inner {
+struct UnreportedLosses {
     lines: AtomicU64,
-    /// Whether a task waits to tell.
-    gathers: AtomicBool,
-    tell: Box<dyn Fn(u64) + Send + Sync>,
+    /// Whether a task waits to report.
+    has_reporter: AtomicBool,
+    report: Box<dyn Fn(u64) + Send + Sync>,
 }
 
-impl Losses {
-    pub(crate) fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner {
+impl LossCounter {
+    /// `report` gets the number of lines that were lost since it was last called, never 0.
+    pub(crate) fn new(report: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(UnreportedLosses {
             lines: AtomicU64::new(0),
-            gathers: AtomicBool::new(false),
-            tell: Box::new(tell),
+            has_reporter: AtomicBool::new(false),
+            report: Box::new(report),
         }))
     }
 
-    /// Counts one line.
-    pub(crate) fn add(&self) {
-        self.add_all(1);
-    }
-
-    /// Counts so many lines.
-    pub(crate) fn add_all(&self, lines: u64) {
+    pub(crate) fn add(&self, lines: u64) {
         self.0.lines.fetch_add(lines, Ordering::Relaxed);
-        if self.0.gathers.swap(true, Ordering::AcqRel) {
+        if self.0.has_reporter.swap(true, Ordering::AcqRel) {
             return;
         }
-        // One task at a time, and none while nothing is lost.
+        // Without a runtime, the next loss within one or the drop reports these.
         let Ok(runtime) = Handle::try_current() else {
-            self.0.gathers.store(false, Ordering::Release);
+            self.0.has_reporter.store(false, Ordering::Release);
             return;
         };
-        let inner = Arc::downgrade(&self.0);
+        let losses = Arc::downgrade(&self.0);
         runtime.spawn(async move {
-            tokio::time::sleep(GATHER).await;
-            if let Some(inner) = inner.upgrade() {
-                // Before the number is taken: whoever counts behind that starts the next task.
-                inner.gathers.store(false, Ordering::Release);
-                inner.tell();
+            tokio::time::sleep(REPORT_AFTER).await;
+            if let Some(losses) = losses.upgrade() {
+                // Before the number is taken: a line that is counted after that starts the next task.
+                losses.has_reporter.store(false, Ordering::Release);
+                losses.report();
             }
         });
     }
 }
 
 #[cfg(test)]
-impl Losses {
-    /// Those that have not been told of.
+impl LossCounter {
+    /// Lines that have not been reported.
     pub(crate) fn count(&self) -> u64 {
         self.0.lines.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Losses {
+impl Drop for LossCounter {
     fn drop(&mut self) {
-        self.0.tell();
+        self.0.report();
     }
 }
 
-impl Inner {
-    fn tell(&self) {
+impl UnreportedLosses {
+    fn report(&self) {
         let lines = self.lines.swap(0, Ordering::AcqRel);
         if lines > 0 {
-            (self.tell)(lines);
+            (self.report)(lines);
         }
+    }
+}
+
+/// Why a line was discarded.
+#[derive(Debug)]
+pub(super) enum LossReason {
+    /// The file is not open.
+    Closed,
+    /// Too much waits to be written already.
+    QueueFull,
+    /// `write(2)` failed.
+    Write(io::Error),
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the file is not open"),
+            Self::QueueFull => f.write_str("write queue full"),
+            Self::Write(error) => write!(f, "write failed: {error}"),
+        }
+    }
+}
+
+/// The losses of one file.
+pub(super) struct FileLosses {
+    /// Of the last line that was discarded.
+    reason: Arc<Mutex<LossReason>>,
+    counter: LossCounter,
+}
+
+impl FileLosses {
+    pub(super) fn new(path: &Path) -> Self {
+        let reason = Arc::new(Mutex::new(LossReason::Closed));
+        let counter = LossCounter::new({
+            let (path, reason) = (path.to_owned(), Arc::clone(&reason));
+            move |lines| {
+                let (path, reason) = (path.display(), reason.lock());
+                tracing::warn!("{path}: {lines} lines of output discarded: {reason}");
+            }
+        });
+        Self { reason, counter }
+    }
+
+    pub(super) fn add(&self, lines: u64, reason: LossReason) {
+        *self.reason.lock() = reason;
+        self.counter.add(lines);
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> u64 {
+        self.counter.count()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
-    #[test]
-    fn many_losses_are_told_once_and_the_rest_at_the_end() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let losses = Losses::new({
-            let told = Arc::clone(&told);
-            move |lines| told.lock().unwrap().push(lines)
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread()
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
             .enable_time()
+            .start_paused(true)
             .build()
-            .unwrap();
+            .unwrap()
+    }
+
+    #[test]
+    fn many_losses_are_reported_once_and_the_last_ones_at_the_end() {
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let losses = LossCounter::new({
+            let reports = Arc::clone(&reports);
+            move |lines| reports.lock().push(lines)
+        });
+        let runtime = runtime();
         runtime.block_on(async {
             for _ in 0..100 {
-                losses.add();
+                losses.add(1);
             }
-            while told.lock().unwrap().is_empty() {
-                tokio::time::sleep(GATHER / 4).await;
-            }
-            assert_eq!(*told.lock().unwrap(), [100]);
-            losses.add();
+            tokio::time::sleep(REPORT_AFTER / 2).await;
+            assert_eq!(*reports.lock(), [0; 0]);
+            tokio::time::sleep(REPORT_AFTER).await;
+            assert_eq!(*reports.lock(), [100]);
+            losses.add(1);
         });
         // The runtime ends before the task does.
         drop(runtime);
         drop(losses);
-        assert_eq!(*told.lock().unwrap(), [100, 1]);
+        assert_eq!(*reports.lock(), [100, 1]);
     }
 
     #[test]
     fn without_a_runtime_and_without_losses_nothing_fails() {
-        let told = Arc::new(AtomicU64::new(0));
-        let count = || {
-            let told = Arc::clone(&told);
-            Losses::new(move |lines| {
-                told.fetch_add(lines, Ordering::Relaxed);
+        let reported = Arc::new(AtomicU64::new(0));
+        let counter = || {
+            let reported = Arc::clone(&reported);
+            LossCounter::new(move |lines| {
+                reported.fetch_add(lines, Ordering::Relaxed);
             })
         };
-        drop(count());
-        assert_eq!(told.load(Ordering::Relaxed), 0);
-        let losses = count();
-        losses.add();
-        losses.add();
+        drop(counter());
+        assert_eq!(reported.load(Ordering::Relaxed), 0);
+        let losses = counter();
+        losses.add(1);
+        losses.add(1);
         drop(losses);
-        assert_eq!(told.load(Ordering::Relaxed), 2);
+        assert_eq!(reported.load(Ordering::Relaxed), 2);
     }
 }

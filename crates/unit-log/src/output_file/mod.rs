@@ -1,8 +1,11 @@
-//! Files that lines are appended to without making any thread that serves wait: what guests print, and access logs.
+//! Files that lines are appended to without blocking a thread that serves requests: guest output and access logs.
+//!
+//! Bounded in bytes, for each file and for all. Lines beyond that, and those that a file does not take, are discarded,
+//! counted, and reported in the log once per second.
 
 mod files;
 mod losses;
 mod queue;
 
 pub use files::{OutputError, OutputFile, OutputFiles};
-pub(crate) use losses::Losses;
+pub(crate) use losses::LossCounter;

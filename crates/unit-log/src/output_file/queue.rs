@@ -1,62 +1,57 @@
-//! Output on its way to a file: no thread that serves waits for a disk, or for who reads a pipe.
+//! The write queue of one output file: no thread that serves requests waits for a disk, or for the reader of a pipe.
+//!
+//! Lines are gathered for some milliseconds and written by a blocking thread of the runtime. Outside of a runtime, and
+//! for files that the process was started with, the thread that adds a line writes it. The daemon's own log has a queue
+//! of another kind (`wasmtime-unitd/src/log/queue.rs`): it needs to work before and after any runtime, may wait for its
+//! pipe forever, and cannot report its losses as events.
 
 use std::fs::File;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::line_owner::Owner;
+use super::losses::{FileLosses, LossReason};
+use crate::line_owner::LineOwner;
 
-/// Bytes that wait to be written to one file. Two applications that share it may print all that they
-/// may at once.
+/// Bytes that may wait to be written to one file: the bursts of two applications that share it.
 const MAX_WAITING: usize = 4 << 20;
 
-/// Bytes that wait to be written to all files.
+/// Bytes that may wait to be written to all files together.
 const MAX_WAITING_IN_ALL: usize = 64 << 20;
 
-/// How long output is gathered, so that one write does for many lines.
+/// How long lines are gathered, so that many of them are one `write(2)`.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// Bytes that are written at once, without being gathered any longer.
+/// Bytes that are written immediately, without gathering more.
 const URGENT: usize = 256 << 10;
 
-/// Files that are written to at the same time. Others wait, so that a disk that stalls does not take
-/// all threads for what blocks.
+/// Files that are written to at the same time. The others wait, so that a disk that stalls does not occupy all
+/// blocking threads of the runtime.
 const MAX_WRITERS: usize = 16;
 
-/// How long a pipe may take nothing before the rest is lost.
+/// How long a pipe may accept no bytes before what waits for it is discarded.
 const PIPE_STALL: Duration = Duration::from_secs(1);
 
-/// How often another thread's writing is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often a flush checks whether another thread has finished writing.
+const FLUSH_POLL: Duration = Duration::from_millis(5);
 
-/// Why a line is lost.
+/// Limits on all files together.
 #[derive(Debug)]
-pub(super) enum Loss {
-    /// No file is open.
-    Closed,
-    /// Too much waits to be written.
-    TooFast,
-    /// The system does not take it.
-    Write(io::Error),
-}
-
-/// What all files share.
-#[derive(Debug)]
-pub(super) struct Bounds {
+pub(super) struct QueueLimits {
     /// Bytes that wait to be written.
     waiting: AtomicUsize,
     writers: Arc<Semaphore>,
 }
 
-impl Default for Bounds {
+impl Default for QueueLimits {
     fn default() -> Self {
         Self {
             waiting: AtomicUsize::new(0),
@@ -65,76 +60,71 @@ impl Default for Bounds {
     }
 }
 
-/// The output for one file. It is written on threads for what blocks; outside of a runtime, or if
-/// `writes_at_once`, on the thread that adds it.
-pub(super) struct Queue {
+pub(super) struct FileQueue {
     pub(super) path: PathBuf,
-    bounds: Arc<Bounds>,
+    limits: Arc<QueueLimits>,
+    /// Lines are written by the thread that adds them, within a runtime, too.
     writes_at_once: bool,
-    state: Mutex<State>,
-    /// Says that so many lines are lost.
-    lose: Box<dyn Fn(u64, Loss) + Send + Sync>,
+    state: Mutex<QueueState>,
+    pub(super) losses: FileLosses,
 }
 
-struct State {
+struct QueueState {
     file: Option<Arc<File>>,
-    /// What waits to be written.
+    /// Bytes that wait to be written.
     waiting: Vec<u8>,
-    /// How what was added last ends.
-    line: Line,
-    /// What is in the file ends within a line, whose rest is lost.
+    last_line: LastLine,
+    /// The file ends within a line, whose remainder was discarded.
     is_torn: bool,
-    writer: Writer,
+    writer: WriterState,
 }
 
-/// How what was added last ends.
+/// How the last piece that was added ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum LastLine {
     Ended,
-    /// With a piece of a line, which its owner may go on with.
-    Begun(Owner),
-    /// With a piece of a line whose rest is lost.
+    /// Within a line that its owner may continue.
+    Begun(LineOwner),
+    /// Within a line whose remainder was discarded.
     Torn,
 }
 
-/// How long a pipe, or a device, may take nothing before the rest is lost.
+/// How long a pipe or a device may accept no bytes before what waits for it is discarded.
 #[derive(Clone, Copy, Debug)]
-enum Patience {
+enum StallLimit {
     None,
-    Stall(Duration),
-    Until(Instant),
+    Duration(Duration),
+    Deadline(Instant),
 }
 
-/// Who writes what waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Writer {
-    None,
-    /// A task that gathers first.
+enum WriterState {
+    Idle,
+    /// A task waits for more lines, then has them written.
     Gathering,
-    /// A thread, until nothing waits any more.
+    /// A thread writes until nothing waits any more.
     Writing,
 }
 
-impl Queue {
+impl FileQueue {
     pub(super) fn new(
         path: &Path,
         file: Option<File>,
-        bounds: Arc<Bounds>,
+        limits: Arc<QueueLimits>,
         writes_at_once: bool,
-        lose: impl Fn(u64, Loss) + Send + Sync + 'static,
     ) -> Self {
         Self {
             path: path.to_owned(),
-            bounds,
+            limits,
             writes_at_once,
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 file: file.map(Arc::new),
                 waiting: Vec::new(),
-                line: Line::Ended,
+                last_line: LastLine::Ended,
                 is_torn: false,
-                writer: Writer::None,
+                writer: WriterState::Idle,
             }),
-            lose: Box::new(lose),
+            losses: FileLosses::new(path),
         }
     }
 
@@ -142,135 +132,139 @@ impl Queue {
         self.state().file.is_some()
     }
 
-    /// Has this file written to from now on. What waits goes there, too.
+    /// Replaces the file. What waits is written to the new one.
     pub(super) fn open(&self, file: File) {
         let mut state = self.state();
         state.file = Some(Arc::new(file));
         state.is_torn = false;
         if state.waiting.is_empty() {
-            state.line = Line::Ended;
+            state.last_line = LastLine::Ended;
         }
     }
 
-    /// Adds a line, or a piece of one that goes on. `continues` says that the owner's last piece
-    /// belongs to the same line.
-    pub(super) fn add_piece(self: &Arc<Self>, owner: Owner, continues: bool, bytes: &[u8]) {
+    /// Adds a line, or a piece of one. `continues` says that the owner's last piece belongs to the same line.
+    pub(super) fn add_piece(self: &Arc<Self>, owner: LineOwner, continues: bool, bytes: &[u8]) {
         let mut state = self.state();
-        let goes_on = continues && state.line == Line::Begun(owner);
-        if let Err(loss) = self.add(&mut state, goes_on, bytes) {
-            if goes_on {
-                state.line = Line::Torn;
+        let is_continued = continues && state.last_line == LastLine::Begun(owner);
+        if let Err(reason) = self.add(&mut state, is_continued, bytes) {
+            if is_continued {
+                state.last_line = LastLine::Torn;
             }
             drop(state);
-            return (self.lose)(1, loss);
+            return self.losses.add(1, reason);
         }
         if !bytes.ends_with(b"\n") {
-            state.line = Line::Begun(owner);
+            state.last_line = LastLine::Begun(owner);
         }
         self.write_soon(state);
     }
 
-    /// Adds `count` whole lines.
+    /// Adds `count` complete lines.
     pub(super) fn add_lines(self: &Arc<Self>, count: u64, lines: &[u8]) {
         let mut state = self.state();
         match self.add(&mut state, false, lines) {
             Ok(()) => self.write_soon(state),
-            Err(loss) => {
+            Err(reason) => {
                 drop(state);
-                (self.lose)(count, loss);
+                self.losses.add(count, reason);
             }
         }
     }
 
-    fn add(&self, state: &mut State, goes_on: bool, bytes: &[u8]) -> Result<(), Loss> {
+    fn add(
+        &self,
+        state: &mut QueueState,
+        is_continued: bool,
+        bytes: &[u8],
+    ) -> Result<(), LossReason> {
         if state.file.is_none() {
-            return Err(Loss::Closed);
+            return Err(LossReason::Closed);
         }
-        let ends_another = state.line != Line::Ended && !goes_on;
+        let ends_another = state.last_line != LastLine::Ended && !is_continued;
         let added = bytes.len() + usize::from(ends_another);
-        if state.waiting.len() + added > MAX_WAITING || !self.bounds.take(added) {
-            return Err(Loss::TooFast);
+        if state.waiting.len() + added > MAX_WAITING || !self.limits.take(added) {
+            return Err(LossReason::QueueFull);
         }
         if ends_another {
             state.waiting.push(b'\n');
         }
         state.waiting.extend_from_slice(bytes);
-        state.line = Line::Ended;
+        state.last_line = LastLine::Ended;
         Ok(())
     }
 
-    /// Sees to it that what waits is written.
-    fn write_soon(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    /// Has what waits written, unless a task or thread already does so.
+    fn write_soon(self: &Arc<Self>, mut state: MutexGuard<'_, QueueState>) {
         let is_urgent = state.waiting.len() >= URGENT;
         match state.writer {
-            Writer::Writing => return,
-            Writer::Gathering if !is_urgent => return,
-            Writer::Gathering | Writer::None => {}
+            WriterState::Writing => return,
+            WriterState::Gathering if !is_urgent => return,
+            WriterState::Gathering | WriterState::Idle => {}
         }
         let runtime = match Handle::try_current() {
             Ok(runtime) if !self.writes_at_once => runtime,
             _ => {
-                state.writer = Writer::Writing;
+                state.writer = WriterState::Writing;
                 drop(state);
-                return self.write(Patience::None);
+                return self.write(StallLimit::None);
             }
         };
-        if state.writer == Writer::None {
-            state.writer = Writer::Gathering;
+        if state.writer == WriterState::Idle {
+            state.writer = WriterState::Gathering;
             drop(state);
-            runtime.spawn(Gathering(Arc::clone(self)).gather());
-        } else if let Ok(permit) = Arc::clone(&self.bounds.writers).try_acquire_owned() {
-            state.writer = Writer::Writing;
+            runtime.spawn(GatherTask(Arc::clone(self)).gather());
+        } else if let Ok(permit) = Arc::clone(&self.limits.writers).try_acquire_owned() {
+            state.writer = WriterState::Writing;
             drop(state);
             self.write_on(&runtime, permit);
         }
     }
 
     fn write_on(self: &Arc<Self>, runtime: &Handle, permit: OwnedSemaphorePermit) {
-        let mut turn = Turn(Some(Arc::clone(self)));
+        let mut turn = WriteTurn(Some(Arc::clone(self)));
         runtime.spawn_blocking(move || {
             if let Some(queue) = turn.0.take() {
-                queue.write(Patience::Stall(PIPE_STALL));
+                queue.write(StallLimit::Duration(PIPE_STALL));
             }
             drop(permit);
         });
     }
 
-    /// Whether the caller is to write what waits; if not, another does.
+    /// Whether the caller is to write what waits. If not, another thread does.
     fn begin_writing(&self) -> bool {
         let mut state = self.state();
-        let begins = state.writer != Writer::Writing;
+        let begins = state.writer != WriterState::Writing;
         if begins {
-            state.writer = Writer::Writing;
+            state.writer = WriterState::Writing;
         }
         begins
     }
 
-    /// Writes what waits, and waits for another that writes, until `deadline` at most where the file is a pipe. A
-    /// disk may make the caller wait for longer.
+    /// Writes what waits, or waits until another thread has. Returns at `deadline` where the file is a pipe; a disk
+    /// that stalls may block the caller for longer.
     fn flush(&self, deadline: Instant) {
         loop {
             if self.begin_writing() {
-                self.write(Patience::Until(deadline));
+                self.write(StallLimit::Deadline(deadline));
             }
-            // Another that writes may have ended with its runtime, and have left something.
+            // Another writer may have ended with its runtime before it had written everything.
             let state = self.state();
-            let is_done = state.writer == Writer::None && state.waiting.is_empty();
+            let is_done = state.writer == WriterState::Idle && state.waiting.is_empty();
             drop(state);
             if is_done || Instant::now() >= deadline {
                 return;
             }
-            thread::sleep(LOOK);
+            thread::sleep(FLUSH_POLL);
         }
     }
 
-    /// Writes until nothing waits. No lock is held meanwhile.
-    fn write(&self, patience: Patience) {
+    /// Writes until nothing waits. The lock is not held during a write.
+    fn write(&self, stall_limit: StallLimit) {
         loop {
             let (file, lines, mut is_torn) = {
                 let mut state = self.state();
                 if state.waiting.is_empty() {
-                    state.writer = Writer::None;
+                    state.writer = WriterState::Idle;
                     return;
                 }
                 (
@@ -280,10 +274,10 @@ impl Queue {
                 )
             };
             let written = match &file {
-                Some(file) => write_lines(file, &lines, &mut is_torn, patience),
-                None => Err((0, Loss::Closed)),
+                Some(file) => write_lines(file, &lines, &mut is_torn, stall_limit),
+                None => Err((0, LossReason::Closed)),
             };
-            self.bounds.give_back(lines.len());
+            self.limits.give_back(lines.len());
             let mut state = self.state();
             let is_same = match (&state.file, &file) {
                 (Some(now), Some(then)) => Arc::ptr_eq(now, then),
@@ -293,25 +287,25 @@ impl Queue {
                 state.is_torn = is_torn;
             }
             drop(state);
-            if let Err((written, loss)) = written {
-                (self.lose)(count_lines(&lines[written..]), loss);
+            if let Err((written, reason)) = written {
+                self.losses.add(count_lines(&lines[written..]), reason);
             }
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock()
     }
 }
 
-/// A task that waits until there is more to write. If it ends early, with its runtime, the next one who
-/// adds something sees to the writing.
-struct Gathering(Arc<Queue>);
+/// A task that waits for more lines. When it is dropped early, with its runtime, the next line that is added starts
+/// another.
+struct GatherTask(Arc<FileQueue>);
 
-impl Gathering {
+impl GatherTask {
     async fn gather(self) {
         tokio::time::sleep(GATHER).await;
-        let permit = Arc::clone(&self.0.bounds.writers).acquire_owned().await;
+        let permit = Arc::clone(&self.0.limits.writers).acquire_owned().await;
         if let Ok(permit) = permit
             && self.0.begin_writing()
         {
@@ -320,29 +314,29 @@ impl Gathering {
     }
 }
 
-impl Drop for Gathering {
+impl Drop for GatherTask {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        if state.writer == Writer::Gathering {
-            state.writer = Writer::None;
+        if state.writer == WriterState::Gathering {
+            state.writer = WriterState::Idle;
         }
     }
 }
 
-/// The turn of a thread to write. If it never gets it, since its runtime ends, another has it.
-struct Turn(Option<Arc<Queue>>);
+/// The exclusive right to write. When the runtime ends before the thread has started, the right is given back.
+struct WriteTurn(Option<Arc<FileQueue>>);
 
-impl Drop for Turn {
+impl Drop for WriteTurn {
     fn drop(&mut self) {
         if let Some(queue) = &self.0 {
-            queue.state().writer = Writer::None;
+            queue.state().writer = WriterState::Idle;
         }
     }
 }
 
-/// Writes what waits in these queues, for as long as `limit` at most. A disk that stalls may keep a thread for
-/// longer, but not the caller.
-pub(super) fn flush(queues: Vec<Arc<Queue>>, limit: Duration) {
+/// Writes what waits in these queues, and returns after `limit` at the latest. A disk that stalls may block a thread
+/// for longer, but not the caller.
+pub(super) fn flush(queues: Vec<Arc<FileQueue>>, limit: Duration) {
     let deadline = Instant::now() + limit;
     let threads = queues.len().min(MAX_WRITERS);
     let queues = Arc::new(Mutex::new(queues.into_iter()));
@@ -350,14 +344,16 @@ pub(super) fn flush(queues: Vec<Arc<Queue>>, limit: Duration) {
     for _ in 0..threads {
         let (queues, writes) = (Arc::clone(&queues), writes.clone());
         let flush = move || {
-            let next = || queues.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = || queues.lock().next();
             while let Some(queue) = next() {
                 queue.flush(deadline);
             }
             drop(writes);
         };
         if let Err(error) = thread::Builder::new().name("flush".to_owned()).spawn(flush) {
-            tracing::warn!("cannot start a thread that writes the last lines of output: {error}");
+            tracing::warn!(
+                "cannot start a thread to flush output files: {error}; lines that wait are discarded"
+            );
         }
     }
     drop(writes);
@@ -365,7 +361,7 @@ pub(super) fn flush(queues: Vec<Arc<Queue>>, limit: Duration) {
     let _ = written.recv_timeout(limit);
 }
 
-impl Bounds {
+impl QueueLimits {
     fn take(&self, bytes: usize) -> bool {
         let room = |waiting: usize| {
             let more = waiting + bytes;
@@ -381,25 +377,26 @@ impl Bounds {
 }
 
 #[cfg(test)]
-impl Bounds {
+impl QueueLimits {
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 }
 
-/// Writes lines, after the end of one that was torn. An error says how many bytes were written before.
+/// Writes lines, after a line feed if the line before them was torn. An error has the number of bytes that were
+/// written before it.
 fn write_lines(
     file: &File,
     lines: &[u8],
     is_torn: &mut bool,
-    patience: Patience,
-) -> Result<(), (usize, Loss)> {
-    let failed = |(written, error)| (written, Loss::Write(error));
+    stall_limit: StallLimit,
+) -> Result<(), (usize, LossReason)> {
+    let failed = |(written, error)| (written, LossReason::Write(error));
     if *is_torn && !lines.starts_with(b"\n") {
-        write_all(file, b"\n", patience).map_err(|(_, error)| (0, Loss::Write(error)))?;
+        write_all(file, b"\n", stall_limit).map_err(|(_, error)| (0, LossReason::Write(error)))?;
         *is_torn = false;
     }
-    let result = write_all(file, lines, patience).map_err(failed);
+    let result = write_all(file, lines, stall_limit).map_err(failed);
     match &result {
         Ok(()) => *is_torn = false,
         Err((0, _)) => {}
@@ -408,11 +405,15 @@ fn write_lines(
     result
 }
 
-fn write_all(mut file: &File, bytes: &[u8], patience: Patience) -> Result<(), (usize, io::Error)> {
-    crate::write_all(&mut file, bytes, |stalled| match patience {
-        Patience::None => false,
-        Patience::Stall(limit) => stalled < limit,
-        Patience::Until(deadline) => Instant::now() < deadline,
+fn write_all(
+    mut file: &File,
+    bytes: &[u8],
+    stall_limit: StallLimit,
+) -> Result<(), (usize, io::Error)> {
+    crate::write_all(&mut file, bytes, |stalled| match stall_limit {
+        StallLimit::None => false,
+        StallLimit::Duration(limit) => stalled < limit,
+        StallLimit::Deadline(deadline) => Instant::now() < deadline,
     })
 }
 
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn within_a_runtime_a_slow_reader_of_a_pipe_blocks_no_thread_and_loses_little() {
+    fn within_a_runtime_a_slow_reader_of_a_pipe_blocks_no_thread() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -464,7 +465,7 @@ mod tests {
             let mut received = Vec::new();
             while received.len() < 512 * line.len() && begun.elapsed() < Duration::from_secs(60) {
                 let _ = io::Read::read_to_end(&mut reader, &mut received);
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(FLUSH_POLL).await;
             }
             received
         });
@@ -492,23 +493,18 @@ mod tests {
         (folder, path, reader, writer.unwrap())
     }
 
-    /// A queue for `file`, with twice as many lines as a pipe takes, and the number of those that are lost.
-    fn full(path: &Path, file: File) -> (Arc<Queue>, Arc<AtomicUsize>) {
-        let lost = Arc::new(AtomicUsize::new(0));
-        let lose = {
-            let lost = Arc::clone(&lost);
-            move |lines, _| _ = lost.fetch_add(lines as usize, Ordering::Relaxed)
-        };
-        let queue = Arc::new(Queue::new(path, Some(file), Arc::default(), false, lose));
+    /// A queue for `file` with twice as many lines as a pipe takes.
+    fn full(path: &Path, file: File) -> Arc<FileQueue> {
+        let queue = Arc::new(FileQueue::new(path, Some(file), Arc::default(), false));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
-        // Nothing runs there: what would be written later waits, and its task ends with the runtime.
+        // The runtime never runs, so that the lines wait, and the task that gathers is dropped with it.
         let guard = runtime.enter();
         queue.add_lines(LINES, LINE.repeat(LINES as usize).as_bytes());
         drop(guard);
-        (queue, lost)
+        queue
     }
 
     const LINE: &str = "0123456789abcde\n";
@@ -517,7 +513,7 @@ mod tests {
     #[test]
     fn a_flush_waits_for_a_slow_reader_of_a_pipe_and_loses_nothing() {
         let (_folder, path, mut reader, writer) = pipe(false);
-        let (queue, lost) = full(&path, writer);
+        let queue = full(&path, writer);
         let reads = thread::spawn(move || {
             let mut received = Vec::new();
             let begun = Instant::now();
@@ -528,48 +524,48 @@ mod tests {
             }
             received
         });
-        flush(vec![queue], Duration::from_secs(60));
+        flush(vec![Arc::clone(&queue)], Duration::from_secs(60));
         let received = reads.join().unwrap();
         assert_eq!(received, LINE.repeat(LINES as usize).as_bytes());
-        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        assert_eq!(queue.losses.count(), 0);
     }
 
     #[test]
-    fn a_flush_ends_in_time_with_a_pipe_that_is_not_read_and_counts_what_it_lost() {
+    fn a_flush_of_a_pipe_that_is_not_read_ends_in_time_and_counts_lost_lines() {
         let (_folder, path, _reader, writer) = pipe(false);
-        let (queue, lost) = full(&path, writer);
+        let queue = full(&path, writer);
         let begun = Instant::now();
         flush(vec![Arc::clone(&queue)], Duration::from_millis(50));
         assert!(begun.elapsed() < Duration::from_secs(30));
-        while queue.state().writer != Writer::None {
+        while queue.state().writer != WriterState::Idle {
             assert!(begun.elapsed() < Duration::from_secs(60));
-            thread::sleep(LOOK);
+            thread::sleep(FLUSH_POLL);
         }
-        let lost = lost.load(Ordering::Relaxed);
+        let lost = queue.losses.count();
         assert!((2048..8192).contains(&lost), "{lost}");
     }
 
     #[test]
-    fn a_flush_ends_in_time_with_a_file_that_stalls_and_writes_the_others() {
+    fn a_flush_with_a_file_that_stalls_ends_in_time_and_writes_the_others() {
         // A disk that hangs is like a pipe that makes its writer wait.
         let (_folder, path, reader, writer) = pipe(true);
-        let (stalled, _) = full(&path, writer);
+        let stalled = full(&path, writer);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        let (other, _) = full(&path, File::create(&path).unwrap());
+        let other = full(&path, File::create(&path).unwrap());
         let begun = Instant::now();
         flush(vec![stalled, other], Duration::from_secs(1));
         assert!(begun.elapsed() < Duration::from_secs(30));
         while std::fs::read(&path).unwrap().len() < LINE.len() * LINES as usize {
             assert!(begun.elapsed() < Duration::from_secs(60));
-            thread::sleep(LOOK);
+            thread::sleep(FLUSH_POLL);
         }
         // The thread ends with an error.
         drop(reader);
     }
 
     #[test]
-    fn what_waits_for_a_stalled_pipe_is_bounded() {
+    fn the_write_queue_of_a_stalled_pipe_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         mkfifo(&path, Mode::S_IRWXU).unwrap();

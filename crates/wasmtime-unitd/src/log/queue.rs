@@ -63,7 +63,8 @@ impl LineQueue {
             output.write(&lines, &mut file, &warning);
             if dropped > 0 {
                 let text = format!(
-                    "{dropped} lines of the log were dropped: they came faster than they could be written"
+                    "{dropped} lines of the log discarded: write queue full ({} MiB)",
+                    MAX_WAITING >> 20
                 );
                 output.write(warning(&text).as_bytes(), &mut file, &warning);
             }
@@ -110,8 +111,7 @@ impl Output {
             before.push('\n');
         }
         if let Some((lost, error)) = &self.lost {
-            let text =
-                format!("{lost} lines of the log were lost: it could not be written to: {error}");
+            let text = format!("{lost} lines of the log discarded: write failed: {error}");
             before.push_str(&warning(&text));
         }
         if !before.is_empty() {
@@ -202,7 +202,7 @@ mod tests {
         queue.flush(Duration::from_millis(50));
         assert!(begun.elapsed() >= Duration::from_millis(50));
         let mut text = Vec::new();
-        while !text.ends_with(b"be written\n") {
+        while !text.ends_with(b" MiB)\n") {
             allow.send(()).unwrap();
             text.extend(written.recv_timeout(DEADLINE).unwrap());
         }
@@ -213,7 +213,7 @@ mod tests {
         let dropped = 3 * 4096 - lines;
         let last = text.lines().last().unwrap();
         assert!(
-            last.starts_with(&format!("[warn] {dropped} lines of the log were dropped")),
+            last.starts_with(&format!("[warn] {dropped} lines of the log discarded")),
             "{last}"
         );
     }
@@ -242,12 +242,12 @@ mod tests {
         let text = String::from_utf8(taken).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert!(
-            lines[0].starts_with("abc[warn] 3 lines of the log were lost: "),
+            lines[0].starts_with("abc[warn] 3 lines of the log discarded: "),
             "{text}"
         );
         assert_eq!(lines[1..3], ["last", ""]);
         assert!(
-            lines[3].starts_with("[warn] 1 lines of the log were lost: "),
+            lines[3].starts_with("[warn] 1 lines of the log discarded: "),
             "{text}"
         );
         assert_eq!(lines[4..], ["last"]);

@@ -240,7 +240,7 @@ impl Runtime {
     /// be opened does not stand in the way of that.
     pub(super) async fn open_outputs(&self) {
         let files = self.0.outputs.clone();
-        match self.0.threads.spawn(move || files.open_rest()).await {
+        match self.0.threads.spawn(move || files.open_closed()).await {
             Ok(errors) => {
                 for error in errors {
                     tracing::error!("{error}; what is to go there is lost until SIGUSR1");

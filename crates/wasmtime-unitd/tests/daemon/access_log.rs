@@ -196,6 +196,6 @@ fn lines_that_are_lost_are_counted() {
     until("it is told", || {
         server
             .log()
-            .contains("/dev/full: 1 lines of output were lost: it cannot be written to")
+            .contains("/dev/full: 1 lines of output discarded: write failed")
     });
 }

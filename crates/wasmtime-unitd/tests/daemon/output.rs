@@ -109,7 +109,7 @@ fn a_file_that_cannot_be_opened_refuses_the_change_and_is_named() {
     for (file, reason) in [
         (server.directory().join("missing/out"), "No such file"),
         (server.directory().to_owned(), "Is a directory"),
-        (pipe, "nobody reads"),
+        (pipe, "without a reader"),
         (server.control_socket(), "is a socket"),
     ] {
         let started = Instant::now();
@@ -165,7 +165,7 @@ fn a_file_that_is_gone_at_the_start_keeps_nothing_from_being_served() {
     let line = server.wait_for_log("folder/out");
     assert!(line.contains("[error]"), "{line}");
     server.connect("print").get("/?2").assert_text("printed\n");
-    let line = server.wait_for_log("2 lines of output were lost");
+    let line = server.wait_for_log("2 lines of output discarded");
     assert!(
         line.contains("[warn]") && line.contains("folder/out"),
         "{line}"
@@ -194,7 +194,7 @@ fn a_kept_configuration_cannot_have_root_append_to_a_file() {
         line.contains("[error]") && line.contains("Permission denied"),
         "{line}"
     );
-    server.wait_for_log("2 lines of output were lost");
+    server.wait_for_log("2 lines of output discarded");
     assert_eq!(text(&file), "");
 }
 
@@ -204,7 +204,7 @@ fn a_full_disk_loses_lines_and_nothing_else() {
     let full = to_file("print", Path::new("/dev/full"));
     assert_eq!(server.put("/config", &full).0, 200);
     server.connect("print").get("/?3").assert_text("printed\n");
-    let line = server.wait_for_log("3 lines of output were lost");
+    let line = server.wait_for_log("3 lines of output discarded");
     assert!(
         line.contains("[warn] /dev/full: ") && line.contains("No space left on device"),
         "{line}"
@@ -221,7 +221,7 @@ fn a_file_has_no_more_than_the_log_would() {
         .get("/?30000")
         .assert_text("printed\n");
     until("each line is there or counted", || {
-        let lines = server.log_lines("lines of output were lost");
+        let lines = server.log_lines("lines of output discarded");
         let lost = lines.iter().filter_map(|line| {
             let (_, message) = line.split_once("application \"print\" ")?;
             message.split_once(' ')?.0.parse::<usize>().ok()
