@@ -1,9 +1,12 @@
-//! Where the server listens, in the words of who listens.
+//! Addresses of listeners, from the configuration's type to the server's.
 
 use config::ServerAddress;
 use server::Address;
 
-/// The address of a listener.
+/// Connections that the kernel queues for a socket that has no `backlog`. Unit's number.
+pub(crate) const DEFAULT_BACKLOG: u32 = 511;
+
+/// The address that a configured listener binds.
 pub(crate) fn address(listener: &config::Listener) -> Address {
     match listener.address.socket() {
         ServerAddress::Tcp(address) => Address::Tcp(*address),

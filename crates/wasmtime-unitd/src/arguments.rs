@@ -1,3 +1,5 @@
+//! The command line: flags, their defaults and their help texts. Checks syntax only.
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use config::{Path, Value};
 use tracing::Level;
 
-use crate::control_socket::ControlAddress;
+use crate::control_address::ControlAddress;
 use crate::workers::Workers;
 
 /// Serves WebAssembly HTTP components, with NGINX Unit's control API and configuration.
@@ -17,8 +19,8 @@ use crate::workers::Workers;
 ///
 ///   curl -X PUT --data-binary @config.json --unix-socket SOCKET http://localhost/config/
 ///
-/// SIGTERM, SIGINT and SIGQUIT let requests in progress finish, then stop; a second one stops at
-/// once. SIGUSR1 reopens the log.
+/// SIGTERM, SIGINT and SIGQUIT start a graceful shutdown, in which requests in progress finish. A
+/// second signal stops the server immediately. SIGUSR1 reopens the log and other output files.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -31,8 +33,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Where the control API listens: unix:PATH, unix:@NAME, or ADDRESS:PORT. Everyone who
-    /// can connect controls the server.
+    /// Address of the control API: unix:PATH, unix:@NAME, or ADDRESS:PORT. There is no
+    /// authentication: every client that can connect controls the server.
     #[arg(long, value_name = "ADDRESS", default_value = CONTROL)]
     pub(crate) control: ControlAddress,
 
@@ -40,69 +42,70 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MODE", value_parser = octal)]
     pub(crate) control_mode: Option<u32>,
 
-    /// Owner of the control socket [default: who starts the server].
+    /// Owner of the control socket [default: the user that starts the server].
     #[arg(long, value_name = "USER")]
     pub(crate) control_user: Option<String>,
 
-    /// Group of the control socket [default: that of who starts the server].
+    /// Group of the control socket [default: the group of the user that starts the server].
     #[arg(long, value_name = "GROUP")]
     pub(crate) control_group: Option<String>,
 
     #[command(flatten)]
-    pub(crate) state: State,
+    pub(crate) state: StateFolder,
 
     #[command(flatten)]
     pub(crate) cache: CacheFolder,
 
-    /// Write the process id to this file [default: to none].
+    /// Write the process id to this file [default: none].
     #[arg(long, value_name = "FILE")]
     pub(crate) pid: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) logging: Logging,
 
-    /// Serve as this user once the control socket, the log and the listeners of the kept
-    /// configuration are open [default: who starts the server].
+    /// User to switch to once the control socket, the log and the listeners of the saved
+    /// configuration are open [default: the user that starts the server].
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
 
-    /// Serve as this group [default: the user's].
+    /// Group to switch to [default: the primary group of --user].
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 
     #[command(flatten)]
-    pub(crate) running: Running,
+    pub(crate) serving: ServingOptions,
 
-    /// Accepted for unitd's sake: nothing is written to temporary files.
+    /// Ignored, for compatibility with unitd: no temporary files are written.
     #[arg(long, visible_alias = "tmp", value_name = "DIRECTORY")]
     pub(crate) tmpdir: Option<PathBuf>,
 
-    /// Accepted for unitd's sake: nothing is loaded from there.
+    /// Ignored, for compatibility with unitd: no modules are loaded.
     #[arg(long, visible_alias = "modules", value_name = "DIRECTORY")]
     pub(crate) modulesdir: Option<PathBuf>,
 
-    /// Accepted for unitd's sake: the server always stays in the foreground.
+    /// Ignored, for compatibility with unitd: the server always stays in the foreground.
     #[arg(long)]
     pub(crate) no_daemon: bool,
 }
 
-/// The address of the control API where no other is named.
+/// The default address of the control API.
 const CONTROL: &str = "unix:/run/wasmtime-unitd/control.sock";
 
-/// The state directory where no other is named.
+/// The default state directory.
 const STATE: &str = "/var/lib/wasmtime-unitd";
 
-/// Where compiled components are kept in it.
+/// The default cache's folder in the state directory.
 const CACHE: &str = "compiled";
 
-/// More would be a slip of the hand: each has address space of its own.
-const MOST_INSTANCES: i64 = 100_000;
+/// A larger number would be a typing error: each instance reserves address space.
+const MAX_INSTANCES: i64 = 100_000;
 
-/// Less would not do for the instances of most programs.
-const LEAST_MEMORY: u64 = 16 << 20;
+/// With less, the instances of most programs could not start.
+const MIN_MEMORY: u64 = 16 << 20;
 
-/// More would be a slip of the hand: more than cores gain nothing. The compiler has unwrapped it.
-const MOST_THREADS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// A larger number would be a typing error: threads beyond the number of cores gain nothing. Evaluated at compile time, so
+/// the `unwrap` cannot panic.
+const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -110,14 +113,14 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Check a configuration: its syntax, its content, and whether its components load.
     Check(Check),
-    /// Compile components ahead of time, so that the server need not do so when it starts. To be run
-    /// as the server's user.
+    /// Compile components into the cache, so that the server starts without compiling. Has to be
+    /// run as the server's user.
     Compile(Compile),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct State {
-    /// Where the server keeps its configuration over a restart.
+pub(crate) struct StateFolder {
+    /// Directory for the configuration and certificates, which are restored at a start.
     #[arg(
         long = "statedir",
         visible_alias = "state",
@@ -127,65 +130,60 @@ pub(crate) struct State {
     pub(crate) directory: PathBuf,
 }
 
-/// Where compiled components are kept.
 #[derive(Debug, Args)]
 pub(crate) struct CacheFolder {
-    /// Where compiled components are kept, in a folder that only the server's user may enter [default:
-    /// compiled in the state directory; `serve` keeps none by default].
+    /// Cache of compiled components: a directory that only the server's user may enter [default:
+    /// compiled in the state directory; none for `serve`].
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) cachedir: Option<PathBuf>,
 }
 
 impl CacheFolder {
-    /// That of a server with this state directory.
-    pub(crate) fn of(&self, state: &State) -> PathBuf {
+    /// The folder, whose default is in the state directory.
+    pub(crate) fn of(&self, state: &StateFolder) -> PathBuf {
         let default = || state.directory.join(CACHE);
         self.cachedir.clone().unwrap_or_else(default)
     }
 }
 
-/// What is logged, and where.
 #[derive(Debug, Args)]
 pub(crate) struct Logging {
     /// Append the log to this file [default: standard error].
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
 
-    /// The least that is logged: error, warn, info or debug.
+    /// Lowest level that is logged: error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub(crate) log_level: Level,
 }
 
-/// How requests are served.
 #[derive(Debug, Args)]
-pub(crate) struct Running {
-    /// Seconds that requests in progress get to finish when the server is stopped.
+pub(crate) struct ServingOptions {
+    /// Seconds that requests in progress get to finish in a graceful shutdown.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) shutdown_timeout: Duration,
 
-    /// Instances that may exist at a time, of all applications together [default: one for each 16 MiB
-    /// of --max-memory, at least 16 and at most 1000].
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MOST_INSTANCES))]
+    /// Maximum number of instances at a time, of all applications together [default: one for each
+    /// 16 MiB of --max-memory, at least 16 and at most 1000].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MAX_INSTANCES))]
     pub(crate) max_instances: Option<u32>,
 
-    /// Bytes of memory that instances may have, of all applications together [default: three quarters
-    /// of the machine's or the control group's].
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(LEAST_MEMORY..))]
+    /// Maximum memory of all instances together, in bytes [default: three quarters of the memory of
+    /// the machine or control group].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_MEMORY..))]
     pub(crate) max_memory: Option<u64>,
 
-    /// Threads that serve connections; each connection stays on one [default: one for each core that
-    /// the process may use].
+    /// Number of threads that serve connections; a connection stays on one of them [default: one for
+    /// each core that the process may use].
     #[arg(long, value_name = "NUMBER", value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
 
-impl Running {
-    /// Starts the threads that everything runs on.
+impl ServingOptions {
     pub(crate) fn workers(&self) -> anyhow::Result<Workers> {
         Workers::start(self.threads)
     }
 
-    /// What the engine is made with.
     pub(crate) fn engine(&self) -> engine::Options {
         let mut options = self
             .max_memory
@@ -197,15 +195,15 @@ impl Running {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The file; - for standard input.
+    /// The configuration's file, or - for standard input.
     pub(crate) file: PathBuf,
 
-    /// Where the server keeps its configuration and certificates. Without it nothing is said about
-    /// certificates, and for the server's own files it is taken to be /var/lib/wasmtime-unitd.
+    /// The server's state directory. Without it, certificates are not checked, and the server's own
+    /// files are assumed to be in /var/lib/wasmtime-unitd.
     #[arg(long, visible_alias = "state", value_name = "DIRECTORY")]
     pub(crate) statedir: Option<PathBuf>,
 
-    /// Where the server's control API listens, for a warning of routes that lead there.
+    /// Address of the server's control API, to warn of routes that expose it.
     #[arg(long, value_name = "ADDRESS", default_value = CONTROL)]
     pub(crate) control: ControlAddress,
 
@@ -215,9 +213,9 @@ pub(crate) struct Check {
 
 impl Check {
     /// The state directory of the server that the configuration is for.
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> StateFolder {
         let named = self.statedir.clone();
-        State {
+        StateFolder {
             directory: named.unwrap_or_else(|| STATE.into()),
         }
     }
@@ -225,12 +223,12 @@ impl Check {
 
 #[derive(Debug, Args)]
 pub(crate) struct Compile {
-    /// The components' files.
+    /// Files of the components.
     #[arg(required = true, value_name = "COMPONENT")]
     pub(crate) components: Vec<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) state: State,
+    pub(crate) state: StateFolder,
 
     #[command(flatten)]
     pub(crate) cache: CacheFolder,
@@ -241,19 +239,19 @@ pub(crate) struct Compile {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The component's file.
+    /// File of the component.
     pub(crate) component: PathBuf,
 
-    /// Where to listen; port 0 lets the system choose.
+    /// Address to listen on; with port 0 the system chooses the port.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
 
-    /// A variable of the component's environment; may be repeated.
+    /// Environment variable of the component; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
 
-    /// An option of the application, by its path in the configuration, with its value in JSON;
-    /// may be repeated. Such as: limits/timeout=5, or 'access/outbound_http=["https://*"]'.
+    /// Option of the application: its path in the configuration, and its value in JSON. May be
+    /// repeated. Examples: limits/timeout=5, or 'access/outbound_http=["https://*"]'.
     #[arg(long, value_name = "OPTION=JSON", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
 
@@ -264,7 +262,7 @@ pub(crate) struct Serve {
     pub(crate) logging: Logging,
 
     #[command(flatten)]
-    pub(crate) running: Running,
+    pub(crate) serving: ServingOptions,
 }
 
 /// One option of an application.
@@ -283,8 +281,8 @@ fn octal(text: &str) -> Result<u32, String> {
 
 fn threads(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse() {
-        Ok(threads) if threads <= MOST_THREADS => Ok(threads),
-        _ => Err(format!("not a number from 1 to {MOST_THREADS}")),
+        Ok(threads) if threads <= MAX_THREADS => Ok(threads),
+        _ => Err(format!("not a number from 1 to {MAX_THREADS}")),
     }
 }
 
@@ -294,7 +292,7 @@ fn level(text: &str) -> Result<Level, String> {
         "warn" => Ok(Level::WARN),
         "info" => Ok(Level::INFO),
         "debug" => Ok(Level::DEBUG),
-        _ => Err("none of error, warn, info and debug".to_owned()),
+        _ => Err("expected error, warn, info or debug".to_owned()),
     }
 }
 
@@ -317,9 +315,9 @@ fn setting(text: &str) -> Result<Setting, String> {
         .ok_or_else(|| "not of the form OPTION=JSON".to_owned())?;
     let path = Path::parse(path).map_err(|error| error.to_string())?;
     match path.segments().first().map(String::as_str) {
-        None => return Err("no option is named before the =".to_owned()),
+        None => return Err("no option before the =".to_owned()),
         Some(name @ ("type" | "component" | "module")) => {
-            return Err(format!("the argument COMPONENT stands for {name}"));
+            return Err(format!("{name} is set by the argument COMPONENT"));
         }
         Some(_) => {}
     }
@@ -368,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_daemon_does_is_refused_beside_a_command() {
+    fn options_of_the_daemon_are_refused_together_with_a_command() {
         assert!(parse(&["--user", "nobody", "serve", "c.wasm"]).is_err());
         assert!(parse(&["serve", "c.wasm", "--user", "nobody"]).is_err());
         assert!(parse(&["--pid", "p", "check", "-"]).is_err());
@@ -376,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_thread_at_least_and_no_absurd_number() {
+    fn the_number_of_threads_is_bounded() {
         for (number, fits) in [
             ("0", false),
             ("1", true),

@@ -1,4 +1,4 @@
-//! `wasmtime-unitd check`: what the control API would say to a configuration, without applying it.
+//! `wasmtime-unitd check`: checks a configuration as the control API would, without applying it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,10 +11,10 @@ use config::{Checked, Config, Value};
 use engine::{Component, Engine};
 
 use crate::arguments::Check;
-use crate::folders::{self, Guarded};
+use crate::folders::{self, GuardedFolders};
 use crate::{control_exposure, shares};
 
-/// Bytes of a configuration; as many as the control API takes.
+/// Maximum size of a configuration in bytes, the same as in the control API.
 const MAX_SIZE: u64 = 16 << 20;
 
 pub(crate) fn run(check: &Check) -> Result<ExitCode> {
@@ -42,7 +42,7 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
     let state = check.state();
     let cache = absolute(check.cache.of(&state))?;
     let state = absolute(state.directory)?;
-    let guarded = Guarded {
+    let guarded = GuardedFolders {
         secret: vec![state.join(control::CERTIFICATES)],
         trusted: vec![state, cache],
     };
@@ -77,8 +77,8 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What stands in the way of loading the applications.
-fn applications(config: &Config, guarded: &Guarded) -> Result<Vec<String>> {
+/// The errors that loading the applications would have.
+fn applications(config: &Config, guarded: &GuardedFolders) -> Result<Vec<String>> {
     let engine = Engine::new(&engine::Options::default())?;
     let mut wrong = Vec::new();
     for application in &config.applications {
@@ -97,11 +97,11 @@ fn applications(config: &Config, guarded: &Guarded) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// What stands in the way of TLS on the listeners, of a server with this state directory.
+/// The errors that TLS on the listeners would have, for a server with this state directory.
 fn certificates(config: &Config, tree: &Value, state: &Path) -> Result<Vec<String>> {
     let (kept, damaged) = Store::look(&state.join(control::CERTIFICATES))?;
     if let Some(error) = config::missing_certificate(tree, |name| kept.get(name).is_some()) {
-        // It may be there, and no certificate.
+        // The file may exist, but not be a certificate.
         let damaged = damaged.iter().map(ToString::to_string);
         return Ok(damaged.chain([error.to_string()]).collect());
     }
@@ -122,14 +122,14 @@ fn read(file: &Path) -> Result<Vec<u8>> {
         io::stdin().take(MAX_SIZE + 1).read_to_end(&mut text)?;
     } else {
         if !fs::metadata(file)?.is_file() {
-            anyhow::bail!("it is not a regular file");
+            anyhow::bail!("not a regular file");
         }
         File::open(file)?
             .take(MAX_SIZE + 1)
             .read_to_end(&mut text)?;
     }
     if text.len() as u64 > MAX_SIZE {
-        anyhow::bail!("it has more than {MAX_SIZE} bytes");
+        anyhow::bail!("larger than {MAX_SIZE} bytes");
     }
     Ok(text)
 }

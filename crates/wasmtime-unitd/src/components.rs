@@ -1,4 +1,4 @@
-//! Loads components, from the cache or compiled, several at a time.
+//! Loads components, several at a time: from the cache, or compiled.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use engine::{Component, Engine};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How often the log says how far a long load has come.
+/// How often the log has the progress of a long load.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Components that are loaded at a time, on a machine with as many cores: each is compiled by all cores
-/// as far as it can be, and takes up to some hundred MiB meanwhile.
+/// Components that are loaded at the same time, on a machine with at least as many cores. Compiling one uses several
+/// cores anyway, and up to some hundred MiB of memory.
 const AT_ONCE: usize = 4;
 
 /// Loads components for one engine.
 pub(crate) struct Loader {
     engine: Engine,
-    /// Where compiled components are kept, if anywhere.
+    /// The cache's folder. `None` disables the cache.
     folder: Option<PathBuf>,
-    /// That folder, opened when it is first needed: by then the process runs as its user.
+    /// Opened on first use: the process has dropped root privileges by then.
     cache: OnceLock<Option<Cache>>,
-    /// Those that are loaded now.
-    places: Semaphore,
+    /// Limits how many are loaded at the same time.
+    permits: Semaphore,
     threads: BlockingThreads,
 }
 
@@ -41,15 +41,15 @@ impl Loader {
             engine,
             folder,
             cache: OnceLock::new(),
-            places: Semaphore::new(
+            permits: Semaphore::new(
                 available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
             ),
             threads,
         })
     }
 
-    /// Loads the components in these files, off the threads that serve. A component that does not
-    /// load has its reason.
+    /// Loads the components of these files, without blocking threads that serve requests. A component that cannot be
+    /// loaded has its error.
     pub(crate) async fn load(
         self: &Arc<Self>,
         paths: BTreeSet<PathBuf>,
@@ -70,25 +70,25 @@ impl Loader {
                 Ok(None) => return components,
                 Err(_) => {
                     let done = components.len();
-                    tracing::info!("loading components: {done} of {total} are ready");
+                    tracing::info!("loading components: {done} of {total} done");
                     continue;
                 }
             };
-            // Its only failure would be a panic, which `load_one` has caught.
+            // An error would be a panic, which `load_one` has caught.
             let Ok((path, loaded)) = next else { continue };
             let done = components.len() + 1;
             let loaded = loaded.map(|(loaded, took)| {
                 let took = took.as_millis();
                 match loaded.origin {
                     Origin::Cache => tracing::info!(
-                        "component {path:?} is loaded from the cache in {took} ms ({done} of {total})"
+                        "component {path:?} loaded from the cache in {took} ms ({done} of {total})"
                     ),
                     Origin::Compiler => tracing::info!(
-                        "component {path:?} is compiled in {took} ms ({done} of {total})"
+                        "component {path:?} compiled in {took} ms ({done} of {total})"
                     ),
                 }
                 if let Some(error) = loaded.not_kept {
-                    tracing::warn!("component {path:?} will be compiled again: it cannot be kept: {error}");
+                    tracing::warn!("component {path:?} not written to the cache: {error}; it will be compiled again at the next start");
                 }
                 loaded.component
             });
@@ -98,7 +98,7 @@ impl Loader {
 
     async fn load_one(self: &Arc<Self>, path: &Path) -> Result<(Loaded, Duration), String> {
         // The semaphore is never closed.
-        let _place = self.places.acquire().await;
+        let _permit = self.permits.acquire().await;
         let loader = Arc::clone(self);
         let path = path.to_owned();
         let load = move || {
@@ -114,7 +114,7 @@ impl Loader {
             loaded.map(|loaded| (loaded, begun.elapsed()))
         };
         let loaded = self.threads.spawn(load).await;
-        (loaded.map_err(|panic| format!("loading failed: {panic}"))?)
+        (loaded.map_err(|panic| format!("loading panicked: {panic}"))?)
             .map_err(|error| error.to_string())
     }
 
@@ -122,7 +122,9 @@ impl Loader {
         let open = || match Cache::open(self.folder.clone()?) {
             Ok(cache) => Some(cache),
             Err(error) => {
-                tracing::warn!("compiled components are not kept: {error}");
+                tracing::warn!(
+                    "cannot use the cache of compiled components: {error}; components will be compiled at each start"
+                );
                 None
             }
         };

@@ -1,4 +1,4 @@
-//! Routes and upstreams that lead clients to the control API.
+//! Warns of routes and upstreams that expose the control API to clients.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
@@ -6,12 +6,12 @@ use std::path::Path;
 
 use config::{Config, ServerAddress, Warning};
 
-use crate::control_socket::ControlAddress;
+use crate::control_address::ControlAddress;
 
-const REASON: &str = "this is the server's own control socket: everyone who can reach this listener controls \
-                      the server; use \"pass\": \"metrics\" to serve metrics";
+const REASON: &str = "this is the server's own control socket: every client of this listener controls the \
+                      server; use \"pass\": \"metrics\" to serve metrics";
 
-/// A warning for each server of `config` that is the control API itself.
+/// A warning for each server in `config` that is the control socket itself.
 pub(crate) fn warnings(config: &Config, control: &ControlAddress) -> Vec<Warning> {
     let servers = config.servers().into_iter();
     let exposed = servers.filter(|(_, address)| is_control(address, control));
@@ -34,7 +34,7 @@ fn is_control(address: &ServerAddress, control: &ControlAddress) -> bool {
     }
 }
 
-/// By what the file is, where it is there, so that no link hides it.
+/// Compares the files if they exist, so that a symlink does not hide it.
 fn is_same_file(path: &Path, control: &Path) -> bool {
     let identity = |path: &Path| {
         let metadata = path.metadata().ok()?;
@@ -46,8 +46,8 @@ fn is_same_file(path: &Path, control: &Path) -> bool {
     }
 }
 
-/// Which addresses are the machine's own is not looked up: where the control API listens on all, each
-/// is taken for one.
+/// The machine's own addresses are not looked up: if the control API listens on all of them, every address is taken
+/// for one.
 fn reaches(address: SocketAddr, control: SocketAddr) -> bool {
     let (to, at) = (address.ip().to_canonical(), control.ip().to_canonical());
     let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();

@@ -1,4 +1,5 @@
-//! The server as a service: configured through its control socket.
+//! The server as a service: start, configuration through the control socket, shutdown. `serve` has the form without
+//! configuration.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -18,34 +19,35 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::arguments::{Arguments, Running};
-use crate::control_socket::{Access, ControlAddress, ControlSocket};
+use crate::arguments::{Arguments, ServingOptions};
+use crate::control_address::ControlAddress;
+use crate::control_socket::{ControlSocket, SocketAccess};
 use crate::log::Log;
-use crate::open_files::Files;
+use crate::open_files::FileBudget;
 use crate::privileges::{Identity, find_group, find_user};
 use crate::runtime::{OwnFolders, Runtime, server_name};
 use crate::shutdown::{self, StopSignals};
 use crate::workers::Workers;
 
-/// Permissions of the control socket where no others are asked for.
+/// Permissions of the control socket without `--control-mode`.
 const CONTROL_MODE: u32 = 0o600;
 
-/// The least limit on response data that is held for clients.
+/// Lower bound of the limit on response data that is buffered for slow clients.
 const LEAST_HELD_FOR_CLIENTS: u64 = 64 << 20;
 
-/// How long the end of the server waits for the access log and the files of guests' output.
+/// How long shutdown waits for the access log and the files of guest output to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let log = Log::start(&arguments.logging)?;
-    // Dropped last, so that it has what is logged at the very end.
+    // Dropped last, so that lines logged by the other destructors are written, too.
     let _flush = log.flush_at_end();
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
     let state = StateDir::open(&arguments.state.directory)?;
     require_effect(arguments)?;
     let socket = ControlSocket::open(
         &arguments.control,
-        Access {
+        SocketAccess {
             mode: arguments.control_mode.unwrap_or(CONTROL_MODE),
             user: arguments
                 .control_user
@@ -63,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(identity) = &identity {
         hand_over(identity, &state, &log)?;
     }
-    let workers = arguments.running.workers()?;
+    let workers = arguments.serving.workers()?;
     let outputs = OutputFiles::default();
     let code = workers.run(serve(
         arguments, &workers, &log, identity, state, socket, &outputs,
@@ -72,14 +74,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     code
 }
 
-/// Cuts off what is still in progress, and then writes the last lines of the access log and of guests' output, those
-/// included that come of the cutting off.
+/// Aborts requests in progress, then writes the last lines of the access log and of guest output. In this order, since
+/// aborted requests have access log entries, too.
 pub(crate) fn finish(workers: Workers, outputs: &OutputFiles) {
     drop(workers);
     outputs.flush(FLUSH);
 }
 
-/// Refuses what would have no effect.
+/// Refuses options that would have no effect.
 fn require_effect(arguments: &Arguments) -> Result<()> {
     let access = arguments.control_mode.is_some()
         || arguments.control_user.is_some()
@@ -94,38 +96,37 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// How many applications a server has.
+/// How many applications share the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Applications {
-    /// One, which may have all instances, memory and files.
+pub(crate) enum ApplicationCount {
+    /// One, which may use all instances, memory and files.
     One,
-    /// As many as are configured. They share.
+    /// As many as are configured.
     Several,
 }
 
-/// A thirty-second part of the machine's memory, by default: guests have three quarters of it.
+/// 1/24 of the guests' memory. By default that is 1/32 of the machine's, of which guests have three quarters.
 fn held_for_clients(engine: &Engine) -> u64 {
     (engine.memory_limit() / 24).max(LEAST_HELD_FOR_CLIENTS)
 }
 
-/// The server that listens nowhere yet, with an engine behind it. It becomes `identity` before it
-/// serves.
+/// A runtime that does not listen yet. It switches to `identity` before it serves.
 pub(crate) fn build(
-    running: &Running,
+    serving: &ServingOptions,
     workers: &Workers,
     identity: Option<Identity>,
     own: OwnFolders,
     control: Option<ControlAddress>,
     outputs: OutputFiles,
-    applications: Applications,
+    applications: ApplicationCount,
 ) -> Result<Runtime> {
     let runtimes = workers.handles();
-    let files = Files::split(runtimes.len());
+    let files = FileBudget::split(runtimes.len());
     let engine = Engine::new(&engine::Options {
         background: workers.background(),
         files: files.guests as u64,
-        sole_application: applications == Applications::One,
-        ..running.engine()
+        sole_application: applications == ApplicationCount::One,
+        ..serving.engine()
     })?;
     let server = Server::new(server::Options {
         connections: files.clients,
@@ -159,22 +160,23 @@ async fn serve(
     };
     let address = Some(arguments.control.clone());
     let runtime = build(
-        &arguments.running,
+        &arguments.serving,
         workers,
         identity,
         own,
         address,
         outputs.clone(),
-        Applications::Several,
+        ApplicationCount::Several,
     )?;
     let control = Control::new(runtime, state, workers.control().clone());
     restore(&control).await?;
-    // Where nothing was kept, nothing has been put in force yet.
+    // Not done yet if there was no configuration to restore.
     control.runtime().assume_identity()?;
 
     if !matches!(arguments.control, ControlAddress::Path(_)) {
         tracing::warn!(
-            "the control API has no authentication: everyone who can connect controls the server"
+            "the control API on {} has no authentication: every client that can connect controls the server",
+            arguments.control
         );
     }
     let closing = watch::Sender::new(false);
@@ -196,32 +198,32 @@ async fn serve(
     );
 
     let name = stop.first().await;
-    tracing::info!("{name}: finishing what is in progress");
+    tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
     let drained = async {
         closing.send_replace(true);
-        // Before the listeners are closed: a change may have opened some.
+        // Before the listeners are closed, since a change in progress may open some.
         control.finish_changes().await;
         let control_api = async {
             if let Err(panic) = serving.await {
-                tracing::error!("the control API failed: {panic}");
+                tracing::error!("the control API panicked: {panic}");
             }
         };
-        // Clients must not be accepted for as long as a client of the control API takes to read its answer.
+        // At the same time: a slow client of the control API must not delay closing the listeners.
         tokio::join!(control_api, control.runtime().drain());
     };
-    let code = shutdown::drain(arguments.running.shutdown_timeout, drained).await;
+    let code = shutdown::drain(arguments.serving.shutdown_timeout, drained).await;
     outputs.keep_open();
     Ok(code)
 }
 
-/// Puts in force what was kept over the restart, as far as it can be.
+/// Restores the saved configuration. Parts that cannot be served are left out.
 async fn restore(control: &Control<Runtime>) -> Result<()> {
     control.runtime().set_lenient(true);
     let restored = control.restore().await;
     control.runtime().set_lenient(false);
     match restored {
         Ok(Restored::Nothing) => {
-            tracing::info!("no configuration is kept: starting with an empty one");
+            tracing::info!("no saved configuration: starting with an empty one");
         }
         Ok(Restored::Configuration { warnings }) => {
             for warning in warnings {
@@ -229,9 +231,12 @@ async fn restore(control: &Control<Runtime>) -> Result<()> {
             }
         }
         Err(error) => {
-            tracing::error!("the kept configuration is not used: {error}");
+            tracing::error!("cannot restore the saved configuration: {error}");
             if let Some(path) = control.set_aside().await? {
-                tracing::error!("it stays in {}; starting with an empty one", path.display());
+                tracing::error!(
+                    "the saved configuration is now in {}; starting with an empty one",
+                    path.display()
+                );
             }
         }
     }
@@ -257,26 +262,27 @@ pub(crate) fn reopen_on_signal(
     tokio::spawn(async move {
         while reopen.recv().await.is_some() {
             let (log, outputs) = (log.clone(), outputs.clone());
-            // The disk may take its time. A panic there is logged by its hook.
+            // Opening a file may block. A panic is logged by the panic hook.
             let _ = threads.spawn(move || reopen_files(&log, &outputs)).await;
         }
     });
-    // A file that has grown to the process's limit is then an error of the write, and not the end
-    // of the server. The handler stays when this is dropped.
+    // With a handler for SIGXFSZ, a file that has reached the process's size limit is an error of `write(2)`. Without
+    // one, the signal would end the server. The handler stays installed when this is dropped.
     let _ = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     Ok(())
 }
 
 fn reopen_files(log: &Log, outputs: &OutputFiles) {
     match log.reopen() {
-        Ok(()) => tracing::info!("SIGUSR1: the log is reopened"),
-        Err(error) => tracing::error!("SIGUSR1: {error:#}; the old file goes on"),
+        Ok(()) => tracing::info!("SIGUSR1: log reopened"),
+        Err(error) => tracing::error!("SIGUSR1: {error:#}; still writing to the old file"),
     }
     for error in outputs.reopen() {
-        tracing::error!("SIGUSR1: {error}; the old file, if any, goes on");
+        tracing::error!("SIGUSR1: {error}; still writing to the old file, if one is open");
     }
 }
 
+/// Gives the state and the log to the server's user, who has to write to them after root privileges are dropped.
 fn hand_over(identity: &Identity, state: &StateDir, log: &Log) -> Result<()> {
     for path in state.paths() {
         identity.hand_over(&path)?;
@@ -289,8 +295,7 @@ struct PidFile(PathBuf);
 
 impl PidFile {
     fn write(path: &Path) -> Result<Self> {
-        // The folder may be the server's user's. An attacker who is that user could put a link there, which root
-        // must not follow.
+        // O_NOFOLLOW: the folder may belong to the server's user, who could put a symlink there for root to follow.
         OpenOptions::new()
             .write(true)
             .create(true)
@@ -305,7 +310,7 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // If it is gone already, all the better.
+        // Nothing to do if it has been removed already.
         let _ = fs::remove_file(&self.0);
     }
 }

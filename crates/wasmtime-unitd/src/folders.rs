@@ -1,4 +1,4 @@
-//! The folders that guests are to see.
+//! Checks the folders that guests get (`access.filesystem`) against the server's own.
 
 use std::fs;
 use std::io;
@@ -6,30 +6,30 @@ use std::path::{Path, PathBuf};
 
 use config::Folder;
 
-/// The server's own folders, and all that is in them.
+/// The server's own folders, with all below them.
 #[derive(Debug, Default)]
-pub(crate) struct Guarded {
-    /// With its configuration and machine code: no guest may write there.
+pub(crate) struct GuardedFolders {
+    /// Configuration and machine code: guests must not write there.
     pub(crate) trusted: Vec<PathBuf>,
-    /// With private keys: no guest may look there.
+    /// Private keys: guests must not read there.
     pub(crate) secret: Vec<PathBuf>,
 }
 
-/// A folder that guests cannot have.
+/// A folder that guests must not get, or that cannot be used.
 #[derive(Debug)]
 pub(crate) struct FolderError {
-    /// Which of an application's folders it is.
+    /// Its index in `access.filesystem`.
     pub(crate) index: usize,
     path: PathBuf,
-    why: Why,
+    why: FolderProblem,
 }
 
 #[derive(Debug)]
-enum Why {
+enum FolderProblem {
     Unusable(io::Error),
-    /// With it a guest could write to this one.
+    /// Guests could write to this folder of the server.
     Trusted(PathBuf),
-    /// With it a guest could read this one.
+    /// Guests could read this folder of the server.
     Secret(PathBuf),
 }
 
@@ -37,15 +37,17 @@ impl std::fmt::Display for FolderError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.display();
         match &self.why {
-            Why::Unusable(error) => write!(f, "the folder {path} cannot be used: {error}"),
-            Why::Secret(own) => write!(
+            FolderProblem::Unusable(error) => {
+                write!(f, "the folder {path} cannot be used: {error}")
+            }
+            FolderProblem::Secret(own) => write!(
                 f,
                 "with the folder {path} guests could read the private keys in {}",
                 own.display()
             ),
-            Why::Trusted(own) => write!(
+            FolderProblem::Trusted(own) => write!(
                 f,
-                "with the folder {path} guests could write to {}, which the server trusts; it can only \
+                "with the folder {path} guests could write to {}, which the server trusts; it has to \
                  be read_only",
                 own.display()
             ),
@@ -53,9 +55,8 @@ impl std::fmt::Display for FolderError {
     }
 }
 
-/// Whether all of them are folders that this process may look into, and none lets guests into those that
-/// are guarded.
-pub(crate) fn check(folders: &[Folder], guarded: &Guarded) -> Result<(), FolderError> {
+/// Checks that all are folders that this process may enter, and that none gives guests access to guarded ones.
+pub(crate) fn check(folders: &[Folder], guarded: &GuardedFolders) -> Result<(), FolderError> {
     for (index, folder) in folders.iter().enumerate() {
         check_one(folder, guarded).map_err(|why| FolderError {
             index,
@@ -66,10 +67,10 @@ pub(crate) fn check(folders: &[Folder], guarded: &Guarded) -> Result<(), FolderE
     Ok(())
 }
 
-fn check_one(folder: &Folder, guarded: &Guarded) -> Result<(), Why> {
-    // The dot is what asks for a folder, and for the right to go into it. Nothing is opened,
-    // so nothing can block as a pipe would.
-    fs::metadata(folder.path.join(".")).map_err(Why::Unusable)?;
+fn check_one(folder: &Folder, guarded: &GuardedFolders) -> Result<(), FolderProblem> {
+    // The dot makes `stat` fail for anything but a folder that may be entered. Nothing is opened, so that a pipe does
+    // not block.
+    fs::metadata(folder.path.join(".")).map_err(FolderProblem::Unusable)?;
     let path = resolved(&folder.path);
     let reached = |own: &[PathBuf]| {
         let mut own = own.iter();
@@ -80,15 +81,15 @@ fn check_one(folder: &Folder, guarded: &Guarded) -> Result<(), Why> {
         .cloned()
     };
     if let Some(secret) = reached(&guarded.secret) {
-        return Err(Why::Secret(secret));
+        return Err(FolderProblem::Secret(secret));
     }
     if folder.read_only {
         return Ok(());
     }
-    reached(&guarded.trusted).map_or(Ok(()), |own| Err(Why::Trusted(own)))
+    reached(&guarded.trusted).map_or(Ok(()), |own| Err(FolderProblem::Trusted(own)))
 }
 
-/// The path without symbolic links, as far as it is there.
+/// The path with symlinks resolved, in the part of it that exists.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
     match (fs::canonicalize(path), path.parent(), path.file_name()) {
         (Ok(resolved), ..) => resolved,

@@ -1,30 +1,32 @@
-//! Gives memory back to the system that a runtime's threads needed when they were busy, once they are not.
+//! Returns memory to the system once a runtime is idle: what its threads' heaps kept from busier times.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How often a runtime looks at what it has done since.
+/// How often a runtime checks how busy it was.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A runtime whose threads were busy for less than this share of an interval, all together, is idle.
+/// A runtime is idle if its threads together were busy for less than this part (1/n) of an interval.
 const IDLE_SHARE: u32 = 10;
 
-/// A runtime that was busy for less than this since it last gave memory back has none to give.
+/// A runtime that was busy for less than this since it last returned memory has nothing to return.
 const LEAST_WORK: Duration = Duration::from_millis(20);
 
-/// For so many intervals after a runtime has been busy: other threads may still free what is on its heaps.
+/// Memory is returned in this many intervals after a runtime was busy, since other threads may still free memory of
+/// its heaps.
 const ROUNDS: u32 = 6;
 
-/// How long a thread waits for the others to give back memory, too.
+/// How long a thread waits for the others.
 const MEET: Duration = Duration::from_millis(10);
 
-/// Gives back what the heaps of this runtime's threads keep, whenever the runtime becomes idle. To be spawned there:
-/// each heap is its thread's alone.
+/// Returns free memory of the heaps of this runtime's threads whenever the runtime becomes idle. Has to be spawned on
+/// it, since a heap can only be collected by its own thread.
 pub(crate) async fn give_back() {
     give_back_every(INTERVAL).await;
 }
@@ -46,7 +48,7 @@ async fn give_back_every(interval: Duration) {
     }
 }
 
-/// Says when a runtime is to give memory back.
+/// Decides when a runtime returns memory.
 struct IdleTimer {
     interval: Duration,
     /// The time for which it had been busy at the end of the last interval, and when it last gave memory back.
@@ -118,16 +120,14 @@ impl Meeting {
     }
 
     fn wait(&self) {
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = self.missing.lock();
         *missing -= 1;
         if *missing == 0 {
             self.all_are_there.notify_all();
         }
         let is_missing = |missing: &mut usize| *missing > 0;
-        drop(
-            self.all_are_there
-                .wait_timeout_while(missing, MEET, is_missing),
-        );
+        self.all_are_there
+            .wait_while_for(&mut missing, is_missing, MEET);
     }
 }
 
@@ -177,11 +177,11 @@ mod tests {
         let begun = Instant::now();
         // On a machine with other work the threads may not meet at once.
         loop {
-            let work = || RUN_ON.lock().unwrap().push(thread::current().id());
+            let work = || RUN_ON.lock().push(thread::current().id());
             let took = Arc::clone(&took);
             let all = runtime.spawn(async move { on_each_thread(4, &took, work).await });
             runtime.block_on(all).unwrap();
-            let threads: HashSet<_> = RUN_ON.lock().unwrap().drain(..).collect();
+            let threads: HashSet<_> = RUN_ON.lock().drain(..).collect();
             if threads.len() == 4 {
                 break;
             }

@@ -1,14 +1,15 @@
 //! `wasmtime-unitd`: serves WebAssembly HTTP components, with NGINX Unit's control API and
 //! configuration.
 //!
-//! This crate only puts the pieces together: flags, log, privileges, then `engine` and `server`
-//! behind one [`runtime::Runtime`] that `control` drives.
+//! This crate puts the pieces together: flags, log, privileges, then `engine` and `server` as one
+//! [`runtime::Runtime`], which `control` drives. It neither parses HTTP nor runs guests.
 
 mod addresses;
 mod arguments;
 mod check;
 mod compile;
 mod components;
+mod control_address;
 mod control_exposure;
 mod control_socket;
 mod daemon;

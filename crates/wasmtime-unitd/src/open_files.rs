@@ -1,47 +1,48 @@
-//! How many files the process may have open, and what they are for. Who counts them is elsewhere.
+//! Splits the files that the process may have open between clients, upstreams, shares and guests. Those count
+//! theirs themselves.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Open files of the server itself: listeners, the log, files for guests' output, the state, and connections of the
-/// control API: 128 of operators, 8 that are proxied, and 16 that are refused.
+/// Open files of the server itself: listeners, the log, files of guest output, the state, and connections of the
+/// control API (128 of operators, 8 proxied ones, 16 that are being refused).
 const RESERVED_FILES: usize = 256;
 
-/// Open files of a tokio runtime, of which there is one for each worker and one more.
+/// Open files of a tokio runtime. There is one runtime per worker, and the one in the background.
 const FILES_PER_RUNTIME: usize = 4;
 
-/// What is taken for the limit where the system does not tell it.
+/// Assumed where the system does not say its limit.
 const USUAL_LIMIT: usize = 1024;
 
-/// How the files that the process may have open are split. The control API stays within reach when clients,
-/// other servers and guests have taken all that is theirs.
+/// The limits of each kind. The server's own files are set aside, so that the control API stays reachable when all
+/// limits are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Files {
+pub(crate) struct FileBudget {
     /// Connections of clients.
     pub(crate) clients: usize,
-    /// Connections to other servers, of requests that are with them, and idle ones.
+    /// Connections to upstreams, in use and idle.
     pub(crate) exchanges: usize,
-    /// Files of shares that are sent to clients.
+    /// FileBudget of shares that are sent to clients.
     pub(crate) shares: usize,
-    /// What guests open, and the connections of their own requests.
+    /// Files that guests open, and connections of guests' outgoing requests.
     pub(crate) guests: usize,
 }
 
-impl Files {
-    /// Splits what the system allows this process, whose soft limit is raised to the hard one.
+impl FileBudget {
+    /// Raises the soft limit of the process to the hard one, and splits it.
     pub(crate) fn split(workers: usize) -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
             Ok(usize::try_from(hard).unwrap_or(usize::MAX))
         });
         let limit = limit.unwrap_or_else(|error| {
-            tracing::warn!("the limit of open files cannot be raised: {error}");
+            tracing::warn!("cannot raise the limit of open files (RLIMIT_NOFILE): {error}; assuming {USUAL_LIMIT}");
             USUAL_LIMIT
         });
         Self::of(limit, workers)
     }
 
-    /// Seven sixteenths for clients' connections, most of which are idle, and three each for the others, of what
-    /// the server does not need itself. At least one for each, however low the limit is.
+    /// Of the files that the server does not need itself, 7/16 are for clients' connections, most of which are idle, and
+    /// 3/16 each for the others. At least one each, however low the limit is.
     fn of(limit: usize, workers: usize) -> Self {
         let reserved = RESERVED_FILES + FILES_PER_RUNTIME * (workers + 1);
         let files = limit.saturating_sub(reserved).max(4);
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn of_the_open_files_most_are_for_clients_and_the_same_part_each_for_upstreams_shares_and_guests()
      {
-        let files = Files::of(2000, 2);
+        let files = FileBudget::of(2000, 2);
         // 256, and 4 each for two workers and the background.
         let left = 2000 - 256 - 3 * 4;
         let part = left / 16 * 3;
@@ -77,7 +78,7 @@ mod tests {
     fn the_open_files_of_the_server_itself_are_left_whatever_the_limit_is() {
         for limit in (300..5000).chain([1 << 20, usize::MAX]) {
             for workers in [1, 2, 8] {
-                let files = Files::of(limit, workers);
+                let files = FileBudget::of(limit, workers);
                 let taken = files.clients + files.exchanges + files.shares + files.guests;
                 let left = limit - taken;
                 let own = 256 + 4 * (workers + 1);
@@ -86,7 +87,7 @@ mod tests {
                 assert!(files.exchanges >= 1 && files.shares >= 1 && files.guests >= 1);
             }
         }
-        let few = Files::of(10, 1);
+        let few = FileBudget::of(10, 1);
         assert_eq!((few.clients, few.exchanges), (1, 1));
         assert_eq!((few.shares, few.guests), (1, 1));
     }

@@ -1,4 +1,4 @@
-//! Which user the server runs as.
+//! Drops root privileges: looks up the user and group of `--user`, gives them the files, and switches to them.
 
 use std::ffi::CString;
 use std::fs::OpenOptions;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, initgroups, setgid, setuid};
 
-/// A user and group to become.
+/// A user and group to switch to.
 pub(crate) struct Identity {
     name: CString,
     user: Uid,
@@ -18,11 +18,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Looks both up. `None` where no user is asked for.
+    /// `None` without a user.
     ///
     /// # Errors
     ///
-    /// When there is no such user or group, or this process may not become another user.
+    /// When the user or group does not exist, or this process must not switch to it.
     pub(crate) fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Self>> {
         let Some(name) = user else {
             if group.is_some() {
@@ -30,7 +30,7 @@ impl Identity {
             }
             return Ok(None);
         };
-        let user = User::from_name(name)?.with_context(|| format!("there is no user {name:?}"))?;
+        let user = User::from_name(name)?.with_context(|| format!("no such user: {name:?}"))?;
         let group = group.map(find_group).transpose()?;
         require_right((geteuid(), getegid()), user.uid, group)?;
         Ok(Some(Self {
@@ -40,13 +40,17 @@ impl Identity {
         }))
     }
 
-    /// Hands a file or folder over, so that the server can still write to it afterwards. What is
-    /// not there is left out.
+    /// Changes the owner of a file or folder to this user. A missing one is skipped.
     ///
-    /// The folder may be the server's already, and an attacker who is that user could put a
-    /// link there: neither a symbolic nor a second hard link is followed.
+    /// The folder may belong to that user already, who could have put a link to another file there, of which root
+    /// would then change the owner. So neither symlinks nor files with a second hard link are accepted.
     pub(crate) fn hand_over(&self, path: &Path) -> Result<()> {
-        let context = || format!("cannot hand {} over to the server's user", path.display());
+        let context = || {
+            format!(
+                "cannot change the owner of {} to the server's user",
+                path.display()
+            )
+        };
         let opened = OpenOptions::new()
             .read(true)
             .custom_flags(OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits())
@@ -58,14 +62,14 @@ impl Identity {
         let metadata = file.metadata().with_context(context)?;
         if !metadata.is_dir() && (!metadata.is_file() || metadata.nlink() > 1) {
             bail!(
-                "{} is no file of its own, and is not handed over",
+                "{}: not a regular file, or hard-linked; its owner is not changed",
                 path.display()
             );
         }
         fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw())).with_context(context)
     }
 
-    /// Becomes this user, for good.
+    /// Switches to this user, irrevocably.
     pub(crate) fn assume(&self) -> Result<()> {
         if geteuid() == self.user && !geteuid().is_root() {
             return Ok(());
@@ -77,8 +81,7 @@ impl Identity {
     }
 }
 
-/// Whether a process of this user and group may become another user, and another group if one is
-/// asked for.
+/// Checks that a process of this user and group may switch to `user` and `group`.
 fn require_right((own_user, own_group): (Uid, Gid), user: Uid, group: Option<Gid>) -> Result<()> {
     if own_user.is_root() {
         return Ok(());
@@ -93,12 +96,12 @@ fn require_right((own_user, own_group): (Uid, Gid), user: Uid, group: Option<Gid
 }
 
 pub(crate) fn find_user(name: &str) -> Result<Uid> {
-    let user = User::from_name(name)?.with_context(|| format!("there is no user {name:?}"))?;
+    let user = User::from_name(name)?.with_context(|| format!("no such user: {name:?}"))?;
     Ok(user.uid)
 }
 
 pub(crate) fn find_group(name: &str) -> Result<Gid> {
-    let group = Group::from_name(name)?.with_context(|| format!("there is no group {name:?}"))?;
+    let group = Group::from_name(name)?.with_context(|| format!("no such group: {name:?}"))?;
     Ok(group.gid)
 }
 
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_root_becomes_another_user_or_group() {
+    fn only_root_may_switch_to_another_user_or_group() {
         let is_allowed = |own: u32, user: u32, group: Option<u32>| {
             let own = (Uid::from_raw(own), Gid::from_raw(own));
             require_right(own, Uid::from_raw(user), group.map(Gid::from_raw)).is_ok()

@@ -1,4 +1,4 @@
-//! What the server makes of the configuration's routes.
+//! Converts the routes of a configuration into the server's table.
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use static_files::MimeTypes;
 
 use crate::upstreams::Upstreams;
 
-/// The table of `routes`, of `upstreams`, and of all applications, those included that are not served for
-/// now.
+/// The table of `routes`, `upstreams`, and all applications, including those that could not be loaded.
 pub(crate) fn table(
     routes: &[config::Route],
     mime_types: &Arc<MimeTypes>,
@@ -20,7 +19,7 @@ pub(crate) fn table(
     application: impl Fn(&str) -> Option<Application>,
     names: impl Iterator<Item = String>,
 ) -> Table {
-    let context = Context {
+    let context = RouteContext {
         routes,
         mime_types,
         upstreams,
@@ -41,7 +40,7 @@ pub(crate) fn table(
     Table::new(steps.collect(), applications, upstreams.all())
 }
 
-/// The target of a `pass`. An application by itself needs no table.
+/// The target of a listener's `pass`. An application does not need the table.
 pub(crate) fn target(
     pass: &config::Pass,
     routes: &[config::Route],
@@ -69,7 +68,7 @@ pub(crate) fn target(
 }
 
 /// What the conversion of an action looks up.
-struct Context<'a> {
+struct RouteContext<'a> {
     routes: &'a [config::Route],
     mime_types: &'a Arc<MimeTypes>,
     upstreams: &'a Upstreams,
@@ -77,7 +76,7 @@ struct Context<'a> {
     application: &'a dyn Fn(&str) -> Option<Application>,
 }
 
-impl Context<'_> {
+impl RouteContext<'_> {
     fn action(&self, action: &config::Action) -> Action {
         let headers = action.response_headers.iter();
         Action {
@@ -107,7 +106,7 @@ impl Context<'_> {
             config::Pass::Routes(name) => Pass::Steps(index(self.routes, name.as_deref())),
             config::Pass::Upstream(name) => {
                 let proxy = self.upstreams.get(name);
-                // The configuration has been checked: it is there.
+                // Always found: `config` has checked it.
                 proxy.map_or(Pass::Application(None), Pass::Upstream)
             }
             config::Pass::Metrics => Pass::Metrics(self.metrics.clone()),
@@ -137,7 +136,7 @@ impl Context<'_> {
     }
 }
 
-/// Where the steps of this name are. The configuration has been checked: they are there.
+/// The index of the route of this name, which exists: `config` has checked it.
 fn index(routes: &[config::Route], name: Option<&str>) -> usize {
     let found = routes.iter().position(|it| it.name.as_deref() == name);
     found.unwrap_or(routes.len())

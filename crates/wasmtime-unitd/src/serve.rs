@@ -1,4 +1,4 @@
-//! `wasmtime-unitd serve`: one component, no configuration.
+//! `wasmtime-unitd serve`: one component, without configuration file or control API.
 
 use std::path::absolute;
 use std::process::ExitCode;
@@ -9,12 +9,12 @@ use control::Runtime as _;
 use engine::OutputFiles;
 
 use crate::arguments::Serve;
-use crate::daemon::{self, Applications};
+use crate::daemon::{self, ApplicationCount};
 use crate::log::Log;
 use crate::runtime::OwnFolders;
 use crate::shutdown::{self, StopSignals};
 
-/// The application's name, in the log.
+/// The application's name in the log.
 const NAME: &str = "component";
 
 pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
@@ -23,7 +23,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     let application = application(serve)?;
     let config = Config {
         settings: Settings {
-            // There is no setting for it: an application decides for itself.
+            // No limit, since there is no option for it here. The component may refuse a body itself.
             max_body_size: u64::MAX,
             ..Settings::default()
         },
@@ -37,13 +37,13 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         applications: vec![application],
         ..Config::default()
     };
-    let workers = serve.running.workers()?;
+    let workers = serve.serving.workers()?;
     let outputs = OutputFiles::default();
     let code = workers.run(async {
         let stop = StopSignals::listen(&log)?;
         daemon::reopen_on_signal(&log, &outputs, workers.control())?;
         let runtime = daemon::build(
-            &serve.running,
+            &serve.serving,
             &workers,
             None,
             OwnFolders {
@@ -53,7 +53,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             },
             None,
             outputs.clone(),
-            Applications::One,
+            ApplicationCount::One,
         )?;
         let prepared = runtime
             .prepare(&config)
@@ -64,8 +64,8 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             println!("Serving {} on http://{address}/", serve.component.display());
         }
         let name = stop.first().await;
-        tracing::info!("{name}: finishing what is in progress");
-        let code = shutdown::drain(serve.running.shutdown_timeout, runtime.drain()).await;
+        tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
+        let code = shutdown::drain(serve.serving.shutdown_timeout, runtime.drain()).await;
         outputs.keep_open();
         Ok(code)
     });
@@ -73,7 +73,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     code
 }
 
-/// The application that the arguments describe, checked as a configuration is.
+/// The application that the arguments describe, checked like one of a configuration.
 fn application(serve: &Serve) -> Result<Application> {
     let mut tree = config::parse(
         br#"{"applications": {"component": {
@@ -95,7 +95,7 @@ fn application(serve: &Serve) -> Result<Application> {
     let Some(mut application) = config.applications.into_iter().next() else {
         bail!("there is no application");
     };
-    // As it is: a path need not be UTF-8.
+    // Not through the JSON above, since a path need not be UTF-8.
     application.component = absolute(&serve.component)?;
     application.environment.extend(serve.env.iter().cloned());
     Ok(application)

@@ -1,4 +1,4 @@
-//! Shares that let clients at the server's own files.
+//! Warns of shares that expose the server's own files to clients.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf, absolute};
 
 use config::{Config, Warning};
 
-use crate::folders::{Guarded, resolved};
+use crate::folders::{GuardedFolders, resolved};
 
-/// A warning for each share of `config` whose files may be the server's own: private keys, the
-/// configuration, compiled code. As in Unit, an operator may want that.
+/// A warning for each share of `config` that may serve the server's own files: private keys, the configuration,
+/// compiled code. Not an error, since Unit allows it, too.
 ///
-/// What is in front of a path's first variable is looked at, with its links resolved; what links within
-/// lead to is not.
-pub(crate) fn warnings(config: &Config, guarded: &Guarded) -> Vec<Warning> {
+/// Checked is the part of a path before its first variable, with symlinks resolved. Symlinks below it are not followed.
+pub(crate) fn warnings(config: &Config, guarded: &GuardedFolders) -> Vec<Warning> {
     let warn = |share: &config::Share| {
         let reached = |own: &[PathBuf]| {
             let mut own = own.iter().map(|own| resolved(own));
@@ -31,16 +30,16 @@ pub(crate) fn warnings(config: &Config, guarded: &Guarded) -> Vec<Warning> {
     config.shares().filter_map(warn).collect()
 }
 
-/// Whether a path that begins like this may be one in `own`.
+/// Whether a path that begins with `beginning` may be `own` or below it.
 fn reaches(beginning: &[u8], own: &Path) -> bool {
-    // All of it comes out of variables.
+    // The path begins with a variable.
     if beginning.is_empty() {
         return true;
     }
     let Ok(beginning) = absolute(Path::new(OsStr::from_bytes(beginning))) else {
         return false;
     };
-    // `absolute` keeps the slash at the end, behind which all names may follow.
+    // `absolute` keeps a slash at the end, after which any name may follow.
     let mut text = beginning.into_os_string().into_vec();
     let name = match text.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => text.split_off(slash + 1),
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_path_begins_with_decides() {
+    fn a_share_is_judged_by_the_beginning_of_its_path() {
         let own = Path::new("/nowhere/state");
         for (beginning, expected) in [
             ("/", true),

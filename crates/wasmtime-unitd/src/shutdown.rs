@@ -1,4 +1,4 @@
-//! How the server stops.
+//! Shutdown: the signals that ask for it, and how long requests in progress may take.
 
 use std::process::ExitCode;
 use std::thread;
@@ -12,17 +12,16 @@ use tokio::sync::oneshot;
 
 use crate::log::Log;
 
-/// How long the end that a second signal asks for waits for the log.
+/// How long an immediate stop waits for the log to be written.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
-/// The signals that stop the server: the first in order, the second at once.
+/// The signals that stop the server: the first one gracefully, the second one immediately.
 pub(crate) struct StopSignals(oneshot::Receiver<&'static str>);
 
 impl StopSignals {
-    /// From here on the signals no longer end the process by themselves.
+    /// Replaces the signals' default action, which is to kill the process.
     ///
-    /// A thread of its own waits for them, so that the second one ends the process whatever all other
-    /// threads are doing.
+    /// A separate thread waits for them, so that the second one works even if all other threads are blocked.
     pub(crate) fn listen(log: &Log) -> Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT])?;
         let (sender, receiver) = oneshot::channel();
@@ -32,24 +31,27 @@ impl StopSignals {
             .spawn(move || {
                 let mut signals = signals.forever();
                 if let Some(signal) = signals.next() {
-                    // Nothing has to be stopped in order if the receiver is gone.
+                    // Fails if the server has stopped already.
                     let _ = sender.send(name(signal));
                 }
                 if let Some(signal) = signals.next() {
-                    tracing::warn!("{} again: requests in progress are cut off", name(signal));
+                    tracing::warn!(
+                        "second {}: stopping immediately, aborting requests in progress",
+                        name(signal)
+                    );
                     log.flush(LAST_LINES);
                     low_level::exit(1);
                 }
             })
-            .context("cannot start a thread that waits for signals")?;
+            .context("cannot start the thread that waits for signals")?;
         Ok(Self(receiver))
     }
 
-    /// Waits for the first of them.
+    /// Waits for the first signal, and returns its name.
     pub(crate) async fn first(self) -> &'static str {
         match self.0.await {
             Ok(name) => name,
-            // The thread waits for as long as the process lives.
+            // Cannot happen: the thread never ends.
             Err(_) => std::future::pending().await,
         }
     }
@@ -63,7 +65,7 @@ fn name(signal: i32) -> &'static str {
     }
 }
 
-/// Lets `drain` finish, unless it takes too long.
+/// Waits for `drain`, for `limit` at most. The exit code says whether it finished.
 pub(crate) async fn drain(limit: Duration, drain: impl Future<Output = ()>) -> ExitCode {
     tokio::select! {
         () = drain => {
@@ -72,7 +74,7 @@ pub(crate) async fn drain(limit: Duration, drain: impl Future<Output = ()>) -> E
         }
         () = tokio::time::sleep(limit) => {
             tracing::warn!(
-                "requests were still in progress {} seconds after the signal, and are cut off",
+                "requests still in progress {} seconds after the signal (--shutdown-timeout): aborting them",
                 limit.as_secs()
             );
             ExitCode::FAILURE

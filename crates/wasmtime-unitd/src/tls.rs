@@ -1,5 +1,5 @@
-//! The TLS of the listeners, kept for as long as their options stay the same: connections, sessions
-//! and tickets outlive a change of anything else, of the certificates, too.
+//! The TLS of the listeners. It is kept while a listener's options stay the same, so that connections, sessions and
+//! tickets survive any other change, also one of the certificates.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +12,16 @@ use server::Address;
 
 use crate::addresses::address;
 
-/// By the addresses of the listeners that have TLS, and can be served.
+/// By address, for the listeners that have TLS and can be served.
 #[derive(Clone, Default)]
-pub(crate) struct Tls(HashMap<Address, ServerTls>);
+pub(crate) struct ListenerTls(HashMap<Address, ServerTls>);
 
-impl Tls {
-    /// The same for these listeners, which are served with these certificates. Nothing changes
-    /// before [`update`](Self::update).
+impl ListenerTls {
+    /// The TLS of `listeners`. Has no effect on connections before [`update`](Self::update).
     ///
     /// # Errors
     ///
-    /// When a listener cannot be served, and `is_lenient` does not have it left out, with an error in
+    /// When a listener cannot be served. If `is_lenient` returns true for it, it is left out instead, with an error in
     /// the log.
     pub(crate) fn prepare(
         &self,
@@ -42,7 +41,7 @@ impl Tls {
                 }
                 Err(detail) if is_lenient(listener) => {
                     let name = listener.address.name();
-                    tracing::error!("{name} is not listened on: {detail}");
+                    tracing::error!("{name}: not listening: {detail}");
                 }
                 Err(detail) => {
                     let path = listener.path().join("tls").join("certificate");
@@ -74,12 +73,14 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Presents these certificates from now on, on all listeners.
+    /// Has all listeners present these certificates from now on.
     pub(crate) fn update(&self, certificates: &Certificates) {
         for (address, tls) in &self.0 {
             let before = tls.warnings();
             if let Err(error) = tls.update(certificates) {
-                tracing::error!("{address} goes on with the certificates that it has: {error}");
+                tracing::error!(
+                    "{address}: cannot use the new certificates: {error}; keeping the current ones"
+                );
             }
             for warning in tls.warnings() {
                 if !before.contains(&warning) {
@@ -89,13 +90,13 @@ impl Tls {
         }
     }
 
-    /// What a listener's connections are accepted with.
+    /// The configuration for a listener's handshakes.
     pub(crate) fn of(&self, listener: &Listener) -> Option<Arc<ServerConfig>> {
         let tls = self.0.get(&address(listener))?;
         Some(Arc::clone(tls.config()))
     }
 
-    /// Whether a listener has all that it asks for.
+    /// Whether the listener has no TLS, or its TLS has been prepared.
     pub(crate) fn serves(&self, listener: &Listener) -> bool {
         listener.tls.is_none() || self.0.contains_key(&address(listener))
     }

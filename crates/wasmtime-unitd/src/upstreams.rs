@@ -1,27 +1,27 @@
-//! What requests are sent on with.
+//! The upstreams of a configuration, as proxies. They keep their state over changes of the configuration.
 
 use std::collections::HashMap;
 
 use config::ServerAddress;
 use proxy::{Pool, Proxy, Server, Timeouts, Upstream};
 
-/// The upstreams of a configuration, and the connections that are kept for all configurations.
+/// The upstreams of a configuration, and the connection pool, which all configurations share.
 #[derive(Clone, Default)]
 pub(crate) struct Upstreams {
     pool: Pool,
-    by_name: HashMap<String, Known>,
+    by_name: HashMap<String, ConfiguredUpstream>,
 }
 
-/// An upstream with the configuration it was made by.
+/// An upstream and the configuration that it was created for.
 #[derive(Clone)]
-struct Known {
+struct ConfiguredUpstream {
     config: config::Upstream,
     proxy: Proxy,
 }
 
 impl Upstreams {
-    /// Those of the next configuration. Connections are kept, and upstreams that are the same go on with
-    /// whose turn it is.
+    /// The upstreams of the next configuration. Idle connections are kept, and an unchanged upstream continues its
+    /// round robin.
     pub(crate) fn next(&self, configs: &[config::Upstream]) -> Self {
         let known = |config: &config::Upstream| {
             let kept = self.by_name.get(&config.name);
@@ -30,12 +30,12 @@ impl Upstreams {
             }
             let servers = config.servers.iter();
             let servers = servers.map(|it| (server(&it.address), it.weight.number()));
-            // No weight is none: they have been checked.
+            // Cannot fail: `config` has checked the weights.
             let upstream = Upstream::new(servers).unwrap_or_else(|error| {
-                tracing::error!("upstream \"{}\" has no servers: {error}", config.name);
+                tracing::error!("upstream \"{}\": {error}; it has no servers", config.name);
                 Upstream::default()
             });
-            Known {
+            ConfiguredUpstream {
                 config: config.clone(),
                 proxy: self.proxy(upstream),
             }
@@ -48,15 +48,17 @@ impl Upstreams {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Proxy> {
-        self.by_name.get(name).map(|known| known.proxy.clone())
+        self.by_name
+            .get(name)
+            .map(|upstream| upstream.proxy.clone())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = (String, Proxy)> {
         let all = self.by_name.iter();
-        all.map(|(name, known)| (name.clone(), known.proxy.clone()))
+        all.map(|(name, upstream)| (name.clone(), upstream.proxy.clone()))
     }
 
-    /// Of one server.
+    /// The proxy to a single server, for the action `proxy`.
     pub(crate) fn single(&self, address: &ServerAddress) -> Proxy {
         self.proxy(Upstream::single(server(address)))
     }

@@ -1,4 +1,5 @@
-//! The threads that everything runs on.
+//! The threads of the process: workers that serve connections, a background runtime for guests that compute for long,
+//! and threads for blocking work of the control API.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,58 +17,57 @@ use tokio::sync::watch;
 
 use crate::idle_memory;
 
-/// Threads for what blocks, such as files that are sent and files that guests read, shared out among the
-/// workers. The control API and its changes have others.
+/// Threads for blocking work, such as reads of files for clients and guests, divided among the workers. The control API
+/// has its own.
 const BLOCKING_THREADS: usize = 512;
 
-/// The least of one worker: with fewer, a few slow reads would delay all other files that are sent.
-const LEAST_BLOCKING_THREADS: usize = 32;
+/// Lower bound per worker: with fewer, a few slow reads would delay all other files that are being sent.
+const MIN_BLOCKING_THREADS: usize = 32;
 
-/// How long blocking work may delay the end of the process.
-const BLOCKED: Duration = Duration::from_secs(1);
+/// How long blocking work may delay the exit of the process.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How soon a worker looks at what others have handed to it, in turns of its own tasks, each of which may
-/// be a guest's millisecond. It costs nothing where there is nothing.
-const HANDED_OVER: u32 = 8;
+/// After how many polls of its own tasks a worker looks at tasks that other threads gave it. tokio's default of 61 would
+/// be up to 61 ms here, since each poll may run a guest for a millisecond. Looking at an empty queue costs nothing.
+const GLOBAL_QUEUE_INTERVAL: u32 = 8;
 
-/// How nice the threads of guests are that compute for long (setpriority(2)): a small request that
-/// comes meanwhile goes first, and they have a third of a core beside a thread that is never idle.
+/// The nice value of background threads (setpriority(2)): small requests take precedence, and a background thread still
+/// gets a third of a core that it shares with a busy worker.
 const NICENESS: i32 = 5;
 
-/// One runtime of one thread for each worker, of which this thread is the first, one more for guests
-/// that compute for long, and threads for what blocks in the control API.
+/// Each worker is a single-threaded runtime; the first one runs on the thread that calls [`run`](Self::run).
 ///
-/// A connection, its requests and their guests stay on one thread, so that nothing is handed over from
-/// one to another for each of them.
+/// A connection, its requests and their guests stay on one worker, which saves waking another thread for each request.
 pub(crate) struct Workers {
     first: Option<Runtime>,
     background: Option<Runtime>,
     control: BlockingThreads,
-    /// Of all workers, the first included.
+    /// Of all workers, including the first.
     handles: Vec<Handle>,
-    /// The other workers' threads. Each drops its end when it is done.
+    /// Disconnected once all other workers' threads have ended: each drops a clone of `alive`.
     threads: mpsc::Receiver<Infallible>,
     alive: mpsc::Sender<Infallible>,
     stop: watch::Sender<bool>,
 }
 
 impl Workers {
-    /// Starts so many, by default one for each core that the process may use.
+    /// Starts `count` workers, by default one per core that the process may use.
     pub(crate) fn start(count: Option<NonZeroUsize>) -> Result<Self> {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let count = count.unwrap_or(cores).get();
-        let blocking = (BLOCKING_THREADS / count).max(LEAST_BLOCKING_THREADS);
-        let first = runtime(blocking).context("cannot start a worker")?;
+        let blocking = (BLOCKING_THREADS / count).max(MIN_BLOCKING_THREADS);
+        let first = runtime(blocking).context("cannot start the first worker")?;
         let (alive, threads) = mpsc::channel();
         first.spawn(idle_memory::give_back());
-        let background = background(cores.get()).context("cannot start threads for guests")?;
+        let background =
+            background(cores.get()).context("cannot start background threads for guests")?;
         background.spawn(idle_memory::give_back());
         let mut workers = Self {
             handles: vec![first.handle().clone()],
             first: Some(first),
             background: Some(background),
             control: BlockingThreads::start()
-                .context("cannot start a thread for the control API")?,
+                .context("cannot start threads for the control API")?,
             threads,
             alive,
             stop: watch::Sender::new(false),
@@ -88,49 +88,49 @@ impl Workers {
         thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                // It fails when the sender is gone, which is a reason to stop, too.
+                // Fails when the sender is dropped, which means to stop, too.
                 _ = runtime.block_on(stop.wait_for(|stop| *stop));
-                runtime.shutdown_timeout(BLOCKED);
+                runtime.shutdown_timeout(EXIT_TIMEOUT);
                 drop(alive);
             })?;
         Ok(())
     }
 
-    /// Where connections are served.
+    /// The runtimes that serve connections.
     pub(crate) fn handles(&self) -> Vec<Handle> {
         self.handles.clone()
     }
 
-    /// Where guests go on that compute for long.
+    /// The runtime that guests are offloaded to when they compute for long.
     pub(crate) fn background(&self) -> Option<Handle> {
         self.background.as_ref().map(|it| it.handle().clone())
     }
 
-    /// Where the control API, and a change that it asks for, do what blocks.
+    /// For blocking work of the control API and of changes of the configuration.
     pub(crate) fn control(&self) -> &BlockingThreads {
         &self.control
     }
 
     /// Runs `work` on the first worker, on this thread.
     pub(crate) fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let first = self.first.as_ref().context("there is no worker")?;
+        let first = self.first.as_ref().context("the first worker has ended")?;
         first.block_on(work)
     }
 }
 
 impl Drop for Workers {
-    /// Ends what is still in progress, so that its clients see that it is cut off.
+    /// Aborts what is still in progress, in such a way that clients can tell.
     fn drop(&mut self) {
         self.stop.send_replace(true);
         if let Some(first) = self.first.take() {
-            first.shutdown_timeout(BLOCKED);
+            first.shutdown_timeout(EXIT_TIMEOUT);
         }
-        // A thread that is blocked, by a disk for one, must not delay the end for longer.
+        // Not for longer: a thread may be blocked, for example by a stalled disk.
         self.alive = mpsc::channel().0;
-        _ = self.threads.recv_timeout(2 * BLOCKED);
+        _ = self.threads.recv_timeout(2 * EXIT_TIMEOUT);
         if let Some(background) = self.background.take() {
-            // What guests there print at their end is still to be written.
-            background.shutdown_timeout(BLOCKED);
+            // Last, so that what guests print when they end is still passed on.
+            background.shutdown_timeout(EXIT_TIMEOUT);
         }
     }
 }
@@ -138,7 +138,7 @@ impl Drop for Workers {
 fn runtime(blocking: usize) -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
-        .global_queue_interval(HANDED_OVER)
+        .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
         .max_blocking_threads(blocking)
         .thread_name("blocking")
         .build()
@@ -150,10 +150,10 @@ fn background(threads: usize) -> io::Result<Runtime> {
         .enable_all()
         .thread_name("background")
         .on_thread_start(|| {
-            // On Linux each thread has a priority of its own.
+            // On Linux a priority is a thread's, not the process's.
             if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
                 tracing::warn!(
-                    "a thread for guests that compute for long has full priority: {error}"
+                    "cannot lower the priority of a background thread for guests: {error}"
                 );
             }
         })

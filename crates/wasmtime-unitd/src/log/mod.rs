@@ -1,4 +1,5 @@
-//! The server's log: one line an event, to a file that can be reopened or to standard error.
+//! The server's log: one line per event, to a file that can be reopened, or to standard error. Format and rate limit are
+//! `unit_log`'s.
 
 mod queue;
 
@@ -7,11 +8,12 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 use tracing::Level;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::FilterExt as _;
@@ -22,12 +24,12 @@ use unit_log::{Lines, RateLimit};
 use crate::arguments::Logging;
 use queue::LineQueue;
 
-/// Events without a rate limit: what only the operator can cause, and what has a limit of its own or is
-/// asked for. What proxied clients of the control API cause has targets of its own, and limits.
+/// Events without a rate limit: those that only the operator can cause, and those that have a limit of their own or were
+/// asked for. Events caused by proxied clients of the control API have other targets, and are limited.
 const UNLIMITED: [&str; 7] = [
     "wasmtime_unitd",
     "code_cache",
-    // Changes that were made.
+    // Changes.
     "control::control",
     "control::certificates",
     // What guests print.
@@ -37,32 +39,32 @@ const UNLIMITED: [&str; 7] = [
     "server::discarded",
 ];
 
-/// How long the end of the process waits for the last lines to be written.
+/// How long the exit of the process waits for the last lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The open log. Clones are the same.
+/// The open log. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Log(Arc<Inner>);
+pub(crate) struct Log(Arc<OpenLog>);
 
-struct Inner {
+struct OpenLog {
     /// The log's file, unless it is standard error.
     path: Option<PathBuf>,
-    /// Not locked while it is written to, which may take for ever.
+    /// Not locked during a write, which may block forever.
     file: Mutex<Arc<File>>,
     queue: LineQueue,
     limit: RateLimit,
 }
 
 impl Log {
-    /// Opens the log and sends all events there from now on.
+    /// Opens the log, and logs all events and panics of the process from now on.
     pub(crate) fn start(logging: &Logging) -> Result<Self> {
         let file = match &logging.log {
-            // Not by `io::stderr`, whose lock would be held while it is written to.
+            // Not `io::stderr`, whose lock would be held during a write that blocks.
             None => File::from(io::stderr().as_fd().try_clone_to_owned()?),
             Some(path) => open(path)?,
         };
         let limit = RateLimit::new(&UNLIMITED);
-        let log = Self(Arc::new(Inner {
+        let log = Self(Arc::new(OpenLog {
             path: logging.log.clone(),
             file: Mutex::new(Arc::new(file)),
             queue: LineQueue::default(),
@@ -72,47 +74,47 @@ impl Log {
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.write_all())
-            .context("cannot start the log's thread")?;
+            .context("cannot start the log thread")?;
         let layer = lines::layer()
             .event_format(Lines::Daemon)
             .with_writer(log.clone())
-            // A log that cannot be written to must not end in a panic.
+            // Reporting a failed write to standard error could panic.
             .log_internal_errors(false)
             .with_filter(unit_log::targets(logging.log_level).and(limit));
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
         let for_panics = log.clone();
-        // The default one writes to standard error, which may stall.
+        // The default hook writes to standard error, which may block.
         std::panic::set_hook(Box::new(move |panic| for_panics.panicked(panic)));
         Ok(log)
     }
 
-    /// Opens the file of the same name again, after someone has moved the old one away. Blocks.
+    /// Opens the path again, after log rotation has renamed the file. Blocks.
     pub(crate) fn reopen(&self) -> Result<()> {
         if let Some(path) = &self.0.path {
-            // Opened first: if this fails, the old file goes on.
+            // Opened first, so that the old file stays in use if this fails.
             let new = Arc::new(open(path)?);
-            *self.0.file.lock().unwrap_or_else(PoisonError::into_inner) = new;
+            *self.0.file.lock() = new;
         }
         Ok(())
     }
 
-    /// The log's file, to hand it to another user.
+    /// The log's file. `None` for standard error.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
-    /// Waits until what has been logged is written, for `limit` at most.
+    /// Waits until all lines are written, for `limit` at most.
     pub(crate) fn flush(&self, limit: Duration) {
         self.0.limit.report();
         self.0.queue.flush(limit);
     }
 
-    /// Waits for a second at most until all is written, when the returned value is dropped.
+    /// Flushes the log when the returned value is dropped, within [`FLUSH`].
     pub(crate) fn flush_at_end(&self) -> FlushAtEnd {
         FlushAtEnd(self.clone())
     }
 
-    /// Adds the line for a panic. Not by an event, since the panic may have come while one was logged.
+    /// Adds the line for a panic. Not as an event, since the panic may have happened while one was logged.
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
         if self.0.limit.admits_panic() {
             let line = Lines::Daemon.panic(panic);
@@ -121,13 +123,12 @@ impl Log {
     }
 
     fn write_all(&self) {
-        let file = || Arc::clone(&self.0.file.lock().unwrap_or_else(PoisonError::into_inner));
+        let file = || Arc::clone(&self.0.file.lock());
         let warning = |text: &str| Lines::Daemon.line(Level::WARN, text);
         self.0.queue.write_all(file, warning);
     }
 }
 
-/// Waits for the log when it is dropped.
 pub(crate) struct FlushAtEnd(Log);
 
 impl Drop for FlushAtEnd {
@@ -152,7 +153,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Takes whole lines, one with each write.
+/// Gets one complete line with each write.
 impl Write for &Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.queue.add(line);

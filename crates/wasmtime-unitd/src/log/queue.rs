@@ -1,35 +1,39 @@
-//! Lines on their way to the log. A thread of its own writes them, so that no other one ever waits for
-//! the disk or for who reads the pipe.
+//! The write queue of the log. A separate thread writes the lines, so that no other thread ever waits for a disk or for
+//! the reader of a pipe.
+//!
+//! Unlike `unit_log`'s queue of an output file, it works without a runtime, waits for a slow pipe without limit, and puts
+//! the report of its own losses into the log directly: logging them would add to the queue.
 
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes that wait to be written.
+use parking_lot::{Condvar, Mutex};
+
+/// Bytes that may wait to be written; lines beyond that are discarded, and counted.
 pub(super) const MAX_WAITING: usize = 4 << 20;
 
 #[derive(Default)]
 pub(super) struct LineQueue {
-    state: Mutex<State>,
-    /// There is something to write.
+    state: Mutex<LineQueueState>,
+    /// Signalled when lines have been added to an empty queue.
     filled: Condvar,
-    /// All that was there has been written.
+    /// Signalled when all lines have been written.
     emptied: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct LineQueueState {
     waiting: Vec<u8>,
-    /// Lines for which there was no room.
+    /// Lines that were discarded since the queue was full.
     dropped: u64,
     is_writing: bool,
 }
 
 impl LineQueue {
-    /// Adds a line, unless too much waits already. Never waits for the file.
+    /// Adds a line, or discards it if the queue is full. Never waits for the file.
     pub(super) fn add(&self, line: &[u8]) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.waiting.len() + line.len() > MAX_WAITING {
             state.dropped += 1;
             return;
@@ -44,19 +48,19 @@ impl LineQueue {
 
     /// Waits until all lines are written, for `limit` at most.
     pub(super) fn flush(&self, limit: Duration) {
-        let state = self.state();
-        let is_busy = |state: &mut State| !state.waiting.is_empty() || state.is_writing;
-        drop(self.emptied.wait_timeout_while(state, limit, is_busy));
+        let mut state = self.state.lock();
+        let is_busy = |state: &mut LineQueueState| !state.waiting.is_empty() || state.is_writing;
+        self.emptied.wait_while_for(&mut state, is_busy, limit);
     }
 
-    /// Writes lines for as long as the process lives, each time to what `file` returns. `warning` makes a
-    /// line.
+    /// Writes lines until the process exits. `file` is called for each write, so that the log can be reopened. `warning`
+    /// formats a line about the log itself.
     pub(super) fn write_all<W: Write>(
         &self,
         file: impl Fn() -> W,
         warning: impl Fn(&str) -> String,
     ) {
-        let mut output = Output::default();
+        let mut output = LogWriter::default();
         loop {
             let (lines, dropped) = self.take();
             let mut file = file();
@@ -73,15 +77,15 @@ impl LineQueue {
     }
 
     fn take(&self) -> (Vec<u8>, u64) {
-        let is_empty = |state: &mut State| state.waiting.is_empty();
-        let state = self.filled.wait_while(self.state(), is_empty);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let is_empty = |state: &mut LineQueueState| state.waiting.is_empty();
+        let mut state = self.state.lock();
+        self.filled.wait_while(&mut state, is_empty);
         state.is_writing = true;
         (mem::take(&mut state.waiting), mem::take(&mut state.dropped))
     }
 
     fn done(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.is_writing = false;
         let is_empty = state.waiting.is_empty();
         drop(state);
@@ -89,22 +93,18 @@ impl LineQueue {
             self.emptied.notify_all();
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// What the file has taken.
+/// Writes to the file, and keeps account of what was lost.
 #[derive(Default)]
-struct Output {
-    /// It ends within a line, whose rest is lost.
+struct LogWriter {
+    /// The file ends within a line, whose remainder was lost.
     is_torn: bool,
-    /// Lines that it did not take, and why.
+    /// Lines that could not be written, and the last error.
     lost: Option<(u64, io::Error)>,
 }
 
-impl Output {
+impl LogWriter {
     fn write(&mut self, lines: &[u8], file: &mut impl Write, warning: &impl Fn(&str) -> String) {
         let mut before = String::new();
         if self.is_torn {
@@ -133,8 +133,8 @@ impl Output {
     }
 }
 
-/// Writes all, however long a pipe takes that someone else has made non-blocking. An error says how much was
-/// written before.
+/// Writes all, and waits for a full pipe without limit: another process may have made it non-blocking. An error has the
+/// number of bytes that were written before it.
 fn try_write(bytes: &[u8], file: &mut impl Write) -> Result<(), (usize, io::Error)> {
     unit_log::write_all(file, bytes, |_| true)
 }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_to_the_log_is_counted_once_it_can() {
-        let mut output = Output::default();
+        let mut output = LogWriter::default();
         let mut taken = Vec::new();
         let full = || Err(io::Error::from_raw_os_error(28));
         output.write(b"one\ntwo\n", &mut Fake(|_: &[u8]| full()), &warning);
@@ -233,7 +233,7 @@ mod tests {
                 Ok(some)
             }
         };
-        let mut torn = Output::default();
+        let mut torn = LogWriter::default();
         torn.write(b"abcd\n", &mut Fake(nearly_full), &warning);
         assert_eq!(taken, b"abc");
         for output in [&mut output, &mut torn] {

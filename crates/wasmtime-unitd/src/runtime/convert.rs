@@ -1,14 +1,11 @@
-//! What the engine and the server make of a configuration.
+//! Converts checked configuration into the settings of `engine` and `server`. Decides nothing and opens nothing.
 
 use engine::{Access, Directory, GuestAuthority, Instances, Output, OutputFile};
 use http::HeaderValue;
 use server::{AccessLog, LogFormat, Settings, Timeouts};
 use static_files::MimeTypes;
 
-/// How many connections the kernel keeps waiting where no `backlog` says otherwise; Unit's number.
-pub(crate) const BACKLOG: u32 = 511;
-
-/// The `server` field of responses.
+/// The value of the `Server` header of responses.
 pub(crate) fn server_name(with_version: bool) -> HeaderValue {
     HeaderValue::from_static(if with_version {
         concat!("wasmtime-unitd/", env!("CARGO_PKG_VERSION"))
@@ -17,13 +14,12 @@ pub(crate) fn server_name(with_version: bool) -> HeaderValue {
     })
 }
 
-/// Where the standard streams of an application go.
+/// Destinations of an application's standard streams.
 pub(super) struct Outputs {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
 }
 
-/// What the server makes of `settings`.
 pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>) -> Settings {
     let config::Settings {
         listen_threads,
@@ -36,7 +32,7 @@ pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>)
         chunked_transform,
         server_version,
         log_route,
-        // They are the shares'.
+        // Used by shares only: see `mime_types`.
         mime_types: _,
     } = *config;
     Settings {
@@ -57,15 +53,14 @@ pub(super) fn settings(config: &config::Settings, access_log: Option<AccessLog>)
     }
 }
 
-/// The types of files by their extensions.
+/// MIME types by file extension: the built-in ones and those of the configuration.
 pub(super) fn mime_types(config: &config::Settings) -> MimeTypes {
     let added = config.mime_types.iter();
     let types = MimeTypes::new(added.map(|(name, extension)| (&**name, &**extension)));
-    // What could be wrong with them has been checked.
+    // Cannot fail: `config` has checked them.
     types.unwrap_or_default()
 }
 
-/// What the server makes of an access log's configuration.
 pub(super) fn access_log(config: &config::AccessLog, file: OutputFile) -> AccessLog {
     let format = match &config.format {
         config::LogFormat::Text(template) => LogFormat::Text(template.clone()),
@@ -74,7 +69,6 @@ pub(super) fn access_log(config: &config::AccessLog, file: OutputFile) -> Access
     AccessLog::new(file, format, config.condition.clone())
 }
 
-/// What the engine makes of an application's configuration.
 pub(super) fn application(config: &config::Application, outputs: Outputs) -> engine::Settings {
     let config::Access {
         filesystem,

@@ -1,4 +1,7 @@
-//! What the control API drives: the engine's applications behind the server's listeners.
+//! The runtime that the control API drives: the engine's applications behind the server's listeners.
+//!
+//! `prepare` has all steps of a change that may fail; after that, `put_in_force` cannot. What it leaves to others: the
+//! sockets' threads (`workers`), and what is kept on disk (`control`).
 
 mod convert;
 mod prepare;
@@ -8,75 +11,75 @@ mod status;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use certificates::Store;
 use config::{Config, Warning};
-use control::{BlockingThreads, PrepareError, RestartError, Status};
+use control::{BlockingThreads, PrepareError, RestartError, Runtime as _, Status};
 use engine::{Engine, OutputFiles};
 use http::HeaderValue;
+use parking_lot::Mutex;
 use server::{Metrics, Plan, Server};
 
 use crate::components::Loader;
-use crate::control_socket::ControlAddress;
-use crate::folders::Guarded;
+use crate::control_address::ControlAddress;
+use crate::folders::GuardedFolders;
 use crate::privileges::Identity;
 
-use state::{Loaded, State};
+use state::{ActiveState, LoadedApplication};
 
-pub(crate) use convert::{BACKLOG, server_name};
+pub(crate) use convert::server_name;
 
-/// One process serves every application.
+/// Clones share one runtime.
 #[derive(Clone)]
-pub(crate) struct Runtime(Arc<Inner>);
+pub(crate) struct Runtime(Arc<RuntimeInner>);
 
-/// Where the server keeps what it trusts, and what is secret.
+/// The server's own folders, which guests must not get.
 pub(crate) struct OwnFolders {
     pub(crate) state: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
-    /// With private keys, in the folder that the store is in.
+    /// Has private keys in its folder.
     pub(crate) certificates: Option<Arc<Store>>,
 }
 
 impl OwnFolders {
-    fn guarded(&self) -> Guarded {
+    fn guarded(&self) -> GuardedFolders {
         let trusted = self.state.iter().chain(&self.cache).cloned();
         let secret = self.certificates.iter();
-        Guarded {
+        GuardedFolders {
             trusted: trusted.collect(),
             secret: secret.map(|store| store.folder().to_owned()).collect(),
         }
     }
 }
 
-struct Inner {
+struct RuntimeInner {
     engine: Engine,
-    /// For what blocks in a change.
+    /// For blocking steps of a change.
     threads: BlockingThreads,
     loader: Arc<Loader>,
-    /// What no guest may have.
-    guarded: Arc<Guarded>,
-    /// `None` where there is no configuration that could name one.
+    guarded: Arc<GuardedFolders>,
+    /// `None` for `serve`, which has no certificates.
     certificates: Option<Arc<Store>>,
-    /// Where the control API listens; `None` without one.
+    /// Where the control API listens. `None` for `serve`, which has none.
     control: Option<ControlAddress>,
     server: Server,
     metrics: Metrics,
     outputs: OutputFiles,
-    current: Mutex<Arc<State>>,
-    /// While what was kept over a restart is put in force: one application that does not load must
-    /// not keep the others from being served.
+    current: Mutex<Arc<ActiveState>>,
+    /// Set while the saved configuration is restored: an application that does not load must not prevent the others
+    /// from being served.
     lenient: AtomicBool,
-    /// The user to become before the first request is served.
+    /// The user to switch to before the first request is served. `None` afterwards.
     identity: Mutex<Option<Identity>>,
     started: SystemTime,
 }
 
-/// A state that can be put in force.
-pub(crate) struct Prepared {
+/// A change whose steps that may fail have succeeded.
+pub(crate) struct PreparedChange {
     plan: Plan,
-    state: State,
+    state: ActiveState,
     warnings: Vec<Warning>,
 }
 
@@ -91,16 +94,16 @@ impl Runtime {
         threads: BlockingThreads,
     ) -> Self {
         let content_type = HeaderValue::from_static(control::METRICS_CONTENT_TYPE);
-        Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
+        Self(Arc::new_cyclic(|inner: &Weak<RuntimeInner>| RuntimeInner {
             guarded: Arc::new(own.guarded()),
             certificates: own.certificates,
             control,
             metrics: Metrics::new(content_type, {
                 let inner = inner.clone();
                 move || {
-                    // Without it nothing is served any more.
+                    // A weak reference, since the server, which has the runtime's metrics, belongs to the runtime.
                     let runtime = inner.upgrade().map(Runtime);
-                    runtime.map_or_else(String::new, |it| status::of(&it).to_metrics())
+                    runtime.map_or_else(String::new, |it| it.status().to_metrics())
                 }
             }),
             loader: Loader::new(engine.clone(), own.cache, threads.clone()),
@@ -115,23 +118,18 @@ impl Runtime {
         }))
     }
 
-    /// Becomes the user that the server is to run as, unless that has happened.
+    /// Switches to the user of `--user`, if that has not happened yet.
     pub(crate) fn assume_identity(&self) -> anyhow::Result<()> {
-        let identity = self
-            .0
-            .identity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let identity = self.0.identity.lock().take();
         identity.map_or(Ok(()), |identity| identity.assume())
     }
 
-    /// Whether what cannot be served is left out, with an error in the log, or refuses the whole.
+    /// Lenient: a part that cannot be served is left out, with an error in the log. Otherwise it refuses the change.
     pub(crate) fn set_lenient(&self, lenient: bool) {
         self.0.lenient.store(lenient, Ordering::Relaxed);
     }
 
-    /// Lets everything finish that is in progress.
+    /// Graceful shutdown: stops accepting, and waits until all requests have finished.
     pub(crate) async fn drain(&self) {
         self.0.server.drain().await;
         self.0.engine.idle().await;
@@ -141,39 +139,29 @@ impl Runtime {
         &self.0.server
     }
 
-    fn current(&self) -> Arc<State> {
-        Arc::clone(
-            &self
-                .0
-                .current
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+    fn current(&self) -> Arc<ActiveState> {
+        Arc::clone(&self.0.current.lock())
     }
 
     fn is_lenient(&self) -> bool {
         self.0.lenient.load(Ordering::Relaxed)
     }
 
-    fn put_in_force(&self, Prepared { plan, state, .. }: Prepared) {
+    fn put_in_force(&self, PreparedChange { plan, state, .. }: PreparedChange) {
         state.tls.update(&self.certificates());
         self.0.server.commit(plan);
-        *self
-            .0
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        *self.0.current.lock() = Arc::new(state);
     }
 }
 
 impl control::Runtime for Runtime {
-    type Prepared = Prepared;
+    type Prepared = PreparedChange;
 
-    async fn prepare(&self, config: &Config) -> Result<Prepared, PrepareError> {
+    async fn prepare(&self, config: &Config) -> Result<PreparedChange, PrepareError> {
         if self.is_lenient() {
             return self.prepare_kept(config).await;
         }
-        let state = State {
+        let state = ActiveState {
             settings: config.settings.clone(),
             access_log: self.access_log(config).await?,
             listeners: config.listeners.clone(),
@@ -185,23 +173,24 @@ impl control::Runtime for Runtime {
         let plan = self.plan(&state).await?;
         self.open_outputs().await;
         let warnings = self.exposure_warnings(config).await;
-        Ok(Prepared {
+        Ok(PreparedChange {
             plan,
             state,
             warnings,
         })
     }
 
-    fn warnings(&self, prepared: &Prepared) -> Vec<Warning> {
+    fn warnings(&self, prepared: &PreparedChange) -> Vec<Warning> {
         prepared.warnings.clone()
     }
 
-    fn commit(&self, prepared: Prepared) {
+    fn commit(&self, prepared: PreparedChange) {
         self.put_in_force(prepared);
     }
 
     fn status(&self) -> Status {
-        status::of(self)
+        let Self(inner) = self;
+        status::of(&inner.engine, &inner.server, &self.current(), inner.started)
     }
 
     async fn restart(&self, name: &str) -> Result<(), RestartError> {
@@ -210,13 +199,13 @@ impl control::Runtime for Runtime {
         let loaded = current
             .applications
             .get(name)
-            .ok_or_else(|| failed(format!("there is no application {name:?}")))?;
+            .ok_or_else(|| failed(format!("no application {name:?}")))?;
         let component = loaded.config.component.clone();
         let components = self.0.loader.load([component].into()).await;
         let application = self.application(&loaded.config, &components, false);
         let application = application.await.map_err(|error| failed(error.detail))?;
-        let mut state = State::clone(&current);
-        let loaded = Loaded {
+        let mut state = ActiveState::clone(&current);
+        let loaded = LoadedApplication {
             config: loaded.config.clone(),
             application: Some(application),
         };
@@ -225,12 +214,12 @@ impl control::Runtime for Runtime {
         let plan = self.plan(&state).await;
         let plan = plan.map_err(|error| failed(error.detail))?;
         self.open_outputs().await;
-        self.put_in_force(Prepared {
+        self.put_in_force(PreparedChange {
             plan,
             state,
             warnings: Vec::new(),
         });
-        tracing::info!(application = name, "is loaded anew");
+        tracing::info!(application = name, "restarted: component loaded again");
         Ok(())
     }
 }

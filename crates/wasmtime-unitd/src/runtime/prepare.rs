@@ -1,4 +1,4 @@
-//! All that can fail of a change: loads components, opens files, binds sockets.
+//! The steps of a change that may fail: loads components, opens files, binds sockets. Puts nothing in force.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,23 @@ use control::PrepareError;
 use engine::{Application, Component, Output, OutputFile};
 use server::{Listen, Plan, Target};
 
-use super::convert::{self, BACKLOG, Outputs};
-use super::state::{Applications, Loaded, Noted, State};
-use super::{Prepared, Runtime};
-use crate::addresses::address;
-use crate::tls::Tls;
+use super::convert::{self, Outputs};
+use super::state::{ActiveState, Applications, LoadedApplication, OpenAccessLog};
+use super::{PreparedChange, Runtime};
+use crate::addresses::{DEFAULT_BACKLOG, address};
+use crate::tls::ListenerTls;
 use crate::{control_exposure, folders, shares};
 
 type Components = HashMap<PathBuf, Result<Component, String>>;
 
 impl Runtime {
-    /// Prepares what was kept over a restart. Binding sockets may take root; all else is done as the
-    /// server's user, who may be let into fewer folders, and has written what is in the cache.
-    pub(super) async fn prepare_kept(&self, config: &Config) -> Result<Prepared, PrepareError> {
-        let mut state = State {
+    /// Prepares the saved configuration, leniently. Sockets are bound first, which may need root. All else happens as
+    /// the server's user: it may have access to fewer folders, and it has written the machine code in the cache.
+    pub(super) async fn prepare_kept(
+        &self,
+        config: &Config,
+    ) -> Result<PreparedChange, PrepareError> {
+        let mut state = ActiveState {
             settings: config.settings.clone(),
             access_log: None,
             listeners: config.listeners.clone(),
@@ -34,7 +37,7 @@ impl Runtime {
         };
         let mut plan = self.plan(&state).await?;
         if let Err(error) = self.assume_identity() {
-            tracing::error!("the server does not go on as root: {error:#}");
+            tracing::error!("cannot drop root privileges: {error:#}; exiting");
             std::process::exit(1);
         }
         state.access_log = self.access_log(config).await?;
@@ -50,15 +53,18 @@ impl Runtime {
         }
         self.open_outputs().await;
         let warnings = self.exposure_warnings(config).await;
-        Ok(Prepared {
+        Ok(PreparedChange {
             plan,
             state,
             warnings,
         })
     }
 
-    /// The access log of `config`: the one that there is, if it is the same.
-    pub(super) async fn access_log(&self, config: &Config) -> Result<Option<Noted>, PrepareError> {
+    /// The access log of `config`: the open one if its configuration has not changed.
+    pub(super) async fn access_log(
+        &self,
+        config: &Config,
+    ) -> Result<Option<OpenAccessLog>, PrepareError> {
         let Some(wanted) = &config.access_log else {
             return Ok(None);
         };
@@ -68,14 +74,14 @@ impl Runtime {
             return Ok(Some(kept.clone()));
         }
         let file = self.file(&wanted.path, wanted.at.clone(), self.is_lenient());
-        Ok(Some(Noted {
+        Ok(Some(OpenAccessLog {
             config: wanted.clone(),
             log: convert::access_log(wanted, file.await?),
         }))
     }
 
-    /// The applications of `config`: those that are loaded already, and the others loaded. Those that
-    /// share a file share what is made of it.
+    /// The applications of `config`. Those that have not changed are kept, and the others are loaded. Applications with
+    /// the same component file share one compiled component.
     pub(super) async fn applications(&self, config: &Config) -> Result<Applications, PrepareError> {
         let current = self.current();
         let kept = |wanted: &config::Application| {
@@ -92,20 +98,20 @@ impl Runtime {
                 applications.insert(wanted.name.clone(), kept.clone());
                 continue;
             }
-            // What has not been served before does not stand in the way of other changes.
+            // An application that could not be loaded before must not refuse changes of others.
             let lenient = self.is_lenient() || is_known(&current, wanted);
             let application = match self.application(wanted, &components, lenient).await {
                 Ok(application) => Some(application),
                 Err(PrepareError { detail, .. }) if lenient => {
                     tracing::error!(
                         application = wanted.name.as_str(),
-                        "is not served until it loads: {detail}"
+                        "cannot load: {detail}; its requests get 503 until a change or a restart loads it"
                     );
                     None
                 }
                 Err(error) => return Err(error),
             };
-            let loaded = Loaded {
+            let loaded = LoadedApplication {
                 config: wanted.clone(),
                 application,
             };
@@ -114,7 +120,7 @@ impl Runtime {
         Ok(applications)
     }
 
-    /// Makes an application, whose component is among those that have been loaded.
+    /// The application of `config`, with its component out of `components`.
     pub(super) async fn application(
         &self,
         config: &config::Application,
@@ -146,7 +152,7 @@ impl Runtime {
         Ok(Application::new(self.0.engine.clone(), component, settings))
     }
 
-    /// Whether guests can have the folders of `config`.
+    /// Checks that the folders of `config` exist and are not the server's own.
     async fn check_folders(&self, config: &config::Application) -> Result<(), PrepareError> {
         let folders = config.access.filesystem.clone();
         let guarded = Arc::clone(&self.0.guarded);
@@ -159,7 +165,7 @@ impl Runtime {
             Ok(Err(error)) => (config.folder_path(error.index), error.to_string()),
             Err(panic) => (
                 config.path(),
-                format!("looking for folders failed: {panic}"),
+                format!("checking access.filesystem panicked: {panic}"),
             ),
         };
         Err(PrepareError {
@@ -168,7 +174,7 @@ impl Runtime {
         })
     }
 
-    /// What of `config` lets clients at the server's own files, or at its control API.
+    /// Warnings about parts of `config` that expose the server's own files or its control API to clients.
     pub(super) async fn exposure_warnings(&self, config: &Config) -> Vec<Warning> {
         let (config, inner) = (config.clone(), Arc::clone(&self.0));
         let checked = self.0.threads.spawn(move || {
@@ -179,13 +185,15 @@ impl Runtime {
             warnings
         });
         checked.await.unwrap_or_else(|panic| {
-            tracing::error!("looking at what clients can reach failed: {panic}");
+            tracing::error!(
+                "checking what clients can reach panicked: {panic}; warnings about it are missing"
+            );
             Vec::new()
         })
     }
 
-    /// Where the streams of `config` go. Leniently, a file is opened by [`open_outputs`](Self::open_outputs), if it
-    /// can be.
+    /// The destinations of the standard streams of `config`. If `lenient`, files are not opened here but by
+    /// [`open_outputs`](Self::open_outputs), whose errors do not refuse the change.
     async fn outputs(
         &self,
         config: &config::Application,
@@ -213,7 +221,7 @@ impl Runtime {
         Ok(Output::File(file.await?))
     }
 
-    /// A file that is appended to, which the configuration names at `place`.
+    /// A file to append to, which the configuration names at `place`.
     async fn file(
         &self,
         path: &Path,
@@ -228,7 +236,7 @@ impl Runtime {
         let detail = match opened {
             Ok(Ok(file)) => return Ok(file),
             Ok(Err(error)) => error.to_string(),
-            Err(panic) => format!("opening failed: {panic}"),
+            Err(panic) => format!("opening the file panicked: {panic}"),
         };
         Err(PrepareError {
             path: Some(place),
@@ -236,17 +244,19 @@ impl Runtime {
         })
     }
 
-    /// Opens the files for output that are not open yet, before the state that has them is put in force. What cannot
-    /// be opened does not stand in the way of that.
+    /// Opens the output files that are not open yet. Called before the state that has them is put in force. Errors are
+    /// logged only.
     pub(super) async fn open_outputs(&self) {
         let files = self.0.outputs.clone();
         match self.0.threads.spawn(move || files.open_closed()).await {
             Ok(errors) => {
                 for error in errors {
-                    tracing::error!("{error}; what is to go there is lost until SIGUSR1");
+                    tracing::error!(
+                        "{error}; output is discarded until SIGUSR1 or a restart of the application opens the file"
+                    );
                 }
             }
-            Err(panic) => tracing::error!("opening files for output failed: {panic}"),
+            Err(panic) => tracing::error!("opening output files panicked: {panic}"),
         }
     }
 
@@ -255,9 +265,8 @@ impl Runtime {
         store.map_or_else(Arc::default, |store| store.snapshot())
     }
 
-    /// The TLS of these listeners. A listener that could not be served before does not stand in the
-    /// way of other changes.
-    pub(super) fn tls(&self, listeners: &[config::Listener]) -> Result<Tls, PrepareError> {
+    /// The TLS of these listeners. A listener that could not be served before does not refuse changes of others.
+    pub(super) fn tls(&self, listeners: &[config::Listener]) -> Result<ListenerTls, PrepareError> {
         let current = self.current();
         let is_known = |wanted: &config::Listener| {
             let mut known = current.listeners.iter();
@@ -268,14 +277,14 @@ impl Runtime {
         })
     }
 
-    /// Binds what is listened on, but for what has no TLS and asks for it. Leniently, an address that
-    /// cannot be bound is left out.
-    pub(super) async fn plan(&self, state: &State) -> Result<Plan, PrepareError> {
+    /// Binds the listeners, without those whose TLS could not be prepared. If lenient, an address that cannot be bound
+    /// is left out.
+    pub(super) async fn plan(&self, state: &ActiveState) -> Result<Plan, PrepareError> {
         let listeners = &state.listeners;
         let target = state.targets(&self.0.metrics);
         let listen = |listener: &config::Listener| Listen {
             address: address(listener),
-            backlog: listener.backlog.unwrap_or(BACKLOG),
+            backlog: listener.backlog.unwrap_or(DEFAULT_BACKLOG),
             target: target(listener),
             tls: state.tls.of(listener),
             forwarded: listener.forwarded.clone(),
@@ -294,21 +303,23 @@ impl Runtime {
                 Err(error) => error,
             };
             let at = |listener: &&config::Listener| address(listener) == error.address;
-            // Likewise an address that could not be bound before.
+            // An address that could not be bound before must not refuse changes of others, either.
             if !self.is_lenient() && !self.current().listeners.iter().any(|it| at(&it)) {
                 return Err(PrepareError {
                     path: listeners.iter().find(at).map(config::Listener::path),
                     detail: error.to_string(),
                 });
             }
-            tracing::error!("{error}; the next change of the configuration tries again");
+            tracing::error!(
+                "{error}; not listening there until a change of the configuration can bind it"
+            );
             listens.retain(|listen| listen.address != error.address);
         }
     }
 }
 
-/// Whether this very application is in force already, loaded or not.
-fn is_known(current: &State, wanted: &config::Application) -> bool {
+/// Whether this application with this configuration is in force already, loaded or not.
+fn is_known(current: &ActiveState, wanted: &config::Application) -> bool {
     current
         .applications
         .get(&wanted.name)

@@ -1,4 +1,4 @@
-//! What is in force.
+//! The state that is in force: the configuration together with what was opened and loaded for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,41 +8,41 @@ use server::{AccessLog, Metrics, Settings, Target};
 
 use super::convert;
 use crate::routes;
-use crate::tls::Tls;
+use crate::tls::ListenerTls;
 use crate::upstreams::Upstreams;
 
-/// What is in force.
+/// Immutable: a change replaces it as a whole.
 #[derive(Clone, Default)]
-pub(super) struct State {
+pub(super) struct ActiveState {
     pub(super) settings: config::Settings,
-    pub(super) access_log: Option<Noted>,
+    pub(super) access_log: Option<OpenAccessLog>,
     pub(super) listeners: Vec<config::Listener>,
     pub(super) routes: Vec<config::Route>,
     pub(super) upstreams: Upstreams,
     pub(super) applications: Applications,
-    pub(super) tls: Tls,
+    pub(super) tls: ListenerTls,
 }
 
-/// An access log, with the configuration that it was opened by.
+/// An access log and the configuration that it was opened for.
 #[derive(Clone)]
-pub(super) struct Noted {
+pub(super) struct OpenAccessLog {
     pub(super) config: config::AccessLog,
     pub(super) log: AccessLog,
 }
 
-pub(super) type Applications = HashMap<String, Loaded>;
+pub(super) type Applications = HashMap<String, LoadedApplication>;
 
-/// An application with the configuration it was loaded by.
+/// An application and the configuration that it was loaded for.
 #[derive(Clone)]
-pub(super) struct Loaded {
+pub(super) struct LoadedApplication {
     pub(super) config: config::Application,
-    /// `None` if it could not be loaded.
+    /// `None` if it could not be loaded. Requests are answered with 503 then.
     pub(super) application: Option<Application>,
 }
 
-impl State {
+impl ActiveState {
     pub(super) fn settings(&self) -> Arc<Settings> {
-        let access_log = self.access_log.as_ref().map(|noted| noted.log.clone());
+        let access_log = self.access_log.as_ref().map(|open| open.log.clone());
         Arc::new(convert::settings(&self.settings, access_log))
     }
 

@@ -1,17 +1,23 @@
-//! The counters of this moment.
+//! The counters of `/status` and of the metrics, collected from engine, server and process.
+
+use std::time::SystemTime;
 
 use control::{ApplicationInstances, ApplicationStatus, Module, Processes, Status};
-use engine::{Application, Figures};
+use engine::{Application, Engine, Figures};
+use server::Server;
 
-use super::state::Loaded;
-use super::{Runtime, process};
+use super::process;
+use super::state::{ActiveState, LoadedApplication};
 
-pub(super) fn of(runtime: &Runtime) -> Status {
-    let connections = runtime.0.server.connections();
-    let held = runtime.0.server.held_for_clients();
-    let engine = &runtime.0.engine;
-    let current = runtime.current();
-    let mut applications: Vec<_> = current
+pub(super) fn of(
+    engine: &Engine,
+    server: &Server,
+    state: &ActiveState,
+    started: SystemTime,
+) -> Status {
+    let connections = server.connections();
+    let held = server.held_for_clients();
+    let mut applications: Vec<_> = state
         .applications
         .values()
         .map(|loaded| (loaded.config.name.clone(), application_status(loaded)))
@@ -25,7 +31,7 @@ pub(super) fn of(runtime: &Runtime) -> Status {
             idle: connections.idle,
             closed: connections.closed,
         },
-        requests: runtime.0.server.requests(),
+        requests: server.requests(),
         instances: control::Instances {
             active: engine.active_instances().into(),
             limit: engine.instances().into(),
@@ -41,13 +47,13 @@ pub(super) fn of(runtime: &Runtime) -> Status {
         applications,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch_ticks: engine.ticks(),
-        process: process::of(runtime.0.started),
+        process: process::of(started),
     }
 }
 
-/// Unit counts processes. Here all applications live in one: it runs when the application is
-/// loaded, and is idle when none of its requests is in progress.
-fn application_status(loaded: &Loaded) -> ApplicationStatus {
+/// Unit counts processes. Here all applications share one, which counts as `running` for each application that is
+/// loaded, and as `idle` while the application has no request in progress.
+fn application_status(loaded: &LoadedApplication) -> ApplicationStatus {
     let application = loaded.application.as_ref();
     let active_requests = application.map_or(0, Application::active);
     let figures = application.map(Application::figures);

@@ -31,7 +31,7 @@ fn a_broken_configuration_is_set_aside_and_the_daemon_starts_empty() {
         let mut server = stopped();
         fs::write(kept(&server), text).unwrap();
         server.start_again(&Daemon);
-        let line = server.wait_for_log("the kept configuration is not used");
+        let line = server.wait_for_log("cannot restore the saved configuration");
         assert!(
             line.contains("[error]") && line.contains("conf.json"),
             "{line}"

@@ -134,7 +134,7 @@ fn a_damaged_one_keeps_only_its_own_listeners_from_being_served() {
     let line = server.wait_for_log("the certificate \"one\" cannot be used");
     assert!(line.contains("[error]"), "{line}");
     let (first, second) = (server.address("hello"), server.address("second"));
-    let line = server.wait_for_log("is not listened on");
+    let line = server.wait_for_log("not listening: ");
     assert!(
         line.contains("[error]") && line.contains(&first.to_string()),
         "{line}"

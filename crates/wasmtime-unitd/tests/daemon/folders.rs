@@ -169,7 +169,7 @@ fn a_folder_that_is_gone_at_the_start_keeps_no_other_application_from_being_serv
     let mut hello = server.connect("hello");
     hello.get("/").assert_text("Hello, world!\n");
     server.connect("files").get("/").assert_page(503);
-    let line = server.wait_for_log("is not served until it loads");
+    let line = server.wait_for_log("cannot load: ");
     assert!(
         line.contains("[error] application \"files\"") && line.contains(&name),
         "{line}"

@@ -186,7 +186,7 @@ fn path_traversal_does_not_lead_past_a_route_to_the_control_api() {
     let (status, text) = get(&server, "main", reported);
     assert_eq!(status, 200);
     assert!(text.starts_with("# HELP "), "{text}");
-    assert!(server.log_lines("is loaded anew").is_empty());
+    assert!(server.log_lines("restarted").is_empty());
 }
 
 #[test]

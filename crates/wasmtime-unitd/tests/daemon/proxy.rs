@@ -468,7 +468,7 @@ fn a_websocket_is_waited_for_when_the_daemon_stops() {
     let mut server = proxying(&Other::echoes());
     let mut client = websocket(&server);
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("SIGTERM: finishing what is in progress");
+    server.wait_for_log("SIGTERM: shutting down gracefully");
     client.send("hello");
     client.expect("hello");
     drop(client);

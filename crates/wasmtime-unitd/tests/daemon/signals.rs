@@ -51,7 +51,7 @@ fn nothing_new_is_accepted_while_requests_finish() {
     busy.send(POST_CHUNKED);
     assert_eq!(busy.head().status, 200);
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("SIGTERM: finishing what is in progress");
+    server.wait_for_log("SIGTERM: shutting down gracefully");
     until("the address is closed", || {
         TcpStream::connect(server.address("echo")).is_err()
     });
@@ -78,7 +78,7 @@ fn a_second_signal_stops_at_once() {
     busy.send(SLEEP_LONG);
     until("it is at work", || server.active("sleep") == "1");
     server.signal(Signal::SIGTERM);
-    server.wait_for_log("finishing what is in progress");
+    server.wait_for_log("shutting down gracefully");
     assert!(server.is_alive());
     let started = Instant::now();
     server.signal(Signal::SIGINT);
@@ -122,7 +122,7 @@ fn sigusr1_reopens_the_log() {
     let moved = server.directory().join("unit.log.1");
     fs::rename(&log, &moved).unwrap();
     server.signal(Signal::SIGUSR1);
-    server.wait_for_log("the log is reopened");
+    server.wait_for_log("log reopened");
     server.connect("log").get("/").assert_text("logged\n");
     server.wait_for_log("a line on stdout");
     let old = fs::read_to_string(moved).unwrap();
