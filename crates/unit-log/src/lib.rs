@@ -29,7 +29,7 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 /// The crates of this project that log, which is what their targets begin with.
-const OWN_CRATES: [&str; 11] = [
+const OWN_CRATES: [&str; 12] = [
     "code_cache",
     "control",
     "engine",
@@ -37,6 +37,7 @@ const OWN_CRATES: [&str; 11] = [
     "outbound",
     "proxy",
     "server",
+    "sockets",
     "static_files",
     "unit_app",
     "unit_log",
