@@ -32,9 +32,11 @@
 //! Connections are accepted on the tokio runtime that [`Server::commit`] is called in, and served on that
 //! of [`Options::runtimes`] that has the fewest. There they stay; streams of HTTP/2 may go to others.
 
+mod accept;
 mod access_log;
 mod address;
 mod connection;
+mod connection_info;
 mod counters;
 mod exchange;
 mod held;
@@ -46,10 +48,13 @@ mod response;
 mod routes;
 mod server;
 mod settings;
+mod shared;
+mod snapshot;
 mod socket;
 #[cfg(test)]
 mod test_bodies;
 mod timeouts;
+mod tunnel;
 mod variables;
 mod workers;
 
@@ -58,11 +63,11 @@ pub use address::Address;
 pub use connection::MAX_HEADER_SECTION;
 pub use counters::Connections;
 pub use held::HeldForClients;
-pub use limits::held_uploads::MAX_HELD;
+pub use limits::MAX_HELD;
 pub use listener::BindError;
-pub use routes::action::{Action, ActionKind, ResponseHeader, Return, Share};
-pub use routes::metrics::Metrics;
-pub use routes::table::{Pass, Steps, Table};
-pub use server::{Listen, Options, Plan, Server, Target};
+pub use routes::{Action, ActionKind, Metrics, Pass, ResponseHeader, Return, Share, Steps, Table};
+pub use server::{Listen, Plan, Server};
 pub use settings::Settings;
+pub use shared::Options;
+pub use snapshot::Target;
 pub use timeouts::Timeouts;

@@ -1,17 +1,11 @@
-use std::io;
+//! An address that is listened on, and what its connections know of its end.
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use routing::{Endpoint, Scheme};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
-use crate::routes::router::Ends;
-use crate::server::Shared;
-use crate::socket::{Accepted, Listening};
-use crate::{Address, connection};
-
-/// How long accepting pauses when the process or the machine is out of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::Address;
+use crate::socket::Listening;
 
 /// An address that is listened on.
 pub(crate) struct Listener {
@@ -21,11 +15,11 @@ pub(crate) struct Listener {
     /// As it is: the same, unless port 0 was asked for.
     pub(crate) local: Address,
     /// Connections that the kernel keeps for it, at most.
-    backlog: u32,
+    pub(crate) backlog: u32,
     /// True from the moment that nothing more is accepted: connections finish what they do.
     closing: watch::Sender<bool>,
     /// True once the socket is closed, so that the address is free.
-    released: watch::Sender<bool>,
+    pub(crate) released: watch::Sender<bool>,
 }
 
 /// Tells listeners apart over the life of a server, unlike addresses, which come back.
@@ -74,6 +68,11 @@ impl Listener {
         self.closing.receiver_count() > 0
     }
 
+    /// What tells its connections that it closes. It is waited for them.
+    pub(crate) fn closing(&self) -> Closing {
+        Closing(self.closing.subscribe())
+    }
+
     /// Waits until its address is free again. It must be closed for that.
     pub(crate) async fn released(&self) {
         // The sender lives in `self`, so that waiting cannot fail.
@@ -87,92 +86,6 @@ impl Listener {
     /// Waits until it accepts no more and its last connection is gone.
     pub(crate) async fn gone(&self) {
         self.closing.closed().await;
-    }
-
-    /// Accepts until the listener is closed.
-    pub(crate) async fn accept(self: Arc<Self>, socket: Listening, server: Arc<Shared>) {
-        self.accept_all(&socket, &server).await;
-        drop(socket);
-        self.released.send_replace(true);
-    }
-
-    async fn accept_all(self: &Arc<Self>, socket: &Listening, server: &Arc<Shared>) {
-        let mut closing = Closing(self.closing.subscribe());
-        loop {
-            let next = async {
-                // A place first: whoever finds none waits in the backlog.
-                let place = server.place().await;
-                (place, socket.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                biased;
-                () = closing.wait() => break,
-                next = next => next,
-            };
-            match accepted {
-                Ok((stream, source)) => self.spawn(stream, source, place, server),
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!("accepting on {} pauses: {error}", self.local);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        if let Err(error) = socket.hide() {
-            tracing::warn!("the file of {} stays: {error}", self.local);
-        }
-        // Connections that the kernel has taken already would be reset with the socket.
-        for _ in 0..=self.backlog {
-            let Some(place) = server.free_place() else {
-                break;
-            };
-            match socket.try_accept() {
-                Ok((stream, peer)) => self.spawn(stream, peer, Some(place), server),
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(_) => break,
-            }
-        }
-    }
-
-    fn spawn(
-        self: &Arc<Self>,
-        stream: Accepted,
-        source: Endpoint,
-        place: Option<OwnedSemaphorePermit>,
-        server: &Arc<Shared>,
-    ) {
-        if let Err(error) = stream.set_nodelay() {
-            tracing::warn!(
-                "TCP_NODELAY cannot be set for a connection to {}: {error}",
-                self.local
-            );
-        }
-        // Counted before the task is first polled, so that draining cannot overlook it.
-        let workers = Arc::clone(&server.workers);
-        let connected = Arc::new(workers.place(server.most_workers()));
-        let worker = connected.worker();
-        let closing = Closing(self.closing.subscribe());
-        let server = Arc::clone(server);
-        let ends = Ends {
-            scheme: Scheme::Http,
-            source,
-            destination: self.destination(&stream),
-        };
-        let connection =
-            connection::serve(stream, self.id, ends, connected, closing, server, place);
-        workers.spawn(worker, connection);
-    }
-
-    /// Which address a connection came to.
-    fn destination(&self, stream: &Accepted) -> Endpoint {
-        match self.local {
-            Address::Tcp(local) if local.ip().is_unspecified() => {
-                // The client has left already, where the system does not know.
-                stream.destination().unwrap_or(Endpoint::Ip(local))
-            }
-            Address::Tcp(local) => Endpoint::Ip(local),
-            Address::Unix(_) | Address::Abstract(_) => Endpoint::Unix,
-        }
     }
 }
 
@@ -199,15 +112,4 @@ impl Closing {
         // The listener may be gone altogether, which is closing enough.
         let _ = self.0.wait_for(|closing| *closing).await;
     }
-}
-
-/// Errors of a connection that ended before it was accepted (accept(2)).
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-use crate::connection::client_io::Link;
 use crate::counters::WorkerId;
-use crate::exchange::client_body::ClientBody;
+use crate::exchange::ClientBody;
 use crate::held::{ConnectionHeld, HeldTotal, StreamState};
+use crate::link::Link;
 use crate::settings::Settings;
 
 /// Counts how often something was woken.

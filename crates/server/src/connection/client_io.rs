@@ -1,199 +1,24 @@
+//! The bytes of a client's connection, with or without TLS.
+
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_message::StallTimer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::connection::handshake;
-use crate::connection::idle::IdleNotice;
-use crate::exchange::client_body::DrainQueue;
-use crate::exchange::gathering::Gatherings;
-use crate::exchange::upstream::Switched;
 use crate::held::{ConnectionHeld, WriteStalls};
-use crate::link::first_byte::FirstByte;
-use crate::link::hang_up::HangUpCheck;
-use crate::link::turn::Turn;
+use crate::link::Link;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const MAX_COPIED: usize = 2048;
 
-/// What a connection's socket and its messages know of each other.
-#[derive(Clone, Default)]
-pub(crate) struct Link(Arc<State>);
-
-#[derive(Default)]
-struct State {
-    reset: AtomicBool,
-    /// A write waits for the client.
-    is_stalled: AtomicBool,
-    requests: AtomicU64,
-    /// Requests in progress, and their bodies.
-    open: AtomicU64,
-    /// Of the next request.
-    first_byte: FirstByte,
-    hang_up: HangUpCheck,
-    turn: Turn,
-    gatherings: Gatherings,
-    idle_notice: IdleNotice,
-    /// Bodies of HTTP/1 that were dropped unread.
-    drain_queue: DrainQueue,
-    /// A request had an `Upgrade` field, and hyper has not ended since.
-    asks_for_upgrade: AtomicBool,
-    /// The server has decided to close the connection after the present response.
-    closes: AtomicBool,
-    /// What the connection becomes when hyper is done with it.
-    switched: Mutex<Option<Switched>>,
-}
-
-impl Link {
-    /// Has the connection end in a reset rather than in an orderly close.
-    ///
-    /// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
-    /// connection is the end of the body (RFC 9112, section 6.3). It also frees what the kernel holds
-    /// for a client that does not read.
-    pub(crate) fn reset(&self) {
-        self.0.reset.store(true, Ordering::Relaxed);
-    }
-
-    /// A request, which is in progress until the returned value is dropped.
-    pub(crate) fn begin(&self) -> Open {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-        self.open()
-    }
-
-    /// A body that is still to be read from the socket until the returned value is dropped.
-    pub(crate) fn open(&self) -> Open {
-        self.0.open.fetch_add(1, Ordering::Relaxed);
-        Open(self.clone())
-    }
-
-    fn is_reset(&self) -> bool {
-        self.0.reset.load(Ordering::Relaxed)
-    }
-
-    /// Has the first byte of each request's head noted, or no longer.
-    pub(crate) fn want_first_bytes(&self, are_wanted: bool) {
-        self.0.first_byte.want(are_wanted);
-    }
-
-    /// When the first byte of the request that begins now came, if that was noted.
-    pub(crate) fn take_first_byte(&self) -> Option<Instant> {
-        self.0.first_byte.take()
-    }
-
-    /// Something has been read, perhaps the first byte of a request.
-    fn note_read(&self) {
-        if self.0.first_byte.is_wanted() && self.0.open.load(Ordering::Relaxed) == 0 {
-            self.0.first_byte.note_read();
-        }
-    }
-
-    pub(crate) fn hang_up(&self) -> &HangUpCheck {
-        &self.0.hang_up
-    }
-
-    pub(crate) fn turn(&self) -> &Turn {
-        &self.0.turn
-    }
-
-    pub(crate) fn gatherings(&self) -> &Gatherings {
-        &self.0.gatherings
-    }
-
-    pub(crate) fn idle_notice(&self) -> &IdleNotice {
-        &self.0.idle_notice
-    }
-
-    /// Requests so far.
-    pub(crate) fn requests(&self) -> u64 {
-        self.0.requests.load(Ordering::Relaxed)
-    }
-
-    /// Whether a write waits for the client.
-    pub(crate) fn is_stalled(&self) -> bool {
-        self.0.is_stalled.load(Ordering::Relaxed)
-    }
-
-    /// Whether a request or its response is in progress.
-    pub(crate) fn is_in_use(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether all that has begun is over, and the connection waits for a request.
-    pub(crate) fn is_idle(&self) -> bool {
-        !self.is_in_use() && !self.is_stalled() && self.switched().is_none()
-    }
-
-    /// Where bodies of requests are left that nothing more is to be read of.
-    pub(crate) fn drain_queue(&self) -> &DrainQueue {
-        &self.0.drain_queue
-    }
-
-    /// Whether the responses to all requests of an HTTP/1 connection have been sent.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed) <= self.drain_queue().bodies() as u64
-            && !self.0.is_stalled.load(Ordering::Relaxed)
-    }
-
-    /// A request has an `Upgrade` field, which hyper remembers until the connection ends.
-    pub(crate) fn note_upgrade(&self) {
-        self.0.asks_for_upgrade.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether hyper has just ended for an upgrade that was asked for, but not made. True once.
-    pub(crate) fn is_upgrade_refused(&self) -> bool {
-        self.0.asks_for_upgrade.swap(false, Ordering::Relaxed) && self.switched().is_none()
-    }
-
-    /// The server closes the connection after the present response, without the client having asked for that.
-    pub(crate) fn note_close(&self) {
-        self.0.closes.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_closed_by_server(&self) -> bool {
-        self.0.closes.load(Ordering::Relaxed)
-    }
-
-    /// Has the connection be something else behind the response to come.
-    pub(crate) fn switch(&self, to: Switched) {
-        *self.switched() = Some(to);
-    }
-
-    /// What the connection has become, for who has it then.
-    pub(crate) fn take_switched(&self) -> Option<Switched> {
-        // In a tunnel, a side that has ended may still be sent to.
-        self.0.hang_up.cancel();
-        self.switched().take()
-    }
-
-    fn switched(&self) -> MutexGuard<'_, Option<Switched>> {
-        // Nothing is left half done under this lock.
-        (self.0.switched.lock()).unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Something in progress on a connection.
-pub(crate) struct Open(Link);
-
-impl Open {
-    pub(crate) fn link(&self) -> &Link {
-        &self.0
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.0.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.0.idle_notice.send();
-        }
-    }
-}
+/// What is read at a time until it is clear what the client speaks.
+const READ_AT_ONCE: usize = 4 * 1024;
 
 /// What a client is heard and answered through, with the bytes that were read to find out what it
 /// speaks.
@@ -314,7 +139,7 @@ impl ClientIo {
             // What the socket has may be no content, and content may be read already.
             Stream::Tls(stream) => {
                 let mut read = BytesMut::new();
-                ready!(handshake::poll_read_some(stream, &mut read, cx))?;
+                ready!(poll_read_some(stream, &mut read, cx))?;
                 stream.get_ref().0.note_read();
                 self.read_ahead = read.freeze();
                 Poll::Ready(Ok(()))
@@ -324,7 +149,7 @@ impl ClientIo {
 
     fn check_hang_up(&self) -> io::Result<()> {
         let socket = self.stream.socket();
-        socket.link.0.hang_up.run(&socket.stream)
+        socket.link.hang_up().run(&socket.stream)
     }
 
     /// Ends the connection in order. With TLS the client is told, or it could not tell that from
@@ -421,6 +246,20 @@ impl AsyncWrite for ClientIo {
     }
 }
 
+/// Waits for something to read and reads it, without a buffer before there is something; 0 at the
+/// end.
+pub(crate) fn poll_read_some(
+    stream: &mut TlsStream<Socket>,
+    buffer: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut piece = [0; READ_AT_ONCE];
+    let mut piece = ReadBuf::new(&mut piece);
+    ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
+    buffer.extend_from_slice(piece.filled());
+    Poll::Ready(Ok(piece.filled().len()))
+}
+
 /// A client's socket, with a limit on how long a client may take nothing.
 pub(crate) struct Socket {
     stream: sockets::Stream,
@@ -462,11 +301,11 @@ impl Socket {
     ) -> Poll<io::Result<T>> {
         if write.is_ready() {
             if self.stall_timer.disarm() {
-                self.link.0.is_stalled.store(false, Ordering::Relaxed);
+                self.link.set_stalled(false);
             }
             return write;
         }
-        self.link.0.is_stalled.store(true, Ordering::Relaxed);
+        self.link.set_stalled(true);
         ready!(self.stall_timer.poll_expired(cx));
         // What the kernel still has for it is not to be kept for such a client, and without a
         // length it would take that for a whole body.

@@ -2,21 +2,16 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::connection::client_io::{ClientIo, Socket};
-use crate::connection::protocol::{self, Opening};
-
-/// What is read at a time until it is clear what the client speaks.
-const READ_AT_ONCE: usize = 4 * 1024;
+use super::client_io::{ClientIo, Socket, poll_read_some};
+use super::protocol::{self, Opening};
 
 /// What a client of HTTP/2 asks for (RFC 9113, section 3.3).
 const HTTP2: &[u8] = b"h2";
@@ -68,18 +63,4 @@ async fn tell(stream: &mut TlsStream<Socket>, read_ahead: &mut BytesMut) -> io::
             return Ok(protocol::at_end(read_ahead));
         }
     }
-}
-
-/// Waits for something to read and reads it, without a buffer before there is something; 0 at the
-/// end.
-pub(crate) fn poll_read_some(
-    stream: &mut TlsStream<Socket>,
-    buffer: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let mut piece = [0; READ_AT_ONCE];
-    let mut piece = ReadBuf::new(&mut piece);
-    ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
-    buffer.extend_from_slice(piece.filled());
-    Poll::Ready(Ok(piece.filled().len()))
 }

@@ -8,22 +8,20 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http_message::raw_error_response;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::Timeouts;
-use crate::connection::MAX_HEADER_SECTION;
-use crate::connection::client_io::{ClientIo, Link};
-use crate::connection::linger::linger;
-use crate::exchange::client_body::CloseQueue;
-use crate::exchange::upstream::Switched;
-use crate::link::hang_up;
+use super::client_io::ClientIo;
+use super::limits::MAX_HEADER_SECTION;
+use super::linger::linger;
+use crate::link::{CHECK_INTERVAL, CloseQueue, Link};
 use crate::listener::Closing;
-use crate::response::body::ResponseBody;
+use crate::timeouts::Timeouts;
+use crate::tunnel::Switched;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
 const BUFFER: usize = 128 * 1024;
@@ -32,7 +30,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a connection to its end, or until it has been switched to another protocol: then it is returned with
 /// what goes on. Its first request has to be there by `first_by`.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve<S, B>(
     mut io: ClientIo,
     mut service: S,
     link: &Link,
@@ -41,8 +39,10 @@ pub(crate) async fn serve<S>(
     closing: &mut Closing,
 ) -> hyper::Result<Option<(Switched, ClientIo)>>
 where
-    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
 {
     let _close = CloseQueue(link.drain_queue());
     let mut request_by = first_by;
@@ -160,10 +160,12 @@ where
     error: Option<hyper::Error>,
 }
 
-impl<S> Driver<'_, S>
+impl<S, B> Driver<'_, S>
 where
-    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) else {
@@ -181,10 +183,10 @@ where
 }
 
 /// Drives a connection until it ends, its first request is not there by `request_by`, or it has been
-/// without one for `rest`, and up to [`hang_up::CHECK_INTERVAL`] more.
+/// without one for `rest`, and up to [`CHECK_INTERVAL`] more.
 ///
 /// No `async fn`, which would have room for the connection twice.
-fn drive<'a, S>(
+fn drive<'a, S, B>(
     mut connection: Driver<'a, S>,
     link: &'a Link,
     timeouts: &'a Timeouts,
@@ -192,8 +194,10 @@ fn drive<'a, S>(
     closing: &'a mut Closing,
 ) -> impl Future<Output = Driven<S>>
 where
-    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
 {
     let mut watch = Watch::new(link.requests(), timeouts, request_by, Instant::now());
     let notice = closing.clone();
@@ -312,7 +316,7 @@ enum Seen {
 impl Watch {
     fn new(requests: u64, timeouts: &Timeouts, request_by: Instant, now: Instant) -> Self {
         let rest = rest(timeouts);
-        let interval = rest.min(hang_up::CHECK_INTERVAL);
+        let interval = rest.min(CHECK_INTERVAL);
         Self {
             before: requests,
             request_by,

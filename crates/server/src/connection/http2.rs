@@ -7,24 +7,25 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::http2::{Builder, Connection};
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Timeouts;
-use crate::connection::MAX_HEADER_SECTION;
-use crate::connection::client_io::{ClientIo, Link};
-use crate::connection::idle;
-use crate::connection::read_turns::ReadTurns;
-use crate::connection::stream_turns::{InTurns, StreamTurns};
+use super::client_io::ClientIo;
+use super::idle;
+use super::limits::MAX_HEADER_SECTION;
+use super::read_turns::ReadTurns;
+use super::stream_turns::{InTurns, StreamTurns};
 use crate::counters::WorkerId;
-use crate::exchange::client_body::CloseQueue;
-use crate::held::{ConnectionHeld, StreamStallTimer, StreamState, Verdict, WithHeads};
+use crate::held::{
+    ConnectionHeld, StreamStallTimer, StreamState, Verdict, WithHeads, within_stream,
+};
+use crate::link::{CloseQueue, Link};
 use crate::listener::Closing;
-use crate::response::body::ResponseBody;
+use crate::timeouts::Timeouts;
 use crate::workers::Workers;
 
 /// Requests in progress on one connection.
@@ -33,10 +34,6 @@ const MAX_STREAMS: u32 = 128;
 /// What the client may send of one body, and of all on a connection, before the guest reads it.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
-/// Bytes of a response that are given to a stream at a time: what the client must take within
-/// [`Timeouts::send`].
-pub(crate) const STREAM_PIECE: usize = 16 * 1024;
 
 /// How long a client that is sent `GOAWAY` for being idle may take to answer. A request that it has sent
 /// meanwhile is served.
@@ -49,7 +46,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a connection to its end. The first request has to be there by `first_by`.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve<S, B>(
     io: ClientIo,
     service: S,
     link: &Link,
@@ -59,9 +56,12 @@ pub(crate) async fn serve<S>(
     streams: Streams,
 ) -> hyper::Result<()>
 where
-    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
 {
     let held = Arc::clone(&streams.held);
     let (workers, home) = (Arc::clone(&streams.workers), streams.home);
@@ -112,7 +112,7 @@ where
 
 /// Ends a connection whose client does not take what is held for it, with a reset. Requests that are in
 /// progress beside a stream that has stalled are given `limit` to finish.
-async fn end_stalled<S, W>(
+async fn end_stalled<S, B, W>(
     mut connection: Pin<&mut InTurns<Http2<S>, W>>,
     verdict: Verdict,
     link: &Link,
@@ -120,9 +120,12 @@ async fn end_stalled<S, W>(
     held: &ConnectionHeld,
 ) -> hyper::Result<()>
 where
-    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
     W: FnMut(Pin<Box<dyn Future<Output = ()> + Send>>) + Unpin,
 {
     tracing::debug!("a connection is reset: {verdict:?}");
@@ -147,11 +150,14 @@ where
 type Http2<S> = WithHeads<Pin<Box<Connection<TokioIo<ReadTurns<ClientIo>>, S, Streams>>>>;
 
 /// Has the connection begin no further streams.
-fn graceful_shutdown<S, W>(connection: &mut InTurns<Http2<S>, W>)
+fn graceful_shutdown<S, B, W>(connection: &mut InTurns<Http2<S>, W>)
 where
-    S: HttpService<Incoming, ResBody = ResponseBody>,
+    S: HttpService<Incoming, ResBody = B>,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
 {
     let http2 = &mut connection.connection.connection;
     http2.as_mut().graceful_shutdown();
@@ -176,7 +182,7 @@ where
     fn execute(&self, stream: F) {
         let state = StreamState::new(Arc::clone(&self.held));
         let mut timer = StreamStallTimer::new(self.timeout);
-        let stream = STREAM.scope(state.clone(), async move {
+        let stream = within_stream(state.clone(), async move {
             let _close = CloseQueue(state.drain_queue());
             let mut stream = pin!(Some(stream));
             poll_fn(|cx| {
@@ -202,20 +208,4 @@ where
             self.workers.spawn_stream(self.home, stream);
         }
     }
-}
-
-tokio::task_local! {
-    /// Of the stream whose task this is. hyper has no place for it in the request that it makes.
-    static STREAM: StreamState;
-}
-
-/// Does something as the task of this stream does it.
-#[cfg(test)]
-pub(crate) fn within_stream<T>(stream: &StreamState, something: impl FnOnce() -> T) -> T {
-    STREAM.sync_scope(stream.clone(), something)
-}
-
-/// The state of the stream whose task this is; `None` in HTTP/1.
-pub(crate) fn stream_state() -> Option<StreamState> {
-    STREAM.try_with(StreamState::clone).ok()
 }

@@ -1,31 +1,16 @@
 //! Ends HTTP/2 connections that are without a request for too long.
 
 use std::pin::pin;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::connection::client_io::Link;
-
-/// Notifies the task of an HTTP/2 connection when the last of its requests in progress has ended.
-#[derive(Default)]
-pub(crate) struct IdleNotice(OnceLock<Notify>);
-
-impl IdleNotice {
-    pub(crate) fn send(&self) {
-        // HTTP/1 has no subscriber.
-        if let Some(subscriber) = self.0.get() {
-            subscriber.notify_one();
-        }
-    }
-}
+use crate::link::Link;
 
 /// Waits until the connection has not had a request by `first_by`, or has then been without one for
 /// `limit`.
 pub(crate) async fn expired(link: &Link, limit: Duration, first_by: Instant) {
-    let notice = link.idle_notice().0.get_or_init(Notify::new);
+    let notice = link.idle_notice().subscribe();
     let mut idle_since = Instant::now();
     let mut timer = pin!(sleep_until(first_by.min(idle_since + limit)));
     loop {

@@ -8,17 +8,12 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{sleep, timeout};
 
-use crate::connection::client_io::ClientIo;
+use super::client_io::ClientIo;
+use crate::exchange::{MAX_DISCARDED, MAX_SILENCE};
 use crate::listener::Closing;
-
-/// How long a client that has its last response may send nothing before its connection is closed.
-pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(2);
 
 /// How long it may go on sending.
 const MAX_LINGER: Duration = Duration::from_secs(30);
-
-/// Bytes that are discarded of it.
-pub(crate) const MAX_LINGER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Read at a time.
 const DISCARDED_AT_ONCE: usize = 64 * 1024;
@@ -56,7 +51,7 @@ async fn linger_for(limit: Duration, mut io: ClientIo, closing: &mut Closing) {
 }
 
 async fn discard(stream: &sockets::Stream) -> io::Result<()> {
-    let mut left = MAX_LINGER_BYTES;
+    let mut left = MAX_DISCARDED;
     while left > 0 {
         timeout(MAX_SILENCE, stream.readable()).await??;
         match discard_turn(stream, &mut left) {
@@ -99,7 +94,8 @@ mod tests {
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
-    use crate::connection::client_io::{Link, Socket};
+    use crate::connection::client_io::Socket;
+    use crate::link::Link;
     use crate::socket::Accepted;
 
     const LONG: Duration = Duration::from_secs(20);

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::stream_turns::StreamTurns;
+use super::stream_turns::StreamTurns;
 
 /// Bytes that are read in one turn of a connection, and up to one read more.
 const ENOUGH: usize = 4 * 1024;

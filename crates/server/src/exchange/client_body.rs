@@ -3,9 +3,7 @@
 //! take the response along.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +15,8 @@ use http_message::{StallTimer, has_token};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::connection::client_io::{Link, Open};
-use crate::connection::http2::stream_state;
-use crate::connection::linger;
-use crate::held::StreamState;
+use crate::held::{StreamState, current_stream};
+use crate::link::{DrainQueue, Drained, Link, Open, UnreadBody};
 use crate::settings::Settings;
 
 /// Bytes of a body that are discarded so that its connection can serve further requests. Less where
@@ -29,7 +25,10 @@ const MAX_DRAINED: u64 = 1024 * 1024;
 
 /// Bytes that are discarded so that a stream of HTTP/2 ends without a reset, or while a response is
 /// being sent after which the connection is closed.
-const MAX_DISCARDED: u64 = linger::MAX_LINGER_BYTES;
+pub(crate) const MAX_DISCARDED: u64 = 64 * 1024 * 1024;
+
+/// How long a client that has its last response may send nothing before its connection is closed.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(2);
 
 /// Pieces that these bytes may come in: each, be it a byte, costs a turn of the connection's task.
 const MAX_DRAINED_PIECES: u32 = 4096;
@@ -74,12 +73,8 @@ impl ClientBody {
         let awaits_continue =
             head.version == Version::HTTP_11 && has_token(&head.headers, &EXPECT, "100-continue");
         if is_http1 {
-            let queue = open.queue.queue();
-            // For an earlier request's body perhaps.
-            queue.is_asked.store(false, Ordering::Relaxed);
-            let mut state = queue.state();
-            state.awaits_continue = awaits_continue;
-            state.is_closing |= asks_for_close(head.version, &head.headers);
+            let asks_for_close = asks_for_close(head.version, &head.headers);
+            (open.queue.queue()).begin_body(awaits_continue, asks_for_close);
         }
         Self {
             incoming: Some(incoming),
@@ -150,7 +145,7 @@ impl Source {
     fn note(&mut self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) {
         if self.awaits_continue {
             self.awaits_continue = false;
-            self.open.queue.queue().state().awaits_continue = false;
+            self.open.queue.queue().stop_awaiting_continue();
         }
         match frame {
             Some(Ok(frame)) => self.left = self.left.saturating_sub(length(frame)),
@@ -182,187 +177,6 @@ fn length(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
-/// The bodies of one HTTP/1 connection, or of one stream of HTTP/2, that have been dropped unread.
-#[derive(Default)]
-pub(crate) struct DrainQueue {
-    /// Bodies with content that are being read or drained.
-    bodies: AtomicUsize,
-    /// The client holds the body back, and somebody has tried to read it.
-    is_asked: AtomicBool,
-    /// The body of the stream has been read to its end.
-    is_complete: AtomicBool,
-    /// A body was given up before its end.
-    is_abandoned: AtomicBool,
-    state: Mutex<QueueState>,
-}
-
-#[derive(Default)]
-struct QueueState {
-    /// In HTTP/1 all but the last are in hyper's hands as a whole already.
-    unread: Vec<Unread>,
-    /// Of the task that drains them.
-    waker: Option<Waker>,
-    /// The client holds the body back, and has not been sent `100 Continue`.
-    awaits_continue: bool,
-    /// The connection is closed after the present response, whatever becomes of the bodies in the queue.
-    is_closing: bool,
-    /// Nothing is drained any more.
-    is_closed: bool,
-}
-
-impl DrainQueue {
-    pub(crate) fn bodies(&self) -> usize {
-        self.bodies.load(Ordering::Relaxed)
-    }
-
-    /// Decides, before the head of a response of HTTP/1 is written, whether it has to say
-    /// `connection: close`, which it does already if `says_close`. Bodies that are then dropped are
-    /// read only until the response has been sent.
-    pub(crate) fn close_after_response(&self, says_close: bool) -> bool {
-        if self.bodies() == 0 {
-            return says_close;
-        }
-        let mut state = self.state();
-        // Without an answer to `expect: 100-continue`, client and server may disagree on whether the
-        // body follows (RFC 9110, section 10.1.1).
-        let closes =
-            says_close || state.awaits_continue || state.unread.iter().any(Unread::is_too_long);
-        state.awaits_continue = false;
-        state.is_closing |= closes;
-        closes || state.is_closing
-    }
-
-    /// The body has been asked for, which is what hyper sends `100 Continue` for: when it reads next, if it has
-    /// not begun to write a response before that.
-    fn ask(&self) {
-        self.is_asked.store(true, Ordering::Release);
-    }
-
-    /// hyper reads now.
-    #[inline]
-    pub(crate) fn begin_turn(&self) {
-        if self.bodies() > 0 && self.is_asked.load(Ordering::Acquire) {
-            self.is_asked.store(false, Ordering::Relaxed);
-            self.state().awaits_continue = false;
-        }
-    }
-
-    fn complete(&self) {
-        self.is_complete.store(true, Ordering::Relaxed);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        let waker = self.state().waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Whether a stream's body is still to be read, or drained.
-    pub(crate) fn is_incomplete(&self) -> bool {
-        self.bodies() > 0 && !self.is_complete.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is known how long the dropped body is; `None` where there is none.
-    pub(crate) fn announces_length(&self) -> Option<bool> {
-        if self.bodies() == 0 {
-            return None;
-        }
-        let state = self.state();
-        let unread = state.unread.last()?;
-        Some(unread.incoming.size_hint().exact().is_some())
-    }
-
-    /// Reads no body for the sake of another request any more.
-    pub(crate) fn stop_keep_alive(&self) {
-        self.state().is_closing = true;
-    }
-
-    /// Discards what has come. Ready when no dropped body is left to drain.
-    ///
-    /// `is_answered`: the response has been sent.
-    #[inline]
-    pub(crate) fn poll_drain(
-        &self,
-        is_answered: impl Fn() -> bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if self.bodies() == 0 {
-            return Poll::Ready(());
-        }
-        self.poll_bodies(is_answered(), cx)
-    }
-
-    fn poll_bodies(&self, is_answered: bool, cx: &mut Context<'_>) -> Poll<()> {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        if state.awaits_continue && !is_answered {
-            // To read would ask the client for what is not wanted.
-            return Poll::Pending;
-        }
-        let is_closing = state.is_closing;
-        let is_over = |unread: &mut Unread| match unread.poll(is_answered, is_closing, cx) {
-            Poll::Pending => false,
-            Poll::Ready(Drained::Whole) => true,
-            Poll::Ready(Drained::Abandoned) => {
-                self.abandon();
-                true
-            }
-        };
-        let over: Vec<_> = state.unread.extract_if(.., is_over).collect();
-        let is_drained = state.unread.is_empty();
-        if is_drained && !over.is_empty() {
-            // What waits for this in the same task, an `EndDelay`, may have been polled before.
-            cx.waker().wake_by_ref();
-        }
-        drop(guard);
-        // Each takes the lock.
-        drop(over);
-        if is_drained {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// Whether bytes of a body may still come that has been given up.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.is_abandoned.load(Ordering::Relaxed) || !self.state().unread.is_empty()
-    }
-
-    fn abandon(&self) {
-        self.is_abandoned.store(true, Ordering::Relaxed);
-    }
-
-    fn state(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Closes the queue when the task that drains it ends: each body in it refers to it.
-pub(crate) struct CloseQueue<'a>(pub(crate) &'a DrainQueue);
-
-impl Drop for CloseQueue<'_> {
-    fn drop(&mut self) {
-        if self.0.bodies() == 0 {
-            // Nor will there be one.
-            return;
-        }
-        let mut state = self.0.state();
-        state.is_closed = true;
-        state.waker = None;
-        let unread = std::mem::take(&mut state.unread);
-        drop(state);
-        drop(unread);
-    }
-}
-
 /// A body of a request, for as long as it is read or drained.
 struct OpenBody {
     queue: QueueRef,
@@ -387,8 +201,8 @@ impl QueueRef {
 impl OpenBody {
     fn new(link: &Link) -> Self {
         let queue =
-            stream_state().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
-        queue.queue().bodies.fetch_add(1, Ordering::Relaxed);
+            current_stream().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
+        queue.queue().add_body();
         Self {
             queue,
             open: Some(link.open()),
@@ -400,14 +214,8 @@ impl Drop for OpenBody {
     fn drop(&mut self) {
         // In this order, so that `Link::is_answered` does not miss a response that is over.
         self.open = None;
-        let queue = self.queue.queue();
-        queue.bodies.fetch_sub(1, Ordering::Relaxed);
-        if let QueueRef::Stream(_) = self.queue
-            && !queue.is_complete.load(Ordering::Relaxed)
-        {
-            // Its end may have come after the last read, so that an `EndDelay` waits for nothing more.
-            queue.wake();
-        }
+        let is_of_stream = matches!(self.queue, QueueRef::Stream(_));
+        self.queue.queue().remove_body(is_of_stream);
     }
 }
 
@@ -424,13 +232,6 @@ struct Unread {
     discarded: u64,
     pieces: u32,
     was_answered: bool,
-}
-
-enum Drained {
-    /// The body has ended.
-    Whole,
-    /// More may come.
-    Abandoned,
 }
 
 impl Unread {
@@ -456,25 +257,7 @@ impl Unread {
     /// Gives it to the task that drains it, which may be another one.
     fn leave(self) {
         let queue = self.open.queue.clone();
-        let waker = {
-            let mut state = queue.queue().state();
-            if state.is_closed {
-                queue.queue().abandon();
-                None
-            } else {
-                state.unread.push(self);
-                state.waker.take()
-            }
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Whether it is longer than what is drained, or came in too many pieces.
-    fn is_too_long(&self) -> bool {
-        let announced = self.incoming.size_hint().lower();
-        self.discarded.saturating_add(announced) > self.max_drained || self.pieces > self.max_pieces
+        queue.queue().push(Box::new(self));
     }
 
     fn is_given_up(&self, is_answered: bool, is_closing: bool) -> bool {
@@ -492,13 +275,15 @@ impl Unread {
             }
         }
     }
+}
 
+impl UnreadBody for Unread {
     fn poll(&mut self, is_answered: bool, is_closing: bool, cx: &mut Context<'_>) -> Poll<Drained> {
         if is_answered && !self.was_answered {
             self.was_answered = true;
             if let QueueRef::Stream(_) = self.open.queue {
                 // All else of the stream is over.
-                let limit = self.stall_timeout.min(linger::MAX_SILENCE);
+                let limit = self.stall_timeout.min(MAX_SILENCE);
                 self.stall_timer = StallTimer::new(limit);
             }
         }
@@ -525,6 +310,15 @@ impl Unread {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    fn is_too_long(&self) -> bool {
+        let announced = self.incoming.size_hint().lower();
+        self.discarded.saturating_add(announced) > self.max_drained || self.pieces > self.max_pieces
+    }
+
+    fn announces_length(&self) -> bool {
+        self.incoming.size_hint().exact().is_some()
+    }
 }
 
 #[cfg(test)]
@@ -535,8 +329,8 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
-    use crate::connection::http2::within_stream;
-    use crate::response::end_delay::EndDelay;
+    use crate::held::within_stream_sync;
+    use crate::response::EndDelay;
     use crate::test_bodies::{self, Wakes};
 
     const EXPECTS: &str =
@@ -577,7 +371,7 @@ mod tests {
     async fn a_body_that_is_dropped_at_its_end_lets_its_stream_end() {
         let stream = test_bodies::stream();
         let link = Link::default();
-        let open = within_stream(&stream, || OpenBody::new(&link));
+        let open = within_stream_sync(&stream, || OpenBody::new(&link));
         let mut delay = EndDelay::new(&stream).unwrap();
         let wakes = Wakes::default();
         let waker = wakes.waker();

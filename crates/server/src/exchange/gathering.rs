@@ -6,19 +6,16 @@
 //! hyper again and again, until there is no further chunk. What comes alone is passed on at once.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_message::SmallPieces;
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::connection::client_io::Link;
-use crate::exchange::client_body::ClientBody;
-
-/// Pieces that are gathered in a row, at most: the time of others who are served by the same thread.
-const MAX_GATHERED: usize = 2048;
+use super::client_body::ClientBody;
+use crate::link::{Gather, Link, MAX_GATHERED};
 
 type Received = Option<Result<Frame<Bytes>, hyper::Error>>;
 
@@ -88,7 +85,7 @@ impl Body for GatheredBody {
 
 impl Gathering {
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock()
     }
 
     fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Received> {
@@ -112,14 +109,16 @@ impl Gathering {
         }
         state.take().map_or(Poll::Pending, Poll::Ready)
     }
+}
 
+impl Gather for Gathering {
     /// Takes the piece that hyper has decoded, if there is one. Whether there may be another.
-    pub(crate) fn gather(&self, cx: &mut Context<'_>) -> bool {
+    fn gather(&self, cx: &mut Context<'_>) -> bool {
         self.lock().gather(cx)
     }
 
     /// Has the reader take what has been gathered.
-    pub(crate) fn finish(&self) {
+    fn finish(&self) {
         let reader = self.lock().reader.take();
         if let Some(reader) = reader {
             reader.wake();
@@ -175,114 +174,6 @@ impl State {
         }
         sum
     }
-}
-
-/// What the task that drives an HTTP/1 connection is to gather.
-#[derive(Default)]
-pub(crate) struct Gatherings {
-    ordered: Mutex<Ordered>,
-    /// Of the task that drives the connection.
-    driver: Mutex<Option<Waker>>,
-    is_ordered: AtomicBool,
-    is_gathering: AtomicBool,
-}
-
-#[derive(Default)]
-enum Ordered {
-    /// The connection is not driven here, so that readers must not wait for it.
-    #[default]
-    Refused,
-    Nothing,
-    Body(Arc<Gathering>),
-}
-
-impl Gatherings {
-    fn lock(&self) -> MutexGuard<'_, Ordered> {
-        lock(&self.ordered)
-    }
-
-    /// Has the connection be driven for further pieces. False if the connection is not one of HTTP/1, or
-    /// has ended.
-    fn order(&self, body: &Arc<Gathering>) -> bool {
-        {
-            let mut ordered = self.lock();
-            if let Ordered::Refused = *ordered {
-                return false;
-            }
-            *ordered = Ordered::Body(Arc::clone(body));
-            self.is_ordered.store(true, Ordering::Release);
-        }
-        // hyper has woken that task when a piece was taken. On another thread it may have been polled since,
-        // without having seen the order.
-        if let Some(driver) = &*lock(&self.driver) {
-            driver.wake_by_ref();
-        }
-        true
-    }
-
-    /// Takes note of the task that drives the connection.
-    pub(crate) fn set_driver(&self, driver: &Waker) {
-        *lock(&self.driver) = Some(driver.clone());
-    }
-
-    /// Accepts orders for as long as the returned value lives.
-    pub(crate) fn accept(&self) -> Accepting<'_> {
-        *self.lock() = Ordered::Nothing;
-        Accepting(self)
-    }
-
-    /// Whether pieces are being gathered, so that guests need not be polled.
-    pub(crate) fn is_gathering(&self) -> bool {
-        self.is_gathering.load(Ordering::Relaxed)
-    }
-}
-
-/// Held by the task that drives the connection.
-pub(crate) struct Accepting<'a>(&'a Gatherings);
-
-impl Accepting<'_> {
-    /// Has `poll` decode pieces until there is none left, if that was ordered. Whether it was. Then all has to be
-    /// polled once more, as guests have not been. Whatever `poll` returns that is ready ends it.
-    pub(crate) fn gather<T>(
-        &self,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Option<Poll<T>> {
-        if !self.0.is_ordered.load(Ordering::Acquire) {
-            return None;
-        }
-        self.0.is_ordered.store(false, Ordering::Relaxed);
-        let ordered = std::mem::replace(&mut *self.0.lock(), Ordered::Nothing);
-        let Ordered::Body(body) = ordered else {
-            return None;
-        };
-        self.0.is_gathering.store(true, Ordering::Relaxed);
-        let mut polled = Poll::Pending;
-        for _ in 0..MAX_GATHERED {
-            polled = poll(cx);
-            if polled.is_ready() || !body.gather(cx) {
-                break;
-            }
-        }
-        self.0.is_gathering.store(false, Ordering::Relaxed);
-        body.finish();
-        Some(polled)
-    }
-}
-
-impl Drop for Accepting<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.driver) = None;
-        let ordered = std::mem::replace(&mut *self.0.lock(), Ordered::Refused);
-        if let Ordered::Body(body) = ordered {
-            body.finish();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half done under these locks.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

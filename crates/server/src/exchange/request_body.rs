@@ -9,9 +9,9 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_message::{StallTimer, malformed};
 
-use crate::connection::client_io::Link;
-use crate::exchange::client_body::ClientBody;
-use crate::exchange::gathering::GatheredBody;
+use super::client_body::ClientBody;
+use super::gathering::GatheredBody;
+use crate::link::Link;
 use crate::request::has_outer_whitespace;
 
 /// What became of a request's body, for whoever answers the request.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use http::HeaderMap;
 
-use super::ConnectionHeld;
+use super::count::ConnectionHeld;
 
 /// What a field takes beside its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
@@ -90,10 +90,10 @@ mod tests {
     use std::task::Waker;
     use std::time::Duration;
 
-    use super::super::{HeldTotal, StreamState};
     use super::*;
-    use crate::connection::client_io::Link;
     use crate::counters::WorkerId;
+    use crate::held::{HeldTotal, StreamState};
+    use crate::link::Link;
 
     fn connect(total: &Arc<HeldTotal>) -> Arc<ConnectionHeld> {
         let send = Duration::from_secs(30);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use super::{ConnectionHeld, StreamState};
+use super::count::ConnectionHeld;
+use super::stream::StreamState;
 
 /// A piece of a response's content, on its way to the socket.
 pub(crate) struct Piece {

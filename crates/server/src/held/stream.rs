@@ -2,17 +2,21 @@
 //! taken none of that, and what is left unread of its request.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{CONNECTION_LIMIT, ConnectionHeld, lock};
-use crate::connection::http2::STREAM_PIECE;
-use crate::exchange::client_body::DrainQueue;
+use super::count::{CONNECTION_LIMIT, ConnectionHeld};
+use crate::link::DrainQueue;
+
+/// Bytes of a response that are given to a stream at a time: what the client must take within
+/// [`Timeouts::send`](crate::Timeouts::send).
+pub(crate) const STREAM_PIECE: usize = 16 * 1024;
 
 /// Where the generation that a stream finished in begins, plus one, beside its unwritten bytes.
 const GENERATION: u32 = 56;
@@ -131,7 +135,7 @@ impl StreamState {
         }
         if before & UNWRITTEN == bytes
             && self.0.has_waiter.load(SeqCst)
-            && let Some(waker) = lock(&self.0.waiter).take()
+            && let Some(waker) = self.0.waiter.lock().take()
         {
             waker.wake();
         }
@@ -155,7 +159,7 @@ impl StreamState {
         if self.unwritten() == 0 {
             return Poll::Ready(());
         }
-        *lock(&self.0.waiter) = Some(cx.waker().clone());
+        *self.0.waiter.lock() = Some(cx.waker().clone());
         self.0.has_waiter.store(true, SeqCst);
         if self.unwritten() == 0 {
             Poll::Ready(())

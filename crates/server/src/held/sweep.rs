@@ -2,16 +2,15 @@
 //! clients take too little.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use unit_log::LogInterval;
 
-use super::{ConnectionHeld, GENERATIONS, HeldTotal, Verdict, lock};
-use crate::connection::http2::STREAM_PIECE;
-use crate::server::Shared;
+use super::count::{ConnectionHeld, GENERATIONS, HeldTotal, Swept, Verdict};
+use super::stream::STREAM_PIECE;
 
 /// How often, at least; more often where clients are waited for less than 8 s.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,14 +31,6 @@ const LONGEST_STANDSTILL: Duration = Duration::from_secs(10);
 /// The log says at most this often that connections were ended for their memory.
 const EVICTION_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the last look at a connection has found.
-pub(super) struct Swept {
-    /// When the present generation began, and what had been written by then.
-    generation: (Instant, u64),
-    /// When a part of what is held had been taken last, and what had been written by then.
-    moved: (Instant, u64),
-}
-
 /// A connection that holds something.
 struct Holding {
     connection: Arc<ConnectionHeld>,
@@ -47,19 +38,13 @@ struct Holding {
     stands_still: Duration,
 }
 
-/// Sweeps until the server is gone.
-pub(crate) async fn sweep_while_alive(server: Weak<Shared>) {
+/// Sweeps until `server` returns `None`: the server is gone. It returns what is held, and for how long a client
+/// may take nothing.
+pub(crate) async fn sweep_while_alive(server: impl Fn() -> Option<(Arc<HeldTotal>, Duration)>) {
     let mut ended = Ended::new();
-    loop {
-        let (held, interval) = match server.upgrade() {
-            None => return,
-            Some(server) => {
-                let (held, send) = (Arc::clone(&server.held), server.timeouts().send);
-                ended.count(held.sweep(Instant::now()), &held);
-                let interval = held.interval(send);
-                (held, interval)
-            }
-        };
+    while let Some((held, send)) = server() {
+        ended.count(held.sweep(Instant::now()), &held);
+        let interval = held.interval(send);
         tokio::select! {
             () = sleep(interval) => {}
             () = held.exceeded.notified() => {}
@@ -82,7 +67,7 @@ impl HeldTotal {
         let mut all = Vec::new();
         for shard in &self.shards {
             // Not under the lock, which responses take.
-            let mut holding = mem::take(&mut *lock(&shard.holding));
+            let mut holding = mem::take(&mut *shard.holding.lock());
             holding.retain(|connection| match connection.look(now) {
                 None => !connection.unlist(),
                 Some(stands_still) => {
@@ -94,7 +79,7 @@ impl HeldTotal {
                     true
                 }
             });
-            lock(&shard.holding).append(&mut holding);
+            shard.holding.lock().append(&mut holding);
         }
         let bytes = self.bytes();
         self.is_exceeded.store(bytes > self.limit, Relaxed);
@@ -143,7 +128,7 @@ impl ConnectionHeld {
     fn look(&self, now: Instant) -> Option<Duration> {
         let bytes = self.memory();
         let written = self.written.load(Relaxed);
-        let mut swept = lock(&self.swept);
+        let mut swept = self.swept.lock();
         if bytes == 0 {
             *swept = None;
             return None;
@@ -227,10 +212,11 @@ mod tests {
 
     use bytes::{Buf as _, Bytes};
 
-    use super::super::{Piece, STREAM_COST, STREAMS_PER_CHECK, StreamState};
     use super::*;
-    use crate::connection::client_io::Link;
     use crate::counters::WorkerId;
+    use crate::held::count::{STREAM_COST, STREAMS_PER_CHECK};
+    use crate::held::{Piece, StreamState};
+    use crate::link::Link;
 
     const SEND: Duration = Duration::from_secs(30);
 
@@ -297,7 +283,7 @@ mod tests {
         drop((stream, other));
         // What holds nothing is not looked at.
         total.sweep(Instant::now());
-        assert!(lock(&total.shards[1].holding).is_empty());
+        assert!(total.shards[1].holding.lock().is_empty());
     }
 
     #[test]
@@ -314,10 +300,10 @@ mod tests {
         assert_eq!(total.bytes(), 0);
         let waiting = StreamState::new(Arc::clone(&connection));
         total.sweep(Instant::now());
-        assert_eq!(lock(&total.shards[0].holding).len(), 1);
+        assert_eq!(total.shards[0].holding.lock().len(), 1);
         drop(waiting);
         total.sweep(Instant::now());
-        assert!(lock(&total.shards[0].holding).is_empty());
+        assert!(total.shards[0].holding.lock().is_empty());
     }
 
     #[tokio::test]

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{ConnectionHeld, HeldTotal, Verdict};
-use crate::connection::client_io::Link;
+use super::count::{ConnectionHeld, HeldTotal, Verdict};
 use crate::counters::WorkerId;
+use crate::link::Link;
 
 /// What is counted of one connection. Nothing is, as long as the client takes all at once.
 pub(crate) struct WriteStalls {

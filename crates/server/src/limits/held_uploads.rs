@@ -17,8 +17,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use unit_log::LogInterval;
 
-use crate::exchange::request_body::RequestBody;
-
 /// Bytes of memory for request bodies that are held back at a time, of all clients together; so no single one may be
 /// longer, either.
 pub const MAX_HELD: u64 = 64 * 1024 * 1024;
@@ -58,7 +56,7 @@ impl HeldUploads {
 
     /// Whether a request's body is one to hold back: of a length that neither fields nor body tell. One
     /// whose fields contradict each other is left to those who refuse it.
-    pub(crate) fn concern(request: &Request<RequestBody>) -> bool {
+    pub(crate) fn concern(request: &Request<impl Body>) -> bool {
         let body = request.body();
         let is_unknown = !body.is_end_stream() && body.size_hint().exact().is_none();
         is_unknown
@@ -74,10 +72,13 @@ impl HeldUploads {
     /// # Errors
     ///
     /// The status to answer with. What was wrong with the body itself, it knows better.
-    pub(crate) async fn hold(
+    pub(crate) async fn hold<B>(
         &self,
-        request: Request<RequestBody>,
-    ) -> Result<Request<HeldUpload>, StatusCode> {
+        request: Request<B>,
+    ) -> Result<Request<HeldUpload>, StatusCode>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let (mut head, body) = request.into_parts();
         let held = self.collect(body, allowance).await?;
         for field in [TRANSFER_ENCODING, TRAILER, EXPECT] {

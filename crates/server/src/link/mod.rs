@@ -1,5 +1,15 @@
-//! What a connection and its requests know of each other.
+//! The state of one connection, below all that serves it: what its socket, its driver and its requests
+//! know of each other.
 
-pub(crate) mod first_byte;
-pub(crate) mod hang_up;
-pub(crate) mod turn;
+mod drain_queue;
+mod first_byte;
+mod gatherings;
+mod hang_up;
+mod idle_notice;
+mod state;
+mod turn;
+
+pub(crate) use drain_queue::{CloseQueue, DrainQueue, Drained, UnreadBody};
+pub(crate) use gatherings::{Gather, MAX_GATHERED};
+pub(crate) use hang_up::CHECK_INTERVAL;
+pub(crate) use state::{Link, Open};

@@ -6,13 +6,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use super::end_delay::EndDelay;
+use super::proxied::Proxied;
 use crate::access_log::Note;
-use crate::connection::client_io::{Link, Open};
-use crate::connection::http2::STREAM_PIECE;
 use crate::counters::InRequest;
-use crate::exchange::upstream::Proxied;
-use crate::held::{Chunk, Piece, StreamState};
-use crate::response::end_delay::EndDelay;
+use crate::held::{Chunk, Piece, STREAM_PIECE, StreamState};
+use crate::link::{Link, Open};
 
 /// The body of a response, whoever wrote it.
 pub(crate) struct ResponseBody {

@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
-use crate::response::body::ResponseBody;
+use super::body::ResponseBody;
 
 /// Marks a response that is to have no `server` field.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@
 use http::{Response, StatusCode, Version};
 use http_message::error_page;
 
-use crate::response::body::ResponseBody;
-use crate::response::head;
+use super::body::ResponseBody;
+use super::head;
 
 /// The response with the error page for `status`.
 pub(crate) fn error(status: StatusCode) -> Response<ResponseBody> {

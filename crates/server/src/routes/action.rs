@@ -8,10 +8,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use routing::{Expanded, Rewrite, Template, VariableKind, Variables, encode_location};
 use static_files::{ExpandedPath, NotServed, Paths};
 
-use crate::response::body::ResponseBody;
+use super::pass::Pass;
+use crate::response::ResponseBody;
 use crate::response::head::{self, WithoutServer};
 use crate::response::page;
-use crate::routes::table::Pass;
 use crate::variables::wire_fields::BodyLength;
 use crate::variables::{Known, Responded};
 

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use crate::response::body::ResponseBody;
+use crate::response::ResponseBody;
 use crate::response::page;
 
 /// How long a text is used again: requests of strangers cost no more than one text a second.

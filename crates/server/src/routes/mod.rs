@@ -1,6 +1,13 @@
 //! From a request to what answers it.
 
-pub(crate) mod action;
-pub(crate) mod metrics;
-pub(crate) mod router;
-pub(crate) mod table;
+mod action;
+mod metrics;
+mod pass;
+mod router;
+mod table;
+
+pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
+pub use metrics::Metrics;
+pub use pass::Pass;
+pub(crate) use router::{Passed, Rest, Routed, To, Walk, notice};
+pub use table::{Steps, Table};

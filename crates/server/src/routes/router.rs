@@ -8,16 +8,17 @@ use http::request::Parts;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Response, StatusCode};
 use proxy::Proxy;
-use routing::{Endpoint, MAX_ACTIONS, Request, Scheme, Target};
+use routing::{MAX_ACTIONS, Request, Target};
 use static_files::NotServed;
 
-use crate::limits::share_files::ShareFiles;
+use super::action::{self, Action, ActionKind, Share};
+use super::metrics::Metrics;
+use super::pass::Pass;
+use super::table::{Steps, Table};
+use crate::connection_info::Ends;
+use crate::limits::ShareFiles;
 use crate::request;
-use crate::response::body::ResponseBody;
-use crate::response::page;
-use crate::routes::action::{self, Action, ActionKind, Share};
-use crate::routes::metrics::Metrics;
-use crate::routes::table::{Pass, Steps, Table};
+use crate::response::{ResponseBody, page};
 use crate::variables::{Facts, Kept, Known};
 
 /// Tells of a step of a request, at Unit's level between a warning and an information.
@@ -27,14 +28,6 @@ macro_rules! notice {
     };
 }
 pub(crate) use notice;
-
-/// Where a connection begins and ends, and how it came.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) scheme: Scheme,
-    pub(crate) source: Endpoint,
-    pub(crate) destination: Endpoint,
-}
 
 /// What a request comes to.
 pub(crate) enum Routed<'a> {

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use engine::Application;
 use proxy::Proxy;
-use routing::{Destination, Template, VariableKind};
+use routing::{Destination, VariableKind};
 
-use crate::routes::action::Action;
-use crate::routes::metrics::Metrics;
+use super::action::Action;
+use super::pass::Pass;
 
 /// Routes, and all that a `pass` may name. Nothing of it changes; a new configuration has a new one.
 ///
@@ -30,22 +30,6 @@ pub struct Steps {
     pub name: Option<String>,
     /// The steps.
     pub route: routing::Route<Action>,
-}
-
-/// Who answers instead.
-#[derive(Clone)]
-pub enum Pass {
-    /// An application; `None` is one that is not served for now, for which the answer is 503.
-    Application(Option<Application>),
-    /// Other servers.
-    Upstream(Proxy),
-    /// The server's own counters.
-    Metrics(Metrics),
-    /// The steps at this index of the [`Table`]; 404 where there are none.
-    Steps(usize),
-    /// What the template names once it is expanded, for each request anew; 404 where that is
-    /// nothing.
-    Variable(Template),
 }
 
 impl Table {
@@ -102,19 +86,9 @@ impl Steps {
     }
 }
 
-impl Pass {
-    /// Whether a variable of this kind is in it.
-    pub(crate) fn mentions(&self, kind: VariableKind) -> bool {
-        match self {
-            Self::Variable(template) => template.mentions(kind),
-            Self::Application(_) | Self::Upstream(_) | Self::Metrics(_) | Self::Steps(_) => false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use routing::{Condition, Match, Rewrite, Route, Test, VariableSet};
+    use routing::{Condition, Match, Rewrite, Route, Template, Test, VariableSet};
 
     use super::*;
     use crate::routes::action::{ActionKind, ResponseHeader, Return, Share};

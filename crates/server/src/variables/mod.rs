@@ -15,8 +15,8 @@ use http_message::has_token;
 use jiff::Zoned;
 use routing::{Request, Target, Variable, Variables, response_header};
 
+use crate::connection_info::Ends;
 use crate::request::server_name;
-use crate::routes::router::Ends;
 use crate::variables::wire_fields::{BodyLength, Framed};
 
 /// What of a request no other type has.

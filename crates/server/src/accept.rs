@@ -1,0 +1,114 @@
+//! Accepts connections, and gives each its task.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use routing::{Endpoint, Scheme};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::connection_info::Ends;
+use crate::listener::Listener;
+use crate::shared::Shared;
+use crate::socket::{Accepted, Listening};
+use crate::{Address, connection};
+
+/// How long accepting pauses when the process or the machine is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the listener is closed.
+pub(crate) async fn accept(listener: Arc<Listener>, socket: Listening, server: Arc<Shared>) {
+    accept_all(&listener, &socket, &server).await;
+    drop(socket);
+    listener.released.send_replace(true);
+}
+
+async fn accept_all(listener: &Arc<Listener>, socket: &Listening, server: &Arc<Shared>) {
+    let mut closing = listener.closing();
+    loop {
+        let next = async {
+            // A place first: whoever finds none waits in the backlog.
+            let place = server.place().await;
+            (place, socket.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = closing.wait() => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, source)) => spawn(listener, stream, source, place, server),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!("accepting on {} pauses: {error}", listener.local);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    if let Err(error) = socket.hide() {
+        tracing::warn!("the file of {} stays: {error}", listener.local);
+    }
+    // Connections that the kernel has taken already would be reset with the socket.
+    for _ in 0..=listener.backlog {
+        let Some(place) = server.free_place() else {
+            break;
+        };
+        match socket.try_accept() {
+            Ok((stream, peer)) => spawn(listener, stream, peer, Some(place), server),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(_) => break,
+        }
+    }
+}
+
+fn spawn(
+    listener: &Arc<Listener>,
+    stream: Accepted,
+    source: Endpoint,
+    place: Option<OwnedSemaphorePermit>,
+    server: &Arc<Shared>,
+) {
+    if let Err(error) = stream.set_nodelay() {
+        tracing::warn!(
+            "TCP_NODELAY cannot be set for a connection to {}: {error}",
+            listener.local
+        );
+    }
+    // Counted before the task is first polled, so that draining cannot overlook it.
+    let workers = Arc::clone(&server.workers);
+    let connected = Arc::new(workers.place(server.most_workers()));
+    let worker = connected.worker();
+    let closing = listener.closing();
+    let server = Arc::clone(server);
+    let ends = Ends {
+        scheme: Scheme::Http,
+        source,
+        destination: destination(listener, &stream),
+    };
+    let connection =
+        connection::serve(stream, listener.id, ends, connected, closing, server, place);
+    workers.spawn(worker, connection);
+}
+
+/// Which address a connection came to.
+fn destination(listener: &Listener, stream: &Accepted) -> Endpoint {
+    match listener.local {
+        Address::Tcp(local) if local.ip().is_unspecified() => {
+            // The client has left already, where the system does not know.
+            stream.destination().unwrap_or(Endpoint::Ip(local))
+        }
+        Address::Tcp(local) => Endpoint::Ip(local),
+        Address::Unix(_) | Address::Abstract(_) => Endpoint::Unix,
+    }
+}
+
+/// Errors of a connection that ended before it was accepted (accept(2)).
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

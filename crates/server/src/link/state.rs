@@ -1,0 +1,191 @@
+//! What a connection's socket, its driver and its requests know of each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::drain_queue::DrainQueue;
+use super::first_byte::FirstByte;
+use super::gatherings::Gatherings;
+use super::hang_up::HangUpCheck;
+use super::idle_notice::IdleNotice;
+use super::turn::Turn;
+use crate::tunnel::Switched;
+
+/// What a connection's socket and its messages know of each other.
+#[derive(Clone, Default)]
+pub(crate) struct Link(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    reset: AtomicBool,
+    /// A write waits for the client.
+    is_stalled: AtomicBool,
+    requests: AtomicU64,
+    /// Requests in progress, and their bodies.
+    open: AtomicU64,
+    /// Of the next request.
+    first_byte: FirstByte,
+    hang_up: HangUpCheck,
+    turn: Turn,
+    gatherings: Gatherings,
+    idle_notice: IdleNotice,
+    /// Bodies of HTTP/1 that were dropped unread.
+    drain_queue: DrainQueue,
+    /// A request had an `Upgrade` field, and hyper has not ended since.
+    asks_for_upgrade: AtomicBool,
+    /// The server has decided to close the connection after the present response.
+    closes: AtomicBool,
+    /// What the connection becomes when hyper is done with it.
+    switched: Mutex<Option<Switched>>,
+}
+
+impl Link {
+    /// Has the connection end in a reset rather than in an orderly close.
+    ///
+    /// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
+    /// connection is the end of the body (RFC 9112, section 6.3). It also frees what the kernel holds
+    /// for a client that does not read.
+    pub(crate) fn reset(&self) {
+        self.0.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// A request, which is in progress until the returned value is dropped.
+    pub(crate) fn begin(&self) -> Open {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.open()
+    }
+
+    /// A body that is still to be read from the socket until the returned value is dropped.
+    pub(crate) fn open(&self) -> Open {
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Open(self.clone())
+    }
+
+    pub(crate) fn is_reset(&self) -> bool {
+        self.0.reset.load(Ordering::Relaxed)
+    }
+
+    /// Has the first byte of each request's head noted, or no longer.
+    pub(crate) fn want_first_bytes(&self, are_wanted: bool) {
+        self.0.first_byte.want(are_wanted);
+    }
+
+    /// When the first byte of the request that begins now came, if that was noted.
+    pub(crate) fn take_first_byte(&self) -> Option<Instant> {
+        self.0.first_byte.take()
+    }
+
+    /// Something has been read, perhaps the first byte of a request.
+    pub(crate) fn note_read(&self) {
+        if self.0.first_byte.is_wanted() && self.0.open.load(Ordering::Relaxed) == 0 {
+            self.0.first_byte.note_read();
+        }
+    }
+
+    pub(crate) fn hang_up(&self) -> &HangUpCheck {
+        &self.0.hang_up
+    }
+
+    pub(crate) fn turn(&self) -> &Turn {
+        &self.0.turn
+    }
+
+    pub(crate) fn gatherings(&self) -> &Gatherings {
+        &self.0.gatherings
+    }
+
+    pub(crate) fn idle_notice(&self) -> &IdleNotice {
+        &self.0.idle_notice
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether a write waits for the client.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a write waits for the client.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        self.0.is_stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
+    /// Whether a request or its response is in progress.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether all that has begun is over, and the connection waits for a request.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_in_use() && !self.is_stalled() && self.switched().is_none()
+    }
+
+    /// Where bodies of requests are left that nothing more is to be read of.
+    pub(crate) fn drain_queue(&self) -> &DrainQueue {
+        &self.0.drain_queue
+    }
+
+    /// Whether the responses to all requests of an HTTP/1 connection have been sent.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) <= self.drain_queue().bodies() as u64
+            && !self.0.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// A request has an `Upgrade` field, which hyper remembers until the connection ends.
+    pub(crate) fn note_upgrade(&self) {
+        self.0.asks_for_upgrade.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether hyper has just ended for an upgrade that was asked for, but not made. True once.
+    pub(crate) fn is_upgrade_refused(&self) -> bool {
+        self.0.asks_for_upgrade.swap(false, Ordering::Relaxed) && self.switched().is_none()
+    }
+
+    /// The server closes the connection after the present response, without the client having asked for that.
+    pub(crate) fn note_close(&self) {
+        self.0.closes.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed_by_server(&self) -> bool {
+        self.0.closes.load(Ordering::Relaxed)
+    }
+
+    /// Has the connection be something else behind the response to come.
+    pub(crate) fn switch(&self, to: Switched) {
+        *self.switched() = Some(to);
+    }
+
+    /// What the connection has become, for who has it then.
+    pub(crate) fn take_switched(&self) -> Option<Switched> {
+        // In a tunnel, a side that has ended may still be sent to.
+        self.0.hang_up.cancel();
+        self.switched().take()
+    }
+
+    fn switched(&self) -> MutexGuard<'_, Option<Switched>> {
+        self.0.switched.lock()
+    }
+}
+
+/// Something in progress on a connection.
+pub(crate) struct Open(Link);
+
+impl Open {
+    pub(crate) fn link(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.0.idle_notice.send();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What all connections of a server share.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::held::HeldTotal;
+use crate::limits::{Exchanges, HeldUploads, MAX_HELD, ShareFiles};
+use crate::listener::ListenerId;
+use crate::settings::Settings;
+use crate::snapshot::{Seen, Snapshot, times_requests};
+use crate::timeouts::Timeouts;
+use crate::workers::Workers;
+
+/// What a [`Server`](crate::Server) is made with.
+#[derive(Clone)]
+pub struct Options {
+    /// Connections that are open at a time; further ones wait to be accepted.
+    pub connections: usize,
+    /// Connections to other servers that are open at a time: one for each request that is with another server,
+    /// until its response and its body are over. Idle ones are closed for further requests; where there is
+    /// none, these are answered with 503.
+    pub exchanges: usize,
+    /// Files of shares that are open at a time. Where further ones would have to stay open, the answer is 503.
+    pub share_files: usize,
+    /// Bytes of responses that may be held in memory for clients that do not take them, of all connections
+    /// together. Beyond that, connections are reset: those first that hold much and take little.
+    pub held_for_clients: u64,
+    /// Where connections are served: best a runtime of one thread for each core, the one that
+    /// [`Server::commit`](crate::Server::commit) is called in first. With none, all are served in that.
+    pub runtimes: Vec<Handle>,
+    /// What holds until the first plan is committed.
+    pub settings: Settings,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) held: Arc<HeldTotal>,
+    /// Whether [`sweep_while_alive`] has been started.
+    pub(crate) sweeps: AtomicBool,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) share_files: ShareFiles,
+    pub(crate) uploads: HeldUploads,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) next_id: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options) -> Self {
+        let workers = options.runtimes.len().max(1);
+        Self {
+            held: Arc::new(HeldTotal::new(workers, options.held_for_clients)),
+            sweeps: AtomicBool::new(false),
+            workers: Arc::new(Workers::new(options.runtimes)),
+            places: semaphore(options.connections),
+            exchanges: Exchanges::new(options.exchanges),
+            share_files: ShareFiles::new(options.share_files),
+            uploads: HeldUploads::new(MAX_HELD),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    /// What a request of this listener is served by, from its beginning to its end.
+    pub(crate) fn see(&self, listener: ListenerId) -> Seen {
+        let snapshot = self.snapshot.load();
+        let behind = snapshot.behind.get(&listener);
+        Seen {
+            target: behind.map(|it| it.target.clone()),
+            forwarded: behind.and_then(|it| it.forwarded.clone()),
+            settings: Arc::clone(&snapshot.settings),
+        }
+    }
+
+    /// Whether somebody may ask how long requests of this listener have taken.
+    pub(crate) fn times_requests(&self, listener: ListenerId) -> bool {
+        let snapshot = self.snapshot.load();
+        let behind = snapshot.behind.get(&listener);
+        times_requests(behind.map(|it| &it.target), &snapshot.settings)
+    }
+
+    /// How long the client of a connection that begins now is waited for.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.snapshot.load().settings.timeouts.clone()
+    }
+
+    /// Workers that connections are given to which begin now.
+    pub(crate) fn most_workers(&self) -> usize {
+        let most = self.snapshot.load().settings.workers;
+        most.map_or(usize::MAX, NonZeroUsize::get)
+    }
+
+    pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
+        self.snapshot.load().behind.get(&listener)?.tls.clone()
+    }
+
+    /// Room for one more connection, as soon as there is.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed, so that this is never `None`.
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    /// Room for one more connection, if there is.
+    pub(crate) fn free_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+}
+
+fn semaphore(permits: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+}

@@ -1,0 +1,84 @@
+//! What is in force: the listeners, what each of their requests is answered by, and the settings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine::Application;
+use routing::Forwarded;
+use rustls::ServerConfig;
+
+use crate::access_log::AccessLog;
+use crate::listener::{Listener, ListenerId};
+use crate::routes::{Pass, Table};
+use crate::settings::Settings;
+
+/// Who answers the requests of a listener.
+#[derive(Clone)]
+pub enum Target {
+    /// A component.
+    Application(Application),
+    /// Whoever the table says, beginning with this.
+    Table(Table, Pass),
+    /// Nobody, for now: the answer is 503.
+    Unavailable,
+}
+
+/// One state of the whole server. A request sees one snapshot from end to end.
+pub(crate) struct Snapshot {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    /// Removed, with connections that still finish what they do.
+    pub(crate) closing: Vec<Arc<Listener>>,
+    pub(crate) behind: HashMap<ListenerId, Behind>,
+}
+
+/// What is behind a listener.
+#[derive(Clone)]
+pub(crate) struct Behind {
+    pub(crate) target: Target,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// `None` where no proxy is believed.
+    pub(crate) forwarded: Option<Arc<[Forwarded]>>,
+}
+
+/// What one request sees of a snapshot.
+pub(crate) struct Seen {
+    /// Who answers; `None` where the listener is gone.
+    pub(crate) target: Option<Target>,
+    pub(crate) forwarded: Option<Arc<[Forwarded]>>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl Seen {
+    /// Whether something is asked about the request that only its [`Facts`](crate::variables::Facts)
+    /// tell.
+    pub(crate) fn needs_facts(&self) -> bool {
+        let is_routed = matches!(self.target, Some(Target::Table(..)));
+        is_routed || self.settings.log_route || self.settings.access_log.is_some()
+    }
+
+    /// Whether somebody may ask how long the request has taken.
+    pub(crate) fn times_requests(&self) -> bool {
+        times_requests(self.target.as_ref(), &self.settings)
+    }
+}
+
+pub(crate) fn times_requests(target: Option<&Target>, settings: &Settings) -> bool {
+    let log = settings.access_log.as_ref();
+    let is_routed = match target {
+        Some(Target::Table(table, pass)) => table.times_requests(pass),
+        Some(Target::Application(_) | Target::Unavailable) | None => false,
+    };
+    is_routed || log.is_some_and(AccessLog::notes_request_time)
+}
+
+impl Snapshot {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            listeners: Vec::new(),
+            closing: Vec::new(),
+            behind: HashMap::new(),
+        }
+    }
+}
