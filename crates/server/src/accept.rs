@@ -11,7 +11,8 @@ use crate::connection_info::Ends;
 use crate::listener::Listener;
 use crate::shared::Shared;
 use crate::socket::{Accepted, Listening};
-use crate::{Address, connection};
+use crate::Address;
+use crate::connection::{self, NewConnection};
 
 /// How long accepting pauses when the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -80,14 +81,21 @@ fn spawn(
     let worker = connected.worker();
     let closing = listener.closing();
     let server = Arc::clone(server);
+    let tls = server.tls(listener.id);
     let ends = Ends {
-        scheme: Scheme::Http,
+        scheme: tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https),
         source,
         destination: destination(listener, &stream),
     };
-    let connection =
-        connection::serve(stream, listener.id, ends, connected, closing, server, place);
-    workers.spawn(worker, connection);
+    let connection = NewConnection {
+        stream,
+        listener: listener.id,
+        ends,
+        tls,
+        connected,
+        place,
+    };
+    workers.spawn(worker, connection::serve(connection, closing, server));
 }
 
 /// Which address a connection came to.

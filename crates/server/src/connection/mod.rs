@@ -21,7 +21,6 @@ use bytes::BytesMut;
 use http::StatusCode;
 use http_message::raw_error_response;
 use hyper::service::service_fn;
-use routing::Scheme;
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
@@ -49,16 +48,32 @@ const CLOSING_GRACE: Duration = Duration::from_millis(250);
 /// The reason phrase for plain HTTP on a TLS listener; the text is Unit's.
 const PLAIN_HTTP_OVER_TLS: &str = "The plain HTTP request was sent to HTTPS port";
 
+/// A connection that has just been accepted.
+pub(crate) struct NewConnection {
+    pub(crate) stream: Accepted,
+    pub(crate) listener: ListenerId,
+    pub(crate) ends: Ends,
+    /// What TLS is spoken with; `None` for plain HTTP.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) connected: Arc<Connected>,
+    /// Its place among all connections, until it ends.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(
-    stream: Accepted,
-    listener: ListenerId,
-    mut ends: Ends,
-    connected: Arc<Connected>,
+    connection: NewConnection,
     mut closing: Closing,
     server: Arc<Shared>,
-    _place: Option<OwnedSemaphorePermit>,
 ) {
+    let NewConnection {
+        stream,
+        listener,
+        ends,
+        tls,
+        connected,
+        place: _place,
+    } = connection;
     let timeouts = &server.timeouts();
     let first_by = Instant::now() + timeouts.header_read;
 
@@ -73,10 +88,6 @@ pub(crate) async fn serve(
     let link = Link::default();
     link.want_first_bytes(server.times_requests(listener));
     let socket = Socket::new(stream, timeouts.send, link.clone());
-    let tls = server.tls(listener);
-    if tls.is_some() {
-        ends.scheme = Scheme::Https;
-    }
     let closes = async {
         closing.wait().await;
         tokio::time::sleep(CLOSING_GRACE).await;

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use engine::{Application, Http1Trailers, RequestId};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version, uri};
+use http::{Method, Request, Response, StatusCode, Version, uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -27,11 +27,11 @@ use self::upstream::forward;
 use crate::access_log::{Note, Told};
 use crate::connection_info::Ends;
 use crate::counters::Connected;
-use crate::held::{current_stream, head_size};
+use crate::held::{StreamState, current_stream, head_size};
 use crate::link::Link;
 use crate::listener::ListenerId;
 use crate::request;
-use crate::response::{ResponseBody, head, page};
+use crate::response::{Content, ResponseBody, ResponseGuards, StreamBody, head, page};
 use crate::routes::{Passed, Rest, Routed, To, Walk, notice};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -55,35 +55,46 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Answers one request. Each stage has its place for a reason.
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
+        // Count the request before anything is awaited: the checks for idle connections and a graceful shutdown
+        // must see it.
         let in_request = self.connected.request();
         let first_byte = self.link.take_first_byte();
         let open = self.link.begin();
+
+        // Back-pressure: a client that does not take its responses gets no further ones, and pipelined requests
+        // take one turn each.
         let stream = current_stream();
         if let Some(stream) = &stream {
             stream.wait_for_capacity().await;
         }
         self.link.turn().wait().await;
+
+        // One snapshot for all that follows, the newest there is: after the waits, and only once.
         let seen = self.server.see(self.listener);
         let version = request.version();
         if version < Version::HTTP_2 && seen.times_requests() {
             // The settings may have changed since the connection began.
             self.link.want_first_bytes(true);
         }
+
+        // Check, then route, then make of it what the application or upstream is to get.
         let method = request.method().clone();
         let (told, has_content, prepared) = {
-            // They end here: a future has room for whatever is there while it waits.
+            // A block, so that parts and body are not kept in the future, which has room for whatever lives
+            // across an `await`.
             let (mut parts, body) = request.into_parts();
             if parts.extensions.get::<OnUpgrade>().is_some() {
                 self.link.note_upgrade();
             }
             let body = ClientBody::new(body, &parts, &seen.settings, &self.link);
             let has_content = body.has_content();
-            let mut ends = self.ends;
-            let checked = check(&mut parts, &body, &mut ends, &seen);
+            let (ends, checked) = self.check(&mut parts, &body, &seen);
+            // Before routing, which may rewrite the target; refused requests are in the access log, too.
             let told = told(&parts, first_byte, ends, &seen);
             let routed = match checked {
                 Ok(()) => self.route(&parts, ends, &seen, told.facts()).await,
@@ -97,43 +108,76 @@ impl Service {
             };
             (told, has_content, prepared)
         };
+
+        // Have the application or upstream answer.
         let mut response = match prepared {
             Ok(prepared) => prepared.run(&self, &seen.settings, told.facts()).await,
             Err(response) => response,
         };
+
+        // Complete the head. What decides whether the connection closes comes last but one, and the access log
+        // last: it is to have the head as it is sent.
         head::prepare(&mut response, version, &method, &seen.settings.name);
         if has_content || self.is_newer_http1 {
             self.announce_close(&mut response, version);
         }
-        let note = told.note(&mut response);
-        let body = response.body_mut();
-        body.note = note;
-        match body.tunnel() {
-            None => body.in_request = Some(in_request),
-            Some(tunnel) => self.link.switch(Switched { tunnel, in_request }),
-        }
-        // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
-        body.reset = (version == Version::HTTP_10).then(|| self.link.clone());
-        body.open = Some(open);
-        if body.closes_connection {
+        if response.body().closes_connection {
             self.link.note_close();
         }
-        match stream {
-            None => self.link.turn().use_up(),
-            Some(stream) => {
-                body.set_stream(stream.clone());
-                if has_content && body.delay_end() {
-                    head::hide_length(&mut response, &method);
-                }
-                stream.hold_head(head_size(response.headers()));
+        let note = told.note(&mut response);
+
+        // Bind the content to the connection, with all that ends with it.
+        let in_request = match response.body_mut().take_tunnel() {
+            None => Some(in_request),
+            Some(tunnel) => {
+                self.link.switch(Switched { tunnel, in_request });
+                None
             }
+        };
+        let stream = if let Some(stream) = stream {
+            Some(bind_to_stream(stream, has_content, &mut response, &method))
+        } else {
+            self.link.turn().use_up();
+            None
+        };
+        let guards = ResponseGuards {
+            in_request,
+            // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
+            reset: (version == Version::HTTP_10).then(|| self.link.clone()),
+            open,
+            stream,
+            note,
+        };
+        Ok(response.map(|content| ResponseBody::new(content, guards)))
+    }
+
+    /// Whether the request is one, and not too large; and between which ends: those that a trusted proxy has named,
+    /// if the request is valid.
+    fn check(
+        &self,
+        parts: &mut Parts,
+        body: &ClientBody,
+        seen: &Seen,
+    ) -> (Ends, Result<(), StatusCode>) {
+        if let Err(status) = request::check(parts) {
+            return (self.ends, Err(status));
         }
-        Ok(response)
+        if seen.settings.discard_unsafe_fields {
+            request::discard_unsafe_fields(&mut parts.headers);
+        }
+        let ends = self.ends.forwarded(seen.forwarded.as_deref(), &parts.headers);
+        let is_too_large = body.size_hint().lower() > seen.settings.max_body_size;
+        let checked = if is_too_large {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+        } else {
+            Ok(())
+        };
+        (ends, checked)
     }
 
     /// Has the head say `connection: close` where the connection cannot serve a further request: the
     /// rest of this one's body is not going to be read, for one.
-    fn announce_close(&self, response: &mut Response<ResponseBody>, version: Version) {
+    fn announce_close(&self, response: &mut Response<Content>, version: Version) {
         if version >= Version::HTTP_2 || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
@@ -229,7 +273,7 @@ impl<'a> Prepared<'a> {
         service: &'a Service,
         settings: &'a Settings,
         facts: Option<&'a Facts>,
-    ) -> impl Future<Output = Response<ResponseBody>> + Send {
+    ) -> impl Future<Output = Response<Content>> + Send {
         async move {
             let mut response = match self.to {
                 To::Application(application) => {
@@ -296,7 +340,7 @@ fn of_guest(
     application: &Application,
     id: RequestId,
     accepts_trailers: Option<bool>,
-) -> Response<ResponseBody> {
+) -> Response<Content> {
     match handled {
         Ok(mut response) => {
             if let Some(accepts) = accepts_trailers
@@ -305,29 +349,21 @@ fn of_guest(
                 let rules = Http1Trailers::new(accepts, response.headers());
                 response.body_mut().set_http1(application, id, rules);
             }
-            response.map(ResponseBody::guest)
+            response.map(Content::guest)
         }
         Err(failure) => page::failure(&failure),
     }
 }
 
-/// Whether the request is one, and none too large. Afterwards its ends are those that a proxy has
-/// named, if it is believed.
-fn check(
-    parts: &mut Parts,
-    body: &ClientBody,
-    ends: &mut Ends,
-    seen: &Seen,
-) -> Result<(), StatusCode> {
-    request::check(parts)?;
-    if seen.settings.discard_unsafe_fields {
-        request::discard_unsafe_fields(&mut parts.headers);
-    }
-    for forwarded in seen.forwarded.iter().flat_map(|all| all.iter()) {
-        (ends.source, ends.scheme) = forwarded.apply(ends.source, ends.scheme, &parts.headers);
-    }
-    if body.size_hint().lower() > seen.settings.max_body_size {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
-    }
-    Ok(())
+/// Makes of a response one for this stream of HTTP/2. Its end is held back while the request is still being sent.
+fn bind_to_stream(
+    stream: StreamState,
+    has_content: bool,
+    response: &mut Response<Content>,
+    method: &Method,
+) -> Box<StreamBody> {
+    let delays_end = has_content && stream.drain_queue().is_incomplete();
+    let hides_length = delays_end && head::hide_length(response, method);
+    stream.hold_head(head_size(response.headers()));
+    Box::new(StreamBody::new(stream, delays_end, hides_length))
 }

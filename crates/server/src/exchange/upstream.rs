@@ -8,7 +8,7 @@ use proxy::Proxy;
 
 use super::request_body::RequestBody;
 use crate::limits::HeldUploads;
-use crate::response::{Proxied, ResponseBody, page};
+use crate::response::{Content, page};
 use crate::shared::Shared;
 
 /// Has another server answer. With `holds`, a body of unknown length is held back until it is whole.
@@ -17,7 +17,7 @@ pub(crate) async fn forward(
     proxy: &Proxy,
     request: Request<RequestBody>,
     holds: bool,
-) -> Response<ResponseBody> {
+) -> Response<Content> {
     if !(holds && HeldUploads::concern(&request)) {
         return send(server, proxy, request).await;
     }
@@ -27,7 +27,7 @@ pub(crate) async fn forward(
     }
 }
 
-async fn send<B>(server: &Shared, proxy: &Proxy, request: Request<B>) -> Response<ResponseBody>
+async fn send<B>(server: &Shared, proxy: &Proxy, request: Request<B>) -> Response<Content>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -36,7 +36,7 @@ where
         return page::error(StatusCode::SERVICE_UNAVAILABLE);
     };
     match proxy.send_with(request, permit).await {
-        Ok(response) => response.map(|body| ResponseBody::proxied(Proxied::new(body))),
+        Ok(response) => response.map(Content::upstream),
         Err(error) if error.status().is_client_error() => page::refused(error.status()),
         Err(error) => page::error(error.status()),
     }

@@ -5,7 +5,7 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
-use super::body::ResponseBody;
+use super::content::Content;
 
 /// Marks a response that is to have no `server` field.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct WithoutServer;
 ///
 /// `name`: of this server, for the `server` field.
 pub(crate) fn prepare(
-    response: &mut Response<ResponseBody>,
+    response: &mut Response<Content>,
     version: Version,
     method: &Method,
     name: &HeaderValue,
@@ -51,7 +51,7 @@ pub(crate) fn prepare(
 }
 
 /// Has the connection be closed after the response, and the client know it.
-pub(crate) fn close(response: &mut Response<ResponseBody>, version: Version) {
+pub(crate) fn close(response: &mut Response<Content>, version: Version) {
     response.body_mut().closes_connection = true;
     let fields = response.headers_mut();
     let close = HeaderValue::from_static("close");
@@ -70,20 +70,23 @@ pub(crate) fn close(response: &mut Response<ResponseBody>, version: Version) {
 /// Leaves out the length of a response over HTTP/2 whose request is still being sent. When curl 7.88 has
 /// as much as that, it reads nothing more, not even that it may go on sending. At statuses from 300 on it
 /// stops sending, which it may do only if it knows then that the response is complete.
-pub(crate) fn hide_length(response: &mut Response<ResponseBody>, method: &Method) {
-    if *method != Method::HEAD && response.status().is_success() {
+///
+/// Returns whether the body has to hide its length, too.
+pub(crate) fn hide_length(response: &mut Response<Content>, method: &Method) -> bool {
+    let is_hidden = *method != Method::HEAD && response.status().is_success();
+    if is_hidden {
         response.headers_mut().remove(CONTENT_LENGTH);
-        response.body_mut().hide_length();
     }
+    is_hidden
 }
 
-pub(crate) fn says_close(response: &Response<ResponseBody>) -> bool {
+pub(crate) fn says_close(response: &Response<Content>) -> bool {
     http_message::has_token(response.headers(), &CONNECTION, "close")
 }
 
 /// RFC 9110, section 15.3.6: a 205 has no content.
-fn remove_content(response: &mut Response<ResponseBody>) {
-    response.body_mut().discard_content();
+fn remove_content(response: &mut Response<Content>) {
+    response.body_mut().discard();
     let fields = response.headers_mut();
     fields.remove(TRANSFER_ENCODING);
     fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -91,7 +94,7 @@ fn remove_content(response: &mut Response<ResponseBody>) {
 
 /// Whether only the end of the connection is that of the content: HTTP/1.0 has no chunks (RFC 9112,
 /// section 6.3).
-fn ends_with_connection(response: &Response<ResponseBody>, method: &Method) -> bool {
+fn ends_with_connection(response: &Response<Content>, method: &Method) -> bool {
     let has_content = *method != Method::HEAD
         && !matches!(
             response.status(),
@@ -109,8 +112,8 @@ mod tests {
 
     use super::*;
 
-    fn response(connection: Option<&'static str>) -> Response<ResponseBody> {
-        let mut response = Response::new(ResponseBody::page(Bytes::new()));
+    fn response(connection: Option<&'static str>) -> Response<Content> {
+        let mut response = Response::new(Content::page(Bytes::new()));
         if let Some(value) = connection {
             let value = HeaderValue::from_static(value);
             response.headers_mut().insert(CONNECTION, value);

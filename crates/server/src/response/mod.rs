@@ -1,12 +1,12 @@
 //! Responses, by whatever they were made.
 
 mod body;
+mod content;
 mod end_delay;
 pub(crate) mod head;
 pub(crate) mod page;
-mod proxied;
 
-pub(crate) use body::ResponseBody;
+pub(crate) use body::{ResponseBody, ResponseGuards, StreamBody};
+pub(crate) use content::Content;
 #[cfg(test)]
 pub(crate) use end_delay::EndDelay;
-pub(crate) use proxied::Proxied;

@@ -4,23 +4,23 @@
 use http::{Response, StatusCode, Version};
 use http_message::error_page;
 
-use super::body::ResponseBody;
+use super::content::Content;
 use super::head;
 
 /// The response with the error page for `status`.
-pub(crate) fn error(status: StatusCode) -> Response<ResponseBody> {
-    error_page(status, None).map(ResponseBody::page)
+pub(crate) fn error(status: StatusCode) -> Response<Content> {
+    error_page(status, None).map(Content::page)
 }
 
 /// The page for a request that breaks HTTP's rules: nothing more is read from its connection.
-pub(crate) fn refused(status: StatusCode) -> Response<ResponseBody> {
+pub(crate) fn refused(status: StatusCode) -> Response<Content> {
     let mut response = error(status);
     head::close(&mut response, Version::HTTP_11);
     response
 }
 
 /// The page for a failed guest.
-pub(crate) fn failure(failure: &engine::Failure) -> Response<ResponseBody> {
+pub(crate) fn failure(failure: &engine::Failure) -> Response<Content> {
     let answer = failure.answer();
-    error_page(answer.status, answer.retry_after).map(ResponseBody::page)
+    error_page(answer.status, answer.retry_after).map(Content::page)
 }

@@ -9,7 +9,7 @@ use routing::{Expanded, Rewrite, Template, VariableKind, Variables, encode_locat
 use static_files::{ExpandedPath, NotServed, Paths};
 
 use super::pass::Pass;
-use crate::response::ResponseBody;
+use crate::response::Content;
 use crate::response::head::{self, WithoutServer};
 use crate::response::page;
 use crate::variables::wire_fields::BodyLength;
@@ -91,14 +91,14 @@ impl Return {
         }
     }
 
-    pub(crate) fn respond<V: Variables>(&self, variables: &V) -> Response<ResponseBody> {
+    pub(crate) fn respond<V: Variables>(&self, variables: &V) -> Response<Content> {
         let Some(status) = self.status else {
             return page::error(StatusCode::INTERNAL_SERVER_ERROR);
         };
         if (400..=599).contains(&status.as_u16()) {
             return page::error(status);
         }
-        let mut response = Response::new(ResponseBody::page(Bytes::new()));
+        let mut response = Response::new(Content::page(Bytes::new()));
         *response.status_mut() = status;
         if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             // hyper says so of a GET, and nothing of a HEAD.
@@ -159,7 +159,7 @@ impl Share {
 }
 
 /// The answer where there is no file, nor a fallback.
-pub(crate) fn not_served(reason: &NotServed) -> Response<ResponseBody> {
+pub(crate) fn not_served(reason: &NotServed) -> Response<Content> {
     let mut response = page::error(reason.status());
     let field = match reason {
         NotServed::MethodNotAllowed => Some((ALLOW, NotServed::ALLOW)),
@@ -178,7 +178,7 @@ pub(crate) fn not_served(reason: &NotServed) -> Response<ResponseBody> {
 /// variables need.
 pub(crate) fn set_headers(
     headers: &[ResponseHeader],
-    response: &mut Response<ResponseBody>,
+    response: &mut Response<Content>,
     known: Option<&Known<'_>>,
 ) {
     if headers.is_empty() || !(200..400).contains(&response.status().as_u16()) {

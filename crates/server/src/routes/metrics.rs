@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use crate::response::ResponseBody;
+use crate::response::Content;
 use crate::response::page;
 
 /// How long a text is used again: requests of strangers cost no more than one text a second.
@@ -59,7 +59,7 @@ impl Metrics {
     }
 
     /// Answers a request with this method, whatever else is in it.
-    pub(crate) async fn respond(&self, method: &Method) -> Response<ResponseBody> {
+    pub(crate) async fn respond(&self, method: &Method) -> Response<Content> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = page::error(StatusCode::METHOD_NOT_ALLOWED);
             let allowed = HeaderValue::from_static("GET, HEAD");
@@ -83,7 +83,7 @@ impl Metrics {
             text,
             _place: place,
         });
-        let mut response = Response::new(ResponseBody::page(body));
+        let mut response = Response::new(Content::page(body));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, self.0.content_type.clone());
         headers.insert(CONTENT_LENGTH, length);
@@ -144,7 +144,7 @@ mod tests {
         (metrics, calls)
     }
 
-    async fn piece(response: Response<ResponseBody>) -> Piece {
+    async fn piece(response: Response<Content>) -> Piece {
         let mut body = response.into_body();
         let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         frame.unwrap().unwrap().into_data().ok().unwrap()

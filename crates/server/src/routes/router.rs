@@ -18,7 +18,7 @@ use super::table::{Steps, Table};
 use crate::connection_info::Ends;
 use crate::limits::ShareFiles;
 use crate::request;
-use crate::response::{ResponseBody, page};
+use crate::response::{Content, page};
 use crate::variables::{Facts, Kept, Known};
 
 /// Tells of a step of a request, at Unit's level between a warning and an information.
@@ -34,7 +34,7 @@ pub(crate) enum Routed<'a> {
     /// Somebody else answers.
     To(Passed<'a>),
     /// It has its answer.
-    Here(Response<ResponseBody>),
+    Here(Response<Content>),
 }
 
 /// Who answers a request.
@@ -85,7 +85,7 @@ impl Rest<'_> {
     }
 
     /// Sets the fields of the response.
-    pub(crate) fn set_headers(&self, facts: Option<&Facts>, response: &mut Response<ResponseBody>) {
+    pub(crate) fn set_headers(&self, facts: Option<&Facts>, response: &mut Response<Content>) {
         let Some(Action {
             response_headers, ..
         }) = self.action
@@ -221,7 +221,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 }
             };
             let reason = match served {
-                Ok(response) => return End::Respond(response.map(ResponseBody::file)),
+                Ok(response) => return End::Respond(response.map(Content::file)),
                 Err(reason) => reason,
             };
             if let NotServed::TooManyOpen = reason {
@@ -272,7 +272,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     }
 
     /// Sets the fields of a response that is made here.
-    fn set_headers(&self, response: &mut Response<ResponseBody>) {
+    fn set_headers(&self, response: &mut Response<Content>) {
         let Some(action) = self.action else { return };
         let request = self.request();
         let known = self.known(&request);
@@ -393,7 +393,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
 )]
 enum End<'a> {
     To(To),
-    Respond(Response<ResponseBody>),
+    Respond(Response<Content>),
     Metrics(Metrics),
     /// The files of this share are to be asked.
     Share(&'a Share),

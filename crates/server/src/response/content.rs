@@ -1,0 +1,170 @@
+//! What a response consists of, before it is bound to the connection that carries it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::end_delay::EndDelay;
+
+/// The content of a response: a page of the server's own, or the body of a guest, a file or an upstream.
+pub(crate) struct Content {
+    source: ContentSource,
+    /// The server closes the connection after this response, and the head says so.
+    pub(crate) closes_connection: bool,
+}
+
+enum ContentSource {
+    Page(Option<Bytes>),
+    /// No bytes, but an end that waits until the request's body has been drained.
+    Delayed(EndDelay),
+    Guest(engine::Body),
+    File(static_files::Body),
+    /// In a box, so that the other kinds do not take its room.
+    Upstream(Box<proxy::ResponseBody>),
+    /// The error that cuts the body off, once what came before it has been flushed.
+    Failed(ContentError),
+}
+
+/// Why a body ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContentError {
+    #[error(transparent)]
+    Guest(#[from] engine::CutOff),
+    #[error(transparent)]
+    File(#[from] static_files::BodyError),
+    #[error(transparent)]
+    Upstream(#[from] proxy::ProxyError),
+}
+
+impl Content {
+    pub(crate) fn page(text: Bytes) -> Self {
+        Self::of(ContentSource::Page(Some(text)))
+    }
+
+    pub(crate) fn guest(body: engine::Body) -> Self {
+        Self::of(ContentSource::Guest(body))
+    }
+
+    pub(crate) fn file(body: static_files::Body) -> Self {
+        Self::of(ContentSource::File(body))
+    }
+
+    pub(crate) fn upstream(body: proxy::ResponseBody) -> Self {
+        Self::of(ContentSource::Upstream(Box::new(body)))
+    }
+
+    fn of(source: ContentSource) -> Self {
+        Self {
+            source,
+            closes_connection: false,
+        }
+    }
+
+    /// The tunnel that follows a response with status 101.
+    pub(crate) fn take_tunnel(&mut self) -> Option<proxy::Tunnel> {
+        match &mut self.source {
+            ContentSource::Upstream(body) => body.take_tunnel(),
+            ContentSource::Page(_)
+            | ContentSource::Delayed(_)
+            | ContentSource::Guest(_)
+            | ContentSource::File(_)
+            | ContentSource::Failed(_) => None,
+        }
+    }
+
+    /// Leaves out the content, if it is one of the server's own pages.
+    pub(crate) fn discard_page(&mut self) {
+        if let ContentSource::Page(text) = &mut self.source {
+            *text = None;
+        }
+    }
+
+    /// Leaves out all content. A guest that writes it is cancelled.
+    pub(crate) fn discard(&mut self) {
+        if !self.is_end_stream() {
+            self.source = ContentSource::Page(None);
+        }
+    }
+
+    /// Replaces content that has ended by an end that waits for `delay`.
+    pub(super) fn delay_end(&mut self, delay: EndDelay) {
+        self.source = ContentSource::Delayed(delay);
+    }
+
+    /// Whether a piece may be a slice of a buffer that is many times as large: an upstream's is, of all that
+    /// was read with it.
+    pub(super) fn shares_buffers(&self) -> bool {
+        matches!(self.source, ContentSource::Upstream(_))
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = ContentError;
+
+    /// hyper drops what it has not flushed when a body fails, the head included, and it flushes when a body is
+    /// not ready. So an error is held back for one poll, of whichever kind the content is, and the client gets
+    /// all that came before it.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ContentError>>> {
+        let source = &mut self.source;
+        let frame = match source {
+            ContentSource::Page(text) => {
+                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+            }
+            ContentSource::Delayed(delay) => {
+                ready!(delay.poll(cx));
+                *source = ContentSource::Page(None);
+                return Poll::Ready(None);
+            }
+            ContentSource::Failed(_) => {
+                let failed = std::mem::replace(source, ContentSource::Page(None));
+                return match failed {
+                    ContentSource::Failed(error) => Poll::Ready(Some(Err(error))),
+                    _ => Poll::Ready(None),
+                };
+            }
+            ContentSource::Guest(body) => ready!(Pin::new(body).poll_frame(cx))
+                .map(|frame| frame.map_err(ContentError::from)),
+            ContentSource::File(body) => ready!(Pin::new(body).poll_frame(cx))
+                .map(|frame| frame.map_err(ContentError::from)),
+            ContentSource::Upstream(body) => ready!(Pin::new(&mut **body).poll_frame(cx))
+                .map(|frame| frame.map_err(ContentError::from)),
+        };
+        match frame {
+            Some(Err(error)) => {
+                *source = ContentSource::Failed(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            ContentSource::Page(text) => text.is_none(),
+            ContentSource::Delayed(_) | ContentSource::Failed(_) => false,
+            ContentSource::Guest(body) => body.is_end_stream(),
+            ContentSource::File(body) => body.is_end_stream(),
+            ContentSource::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            ContentSource::Page(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            ContentSource::Delayed(_) => SizeHint::with_exact(0),
+            ContentSource::Guest(body) => body.size_hint(),
+            ContentSource::File(body) => body.size_hint(),
+            ContentSource::Upstream(body) => body.size_hint(),
+            ContentSource::Failed(_) => SizeHint::default(),
+        }
+    }
+}
