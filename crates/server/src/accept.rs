@@ -7,28 +7,28 @@ use std::time::Duration;
 use routing::{Endpoint, Scheme};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::connection_info::Ends;
-use crate::listener::Listener;
-use crate::shared::Shared;
-use crate::socket::{Accepted, Listening};
 use crate::Address;
 use crate::connection::{self, NewConnection};
+use crate::connection_info::ConnectionInfo;
+use crate::listener::Listener;
+use crate::shared::Shared;
+use crate::socket::{AcceptedSocket, ListeningSocket};
 
 /// How long accepting pauses when the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the listener is closed.
-pub(crate) async fn accept(listener: Arc<Listener>, socket: Listening, server: Arc<Shared>) {
+pub(crate) async fn accept(listener: Arc<Listener>, socket: ListeningSocket, server: Arc<Shared>) {
     accept_all(&listener, &socket, &server).await;
     drop(socket);
     listener.released.send_replace(true);
 }
 
-async fn accept_all(listener: &Arc<Listener>, socket: &Listening, server: &Arc<Shared>) {
+async fn accept_all(listener: &Arc<Listener>, socket: &ListeningSocket, server: &Arc<Shared>) {
     let mut closing = listener.closing();
     loop {
         let next = async {
-            // A place first: whoever finds none waits in the backlog.
+            // A place first: without one, the client waits in the backlog.
             let place = server.place().await;
             (place, socket.accept().await)
         };
@@ -41,13 +41,20 @@ async fn accept_all(listener: &Arc<Listener>, socket: &Listening, server: &Arc<S
             Ok((stream, source)) => spawn(listener, stream, source, place, server),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!("accepting on {} pauses: {error}", listener.local);
+                tracing::warn!(
+                    "cannot accept connections on {}: {error}; trying again in {} ms",
+                    listener.local,
+                    ACCEPT_PAUSE.as_millis()
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     if let Err(error) = socket.hide() {
-        tracing::warn!("the file of {} stays: {error}", listener.local);
+        tracing::warn!(
+            "cannot remove the socket file of {}: {error}",
+            listener.local
+        );
     }
     // Connections that the kernel has taken already would be reset with the socket.
     for _ in 0..=listener.backlog {
@@ -64,25 +71,25 @@ async fn accept_all(listener: &Arc<Listener>, socket: &Listening, server: &Arc<S
 
 fn spawn(
     listener: &Arc<Listener>,
-    stream: Accepted,
+    stream: AcceptedSocket,
     source: Endpoint,
     place: Option<OwnedSemaphorePermit>,
     server: &Arc<Shared>,
 ) {
     if let Err(error) = stream.set_nodelay() {
         tracing::warn!(
-            "TCP_NODELAY cannot be set for a connection to {}: {error}",
+            "cannot set TCP_NODELAY for a connection to {}: {error}; its responses may be delayed",
             listener.local
         );
     }
-    // Counted before the task is first polled, so that draining cannot overlook it.
+    // Counted before the task is first polled, so that a graceful shutdown cannot overlook it.
     let workers = Arc::clone(&server.workers);
     let connected = Arc::new(workers.place(server.most_workers()));
     let worker = connected.worker();
     let closing = listener.closing();
     let server = Arc::clone(server);
     let tls = server.tls(listener.id);
-    let ends = Ends {
+    let info = ConnectionInfo {
         scheme: tls.as_ref().map_or(Scheme::Http, |_| Scheme::Https),
         source,
         destination: destination(listener, &stream),
@@ -90,7 +97,7 @@ fn spawn(
     let connection = NewConnection {
         stream,
         listener: listener.id,
-        ends,
+        info,
         tls,
         connected,
         place,
@@ -98,11 +105,11 @@ fn spawn(
     workers.spawn(worker, connection::serve(connection, closing, server));
 }
 
-/// Which address a connection came to.
-fn destination(listener: &Listener, stream: &Accepted) -> Endpoint {
+/// The address that the client has connected to.
+fn destination(listener: &Listener, stream: &AcceptedSocket) -> Endpoint {
     match listener.local {
         Address::Tcp(local) if local.ip().is_unspecified() => {
-            // The client has left already, where the system does not know.
+            // Fails if the client has left already.
             stream.destination().unwrap_or(Endpoint::Ip(local))
         }
         Address::Tcp(local) => Endpoint::Ip(local),

@@ -9,15 +9,15 @@ use http_body::Body;
 use routing::{Condition, Template, Variable, VariableKind, Variables};
 
 use crate::variables::wire_fields::{self, BodyLength};
-use crate::variables::{Facts, Kept, Known, Responded};
+use crate::variables::{RequestMeta, RequestSnapshot, ResponseMeta, VariableContext};
 
 /// Which requests are noted, how and where.
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
-pub struct AccessLog(Arc<Inner>);
+pub struct AccessLog(Arc<AccessLogParts>);
 
-struct Inner {
+struct AccessLogParts {
     format: LogFormat,
     condition: Option<Condition>,
     file: OutputFile,
@@ -49,7 +49,7 @@ impl AccessLog {
             let condition = condition.as_ref();
             format.mentions(kind) || condition.is_some_and(|it| it.mentions(kind))
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new(AccessLogParts {
             notes_response_fields: mentions(VariableKind::ResponseHeader),
             notes_request_time: mentions(VariableKind::RequestTime),
             format,
@@ -63,15 +63,15 @@ impl AccessLog {
         self.0.notes_request_time
     }
 
-    fn note(&self, known: &Known<'_>) {
+    fn note(&self, context: &VariableContext<'_>) {
         let condition = self.0.condition.as_ref();
-        if condition.is_some_and(|condition| !condition.holds(known)) {
+        if condition.is_some_and(|condition| !condition.holds(context)) {
             return;
         }
         let mut line = Vec::with_capacity(256);
         match &self.0.format {
-            LogFormat::Text(template) => template.log(&Escaped(known), &mut line),
-            LogFormat::Json(members) => json(members, known, &mut line),
+            LogFormat::Text(template) => template.log(&Escaped(context), &mut line),
+            LogFormat::Json(members) => json(members, context, &mut line),
         }
         line.push(b'\n');
         self.0.file.write_lines(&line, 1);
@@ -88,28 +88,28 @@ impl LogFormat {
 }
 
 /// A request that is to be noted; it is when this is dropped.
-pub(crate) struct Note {
+pub(crate) struct AccessLogEntry {
     log: AccessLog,
-    request: Kept,
-    facts: Facts,
-    response: Option<NotedResponse>,
+    request: RequestSnapshot,
+    meta: RequestMeta,
+    response: Option<LoggedResponse>,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
 }
 
 /// What is kept of a response's head.
-struct NotedResponse {
+struct LoggedResponse {
     status: StatusCode,
     headers: HeaderMap,
     length: BodyLength,
 }
 
-impl Note {
-    pub(crate) fn new(log: AccessLog, request: Kept, facts: Facts) -> Self {
+impl AccessLogEntry {
+    pub(crate) fn new(log: AccessLog, request: RequestSnapshot, meta: RequestMeta) -> Self {
         Self {
             log,
             request,
-            facts,
+            meta,
             response: None,
             sent: 0,
         }
@@ -123,7 +123,7 @@ impl Note {
         } else {
             HeaderMap::new()
         };
-        self.response = Some(NotedResponse {
+        self.response = Some(LoggedResponse {
             status: response.status(),
             headers,
             length: BodyLength::of(response.body()),
@@ -131,10 +131,10 @@ impl Note {
     }
 }
 
-impl Drop for Note {
+impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let response = self.response.as_ref();
-        let response = response.map(|response| Responded {
+        let response = response.map(|response| ResponseMeta {
             status: response.status,
             headers: &response.headers,
             length: response.length,
@@ -142,35 +142,35 @@ impl Drop for Note {
         });
         let log = &self.log;
         self.request
-            .ask(&self.facts, response, |known| log.note(known));
+            .ask(&self.meta, response, |context| log.note(context));
     }
 }
 
-/// What is known of a request while it is answered, as far as somebody asks.
+/// Request metadata for routing and the access log.
 #[expect(
     clippy::large_enum_variant,
     reason = "it lives for a request, on the stack; a box would be an allocation for each that is routed"
 )]
-pub(crate) enum Told {
-    /// Nobody does.
+pub(crate) enum RequestRecord {
+    /// Not needed.
     Nothing,
-    /// Who routes it may.
-    Asked(Facts),
-    /// It is noted as well.
-    Noted(Box<Note>),
+    /// Needed by routes only.
+    Asked(RequestMeta),
+    /// Needed by the access log, too.
+    Noted(Box<AccessLogEntry>),
 }
 
-impl Told {
-    pub(crate) fn facts(&self) -> Option<&Facts> {
+impl RequestRecord {
+    pub(crate) fn meta(&self) -> Option<&RequestMeta> {
         match self {
             Self::Nothing => None,
-            Self::Asked(facts) => Some(facts),
-            Self::Noted(note) => Some(&note.facts),
+            Self::Asked(meta) => Some(meta),
+            Self::Noted(note) => Some(&note.meta),
         }
     }
 
     /// What is to be noted of the request once this response to it is over.
-    pub(crate) fn note<B: Body>(self, response: &mut Response<B>) -> Option<Box<Note>> {
+    pub(crate) fn note<B: Body>(self, response: &mut Response<B>) -> Option<Box<AccessLogEntry>> {
         match self {
             Self::Nothing | Self::Asked(_) => None,
             Self::Noted(mut note) => {
@@ -182,7 +182,7 @@ impl Told {
 }
 
 /// Variables whose values stay within a line, and within quotation marks.
-struct Escaped<'a>(&'a Known<'a>);
+struct Escaped<'a>(&'a VariableContext<'a>);
 
 impl Variables for Escaped<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, [u8]>> {
@@ -215,7 +215,7 @@ fn escape(bytes: &[u8], escaped: &mut Vec<u8>) {
     }
 }
 
-fn json(members: &[(String, Template)], known: &Known<'_>, line: &mut Vec<u8>) {
+fn json(members: &[(String, Template)], context: &VariableContext<'_>, line: &mut Vec<u8>) {
     line.push(b'{');
     for (index, (name, template)) in members.iter().enumerate() {
         if index > 0 {
@@ -224,7 +224,7 @@ fn json(members: &[(String, Template)], known: &Known<'_>, line: &mut Vec<u8>) {
         string(name, line);
         line.push(b':');
         let mut value = Vec::new();
-        template.log(known, &mut value);
+        template.log(context, &mut value);
         string(&String::from_utf8_lossy(&value), line);
     }
     line.push(b'}');

@@ -1,3 +1,5 @@
+//! An address to listen on.
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,23 +1,23 @@
-//! From where a request came, and to which of the server's addresses.
+//! The facts about a connection that routing and the log need. Built once, when it is accepted.
 
 use http::HeaderMap;
 use routing::{Endpoint, Forwarded, Scheme};
 
-/// Where a connection begins and ends, and how it came.
+/// The client's address, the server's address, and the scheme.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
+pub(crate) struct ConnectionInfo {
     pub(crate) scheme: Scheme,
     pub(crate) source: Endpoint,
     pub(crate) destination: Endpoint,
 }
 
-impl Ends {
-    /// Those of a request that has come through these proxies, which are believed one after the other.
+impl ConnectionInfo {
+    /// That of a request which has come through these trusted proxies; each is asked about what the one before has said.
     pub(crate) fn forwarded(self, proxies: Option<&[Forwarded]>, headers: &HeaderMap) -> Self {
-        let mut ends = self;
+        let mut info = self;
         for proxy in proxies.unwrap_or_default() {
-            (ends.source, ends.scheme) = proxy.apply(ends.source, ends.scheme, headers);
+            (info.source, info.scheme) = proxy.apply(info.source, info.scheme, headers);
         }
-        ends
+        info
     }
 }

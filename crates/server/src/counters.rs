@@ -1,3 +1,5 @@
+//! Counts connections and requests, one set of counters for each worker.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -100,9 +102,9 @@ impl Counters {
     }
 
     /// Counts a connection of this worker's until the returned value is dropped.
-    pub(crate) fn connect(self: &Arc<Self>, worker: WorkerId) -> Connected {
+    pub(crate) fn connect(self: &Arc<Self>, worker: WorkerId) -> OpenConnection {
         self.0[worker.0].accepted.fetch_add(1, Relaxed);
-        Connected {
+        OpenConnection {
             counters: Arc::clone(self),
             worker,
             requests: AtomicU64::new(0),
@@ -110,9 +112,9 @@ impl Counters {
     }
 
     /// Counts a stream that this worker runs until the returned value is dropped.
-    pub(crate) fn stream(self: &Arc<Self>, worker: WorkerId) -> Stream {
+    pub(crate) fn stream(self: &Arc<Self>, worker: WorkerId) -> CountedStream {
         self.0[worker.0].streams.fetch_add(1, Relaxed);
-        Stream {
+        CountedStream {
             counters: Arc::clone(self),
             worker,
         }
@@ -121,27 +123,27 @@ impl Counters {
 
 /// An open connection.
 #[derive(Debug)]
-pub(crate) struct Connected {
+pub(crate) struct OpenConnection {
     counters: Arc<Counters>,
     worker: WorkerId,
     /// In progress on this connection: more than one with HTTP/2.
     requests: AtomicU64,
 }
 
-impl Connected {
+impl OpenConnection {
     /// Whose it is.
     pub(crate) fn worker(&self) -> WorkerId {
         self.worker
     }
 
     /// Counts a request until the returned value is dropped.
-    pub(crate) fn request(self: &Arc<Self>) -> InRequest {
+    pub(crate) fn request(self: &Arc<Self>) -> ActiveRequest {
         let counts = self.counts();
         counts.requests.fetch_add(1, Relaxed);
         if self.requests.fetch_add(1, Relaxed) == 0 {
             counts.active.fetch_add(1, Relaxed);
         }
-        InRequest(Arc::clone(self))
+        ActiveRequest(Arc::clone(self))
     }
 
     /// Connections that are open at its worker, itself included.
@@ -154,7 +156,7 @@ impl Connected {
     }
 }
 
-impl Drop for Connected {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counts().closed.fetch_add(1, Relaxed);
     }
@@ -162,9 +164,9 @@ impl Drop for Connected {
 
 /// A request in progress on a connection.
 #[derive(Debug)]
-pub(crate) struct InRequest(Arc<Connected>);
+pub(crate) struct ActiveRequest(Arc<OpenConnection>);
 
-impl Drop for InRequest {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         if self.0.requests.fetch_sub(1, Relaxed) == 1 {
             self.0.counts().active.fetch_sub(1, Relaxed);
@@ -174,12 +176,12 @@ impl Drop for InRequest {
 
 /// A stream of HTTP/2 in progress.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct CountedStream {
     counters: Arc<Counters>,
     worker: WorkerId,
 }
 
-impl Drop for Stream {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         self.counters.0[self.worker.0].streams.fetch_sub(1, Relaxed);
     }
@@ -227,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn connections_go_to_whoever_has_fewest_within_the_limit() {
+    fn load_balancing_gives_connections_to_the_worker_with_the_fewest_within_the_limit() {
         let counters = Arc::new(Counters::new(3));
         let place = || counters.least_connected(3);
         let first = counters.connect(place());
         let second = counters.connect(place());
         let third = counters.connect(place());
-        let workers = [&first, &second, &third].map(Connected::worker);
+        let workers = [&first, &second, &third].map(OpenConnection::worker);
         assert_eq!(workers, [WorkerId(0), WorkerId(1), WorkerId(2)]);
         drop(second);
         assert_eq!(place(), WorkerId(1));

@@ -1,33 +1,32 @@
-//! Listens, speaks HTTP, and passes each request to who is to answer it: an application, a file, a few
-//! words, another server.
+//! Listens, speaks HTTP, and has each request answered: by an application, a file, a fixed response, or an
+//! upstream.
 //!
 //! ```text
-//!   Server::prepare ─▶ Plan (new sockets bound, nothing changed) ─▶ Server::commit
-//!                                                                      │ one snapshot swapped
-//!   listener ─accept─▶ connection task ─▶ opening (HTTP/1, HTTP/2, 505)▼
-//!                           │ hyper          request checks (RFC 9112) ─▶ Target
-//!                           │                     Application ◀────────────┤
-//!                           │                          │ ▲                 ▼
-//!                           │                          │ └──── pass ── Table: steps, actions
-//!                           ▼                          ▼                   │ return, share
-//!                      response ◀── engine::Body, a file, or a page ◀──────┘
+//!   Server::prepare ─▶ Plan (new sockets bound, nothing changed) ─▶ Server::commit ─▶ one snapshot swapped
+//!
+//!   accept ──▶ connection ──▶ exchange ──▶ routes ──▶ response ──▶ link
+//!   a task     TLS, protocol  check the     steps and  page, file,   state of the connection,
+//!   for each   HTTP/1, /2     request, have actions    guest's body, below all of them
+//!                             it answered              upstream's
 //! ```
 //!
-//! Where routes or upstreams are named, a walk through a [`Table`] stands before the application, and
-//! may end elsewhere.
+//! Each folder uses those on its right, and none on its left. The data that they share is beside them: `snapshot`
+//! (what is in force), `shared` (what all connections share), `limits`, `held` (responses that wait in memory
+//! for their clients), `variables` and `access_log`.
 //!
 //! - Accept errors are survived with a pause; a socket option that cannot be set is a warning for
 //!   that socket.
 //! - TLS handshakes are made in the connection's own task, within [`Timeouts::header_read`].
 //! - All waits are bounded by [`Timeouts`], all header sections by [`MAX_HEADER_SECTION`], all bodies by
 //!   [`Settings`].
-//! - A body that its guest, or another server, cut off ends in a cut-off message, on every version of HTTP.
-//! - What is asked of a request by a [`Table`], the log of routes or an [`AccessLog`] is found out for
-//!   those only: a request whose listener names an application is passed on as it is.
-//! - Where a configuration comes from, what runs behind an application, and which counters
-//!   [`Metrics`] show, is none of its business; nor is which certificate is for whom, which is decided by whoever made a listener's
-//!   `rustls::ServerConfig`.
-//! - A connection that has become a WebSocket to another server is waited for like a request.
+//! - A body that its guest, or an upstream, cut off ends in a cut-off message, on every version of HTTP.
+//! - What a [`Table`], the log of routes or an [`AccessLog`] needs of a request is collected for those only: a
+//!   request whose listener names an application is forwarded as it is.
+//! - A connection that has become a WebSocket to an upstream is waited for like a request.
+//!
+//! Not known here: where a configuration comes from, what runs in an application, which counters [`Metrics`]
+//! show, and which certificate is sent for an SNI name; the latter is decided by the listener's
+//! `rustls::ServerConfig`.
 //!
 //! Connections are accepted on the tokio runtime that [`Server::commit`] is called in, and served on that
 //! of [`Options::runtimes`] that has the fewest. There they stay; streams of HTTP/2 may go to others.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::Address;
-use crate::socket::Listening;
+use crate::socket::ListeningSocket;
 
 /// An address that is listened on.
 pub(crate) struct Listener {
@@ -41,8 +41,8 @@ impl Listener {
         id: ListenerId,
         address: Address,
         backlog: u32,
-    ) -> Result<(Arc<Self>, Listening), BindError> {
-        let bound = Listening::bind(&address, backlog)
+    ) -> Result<(Arc<Self>, ListeningSocket), BindError> {
+        let bound = ListeningSocket::bind(&address, backlog)
             .and_then(|socket| Ok((socket.local(&address)?, socket)));
         let (local, socket) = match bound {
             Ok(bound) => bound,
@@ -69,8 +69,8 @@ impl Listener {
     }
 
     /// What tells its connections that it closes. It is waited for them.
-    pub(crate) fn closing(&self) -> Closing {
-        Closing(self.closing.subscribe())
+    pub(crate) fn closing(&self) -> ShutdownSignal {
+        ShutdownSignal(self.closing.subscribe())
     }
 
     /// Waits until its address is free again. It must be closed for that.
@@ -89,11 +89,11 @@ impl Listener {
     }
 }
 
-/// Tells that a listener closes. Whoever has one is waited for.
+/// Signals that a listener closes: the beginning of a graceful shutdown. Holders are waited for.
 #[derive(Clone)]
-pub(crate) struct Closing(watch::Receiver<bool>);
+pub(crate) struct ShutdownSignal(watch::Receiver<bool>);
 
-impl Closing {
+impl ShutdownSignal {
     /// Of a listener that closes when true is sent.
     #[cfg(test)]
     pub(crate) fn of_a_listener() -> (watch::Sender<bool>, Self) {

@@ -1,4 +1,4 @@
-//! What must hold of a request before anyone acts on it.
+//! Checks of a request that HTTP leaves to the server, and rewriting of its URI. Syntax and framing are hyper's.
 
 use std::borrow::Cow;
 use std::mem;
@@ -80,7 +80,7 @@ pub(crate) fn accepts_trailers<B>(request: &Request<B>) -> Option<bool> {
 }
 
 /// The host that a request was sent to, as Unit has it: without a port and a dot at the end, in lower
-/// case, and empty where there is none, or one that is refused.
+/// case, and empty without a host, or for an invalid one.
 pub(crate) fn server_name(headers: &HeaderMap) -> Cow<'_, str> {
     let field = headers.get(HOST).and_then(|field| field.to_str().ok());
     let name = field.and_then(name).unwrap_or_default();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_are_none_are_refused() {
+    fn invalid_hosts_are_refused() {
         for host in [
             "a b",
             "a@b",

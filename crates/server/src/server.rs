@@ -13,19 +13,19 @@ use crate::held::{HeldForClients, sweep_while_alive};
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
 use crate::shared::{Options, Shared};
-use crate::snapshot::{Behind, Snapshot, Target};
-use crate::socket::Listening;
+use crate::snapshot::{Binding, Snapshot, Target};
+use crate::socket::ListeningSocket;
 
-/// A listener to be.
+/// A listener that is wanted.
 #[derive(Clone)]
 pub struct Listen {
-    /// Where. Port 0 lets the system choose, anew with every [`Server::prepare`]. A Unix socket's file
-    /// is made, for everybody who gets to it, and goes with the listener; what is there is replaced if it
-    /// is a socket that nobody listens on.
+    /// Where. Port 0 lets the system choose, again with every [`Server::prepare`]. A Unix socket's file
+    /// is created with mode 0666 and removed with the listener; a file that is there is replaced if it is a socket
+    /// without a listening process.
     pub address: Address,
     /// How many connections the kernel may keep waiting; it has a limit of its own, too.
     pub backlog: u32,
-    /// Who answers.
+    /// What answers.
     pub target: Target,
     /// What TLS is spoken with; `None` for plain HTTP. It is for connections that come from then on.
     pub tls: Option<Arc<ServerConfig>>,
@@ -33,7 +33,7 @@ pub struct Listen {
     pub forwarded: Vec<Forwarded>,
 }
 
-/// A set of listeners, with what answers behind each.
+/// A set of listeners, and what answers their requests.
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
@@ -50,8 +50,8 @@ pub struct Plan {
 struct Planned {
     listener: Arc<Listener>,
     /// Where the listener is new.
-    socket: Option<Listening>,
-    behind: Behind,
+    socket: Option<ListeningSocket>,
+    behind: Binding,
 }
 
 impl Plan {
@@ -60,7 +60,7 @@ impl Plan {
         self.settings = settings;
     }
 
-    /// Chooses anew who answers behind each address, as it was asked for.
+    /// Changes what answers at each address; the argument is the address as it was given.
     pub fn retarget(&mut self, target: impl Fn(&Address) -> Target) {
         for planned in &mut self.listeners {
             planned.behind.target = target(&planned.listener.address);
@@ -119,7 +119,7 @@ impl Server {
             plan.push(Planned {
                 listener,
                 socket,
-                behind: Behind {
+                behind: Binding {
                     target,
                     tls,
                     forwarded: (!forwarded.is_empty()).then(|| forwarded.into()),
@@ -132,7 +132,7 @@ impl Server {
         })
     }
 
-    /// Makes the plan true. Requests in progress go on with what they started with; connections
+    /// Puts the plan in force. Requests in progress keep the snapshot they started with; connections
     /// of listeners that are gone finish their requests and close.
     ///
     /// Plans must be committed in the order they were prepared in, one at a time.

@@ -1,3 +1,5 @@
+//! The settings that hold for all listeners. Which configuration they come from is not known here.
+
 use std::num::NonZeroUsize;
 
 use http::HeaderValue;

@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::held::HeldTotal;
-use crate::limits::{Exchanges, HeldUploads, MAX_HELD, ShareFiles};
+use crate::limits::{HeldUploads, MAX_HELD, ShareFiles, UpstreamConnections};
 use crate::listener::ListenerId;
 use crate::settings::Settings;
-use crate::snapshot::{Seen, Snapshot, times_requests};
+use crate::snapshot::{Snapshot, SnapshotView, times_requests};
 use crate::timeouts::Timeouts;
 use crate::workers::Workers;
 
@@ -22,9 +22,9 @@ use crate::workers::Workers;
 pub struct Options {
     /// Connections that are open at a time; further ones wait to be accepted.
     pub connections: usize,
-    /// Connections to other servers that are open at a time: one for each request that is with another server,
-    /// until its response and its body are over. Idle ones are closed for further requests; where there is
-    /// none, these are answered with 503.
+    /// Connections to other servers that are open at a time: one for each request that is forwarded to one,
+    /// until its response and its body are over. Idle ones are closed for further requests; if none is
+    /// idle, these are answered with 503.
     pub exchanges: usize,
     /// Files of shares that are open at a time. Where further ones would have to stay open, the answer is 503.
     pub share_files: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     /// Whether [`sweep_while_alive`] has been started.
     pub(crate) sweeps: AtomicBool,
     pub(crate) places: Arc<Semaphore>,
-    pub(crate) exchanges: Exchanges,
+    pub(crate) exchanges: UpstreamConnections,
     pub(crate) share_files: ShareFiles,
     pub(crate) uploads: HeldUploads,
     pub(crate) snapshot: ArcSwap<Snapshot>,
@@ -60,7 +60,7 @@ impl Shared {
             sweeps: AtomicBool::new(false),
             workers: Arc::new(Workers::new(options.runtimes)),
             places: semaphore(options.connections),
-            exchanges: Exchanges::new(options.exchanges),
+            exchanges: UpstreamConnections::new(options.exchanges),
             share_files: ShareFiles::new(options.share_files),
             uploads: HeldUploads::new(MAX_HELD),
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
@@ -69,17 +69,17 @@ impl Shared {
     }
 
     /// What a request of this listener is served by, from its beginning to its end.
-    pub(crate) fn see(&self, listener: ListenerId) -> Seen {
+    pub(crate) fn view(&self, listener: ListenerId) -> SnapshotView {
         let snapshot = self.snapshot.load();
         let behind = snapshot.behind.get(&listener);
-        Seen {
+        SnapshotView {
             target: behind.map(|it| it.target.clone()),
             forwarded: behind.and_then(|it| it.forwarded.clone()),
             settings: Arc::clone(&snapshot.settings),
         }
     }
 
-    /// Whether somebody may ask how long requests of this listener have taken.
+    /// Whether routes or the access log of this listener use `$request_time`.
     pub(crate) fn times_requests(&self, listener: ListenerId) -> bool {
         let snapshot = self.snapshot.load();
         let behind = snapshot.behind.get(&listener);

@@ -12,14 +12,14 @@ use crate::listener::{Listener, ListenerId};
 use crate::routes::{Pass, Table};
 use crate::settings::Settings;
 
-/// Who answers the requests of a listener.
+/// What answers the requests of a listener.
 #[derive(Clone)]
 pub enum Target {
     /// A component.
     Application(Application),
-    /// Whoever the table says, beginning with this.
+    /// What the table says, beginning with this.
     Table(Table, Pass),
-    /// Nobody, for now: the answer is 503.
+    /// Nothing, for now: the answer is 503.
     Unavailable,
 }
 
@@ -29,35 +29,35 @@ pub(crate) struct Snapshot {
     pub(crate) listeners: Vec<Arc<Listener>>,
     /// Removed, with connections that still finish what they do.
     pub(crate) closing: Vec<Arc<Listener>>,
-    pub(crate) behind: HashMap<ListenerId, Behind>,
+    pub(crate) behind: HashMap<ListenerId, Binding>,
 }
 
-/// What is behind a listener.
+/// What a listener's requests are served with.
 #[derive(Clone)]
-pub(crate) struct Behind {
+pub(crate) struct Binding {
     pub(crate) target: Target,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// `None` where no proxy is believed.
     pub(crate) forwarded: Option<Arc<[Forwarded]>>,
 }
 
-/// What one request sees of a snapshot.
-pub(crate) struct Seen {
-    /// Who answers; `None` where the listener is gone.
+/// The part of a snapshot that one request needs.
+pub(crate) struct SnapshotView {
+    /// What answers; `None` where the listener is gone.
     pub(crate) target: Option<Target>,
     pub(crate) forwarded: Option<Arc<[Forwarded]>>,
     pub(crate) settings: Arc<Settings>,
 }
 
-impl Seen {
-    /// Whether something is asked about the request that only its [`Facts`](crate::variables::Facts)
+impl SnapshotView {
+    /// Whether something is asked about the request that only its [`RequestMeta`](crate::variables::RequestMeta)
     /// tell.
-    pub(crate) fn needs_facts(&self) -> bool {
+    pub(crate) fn needs_meta(&self) -> bool {
         let is_routed = matches!(self.target, Some(Target::Table(..)));
         is_routed || self.settings.log_route || self.settings.access_log.is_some()
     }
 
-    /// Whether somebody may ask how long the request has taken.
+    /// Whether routes or the access log use `$request_time`.
     pub(crate) fn times_requests(&self) -> bool {
         times_requests(self.target.as_ref(), &self.settings)
     }

@@ -14,11 +14,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::Address;
 
-/// The mode of a socket's file, as in Unit: whoever gets to it may connect.
+/// The mode of a socket's file, as in Unit: every user who can reach it may connect.
 const FILE_MODE: u32 = 0o666;
 
 /// A socket that listens. Its connections belong to no runtime yet.
-pub(crate) struct Listening {
+pub(crate) struct ListeningSocket {
     socket: AsyncFd<Socket>,
     is_unix: bool,
     /// Of a Unix socket, unless its name is abstract.
@@ -26,12 +26,12 @@ pub(crate) struct Listening {
 }
 
 /// A client's socket, which no runtime watches yet.
-pub(crate) enum Accepted {
+pub(crate) enum AcceptedSocket {
     Tcp(net::TcpStream),
     Unix(unix::net::UnixStream),
 }
 
-impl Listening {
+impl ListeningSocket {
     /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
     pub(crate) fn bind(address: &Address, backlog: u32) -> Result<Self, BindError> {
         let (socket, file) = match address {
@@ -65,34 +65,34 @@ impl Listening {
     }
 
     /// Accepts a connection, and says from where. Cancel-safe.
-    pub(crate) async fn accept(&self) -> io::Result<(Accepted, Endpoint)> {
+    pub(crate) async fn accept(&self) -> io::Result<(AcceptedSocket, Endpoint)> {
         let accept = |socket: &Socket| self.accept_from(socket);
         self.socket.async_io(Interest::READABLE, accept).await
     }
 
     /// The next connection that is there already.
-    pub(crate) fn try_accept(&self) -> io::Result<(Accepted, Endpoint)> {
+    pub(crate) fn try_accept(&self) -> io::Result<(AcceptedSocket, Endpoint)> {
         self.accept_from(self.socket.get_ref())
     }
 
-    fn accept_from(&self, socket: &Socket) -> io::Result<(Accepted, Endpoint)> {
+    fn accept_from(&self, socket: &Socket) -> io::Result<(AcceptedSocket, Endpoint)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (stream, peer) = acceptfrom_with(socket, flags)?;
         if self.is_unix {
-            return Ok((Accepted::Unix(stream.into()), Endpoint::Unix));
+            return Ok((AcceptedSocket::Unix(stream.into()), Endpoint::Unix));
         }
         let peer = peer.map(SocketAddr::try_from).transpose()?;
         let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
-        Ok((Accepted::Tcp(stream.into()), Endpoint::Ip(peer)))
+        Ok((AcceptedSocket::Tcp(stream.into()), Endpoint::Ip(peer)))
     }
 
-    /// Has nobody find it any more, where that can be before it is closed.
+    /// Removes the socket's file, so that no further client finds it, before the socket is closed.
     pub(crate) fn hide(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), SocketFile::remove)
     }
 }
 
-impl Accepted {
+impl AcceptedSocket {
     /// Has what is written be sent at once. Responses are written whole, so that waiting for more to
     /// send only delays them.
     pub(crate) fn set_nodelay(&self) -> io::Result<()> {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::counters::WorkerId;
 use crate::exchange::ClientBody;
 use crate::held::{ConnectionHeld, HeldTotal, StreamState};
-use crate::link::Link;
+use crate::link::ConnectionState;
 use crate::settings::Settings;
 
 /// Counts how often something was woken.
@@ -51,13 +51,13 @@ pub(crate) fn stream() -> StreamState {
     StreamState::new(ConnectionHeld::new(
         total,
         WorkerId(0),
-        Link::default(),
+        ConnectionState::default(),
         send,
     ))
 }
 
 /// The body of a request of HTTP/1.1 that begins like this, and who may send more of it. It is never answered.
-pub(crate) async fn http1(request: &str, link: &Link) -> (ClientBody, DuplexStream) {
+pub(crate) async fn http1(request: &str, link: &ConnectionState) -> (ClientBody, DuplexStream) {
     let (mut client, server) = duplex(64 * 1024);
     client.write_all(request.as_bytes()).await.unwrap();
     let (sender, mut requests) = mpsc::channel(1);
@@ -75,7 +75,7 @@ pub(crate) async fn http1(request: &str, link: &Link) -> (ClientBody, DuplexStre
     (client_body(&parts, incoming, link), client)
 }
 
-fn client_body(parts: &Parts, incoming: Incoming, link: &Link) -> ClientBody {
+fn client_body(parts: &Parts, incoming: Incoming, link: &ConnectionState) -> ClientBody {
     let settings = Settings::new(HeaderValue::from_static("test"));
     ClientBody::new(incoming, parts, &settings, link)
 }

@@ -1,3 +1,5 @@
+//! The timeouts for clients. Those for guests and upstreams are in their own crates.
+
 use std::time::Duration;
 
 /// Every wait for a client, in one place. The defaults are those of Unit's `settings.http`.
@@ -23,9 +25,9 @@ pub struct Timeouts {
     /// instance cancelled with it; but a stream that has finished ends the connection, after `GOAWAY` and as
     /// long again for requests in progress.
     pub send: Duration,
-    /// After which an HTTP/1 connection without requests gives its buffers back; they are made again
-    /// for its next request. Default: 1 second.
-    pub rest: Duration,
+    /// After which an HTTP/1 connection without a request is parked: its buffers are freed, and allocated again for
+    /// its next request. Default: 1 second. Never later than `idle`.
+    pub park_after: Duration,
 }
 
 impl Default for Timeouts {
@@ -36,7 +38,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(180),
             body_read: default,
             send: default,
-            rest: Duration::from_secs(1),
+            park_after: Duration::from_secs(1),
         }
     }
 }

@@ -2,17 +2,17 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::counters::InRequest;
+use crate::counters::ActiveRequest;
 
-/// What the last request of a connection has left of it.
-pub(crate) struct Switched {
+/// A connection after its last request, which has upgraded it.
+pub(crate) struct UpgradedConnection {
     /// Bytes both ways, between a client and another server.
     pub(crate) tunnel: proxy::Tunnel,
-    /// The request goes on for as long.
-    pub(crate) in_request: InRequest,
+    /// The request counts as in progress until the tunnel ends.
+    pub(crate) in_request: ActiveRequest,
 }
 
-impl Switched {
+impl UpgradedConnection {
     /// Carries bytes until both sides have ended. Dropped, it ends both.
     pub(crate) async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin + Send) {
         let Self {
@@ -23,7 +23,7 @@ impl Switched {
             Ok((up, down)) => {
                 tracing::debug!("a tunnel ended: {up} bytes to the server, {down} to the client");
             }
-            // Who of the two has left is not for the server's log.
+            // Debug only: either side may leave at any time.
             Err(error) => tracing::debug!("a tunnel ended: {error}"),
         }
     }

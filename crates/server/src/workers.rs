@@ -1,8 +1,10 @@
+//! The runtimes that serve connections and HTTP/2 streams, and which of them gets the next one.
+
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::counters::{Connected, Counters, WorkerId};
+use crate::counters::{Counters, OpenConnection, WorkerId};
 
 /// The runtimes that connections are served on, each of which keeps what it was given: nothing is
 /// handed from thread to thread for each request.
@@ -30,7 +32,7 @@ impl Workers {
     }
 
     /// Counts a connection in, at that one of the first `limit` workers that has the fewest.
-    pub(crate) fn place(&self, limit: usize) -> Connected {
+    pub(crate) fn place(&self, limit: usize) -> OpenConnection {
         let worker = self.counters.least_connected(limit);
         self.counters.connect(worker)
     }

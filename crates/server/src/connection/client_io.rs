@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::held::{ConnectionHeld, WriteStalls};
-use crate::link::Link;
+use crate::link::ConnectionState;
 
 /// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
 const MAX_COPIED: usize = 2048;
@@ -20,10 +20,10 @@ const MAX_COPIED: usize = 2048;
 /// What is read at a time until it is clear what the client speaks.
 const READ_AT_ONCE: usize = 4 * 1024;
 
-/// What a client is heard and answered through, with the bytes that were read to find out what it
-/// speaks.
+/// The stream that hyper reads and writes: a socket, perhaps with TLS, after the bytes that were read to sniff the
+/// protocol.
 pub(crate) struct ClientIo {
-    stream: Stream,
+    stream: Transport,
     read_ahead: Bytes,
     writes: Writes,
 }
@@ -56,13 +56,13 @@ impl Writes {
 }
 
 /// The socket is watched below TLS, where it takes bytes or does not.
-enum Stream {
+enum Transport {
     Plain(Socket),
-    /// In a box, so that connections without TLS are none the larger for it.
+    /// In a box, so that connections without TLS do not take its room.
     Tls(Box<TlsStream<Socket>>),
 }
 
-impl Stream {
+impl Transport {
     fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
@@ -73,14 +73,14 @@ impl Stream {
 
 impl ClientIo {
     pub(crate) fn plain(socket: Socket) -> Self {
-        Self::over(Stream::Plain(socket))
+        Self::over(Transport::Plain(socket))
     }
 
     pub(crate) fn tls(stream: TlsStream<Socket>) -> Self {
-        Self::over(Stream::Tls(Box::new(stream)))
+        Self::over(Transport::Tls(Box::new(stream)))
     }
 
-    fn over(stream: Stream) -> Self {
+    fn over(stream: Transport) -> Self {
         Self {
             stream,
             read_ahead: Bytes::new(),
@@ -109,7 +109,7 @@ impl ClientIo {
     }
 
     /// Puts back what has been read last.
-    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.read_ahead = if bytes.is_empty() {
             // It would still hold on to its buffer.
             return;
@@ -123,7 +123,7 @@ impl ClientIo {
     }
 
     /// Drops what was put back, and not read again.
-    pub(crate) fn forget_read_ahead(&mut self) {
+    pub(crate) fn discard_read_ahead(&mut self) {
         self.read_ahead = Bytes::new();
     }
 
@@ -135,9 +135,9 @@ impl ClientIo {
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
-            Stream::Plain(socket) => socket.stream.poll_read_ready(cx),
+            Transport::Plain(socket) => socket.stream.poll_read_ready(cx),
             // What the socket has may be no content, and content may be read already.
-            Stream::Tls(stream) => {
+            Transport::Tls(stream) => {
                 let mut read = BytesMut::new();
                 ready!(poll_read_some(stream, &mut read, cx))?;
                 stream.get_ref().0.note_read();
@@ -152,11 +152,11 @@ impl ClientIo {
         socket.link.hang_up().run(&socket.stream)
     }
 
-    /// Ends the connection in order. With TLS the client is told, or it could not tell that from
-    /// somebody else's end (RFC 8446, section 6.1); without, the end of the socket says it all.
+    /// Closes the connection in order. With TLS that takes a `close_notify`: without it the client could not tell
+    /// this end from a truncation attack (RFC 8446, section 6.1). Without TLS, the socket's end suffices.
     pub(crate) async fn close(&mut self) {
-        if let Stream::Tls(_) = self.stream {
-            // If it is gone already, all the better.
+        if let Transport::Tls(_) = self.stream {
+            // The client may be gone already.
             let _ = self.shutdown().await;
         }
     }
@@ -171,8 +171,8 @@ impl AsyncRead for ClientIo {
         if self.read_ahead.is_empty() {
             let filled = buffer.filled().len();
             let read = match &mut self.stream {
-                Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
-                Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+                Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+                Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             };
             if buffer.filled().len() > filled {
                 self.stream.socket().note_read();
@@ -197,8 +197,8 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         self.check_hang_up()?;
         let write = match &mut self.stream {
-            Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
         self.writes.count(cx, write, || bytes.len())
     }
@@ -210,8 +210,8 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         self.check_hang_up()?;
         let write = match &mut self.stream {
-            Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         };
         let total = || slices.iter().map(|slice| slice.len()).sum();
         self.writes.count(cx, write, total)
@@ -225,8 +225,8 @@ impl AsyncWrite for ClientIo {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_hang_up()?;
         let flush = match &mut self.stream {
-            Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
         if let Writes::Http2(held) = &self.writes {
             held.note_flush(flush.is_ready());
@@ -240,8 +240,8 @@ impl AsyncWrite for ClientIo {
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
-            Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -267,11 +267,15 @@ pub(crate) struct Socket {
     first: Option<u8>,
     /// With a write that waits for the client.
     stall_timer: StallTimer,
-    link: Link,
+    link: ConnectionState,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: sockets::Stream, send_timeout: Duration, link: Link) -> Self {
+    pub(crate) fn new(
+        stream: sockets::Stream,
+        send_timeout: Duration,
+        link: ConnectionState,
+    ) -> Self {
         Self {
             stream,
             first: None,
@@ -290,7 +294,7 @@ impl Socket {
     }
 
     /// Puts back the first byte.
-    pub(crate) fn put_back(&mut self, first: u8) {
+    pub(crate) fn unread(&mut self, first: u8) {
         self.first = Some(first);
     }
 
@@ -386,7 +390,9 @@ impl Drop for Socket {
         if self.link.is_reset()
             && let Err(error) = self.stream.reset_at_close()
         {
-            tracing::warn!("a connection cannot be reset: {error}");
+            tracing::warn!(
+                "cannot reset a connection: {error}; its client may take a response that is cut off for a whole one"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
-//! HTTP/1 connections. One that waits for its next request for long costs little: what hyper keeps
-//! for it, some 20 KiB, is made again when that comes.
+//! HTTP/1 connections: driving hyper, timeouts, graceful shutdown, and parking. A parked connection, which waits for its
+//! next request for longer than [`Timeouts::park_after`], costs little: hyper's state, some 20 KiB, is dropped, and
+//! created again for the next request.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,26 +19,26 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::client_io::ClientIo;
 use super::limits::MAX_HEADER_SECTION;
 use super::linger::linger;
-use crate::link::{CHECK_INTERVAL, CloseQueue, Link};
-use crate::listener::Closing;
+use crate::link::{CHECK_INTERVAL, CloseQueue, ConnectionState};
+use crate::listener::ShutdownSignal;
 use crate::timeouts::Timeouts;
-use crate::tunnel::Switched;
+use crate::tunnel::UpgradedConnection;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
 const BUFFER: usize = 128 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves a connection to its end, or until it has been switched to another protocol: then it is returned with
-/// what goes on. Its first request has to be there by `first_by`.
+/// Serves a connection to its end, or until it has been upgraded to another protocol: then it is returned with
+/// its tunnel. Its first request has to be there by `first_by`.
 pub(crate) async fn serve<S, B>(
     mut io: ClientIo,
     mut service: S,
-    link: &Link,
+    link: &ConnectionState,
     timeouts: &Timeouts,
     first_by: Instant,
-    closing: &mut Closing,
-) -> hyper::Result<Option<(Switched, ClientIo)>>
+    closing: &mut ShutdownSignal,
+) -> hyper::Result<Option<(UpgradedConnection, ClientIo)>>
 where
     S: HttpService<Incoming, ResBody = B>,
     S::Error: Into<BoxError>,
@@ -70,7 +71,7 @@ where
                 if ended.is_ok()
                     && let Some(switched) = link.take_switched()
                 {
-                    io.put_back(read_buf);
+                    io.unread(read_buf);
                     return Ok(Some((switched, io)));
                 }
                 let lingers =
@@ -91,9 +92,9 @@ where
         };
         service = parts.service;
         io = parts.io.into_inner();
-        io.put_back(parts.read_buf);
+        io.unread(parts.read_buf);
         // It has been idle for that long at least.
-        let left = timeouts.idle.saturating_sub(rest(timeouts));
+        let left = timeouts.idle.saturating_sub(park_after(timeouts));
         tokio::select! {
             biased;
             // Whatever is wrong with it, hyper will find.
@@ -105,35 +106,35 @@ where
         }
     };
     if is_late {
-        time_out(&mut io, timeouts).await;
+        send_request_timeout(&mut io, timeouts).await;
     } else {
         io.close().await;
     }
     Ok(None)
 }
 
-/// Tells the client that it took too long, before the connection is closed. As in Unit, one that has
-/// been silent is told, too: it may take that for the answer to a request that crosses it.
-async fn time_out(io: &mut ClientIo, timeouts: &Timeouts) {
+/// Sends a 408 before the connection is closed. As in Unit, also to a client that has been silent, which may take
+/// it for the answer to a request that it has just sent.
+async fn send_request_timeout(io: &mut ClientIo, timeouts: &Timeouts) {
     let answer = raw_error_response(StatusCode::REQUEST_TIMEOUT, None);
-    let told = async {
+    let sent = async {
         io.write_all(answer.as_bytes()).await?;
         io.shutdown().await
     };
-    // Whoever does not take it is not to be told.
-    _ = tokio::time::timeout(timeouts.send, told).await;
+    // A client that does not read it is not waited for.
+    _ = tokio::time::timeout(timeouts.send, sent).await;
 }
 
 /// Whether the client has sent, or still sends, what is not read. To close the socket would reset it then.
-fn leaves_unread(ended: &hyper::Result<()>, read_buf: &[u8], link: &Link) -> bool {
+fn leaves_unread(ended: &hyper::Result<()>, read_buf: &[u8], link: &ConnectionState) -> bool {
     link.drain_queue().is_abandoned()
         || !read_buf.is_empty()
         || ended.as_ref().is_err_and(hyper::Error::is_parse)
 }
 
-/// Whether the server ends a connection that the client may go on with: its next request may come after the
+/// Whether the server ends a connection that the client may still use: its next request may come after the
 /// last read, and to close the socket would reset it then, and take a response along that is not read yet.
-fn ends_unasked(link: &Link) -> bool {
+fn ends_unasked(link: &ConnectionState) -> bool {
     link.is_closed_by_server() && link.requests() > 0
 }
 
@@ -155,7 +156,7 @@ where
     S: HttpService<Incoming>,
 {
     connection: Connection<TokioIo<ClientIo>, S>,
-    link: &'a Link,
+    link: &'a ConnectionState,
     /// What hyper has ended with already.
     error: Option<hyper::Error>,
 }
@@ -183,15 +184,15 @@ where
 }
 
 /// Drives a connection until it ends, its first request is not there by `request_by`, or it has been
-/// without one for `rest`, and up to [`CHECK_INTERVAL`] more.
+/// without one for `park_after`, and up to [`CHECK_INTERVAL`] more.
 ///
 /// No `async fn`, which would have room for the connection twice.
 fn drive<'a, S, B>(
     mut connection: Driver<'a, S>,
-    link: &'a Link,
+    link: &'a ConnectionState,
     timeouts: &'a Timeouts,
     request_by: Instant,
-    closing: &'a mut Closing,
+    closing: &'a mut ShutdownSignal,
 ) -> impl Future<Output = Driven<S>>
 where
     S: HttpService<Incoming, ResBody = B>,
@@ -199,10 +200,10 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut watch = Watch::new(link.requests(), timeouts, request_by, Instant::now());
+    let mut watch = IdleWatch::new(link.requests(), timeouts, request_by, Instant::now());
     let notice = closing.clone();
     async move {
-        let gatherings = link.gatherings().accept();
+        let gather_orders = link.gather_orders().accept();
         let mut closes = pin!(closing.wait());
         let mut is_closing = false;
         let mut pause = pin!(sleep_until(watch.next));
@@ -212,21 +213,21 @@ where
             // Its waker is the same for as long as the task lives.
             let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
             if !is_asked {
-                link.gatherings().set_driver(cx.waker());
+                link.gather_orders().set_driver(cx.waker());
             }
             // hyper reads first.
             link.drain_queue().begin_turn();
             let mut may_gather = true;
             loop {
                 if let Poll::Ready(ended) = connection.poll(cx) {
-                    return Poll::Ready(Over::Ended(ended));
+                    return Poll::Ready(DriveEnd::Ended(ended));
                 }
                 // Once: an order after that has woken this task for another turn.
                 if std::mem::take(&mut may_gather)
-                    && let Some(polled) = gatherings.gather(cx, |cx| connection.poll(cx))
+                    && let Some(polled) = gather_orders.gather(cx, |cx| connection.poll(cx))
                 {
                     match polled {
-                        Poll::Ready(ended) => return Poll::Ready(Over::Ended(ended)),
+                        Poll::Ready(ended) => return Poll::Ready(DriveEnd::Ended(ended)),
                         Poll::Pending => continue,
                     }
                 }
@@ -250,12 +251,12 @@ where
                 if pause.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                match watch.look(link.requests(), link.is_idle(), Instant::now()) {
-                    Seen::Late => return Poll::Ready(Over::Late),
+                match watch.check(link.requests(), link.is_idle(), Instant::now()) {
+                    IdleCheck::Late => return Poll::Ready(DriveEnd::Late),
                     // hyper closes one that is idle by itself then.
-                    Seen::Idle if !is_closing => return Poll::Ready(Over::Idle),
-                    Seen::Busy => link.hang_up().order(),
-                    Seen::Idle | Seen::Nothing => {}
+                    IdleCheck::Idle if !is_closing => return Poll::Ready(DriveEnd::Idle),
+                    IdleCheck::Busy => link.hang_up().order(),
+                    IdleCheck::Idle | IdleCheck::Nothing => {}
                 }
                 pause.as_mut().reset(watch.next);
                 // It has to be polled to wake anyone.
@@ -265,36 +266,36 @@ where
         .await;
         let parts = connection.connection.into_parts();
         match over {
-            Over::Ended(ended) => Driven::Ended(ended, parts),
-            Over::Late => Driven::Late(parts),
-            Over::Idle => Driven::Idle(parts),
+            DriveEnd::Ended(ended) => Driven::Ended(ended, parts),
+            DriveEnd::Late => Driven::Late(parts),
+            DriveEnd::Idle => Driven::Idle(parts),
         }
     }
 }
 
-enum Over {
+enum DriveEnd {
     Ended(hyper::Result<()>),
     Late,
     Idle,
 }
 
 /// How long a connection without requests keeps its buffers.
-fn rest(timeouts: &Timeouts) -> Duration {
-    timeouts.rest.min(timeouts.idle)
+fn park_after(timeouts: &Timeouts) -> Duration {
+    timeouts.park_after.min(timeouts.idle)
 }
 
 /// Looks at a connection now and then: whether it has had a request, and since when it has none.
 ///
 /// hyper may be parted from its socket only where it holds nothing that the socket is to take, and
 /// expects nothing but the head of a request. That is so when the bodies of all requests and responses
-/// are gone and no write waits; both are looked at again after `rest`, so that hyper has been polled
+/// are gone and no write waits; both are looked at again after `park_after`, so that hyper has been polled
 /// since. A connection that has not had a request yet stays, or its header could take for ever.
-struct Watch {
+struct IdleWatch {
     /// Requests before this.
     before: u64,
     /// By when the first is to have come.
     request_by: Instant,
-    rest: Duration,
+    park_after: Duration,
     interval: Duration,
     /// Requests when it was first seen idle, and when that was.
     idle_since: Option<(u64, Instant)>,
@@ -303,53 +304,53 @@ struct Watch {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum IdleCheck {
     /// The first request has not come in time.
     Late,
-    /// There was none for `rest`, nor is there one in progress.
+    /// There was none for `park_after`, nor is there one in progress.
     Idle,
     /// A request is in progress.
     Busy,
     Nothing,
 }
 
-impl Watch {
+impl IdleWatch {
     fn new(requests: u64, timeouts: &Timeouts, request_by: Instant, now: Instant) -> Self {
-        let rest = rest(timeouts);
-        let interval = rest.min(CHECK_INTERVAL);
+        let park_after = park_after(timeouts);
+        let interval = park_after.min(CHECK_INTERVAL);
         Self {
             before: requests,
             request_by,
-            rest,
+            park_after,
             interval,
             idle_since: None,
             next: (now + interval).min(request_by),
         }
     }
 
-    fn look(&mut self, requests: u64, is_idle: bool, now: Instant) -> Seen {
+    fn check(&mut self, requests: u64, is_idle: bool, now: Instant) -> IdleCheck {
         self.next = now + self.interval;
         if requests == self.before {
             self.next = self.next.min(self.request_by);
             return if now >= self.request_by {
-                Seen::Late
+                IdleCheck::Late
             } else {
-                Seen::Nothing
+                IdleCheck::Nothing
             };
         }
         if !is_idle {
             self.idle_since = None;
-            return Seen::Busy;
+            return IdleCheck::Busy;
         }
         match self.idle_since {
             Some((before, since)) if before == requests => {
-                if now >= since + self.rest {
-                    return Seen::Idle;
+                if now >= since + self.park_after {
+                    return IdleCheck::Idle;
                 }
             }
             Some(_) | None => self.idle_since = Some((requests, now)),
         }
-        Seen::Nothing
+        IdleCheck::Nothing
     }
 }
 
@@ -359,27 +360,27 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn watch() -> (Watch, Instant) {
+    fn watch() -> (IdleWatch, Instant) {
         let timeouts = Timeouts {
-            rest: SECOND,
+            park_after: SECOND,
             ..Timeouts::default()
         };
         let now = Instant::now();
-        (Watch::new(7, &timeouts, now + SECOND * 9 / 4, now), now)
+        (IdleWatch::new(7, &timeouts, now + SECOND * 9 / 4, now), now)
     }
 
     #[test]
     fn a_connection_is_idle_when_it_had_no_request_since_it_was_seen_idle_long_enough_ago() {
         let (mut watch, now) = watch();
         let mut see =
-            |requests, is_idle, tenths| watch.look(requests, is_idle, now + SECOND * tenths / 10);
-        assert_eq!(see(8, false, 5), Seen::Busy);
-        assert_eq!(see(8, true, 10), Seen::Nothing);
-        assert_eq!(see(9, true, 20), Seen::Nothing);
-        assert_eq!(see(10, false, 25), Seen::Busy);
-        assert_eq!(see(10, true, 30), Seen::Nothing);
-        assert_eq!(see(10, true, 39), Seen::Nothing);
-        assert_eq!(see(10, true, 40), Seen::Idle);
+            |requests, is_idle, tenths| watch.check(requests, is_idle, now + SECOND * tenths / 10);
+        assert_eq!(see(8, false, 5), IdleCheck::Busy);
+        assert_eq!(see(8, true, 10), IdleCheck::Nothing);
+        assert_eq!(see(9, true, 20), IdleCheck::Nothing);
+        assert_eq!(see(10, false, 25), IdleCheck::Busy);
+        assert_eq!(see(10, true, 30), IdleCheck::Nothing);
+        assert_eq!(see(10, true, 39), IdleCheck::Nothing);
+        assert_eq!(see(10, true, 40), IdleCheck::Idle);
     }
 
     #[test]
@@ -389,12 +390,12 @@ mod tests {
         let late = loop {
             let at = watch.next;
             looks += 1;
-            match watch.look(7, true, at) {
-                Seen::Nothing => {}
+            match watch.check(7, true, at) {
+                IdleCheck::Nothing => {}
                 seen => break (seen, at),
             }
         };
-        assert_eq!(late, (Seen::Late, now + SECOND * 9 / 4));
+        assert_eq!(late, (IdleCheck::Late, now + SECOND * 9 / 4));
         assert_eq!(looks, 5);
     }
 
@@ -403,7 +404,7 @@ mod tests {
         let (mut watch, now) = watch();
         assert!(watch.next < now + SECOND);
         let at = watch.next;
-        assert_eq!(watch.look(8, false, at), Seen::Busy);
+        assert_eq!(watch.check(8, false, at), IdleCheck::Busy);
         assert!(watch.next < at + SECOND);
     }
 }

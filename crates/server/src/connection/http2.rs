@@ -1,5 +1,5 @@
 //! HTTP/2 connections. hyper and h2 wait for a stream's window for as long as the client keeps it
-//! closed, and the guest behind it would wait with them; so each stream is watched here until hyper is
+//! closed, and its guest would wait with them; so each stream is watched here until hyper is
 //! done with it. What h2 has left of it then is watched by `held`.
 
 use std::future::poll_fn;
@@ -23,8 +23,8 @@ use crate::counters::WorkerId;
 use crate::held::{
     ConnectionHeld, StreamStallTimer, StreamState, Verdict, WithHeads, within_stream,
 };
-use crate::link::{CloseQueue, Link};
-use crate::listener::Closing;
+use crate::link::{CloseQueue, ConnectionState};
+use crate::listener::ShutdownSignal;
 use crate::timeouts::Timeouts;
 use crate::workers::Workers;
 
@@ -49,10 +49,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) async fn serve<S, B>(
     io: ClientIo,
     service: S,
-    link: &Link,
+    link: &ConnectionState,
     timeouts: &Timeouts,
     first_by: Instant,
-    closing: &mut Closing,
+    closing: &mut ShutdownSignal,
     streams: Streams,
 ) -> hyper::Result<()>
 where
@@ -83,7 +83,7 @@ where
     let connection = WithHeads::new(Box::pin(connection), Arc::clone(&held));
     let connection = InTurns::new(connection, turns, spawn);
     let mut connection = pin!(connection);
-    let goes_on = tokio::select! {
+    let is_in_use = tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
         verdict = held.verdict(Verdict::Stalled) => {
@@ -94,7 +94,7 @@ where
     };
     graceful_shutdown(&mut connection);
     // A client that was idle and does not answer is not waited for, nor what its streams have left in h2.
-    let limit = if goes_on { Duration::MAX } else { GOING_AWAY };
+    let limit = if is_in_use { Duration::MAX } else { GOING_AWAY };
     loop {
         tokio::select! {
             biased;
@@ -115,7 +115,7 @@ where
 async fn end_stalled<S, B, W>(
     mut connection: Pin<&mut InTurns<Http2<S>, W>>,
     verdict: Verdict,
-    link: &Link,
+    link: &ConnectionState,
     limit: Duration,
     held: &ConnectionHeld,
 ) -> hyper::Result<()>
@@ -128,7 +128,7 @@ where
     B::Error: Into<BoxError>,
     W: FnMut(Pin<Box<dyn Future<Output = ()> + Send>>) + Unpin,
 {
-    tracing::debug!("a connection is reset: {verdict:?}");
+    tracing::debug!("resetting an HTTP/2 connection whose client does not read: {verdict:?}");
     if verdict == Verdict::Stalled && link.is_in_use() {
         graceful_shutdown(&mut connection);
         let others = timeout(limit, async {

@@ -1,22 +1,22 @@
-//! Ends HTTP/2 connections that are without a request for too long.
+//! Closes HTTP/2 connections that are without a request for too long.
 
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::link::Link;
+use crate::link::ConnectionState;
 
 /// Waits until the connection has not had a request by `first_by`, or has then been without one for
 /// `limit`.
-pub(crate) async fn expired(link: &Link, limit: Duration, first_by: Instant) {
+pub(crate) async fn expired(link: &ConnectionState, limit: Duration, first_by: Instant) {
     let notice = link.idle_notice().subscribe();
     let mut idle_since = Instant::now();
     let mut timer = pin!(sleep_until(first_by.min(idle_since + limit)));
     loop {
         tokio::select! {
             biased;
-            // Only noted, so that the timer is not set anew for each request.
+            // Only noted, so that the timer is not reset for each request.
             () = notice.notified() => idle_since = Instant::now(),
             () = timer.as_mut() => {
                 let now = Instant::now();

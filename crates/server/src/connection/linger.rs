@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::client_io::ClientIo;
 use crate::exchange::{MAX_DISCARDED, MAX_SILENCE};
-use crate::listener::Closing;
+use crate::listener::ShutdownSignal;
 
-/// How long it may go on sending.
+/// How long it may continue to send.
 const MAX_LINGER: Duration = Duration::from_secs(30);
 
 /// Read at a time.
@@ -23,16 +23,16 @@ const PIECES_A_TURN: u32 = 16;
 
 /// Shuts the sending side down, then reads and discards until the client closes the connection, or
 /// for too long. When the listener closes, it has [`MAX_SILENCE`] for that.
-pub(crate) async fn linger(io: ClientIo, closing: &mut Closing) {
+pub(crate) async fn linger(io: ClientIo, closing: &mut ShutdownSignal) {
     linger_for(MAX_LINGER, io, closing).await;
 }
 
-async fn linger_for(limit: Duration, mut io: ClientIo, closing: &mut Closing) {
+async fn linger_for(limit: Duration, mut io: ClientIo, closing: &mut ShutdownSignal) {
     // One that is reset has no orderly end.
     if io.is_reset() {
         return;
     }
-    io.forget_read_ahead();
+    io.discard_read_ahead();
     let closes = async {
         closing.wait().await;
         sleep(MAX_SILENCE).await;
@@ -95,8 +95,8 @@ mod tests {
 
     use super::*;
     use crate::connection::client_io::Socket;
-    use crate::link::Link;
-    use crate::socket::Accepted;
+    use crate::link::ConnectionState;
+    use crate::socket::AcceptedSocket;
 
     const LONG: Duration = Duration::from_secs(20);
 
@@ -127,8 +127,10 @@ mod tests {
         };
         let server = async {
             let (stream, _) = listener.accept().await.unwrap();
-            let stream = Accepted::Tcp(stream.into_std().unwrap()).watched().unwrap();
-            let socket = Socket::new(stream, Duration::from_secs(600), Link::default());
+            let stream = AcceptedSocket::Tcp(stream.into_std().unwrap())
+                .watched()
+                .unwrap();
+            let socket = Socket::new(stream, Duration::from_secs(600), ConnectionState::default());
             let acceptor = TlsAcceptor::from(Arc::clone(tls.config()));
             ClientIo::tls(acceptor.accept(socket).await.unwrap())
         };
@@ -155,7 +157,7 @@ mod tests {
     async fn a_client_that_takes_nothing_is_not_lingered_for_any_longer_with_tls() {
         let (mut io, _client) = connect().await;
         fill(&mut io).await;
-        let (_listener, mut closing) = Closing::of_a_listener();
+        let (_listener, mut closing) = ShutdownSignal::of_a_listener();
         let linger = linger_for(Duration::from_millis(200), io, &mut closing);
         timeout(LONG, linger).await.unwrap();
     }
@@ -164,7 +166,7 @@ mod tests {
     async fn a_client_that_takes_nothing_does_not_hold_up_a_shutdown_with_tls() {
         let (mut io, _client) = connect().await;
         fill(&mut io).await;
-        let (listener, mut closing) = Closing::of_a_listener();
+        let (listener, mut closing) = ShutdownSignal::of_a_listener();
         listener.send_replace(true);
         let linger = linger_for(Duration::from_secs(600), io, &mut closing);
         timeout(LONG, linger).await.unwrap();

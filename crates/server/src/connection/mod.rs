@@ -1,4 +1,5 @@
-//! Serves connections, and the requests on them.
+//! The life of one connection: TLS handshake, protocol, HTTP, end. What a request is answered with is the exchange's
+//! matter.
 
 mod client_io;
 mod handshake;
@@ -29,16 +30,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::client_io::{ClientIo, Socket};
 use self::http2::Streams;
 use self::linger::linger;
-use self::protocol::Opening;
+use self::protocol::Protocol;
 use self::stream_turns::StreamTurns;
-use crate::connection_info::Ends;
-use crate::counters::Connected;
+use crate::connection_info::ConnectionInfo;
+use crate::counters::OpenConnection;
 use crate::exchange::Service;
 use crate::held::{ConnectionHeld, WriteStalls};
-use crate::link::Link;
-use crate::listener::{Closing, ListenerId};
+use crate::link::ConnectionState;
+use crate::listener::{ListenerId, ShutdownSignal};
 use crate::shared::Shared;
-use crate::socket::Accepted;
+use crate::socket::AcceptedSocket;
 use crate::timeouts::Timeouts;
 
 /// How long a connection that has just been accepted may still begin its first request when its
@@ -50,12 +51,12 @@ const PLAIN_HTTP_OVER_TLS: &str = "The plain HTTP request was sent to HTTPS port
 
 /// A connection that has just been accepted.
 pub(crate) struct NewConnection {
-    pub(crate) stream: Accepted,
+    pub(crate) stream: AcceptedSocket,
     pub(crate) listener: ListenerId,
-    pub(crate) ends: Ends,
+    pub(crate) info: ConnectionInfo,
     /// What TLS is spoken with; `None` for plain HTTP.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) connected: Arc<Connected>,
+    pub(crate) connected: Arc<OpenConnection>,
     /// Its place among all connections, until it ends.
     pub(crate) place: Option<OwnedSemaphorePermit>,
 }
@@ -63,13 +64,13 @@ pub(crate) struct NewConnection {
 /// Serves one connection to its end.
 pub(crate) async fn serve(
     connection: NewConnection,
-    mut closing: Closing,
+    mut closing: ShutdownSignal,
     server: Arc<Shared>,
 ) {
     let NewConnection {
         stream,
         listener,
-        ends,
+        info,
         tls,
         connected,
         place: _place,
@@ -77,44 +78,44 @@ pub(crate) async fn serve(
     let timeouts = &server.timeouts();
     let first_by = Instant::now() + timeouts.header_read;
 
-    // Here, so that its events come to this thread.
+    // Registered here, so that its events come to this worker's thread.
     let stream = match stream.watched() {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!("a connection is given up: {error}");
+            tracing::warn!("cannot watch the socket of a new connection: {error}; closing it");
             return;
         }
     };
-    let link = Link::default();
+    let link = ConnectionState::default();
     link.want_first_bytes(server.times_requests(listener));
     let socket = Socket::new(stream, timeouts.send, link.clone());
     let closes = async {
         closing.wait().await;
         tokio::time::sleep(CLOSING_GRACE).await;
     };
-    let (mut io, opening) = match tokio::select! {
+    let (mut io, protocol) = match tokio::select! {
         biased;
         begun = timeout_at(first_by, begin(socket, tls)) => begun.unwrap_or_else(|late| Err(late.into())),
         () = closes => return,
     } {
         Ok(begun) => begun,
         Err(error) => {
-            // A client that breaks off, or that TLS cannot be spoken with, is no event.
-            tracing::debug!("a connection did not begin: {error}");
+            // Debug only: clients that leave and failed handshakes are the clients' matter.
+            tracing::debug!("a connection ended before its first request: {error}");
             return;
         }
     };
-    let refusal = match opening {
-        Opening::Http1 | Opening::NewerHttp1 | Opening::Http2 => None,
-        Opening::UnknownVersion => Some(raw_error_response(
+    let refusal = match protocol {
+        Protocol::Http1 | Protocol::NewerHttp1 | Protocol::Http2 => None,
+        Protocol::UnknownVersion => Some(raw_error_response(
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             None,
         )),
-        Opening::WithoutTls => Some(raw_error_response(
+        Protocol::WithoutTls => Some(raw_error_response(
             StatusCode::BAD_REQUEST,
             Some(PLAIN_HTTP_OVER_TLS),
         )),
-        Opening::Closed => return,
+        Protocol::Closed => return,
     };
     if let Some(page) = refusal {
         // Apart, so that other connections take no room for it.
@@ -126,13 +127,13 @@ pub(crate) async fn serve(
     let service = Arc::new(Service {
         server: Arc::clone(&server),
         listener,
-        ends,
+        info,
         // It counts as open while it lingers, without a service.
         connected: Arc::clone(&connected),
         link: link.clone(),
-        is_newer_http1: opening == Opening::NewerHttp1,
+        is_newer_http1: protocol == Protocol::NewerHttp1,
     });
-    let ended = if opening == Opening::Http2 {
+    let ended = if protocol == Protocol::Http2 {
         link.want_first_bytes(false);
         // In a box, which is gone when the head of the response is: hyper would keep the room for it, some
         // 28 KiB, for as long as a stream waits for its client.
@@ -161,7 +162,7 @@ pub(crate) async fn serve(
         io.count_write_stalls(WriteStalls::new(held, worker, link.clone(), timeouts.send));
         match http1::serve(io, respond, &link, timeouts, first_by, &mut closing).await {
             Ok(Some((switched, io))) => {
-                // Here, where the connection has its place, and is waited for when the listener closes.
+                // Within this task: a tunnel counts as a connection, and a graceful shutdown waits for it.
                 Box::pin(switched.run(io)).await;
                 Ok(())
             }
@@ -169,28 +170,28 @@ pub(crate) async fn serve(
         }
     };
     if let Err(error) = ended {
-        // Syntax errors, timeouts and clients that left are no events for the server's log.
+        // Debug only: syntax errors, timeouts and clients that leave are the clients' matter.
         tracing::debug!("a connection ended: {error}");
     }
 }
 
-/// Waits for the client, speaks TLS where that is spoken, and finds out what is spoken then.
-async fn begin(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<(ClientIo, Opening)> {
+/// Waits for the client, shakes hands on a listener with TLS, and sniffs the protocol.
+async fn begin(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<(ClientIo, Protocol)> {
     socket.stream().readable().await?;
     let Some(tls) = tls else {
         socket.note_read();
         let mut read_ahead = BytesMut::new();
-        let opening = protocol::read(socket.stream(), &mut read_ahead).await?;
-        opening.rewrite_version(&mut read_ahead);
+        let protocol = protocol::read(socket.stream(), &mut read_ahead).await?;
+        protocol.rewrite_version(&mut read_ahead);
         let mut io = ClientIo::plain(socket);
-        io.put_back(read_ahead.freeze());
-        return Ok((io, opening));
+        io.unread(read_ahead.freeze());
+        return Ok((io, protocol));
     };
-    // In a box, so that connections without TLS are none the larger for it.
+    // In a box, so that connections without TLS do not take its room.
     Box::pin(handshake::begin(socket, tls)).await
 }
 
-async fn refuse(mut io: ClientIo, page: String, timeouts: &Timeouts, closing: &mut Closing) {
+async fn refuse(mut io: ClientIo, page: String, timeouts: &Timeouts, closing: &mut ShutdownSignal) {
     if let Ok(Ok(())) = timeout(timeouts.send, io.write_all(page.as_bytes())).await {
         linger(io, closing).await;
     }

@@ -1,4 +1,4 @@
-//! What a connection begins with.
+//! Sniffs the protocol of a new connection from its first bytes: HTTP/1, HTTP/2 with prior knowledge, or neither.
 
 use std::io;
 use std::ops::Range;
@@ -14,7 +14,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_LINE: usize = 8 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
+pub(crate) enum Protocol {
     Http1,
     /// HTTP/1.2 or later, which is served as HTTP/1.1 (RFC 9110, section 2.5).
     NewerHttp1,
@@ -27,7 +27,7 @@ pub(crate) enum Opening {
     Closed,
 }
 
-impl Opening {
+impl Protocol {
     /// Makes the first request, which has been read ahead, one of HTTP/1.1 if its minor version is
     /// newer: hyper takes no other.
     pub(crate) fn rewrite_version(self, read_ahead: &mut BytesMut) {
@@ -42,9 +42,9 @@ impl Opening {
 
 /// Reads until it is clear what the client speaks. What was read is in `buffer`.
 ///
-/// Hyper answers an unknown version with 400 like any other syntax error, so this is told apart
+/// Hyper answers an unknown version with 400 like any other syntax error, so it is detected
 /// here, once a connection: a client does not change its version between requests.
-pub(crate) async fn read(stream: &Stream, buffer: &mut BytesMut) -> io::Result<Opening> {
+pub(crate) async fn read(stream: &Stream, buffer: &mut BytesMut) -> io::Result<Protocol> {
     loop {
         // An idle connection has no buffer yet.
         stream.readable().await?;
@@ -60,33 +60,33 @@ pub(crate) async fn read(stream: &Stream, buffer: &mut BytesMut) -> io::Result<O
             }
             Err(error) => return Err(error),
         }
-        if let Some(opening) = tell(buffer) {
-            return Ok(opening);
+        if let Some(protocol) = sniff(buffer) {
+            return Ok(protocol);
         }
     }
 }
 
 /// What a client spoke that says nothing more.
-pub(crate) fn at_end(bytes: &[u8]) -> Opening {
+pub(crate) fn at_end(bytes: &[u8]) -> Protocol {
     if bytes.is_empty() {
-        Opening::Closed
+        Protocol::Closed
     } else {
         // Hyper knows what to make of half a request.
-        Opening::Http1
+        Protocol::Http1
     }
 }
 
 /// `None` as long as more bytes are needed.
-pub(crate) fn tell(bytes: &[u8]) -> Option<Opening> {
+pub(crate) fn sniff(bytes: &[u8]) -> Option<Protocol> {
     if bytes.starts_with(HTTP2_PREFACE) {
-        return Some(Opening::Http2);
+        return Some(Protocol::Http2);
     }
     if HTTP2_PREFACE.starts_with(bytes) {
         return None;
     }
     match request_line(bytes) {
         Some(line) => Some(version(&bytes[line])),
-        None if bytes.len() >= MAX_LINE => Some(Opening::Http1),
+        None if bytes.len() >= MAX_LINE => Some(Protocol::Http1),
         None => None,
     }
 }
@@ -103,15 +103,15 @@ fn request_line(bytes: &[u8]) -> Option<Range<usize>> {
 }
 
 /// Only `HTTP/x.y` with a foreign `x` is an unknown version; any other fault is hyper's to judge.
-fn version(line: &[u8]) -> Opening {
+fn version(line: &[u8]) -> Protocol {
     let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     match last.strip_prefix(b"HTTP/") {
-        Some([b'1', b'.', b'0' | b'1']) => Opening::Http1,
-        Some([b'1', b'.', b'2'..=b'9']) => Opening::NewerHttp1,
+        Some([b'1', b'.', b'0' | b'1']) => Protocol::Http1,
+        Some([b'1', b'.', b'2'..=b'9']) => Protocol::NewerHttp1,
         Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            Opening::UnknownVersion
+            Protocol::UnknownVersion
         }
-        _ => Opening::Http1,
+        _ => Protocol::Http1,
     }
 }
 
@@ -120,23 +120,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_major_version_is_told_from_other_faults() {
-        let of = |line: &str| tell(line.as_bytes());
-        assert_eq!(of("GET / HTTP/1.1\r\n"), Some(Opening::Http1));
-        assert_eq!(of("\r\nGET / HTTP/1.0\r\n"), Some(Opening::Http1));
-        assert_eq!(of("GET / HTTP/3.0\r\n"), Some(Opening::UnknownVersion));
-        assert_eq!(of("GET / HTTP/2.0\r\n"), Some(Opening::UnknownVersion));
-        assert_eq!(of("GET / HTTP/0.9\n"), Some(Opening::UnknownVersion));
-        assert_eq!(of("GET / HTTPS/3.0\r\n"), Some(Opening::Http1));
-        assert_eq!(of("GET / HTTP/1.2\r\n"), Some(Opening::NewerHttp1));
-        assert_eq!(of("GET /\r\n"), Some(Opening::Http1));
+    fn an_unknown_major_version_is_distinguished_from_other_faults() {
+        let of = |line: &str| sniff(line.as_bytes());
+        assert_eq!(of("GET / HTTP/1.1\r\n"), Some(Protocol::Http1));
+        assert_eq!(of("\r\nGET / HTTP/1.0\r\n"), Some(Protocol::Http1));
+        assert_eq!(of("GET / HTTP/3.0\r\n"), Some(Protocol::UnknownVersion));
+        assert_eq!(of("GET / HTTP/2.0\r\n"), Some(Protocol::UnknownVersion));
+        assert_eq!(of("GET / HTTP/0.9\n"), Some(Protocol::UnknownVersion));
+        assert_eq!(of("GET / HTTPS/3.0\r\n"), Some(Protocol::Http1));
+        assert_eq!(of("GET / HTTP/1.2\r\n"), Some(Protocol::NewerHttp1));
+        assert_eq!(of("GET /\r\n"), Some(Protocol::Http1));
     }
 
     #[test]
     fn a_newer_minor_version_is_rewritten_to_1_1() {
         let rewritten = |text: &str| {
             let mut bytes = BytesMut::from(text);
-            tell(&bytes).unwrap().rewrite_version(&mut bytes);
+            sniff(&bytes).unwrap().rewrite_version(&mut bytes);
             String::from_utf8(bytes.to_vec()).unwrap()
         };
         assert_eq!(
@@ -154,12 +154,12 @@ mod tests {
 
     #[test]
     fn more_is_read_until_it_is_clear() {
-        assert_eq!(tell(b""), None);
-        assert_eq!(tell(b"P"), None);
-        assert_eq!(tell(&HTTP2_PREFACE[..23]), None);
-        assert_eq!(tell(HTTP2_PREFACE), Some(Opening::Http2));
-        assert_eq!(tell(b"PUT / HT"), None);
-        assert_eq!(tell(b"\r\n\r\n"), None);
-        assert_eq!(tell(&[b'x'; MAX_LINE]), Some(Opening::Http1));
+        assert_eq!(sniff(b""), None);
+        assert_eq!(sniff(b"P"), None);
+        assert_eq!(sniff(&HTTP2_PREFACE[..23]), None);
+        assert_eq!(sniff(HTTP2_PREFACE), Some(Protocol::Http2));
+        assert_eq!(sniff(b"PUT / HT"), None);
+        assert_eq!(sniff(b"\r\n\r\n"), None);
+        assert_eq!(sniff(&[b'x'; MAX_LINE]), Some(Protocol::Http1));
     }
 }

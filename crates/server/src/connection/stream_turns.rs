@@ -12,21 +12,21 @@ use std::task::{Context, Poll};
 use tokio::task::yield_now;
 
 /// What serves a stream.
-type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+type StreamTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The streams of one connection that have not begun.
 #[derive(Default)]
 pub(crate) struct StreamTurns {
-    state: Mutex<State>,
+    state: Mutex<TurnQueue>,
     /// Streams that may begin in one turn.
     limit: usize,
 }
 
 #[derive(Default)]
-struct State {
+struct TurnQueue {
     /// In this turn.
     begun: usize,
-    waiting: VecDeque<Stream>,
+    waiting: VecDeque<StreamTask>,
     is_closed: bool,
 }
 
@@ -53,7 +53,7 @@ impl StreamTurns {
     }
 
     /// Begins the next turn, with those that have waited for it.
-    fn next(&self, mut spawn: impl FnMut(Stream)) {
+    fn next(&self, mut spawn: impl FnMut(StreamTask)) {
         let begin = {
             let mut state = self.lock();
             let count = self.limit.min(state.waiting.len());
@@ -82,7 +82,7 @@ impl StreamTurns {
         drop(waiting);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TurnQueue> {
         // Nothing is left half done under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +109,7 @@ impl<C, S> InTurns<C, S> {
 impl<C, S> Future for InTurns<C, S>
 where
     C: Future + Unpin,
-    S: FnMut(Stream) + Unpin,
+    S: FnMut(StreamTask) + Unpin,
 {
     type Output = C::Output;
 
@@ -163,9 +163,10 @@ mod tests {
         let woken = Arc::new(Woken(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        let mut connection = InTurns::new(Box::pin(connection), Arc::clone(&turns), |_: Stream| {
-            begun.fetch_add(1, Ordering::Relaxed);
-        });
+        let mut connection =
+            InTurns::new(Box::pin(connection), Arc::clone(&turns), |_: StreamTask| {
+                begun.fetch_add(1, Ordering::Relaxed);
+            });
         let mut poll = || {
             assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
             let woken = woken.0.load(Ordering::Relaxed);
@@ -187,7 +188,7 @@ mod tests {
         let connection = InTurns::new(
             Box::pin(std::future::pending::<()>()),
             Arc::clone(&turns),
-            |_: Stream| {},
+            |_: StreamTask| {},
         );
         for _ in 0..3 {
             let held = Arc::clone(&held);

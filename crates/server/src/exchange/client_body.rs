@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::held::{StreamState, current_stream};
-use crate::link::{DrainQueue, Drained, Link, Open, UnreadBody};
+use crate::link::{ConnectionState, DrainQueue, Drained, InFlightGuard, UnreadBody};
 use crate::settings::Settings;
 
 /// Bytes of a body that are discarded so that its connection can serve further requests. Less where
@@ -46,10 +46,10 @@ pub(crate) struct ClientBody {
     /// `None` only while it is dropped.
     incoming: Option<Incoming>,
     /// `None` where there is no content.
-    source: Option<Source>,
+    source: Option<BodySource>,
 }
 
-struct Source {
+struct BodySource {
     open: OpenBody,
     stall_timeout: Duration,
     /// Bytes that [`Settings::max_body_size`] still allows.
@@ -61,7 +61,12 @@ struct Source {
 
 impl ClientBody {
     /// The body of a request with this head.
-    pub(crate) fn new(incoming: Incoming, head: &Parts, settings: &Settings, link: &Link) -> Self {
+    pub(crate) fn new(
+        incoming: Incoming,
+        head: &Parts,
+        settings: &Settings,
+        link: &ConnectionState,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self {
                 incoming: Some(incoming),
@@ -78,7 +83,7 @@ impl ClientBody {
         }
         Self {
             incoming: Some(incoming),
-            source: Some(Source {
+            source: Some(BodySource {
                 open,
                 stall_timeout: settings.timeouts.body_read,
                 left: settings.max_body_size,
@@ -137,7 +142,7 @@ impl Body for ClientBody {
     }
 }
 
-impl Source {
+impl BodySource {
     fn is_of_stream(&self) -> bool {
         matches!(self.open.queue, QueueRef::Stream(_))
     }
@@ -180,12 +185,12 @@ fn length(frame: &Frame<Bytes>) -> u64 {
 /// A body of a request, for as long as it is read or drained.
 struct OpenBody {
     queue: QueueRef,
-    open: Option<Open>,
+    open: Option<InFlightGuard>,
 }
 
 #[derive(Clone)]
 enum QueueRef {
-    Connection(Link),
+    Connection(ConnectionState),
     Stream(StreamState),
 }
 
@@ -199,7 +204,7 @@ impl QueueRef {
 }
 
 impl OpenBody {
-    fn new(link: &Link) -> Self {
+    fn new(link: &ConnectionState) -> Self {
         let queue =
             current_stream().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
         queue.queue().add_body();
@@ -212,7 +217,7 @@ impl OpenBody {
 
 impl Drop for OpenBody {
     fn drop(&mut self) {
-        // In this order, so that `Link::is_answered` does not miss a response that is over.
+        // In this order, so that `ConnectionState::is_answered` does not miss a response that is over.
         self.open = None;
         let is_of_stream = matches!(self.queue, QueueRef::Stream(_));
         self.queue.queue().remove_body(is_of_stream);
@@ -235,7 +240,7 @@ struct Unread {
 }
 
 impl Unread {
-    fn new(incoming: Incoming, source: Source) -> Self {
+    fn new(incoming: Incoming, source: BodySource) -> Self {
         let (max_drained, max_pieces) = match source.open.queue {
             QueueRef::Connection(_) => (source.left.min(MAX_DRAINED), MAX_DRAINED_PIECES),
             QueueRef::Stream(_) => (MAX_DISCARDED, MAX_DISCARDED_PIECES),
@@ -342,14 +347,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_was_told_to_continue_keeps_its_connection() {
+    async fn a_client_that_was_sent_100_continue_keeps_its_connection() {
         for (asks, reads_again, closes) in [
             (false, true, true),
             // The head of the response may be written before hyper has sent `100 Continue`.
             (true, false, true),
             (true, true, false),
         ] {
-            let link = Link::default();
+            let link = ConnectionState::default();
             let (mut body, _client) = test_bodies::http1(EXPECTS, &link).await;
             let queue = link.drain_queue();
             queue.begin_turn();
@@ -370,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_dropped_at_its_end_lets_its_stream_end() {
         let stream = test_bodies::stream();
-        let link = Link::default();
+        let link = ConnectionState::default();
         let open = within_stream_sync(&stream, || OpenBody::new(&link));
         let mut delay = EndDelay::new(&stream).unwrap();
         let wakes = Wakes::default();
@@ -385,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_body_that_ends_before_its_response_does_not_close_the_connection() {
-        let link = Link::default();
+        let link = ConnectionState::default();
         let long = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1500000\r\n\r\n";
         let (body, mut client) = test_bodies::http1(long, &link).await;
         drop(body);
@@ -399,8 +404,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_body_that_goes_on_closes_the_connection_after_the_response() {
-        let link = Link::default();
+    async fn a_long_body_that_does_not_end_closes_the_connection_after_the_response() {
+        let link = ConnectionState::default();
         let long = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1500000\r\n\r\n";
         let (body, _client) = test_bodies::http1(long, &link).await;
         drop(body);

@@ -15,7 +15,7 @@ use http_message::SmallPieces;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::client_body::ClientBody;
-use crate::link::{Gather, Link, MAX_GATHERED};
+use crate::link::{ConnectionState, Gather, MAX_GATHERED};
 
 type Received = Option<Result<Frame<Bytes>, hyper::Error>>;
 
@@ -27,11 +27,11 @@ pub(crate) enum GatheredBody {
 }
 
 pub(crate) struct Gathering {
-    state: Mutex<State>,
-    link: Link,
+    state: Mutex<GatheringState>,
+    link: ConnectionState,
 }
 
-struct State {
+struct GatheringState {
     incoming: ClientBody,
     pieces: SmallPieces,
     /// Comes after what is gathered.
@@ -41,12 +41,12 @@ struct State {
 }
 
 impl GatheredBody {
-    pub(crate) fn new(incoming: ClientBody, link: &Link) -> Self {
+    pub(crate) fn new(incoming: ClientBody, link: &ConnectionState) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty(incoming);
         }
         Self::Pieces(Arc::new(Gathering {
-            state: Mutex::new(State {
+            state: Mutex::new(GatheringState {
                 incoming,
                 pieces: SmallPieces::default(),
                 next: None,
@@ -84,7 +84,7 @@ impl Body for GatheredBody {
 }
 
 impl Gathering {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GatheringState> {
         self.state.lock()
     }
 
@@ -101,7 +101,7 @@ impl Gathering {
             if !state.gather(cx) {
                 break;
             }
-            if self.link.gatherings().order(self) {
+            if self.link.gather_orders().order(self) {
                 state.reader = Some(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -126,7 +126,7 @@ impl Gather for Gathering {
     }
 }
 
-impl State {
+impl GatheringState {
     fn gather(&mut self, cx: &mut Context<'_>) -> bool {
         let received = match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => return false,
@@ -187,12 +187,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_on_another_thread_wakes_the_driver_that_was_polled_before_its_order() {
-        let link = Link::default();
+        let link = ConnectionState::default();
         let (incoming, mut client) = test_bodies::http1(CHUNKED, &link).await;
         let mut body = GatheredBody::new(incoming, &link);
-        let accepting = link.gatherings().accept();
+        let accepting = link.gather_orders().accept();
         let (driver, reader) = (Wakes::default(), Wakes::default());
-        link.gatherings().set_driver(&driver.waker());
+        link.gather_orders().set_driver(&driver.waker());
         let waker = reader.waker();
         let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker));
         assert!(poll().is_pending());

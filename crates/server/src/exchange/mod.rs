@@ -1,4 +1,4 @@
-//! One request, from its head to its response.
+//! One request, from its head to its response: [`Service::respond`] lists the stages.
 
 mod client_body;
 mod gathering;
@@ -23,21 +23,20 @@ use hyper::upgrade::OnUpgrade;
 use routing::Scheme;
 
 use self::request_body::{BodyFault, RequestBody};
-use self::upstream::forward;
-use crate::access_log::{Note, Told};
-use crate::connection_info::Ends;
-use crate::counters::Connected;
+use crate::access_log::{AccessLogEntry, RequestRecord};
+use crate::connection_info::ConnectionInfo;
+use crate::counters::OpenConnection;
 use crate::held::{StreamState, current_stream, head_size};
-use crate::link::Link;
+use crate::link::ConnectionState;
 use crate::listener::ListenerId;
 use crate::request;
 use crate::response::{Content, ResponseBody, ResponseGuards, StreamBody, head, page};
-use crate::routes::{Passed, Rest, Routed, To, Walk, notice};
+use crate::routes::{Forward, Handler, PendingResponse, Routed, Router, notice};
 use crate::settings::Settings;
 use crate::shared::Shared;
-use crate::snapshot::{Seen, Target};
-use crate::tunnel::Switched;
-use crate::variables::{Facts, Kept};
+use crate::snapshot::{SnapshotView, Target};
+use crate::tunnel::UpgradedConnection;
+use crate::variables::{RequestMeta, RequestSnapshot};
 
 /// Connections of a worker from which on responses are written in a row: with fewer, waiting for others
 /// costs more than it saves.
@@ -47,9 +46,9 @@ const ROW: u64 = 4;
 pub(crate) struct Service {
     pub(crate) server: Arc<Shared>,
     pub(crate) listener: ListenerId,
-    pub(crate) ends: Ends,
-    pub(crate) connected: Arc<Connected>,
-    pub(crate) link: Link,
+    pub(crate) info: ConnectionInfo,
+    pub(crate) connected: Arc<OpenConnection>,
+    pub(crate) link: ConnectionState,
     /// Its first request was made into one of HTTP/1.1; a further one would not be.
     pub(crate) is_newer_http1: bool,
 }
@@ -64,7 +63,7 @@ impl Service {
         // must see it.
         let in_request = self.connected.request();
         let first_byte = self.link.take_first_byte();
-        let open = self.link.begin();
+        let in_flight = self.link.begin();
 
         // Back-pressure: a client that does not take its responses gets no further ones, and pipelined requests
         // take one turn each.
@@ -75,62 +74,62 @@ impl Service {
         self.link.turn().wait().await;
 
         // One snapshot for all that follows, the newest there is: after the waits, and only once.
-        let seen = self.server.see(self.listener);
+        let view = self.server.view(self.listener);
         let version = request.version();
-        if version < Version::HTTP_2 && seen.times_requests() {
+        if version < Version::HTTP_2 && view.times_requests() {
             // The settings may have changed since the connection began.
             self.link.want_first_bytes(true);
         }
 
         // Check, then route, then make of it what the application or upstream is to get.
         let method = request.method().clone();
-        let (told, has_content, prepared) = {
+        let (record, has_content, prepared) = {
             // A block, so that parts and body are not kept in the future, which has room for whatever lives
             // across an `await`.
             let (mut parts, body) = request.into_parts();
             if parts.extensions.get::<OnUpgrade>().is_some() {
                 self.link.note_upgrade();
             }
-            let body = ClientBody::new(body, &parts, &seen.settings, &self.link);
+            let body = ClientBody::new(body, &parts, &view.settings, &self.link);
             let has_content = body.has_content();
-            let (ends, checked) = self.check(&mut parts, &body, &seen);
+            let (info, checked) = self.check(&mut parts, &body, &view);
             // Before routing, which may rewrite the target; refused requests are in the access log, too.
-            let told = told(&parts, first_byte, ends, &seen);
+            let record = request_record(&parts, first_byte, info, &view);
             let routed = match checked {
-                Ok(()) => self.route(&parts, ends, &seen, told.facts()).await,
-                Err(status) => Routed::Here(page::refused(status)),
+                Ok(()) => self.route(&parts, info, &view, record.meta()).await,
+                Err(status) => Routed::Respond(page::refused(status)),
             };
             let prepared = match routed {
-                Routed::Here(response) => Err(response),
-                Routed::To(passed) => self
-                    .prepare(passed, parts, body, ends.scheme, &seen.settings)
+                Routed::Respond(response) => Err(response),
+                Routed::Forward(forward) => self
+                    .prepare(forward, parts, body, info.scheme, &view.settings)
                     .map_err(page::refused),
             };
-            (told, has_content, prepared)
+            (record, has_content, prepared)
         };
 
         // Have the application or upstream answer.
         let mut response = match prepared {
-            Ok(prepared) => prepared.run(&self, &seen.settings, told.facts()).await,
+            Ok(prepared) => prepared.run(&self, &view.settings, record.meta()).await,
             Err(response) => response,
         };
 
-        // Complete the head. What decides whether the connection closes comes last but one, and the access log
-        // last: it is to have the head as it is sent.
-        head::prepare(&mut response, version, &method, &seen.settings.name);
+        // Complete the head. What decides whether the connection closes comes last but one, and the entry of the access log,
+        // which keeps the fields that are sent, last.
+        head::prepare(&mut response, version, &method, &view.settings.name);
         if has_content || self.is_newer_http1 {
             self.announce_close(&mut response, version);
         }
         if response.body().closes_connection {
             self.link.note_close();
         }
-        let note = told.note(&mut response);
+        let log_entry = record.note(&mut response);
 
         // Bind the content to the connection, with all that ends with it.
         let in_request = match response.body_mut().take_tunnel() {
             None => Some(in_request),
             Some(tunnel) => {
-                self.link.switch(Switched { tunnel, in_request });
+                self.link.switch(UpgradedConnection { tunnel, in_request });
                 None
             }
         };
@@ -144,35 +143,37 @@ impl Service {
             in_request,
             // In HTTP/1.0 there is no other way to tell a body's end from a broken connection.
             reset: (version == Version::HTTP_10).then(|| self.link.clone()),
-            open,
+            in_flight,
             stream,
-            note,
+            log_entry,
         };
         Ok(response.map(|content| ResponseBody::new(content, guards)))
     }
 
-    /// Whether the request is one, and not too large; and between which ends: those that a trusted proxy has named,
-    /// if the request is valid.
+    /// Whether the request is one, and not too large; and the connection that it came by: the one that
+    /// trusted proxies have named, if the request is valid.
     fn check(
         &self,
         parts: &mut Parts,
         body: &ClientBody,
-        seen: &Seen,
-    ) -> (Ends, Result<(), StatusCode>) {
+        view: &SnapshotView,
+    ) -> (ConnectionInfo, Result<(), StatusCode>) {
         if let Err(status) = request::check(parts) {
-            return (self.ends, Err(status));
+            return (self.info, Err(status));
         }
-        if seen.settings.discard_unsafe_fields {
+        if view.settings.discard_unsafe_fields {
             request::discard_unsafe_fields(&mut parts.headers);
         }
-        let ends = self.ends.forwarded(seen.forwarded.as_deref(), &parts.headers);
-        let is_too_large = body.size_hint().lower() > seen.settings.max_body_size;
+        let info = self
+            .info
+            .forwarded(view.forwarded.as_deref(), &parts.headers);
+        let is_too_large = body.size_hint().lower() > view.settings.max_body_size;
         let checked = if is_too_large {
             Err(StatusCode::PAYLOAD_TOO_LARGE)
         } else {
             Ok(())
         };
-        (ends, checked)
+        (info, checked)
     }
 
     /// Has the head say `connection: close` where the connection cannot serve a further request: the
@@ -187,45 +188,45 @@ impl Service {
         }
     }
 
-    /// Finds out who answers.
+    /// Decides what answers.
     async fn route<'a>(
         &self,
         parts: &Parts,
-        ends: Ends,
-        seen: &'a Seen,
-        facts: Option<&Facts>,
+        info: ConnectionInfo,
+        view: &'a SnapshotView,
+        meta: Option<&RequestMeta>,
     ) -> Routed<'a> {
-        let logs = seen.settings.log_route;
-        if let Some(facts) = facts.filter(|_| logs) {
-            let line = facts.request_line(parts.method.as_str());
-            notice!(facts, "http request line \"{line}\"");
+        let logs = view.settings.log_route;
+        if let Some(meta) = meta.filter(|_| logs) {
+            let line = meta.request_line(parts.method.as_str());
+            notice!(meta, "http request line \"{line}\"");
         }
-        match (&seen.target, facts) {
+        match (&view.target, meta) {
             (Some(Target::Application(application)), _) => {
-                Routed::To(Passed::to(To::Application(application.clone())))
+                Routed::Forward(Forward::to(Handler::Application(application.clone())))
             }
-            (Some(Target::Table(table, pass)), Some(facts)) => {
-                match Walk::new(table, parts, facts, ends, logs) {
-                    Ok(walk) => walk.go(pass, &self.server.share_files).await,
-                    Err(status) => Routed::Here(page::refused(status)),
+            (Some(Target::Table(table, pass)), Some(meta)) => {
+                match Router::new(table, parts, meta, info, logs) {
+                    Ok(walk) => walk.route(pass, &self.server.share_files).await,
+                    Err(status) => Routed::Respond(page::refused(status)),
                 }
             }
-            // With a table there are facts.
+            // A table needs metadata, so that this does not happen.
             (Some(Target::Unavailable | Target::Table(..)), _) => {
-                Routed::Here(page::error(StatusCode::SERVICE_UNAVAILABLE))
+                Routed::Respond(page::error(StatusCode::SERVICE_UNAVAILABLE))
             }
-            (None, _) => Routed::Here(page::refused(StatusCode::SERVICE_UNAVAILABLE)),
+            (None, _) => Routed::Respond(page::refused(StatusCode::SERVICE_UNAVAILABLE)),
         }
     }
 
-    /// Makes the request what somebody else is to have.
+    /// Makes the request that the handler gets.
     ///
     /// # Errors
     ///
     /// The status to refuse the request with, where its host is at fault.
     fn prepare<'a>(
         &self,
-        passed: Passed<'a>,
+        forward: Forward<'a>,
         mut parts: Parts,
         body: ClientBody,
         scheme: Scheme,
@@ -235,35 +236,37 @@ impl Service {
             Scheme::Http => uri::Scheme::HTTP,
             Scheme::Https => uri::Scheme::HTTPS,
         };
-        let (to, rest) = passed.part();
-        let host = match &to {
-            To::Application(application) => application.guest_authority().of_host(&parts.headers),
-            To::Upstream(_) => None,
+        let (handler, pending) = forward.split();
+        let host = match &handler {
+            Handler::Application(application) => {
+                application.guest_authority().of_host(&parts.headers)
+            }
+            Handler::Upstream(_) => None,
         };
         request::make_absolute(&mut parts, scheme, host)?;
-        rest.retarget(&mut parts);
+        pending.retarget(&mut parts);
         let (timeout, limit) = (settings.timeouts.body_read, settings.max_body_size);
         let body = RequestBody::new(body, timeout, limit, &self.link);
         Ok(Prepared {
-            to,
-            rest,
+            handler,
+            pending,
             fault: body.fault(),
             request: Request::from_parts(parts, body),
         })
     }
 }
 
-/// A request that is ready for who answers it.
+/// A request that is ready for its handler.
 struct Prepared<'a> {
-    to: To,
+    handler: Handler,
     request: Request<RequestBody>,
     /// What becomes of its body.
     fault: Option<BodyFault>,
-    rest: Rest<'a>,
+    pending: PendingResponse<'a>,
 }
 
 impl<'a> Prepared<'a> {
-    /// Has somebody else answer.
+    /// Has the handler answer.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` has room for each of its arguments twice, and one for each request is copied"
@@ -272,12 +275,12 @@ impl<'a> Prepared<'a> {
         self,
         service: &'a Service,
         settings: &'a Settings,
-        facts: Option<&'a Facts>,
+        meta: Option<&'a RequestMeta>,
     ) -> impl Future<Output = Response<Content>> + Send {
         async move {
-            let mut response = match self.to {
-                To::Application(application) => {
-                    let id = facts.map_or_else(RequestId::next, |facts| facts.id);
+            let mut response = match self.handler {
+                Handler::Application(application) => {
+                    let id = meta.map_or_else(RequestId::next, |meta| meta.id);
                     // In HTTP/2 the connection's own task collects what is to be written.
                     let in_row = self.request.version() < Version::HTTP_2
                         && service.connected.neighbours() >= ROW;
@@ -285,7 +288,7 @@ impl<'a> Prepared<'a> {
                     let handled = {
                         let mut handling = pin!(application.handle(id, self.request));
                         let unless_gathering = |cx: &mut Context<'_>| {
-                            if service.link.gatherings().is_gathering() {
+                            if service.link.gather_orders().is_gathering() {
                                 // The connection is polled again when that is over.
                                 return Poll::Pending;
                             }
@@ -303,33 +306,38 @@ impl<'a> Prepared<'a> {
                     response
                 }
                 // Apart, so that other requests take no room for it.
-                To::Upstream(proxy) => {
+                Handler::Upstream(proxy) => {
                     let holds = settings.hold_uploads;
-                    let sent = forward(&service.server, &proxy, self.request, holds);
+                    let sent = upstream::forward(&service.server, &proxy, self.request, holds);
                     Box::pin(sent).await
                 }
             };
             if let Some(status) = self.fault.and_then(|fault| fault.status()) {
                 return page::refused(status);
             }
-            self.rest.set_headers(facts, &mut response);
+            self.pending.set_headers(meta, &mut response);
             response
         }
     }
 }
 
-/// What somebody may ask about a request.
-fn told(parts: &Parts, first_byte: Option<Instant>, ends: Ends, seen: &Seen) -> Told {
-    if !seen.needs_facts() {
-        return Told::Nothing;
+/// The metadata of a request, if routes or the access log need it.
+fn request_record(
+    parts: &Parts,
+    first_byte: Option<Instant>,
+    info: ConnectionInfo,
+    view: &SnapshotView,
+) -> RequestRecord {
+    if !view.needs_meta() {
+        return RequestRecord::Nothing;
     }
     let begun = first_byte.unwrap_or_else(Instant::now);
-    let facts = Facts::new(RequestId::next(), parts, begun);
-    match &seen.settings.access_log {
-        None => Told::Asked(facts),
+    let meta = RequestMeta::new(RequestId::next(), parts, begun);
+    match &view.settings.access_log {
+        None => RequestRecord::Asked(meta),
         Some(log) => {
-            let kept = Kept::of(parts, ends);
-            Told::Noted(Box::new(Note::new(log.clone(), kept, facts)))
+            let kept = RequestSnapshot::of(parts, info);
+            RequestRecord::Noted(Box::new(AccessLogEntry::new(log.clone(), kept, meta)))
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The request body that a handler reads: small pieces gathered, its size and its pauses limited.
+
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -11,10 +13,10 @@ use http_message::{StallTimer, malformed};
 
 use super::client_body::ClientBody;
 use super::gathering::GatheredBody;
-use crate::link::Link;
+use crate::link::ConnectionState;
 use crate::request::has_outer_whitespace;
 
-/// What became of a request's body, for whoever answers the request.
+/// Why a request's body could not be read, if it could not: then that decides about the response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BodyFault(Arc<OnceLock<RequestBodyError>>);
 
@@ -26,7 +28,7 @@ impl BodyFault {
             RequestBodyError::Malformed => Some(StatusCode::BAD_REQUEST),
             RequestBodyError::TooLarge => Some(StatusCode::PAYLOAD_TOO_LARGE),
             RequestBodyError::Timeout => Some(StatusCode::REQUEST_TIMEOUT),
-            // Nobody is there to be told.
+            // There is no client that could read an answer.
             RequestBodyError::Disconnected => None,
         }
     }
@@ -43,7 +45,12 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: ClientBody, timeout: Duration, max_size: u64, link: &Link) -> Self {
+    pub(crate) fn new(
+        incoming: ClientBody,
+        timeout: Duration,
+        max_size: u64,
+        link: &ConnectionState,
+    ) -> Self {
         let fault = incoming.has_content().then(BodyFault::default);
         Self {
             incoming: GatheredBody::new(incoming, link),

@@ -1,4 +1,4 @@
-//! Requests that are sent on to other servers, and what comes of them.
+//! Forwards requests to upstreams, within the limit on connections to them.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

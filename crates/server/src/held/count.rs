@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::counters::WorkerId;
-use crate::link::Link;
+use crate::link::ConnectionState;
 
 /// Bytes of responses that are held for the client of one HTTP/2 connection from which on its further
 /// requests wait: 32 KiB for each of the streams that it may have.
@@ -32,7 +32,7 @@ pub(super) const STREAMS_PER_CHECK: u64 = 64;
 /// whether they may begin another response.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 
-/// Parts of time by which bytes of finished streams are told apart, in a ring.
+/// Parts of time that tell the ages of finished streams' bytes, in a ring.
 pub(super) const GENERATIONS: usize = 8;
 
 /// What is held for clients, as `/status` shows it.
@@ -127,7 +127,7 @@ pub(crate) enum Verdict {
 pub(crate) struct ConnectionHeld {
     pub(super) total: Arc<HeldTotal>,
     pub(super) worker: WorkerId,
-    pub(super) link: Link,
+    pub(super) link: ConnectionState,
     /// How long the client may take nothing.
     pub(super) send: Duration,
     /// Bytes of memory, beside what its streams themselves take.
@@ -160,7 +160,7 @@ impl ConnectionHeld {
     pub(crate) fn new(
         total: Arc<HeldTotal>,
         worker: WorkerId,
-        link: Link,
+        link: ConnectionState,
         send: Duration,
     ) -> Arc<Self> {
         Arc::new(Self {

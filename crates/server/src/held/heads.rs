@@ -93,11 +93,16 @@ mod tests {
     use super::*;
     use crate::counters::WorkerId;
     use crate::held::{HeldTotal, StreamState};
-    use crate::link::Link;
+    use crate::link::ConnectionState;
 
     fn connect(total: &Arc<HeldTotal>) -> Arc<ConnectionHeld> {
         let send = Duration::from_secs(30);
-        ConnectionHeld::new(Arc::clone(total), WorkerId(0), Link::default(), send)
+        ConnectionHeld::new(
+            Arc::clone(total),
+            WorkerId(0),
+            ConnectionState::default(),
+            send,
+        )
     }
 
     /// A connection each poll of which does this.

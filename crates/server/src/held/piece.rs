@@ -13,10 +13,10 @@ use super::stream::StreamState;
 pub(crate) struct Piece {
     bytes: Bytes,
     /// In HTTP/2.
-    held: Option<Held>,
+    held: Option<HeldPiece>,
 }
 
-struct Held {
+struct HeldPiece {
     stream: StreamState,
     memory: Memory,
 }
@@ -66,7 +66,7 @@ impl Piece {
         let stream = stream.clone();
         Self {
             bytes,
-            held: Some(Held { stream, memory }),
+            held: Some(HeldPiece { stream, memory }),
         }
     }
 

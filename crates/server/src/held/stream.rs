@@ -22,8 +22,8 @@ pub(crate) const STREAM_PIECE: usize = 16 * 1024;
 const GENERATION: u32 = 56;
 const UNWRITTEN: u64 = (1 << GENERATION) - 1;
 
-/// Once h2 has been told of a stream's end, that stream can only be ended with its connection. So h2 is
-/// told after all data has been written, where that is likely to take time: for responses of more than
+/// Once h2 has a stream's end, that stream can only be ended with its connection. So h2 gets
+/// it after all data has been written, where that is likely to take time: for responses of more than
 /// this, and while the connection holds more than [`CROWDED`].
 const LARGE: u64 = 2 * STREAM_PIECE as u64;
 const CROWDED: u64 = 64 * 1024;
@@ -38,9 +38,9 @@ const LARGE_TRAILERS: usize = 1024;
 /// The state of one stream, shared by its task, the bodies of its request and its response, and the pieces of
 /// that which h2 has.
 #[derive(Clone)]
-pub(crate) struct StreamState(Arc<Inner>);
+pub(crate) struct StreamState(Arc<StreamCounts>);
 
-struct Inner {
+struct StreamCounts {
     connection: Arc<ConnectionHeld>,
     /// Bytes of the response's head, until h2 has it.
     head: AtomicU64,
@@ -62,7 +62,7 @@ struct Inner {
 impl StreamState {
     pub(crate) fn new(connection: Arc<ConnectionHeld>) -> Self {
         connection.begin_stream();
-        Self(Arc::new(Inner {
+        Self(Arc::new(StreamCounts {
             connection,
             head: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
@@ -169,7 +169,7 @@ impl StreamState {
     }
 
     /// Whether something that was given waits for the client, or for its turn.
-    pub(crate) fn is_behind(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         self.unwritten() > 0
     }
 
@@ -178,7 +178,7 @@ impl StreamState {
         self.0.connection.bytes.load(Relaxed) < CONNECTION_LIMIT
     }
 
-    /// Whether h2 is told of the end, with trailers of so many bytes, only after all data has been written.
+    /// Whether h2 gets the end, with trailers of so many bytes, only after all data has been written.
     pub(crate) fn withholds_end(&self, trailers: usize) -> bool {
         self.unwritten() > 0
             && (self.0.given.load(Relaxed) > LARGE
@@ -201,7 +201,7 @@ impl StreamState {
     }
 }
 
-impl Drop for Inner {
+impl Drop for StreamCounts {
     fn drop(&mut self) {
         let head = *self.head.get_mut();
         if head > 0 {

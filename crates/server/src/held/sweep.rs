@@ -174,7 +174,7 @@ impl ConnectionHeld {
         if self.memory() == 0 {
             return true;
         }
-        // It has begun to hold something: whoever was first to see that has listed it.
+        // It has begun to hold something: the first to see that has listed it.
         self.is_listed.swap(true, SeqCst)
     }
 }
@@ -197,8 +197,8 @@ impl Ended {
         self.count += more;
         if self.count > 0 && self.warning.is_due() {
             tracing::warn!(
-                "more than {} bytes of responses are held for clients that do not take them; \
-                 resetting the {} connections that took the least",
+                "more than {} bytes of responses wait for clients that do not read them; \
+                 resetting the {} connections that read the least",
                 held.limit,
                 mem::take(&mut self.count),
             );
@@ -216,7 +216,7 @@ mod tests {
     use crate::counters::WorkerId;
     use crate::held::count::{STREAM_COST, STREAMS_PER_CHECK};
     use crate::held::{Piece, StreamState};
-    use crate::link::Link;
+    use crate::link::ConnectionState;
 
     const SEND: Duration = Duration::from_secs(30);
 
@@ -225,7 +225,12 @@ mod tests {
     }
 
     fn connect(total: &Arc<HeldTotal>, worker: usize) -> Arc<ConnectionHeld> {
-        ConnectionHeld::new(Arc::clone(total), WorkerId(worker), Link::default(), SEND)
+        ConnectionHeld::new(
+            Arc::clone(total),
+            WorkerId(worker),
+            ConnectionState::default(),
+            SEND,
+        )
     }
 
     fn piece(connection: &Arc<ConnectionHeld>, length: usize) -> (StreamState, Piece) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::count::{ConnectionHeld, HeldTotal, Verdict};
 use crate::counters::WorkerId;
-use crate::link::Link;
+use crate::link::ConnectionState;
 
 /// What is counted of one connection. Nothing is, as long as the client takes all at once.
 pub(crate) struct WriteStalls {
     total: Arc<HeldTotal>,
     worker: WorkerId,
-    link: Link,
+    link: ConnectionState,
     send: Duration,
     /// Made at the first stall.
     connection: Option<Arc<ConnectionHeld>>,
@@ -22,7 +22,12 @@ pub(crate) struct WriteStalls {
 }
 
 impl WriteStalls {
-    pub(crate) fn new(total: Arc<HeldTotal>, worker: WorkerId, link: Link, send: Duration) -> Self {
+    pub(crate) fn new(
+        total: Arc<HeldTotal>,
+        worker: WorkerId,
+        link: ConnectionState,
+        send: Duration,
+    ) -> Self {
         Self {
             total,
             worker,

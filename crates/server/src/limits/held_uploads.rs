@@ -133,8 +133,7 @@ impl HeldUploads {
         let Ok(permits) = Arc::clone(&self.free).try_acquire_many_owned(missing) else {
             if self.exhausted.is_due() {
                 tracing::warn!(
-                    "chunked uploads that are held back take all of the {} bytes for them; \
-                     answering 503",
+                    "the memory for chunked uploads ({} bytes) is used up; answering 503",
                     self.capacity
                 );
             }

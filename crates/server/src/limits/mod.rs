@@ -7,4 +7,4 @@ mod upstreams;
 pub(crate) use held_uploads::HeldUploads;
 pub use held_uploads::MAX_HELD;
 pub(crate) use share_files::ShareFiles;
-pub(crate) use upstreams::Exchanges;
+pub(crate) use upstreams::UpstreamConnections;

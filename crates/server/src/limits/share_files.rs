@@ -26,7 +26,7 @@ impl ShareFiles {
     pub(crate) fn warn_exhausted(&self) {
         if self.exhausted.is_due() {
             tracing::warn!(
-                "the limit on open files of shares ({}) is reached; answering 503",
+                "limit on open files of shares ({}) reached; answering 503",
                 self.open.limit()
             );
         }

@@ -6,12 +6,12 @@ use proxy::Proxy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A limit on the connections to other servers that are open at a time.
-pub(crate) struct Exchanges {
+pub(crate) struct UpstreamConnections {
     free: Arc<Semaphore>,
     limit: usize,
 }
 
-impl Exchanges {
+impl UpstreamConnections {
     pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Self {
@@ -28,7 +28,7 @@ impl Exchanges {
             }
             if !proxy.close_longest_idle() {
                 tracing::warn!(
-                    "the limit on connections to other servers ({}) is reached; answering 503",
+                    "upstream connection limit ({}) reached; answering 503",
                     self.limit
                 );
                 return None;

@@ -31,7 +31,7 @@ pub(crate) enum Drained {
 pub(crate) struct DrainQueue {
     /// Bodies with content that are being read or drained.
     bodies: AtomicUsize,
-    /// The client holds the body back, and somebody has tried to read it.
+    /// The client holds the body back, and the handler has tried to read it.
     is_asked: AtomicBool,
     /// The body of the stream has been read to its end.
     is_complete: AtomicBool,
@@ -154,7 +154,7 @@ impl DrainQueue {
         self.bodies() > 0 && !self.is_complete.load(Ordering::Relaxed)
     }
 
-    /// Whether it is known how long the dropped body is; `None` where there is none.
+    /// Whether it is known how long the dropped body is; `None` without one.
     pub(crate) fn announces_length(&self) -> Option<bool> {
         if self.bodies() == 0 {
             return None;

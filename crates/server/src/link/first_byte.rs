@@ -1,4 +1,4 @@
-//! When the first byte of a connection's next request came, where somebody asks for it. HTTP/1 only: the
+//! When the first byte of a connection's next request came, if `$request_time` is used. HTTP/1 only: the
 //! frames of HTTP/2 are hyper's to read.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -41,7 +41,7 @@ impl HangUpCheck {
         if !stream.is_hung_up() {
             return Ok(());
         }
-        tracing::debug!("a client hung up during a request; cancelling the request");
+        tracing::debug!("client disconnected during a request; cancelling the request");
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }

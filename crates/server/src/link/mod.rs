@@ -3,13 +3,13 @@
 
 mod drain_queue;
 mod first_byte;
-mod gatherings;
+mod gather_orders;
 mod hang_up;
 mod idle_notice;
 mod state;
 mod turn;
 
 pub(crate) use drain_queue::{CloseQueue, DrainQueue, Drained, UnreadBody};
-pub(crate) use gatherings::{Gather, MAX_GATHERED};
+pub(crate) use gather_orders::{Gather, MAX_GATHERED};
 pub(crate) use hang_up::CHECK_INTERVAL;
-pub(crate) use state::{Link, Open};
+pub(crate) use state::{ConnectionState, InFlightGuard};

@@ -8,18 +8,18 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::drain_queue::DrainQueue;
 use super::first_byte::FirstByte;
-use super::gatherings::Gatherings;
+use super::gather_orders::GatherOrders;
 use super::hang_up::HangUpCheck;
 use super::idle_notice::IdleNotice;
-use super::turn::Turn;
-use crate::tunnel::Switched;
+use super::turn::PipelineTurn;
+use crate::tunnel::UpgradedConnection;
 
 /// What a connection's socket and its messages know of each other.
 #[derive(Clone, Default)]
-pub(crate) struct Link(Arc<State>);
+pub(crate) struct ConnectionState(Arc<ConnectionFields>);
 
 #[derive(Default)]
-struct State {
+struct ConnectionFields {
     reset: AtomicBool,
     /// A write waits for the client.
     is_stalled: AtomicBool,
@@ -29,8 +29,8 @@ struct State {
     /// Of the next request.
     first_byte: FirstByte,
     hang_up: HangUpCheck,
-    turn: Turn,
-    gatherings: Gatherings,
+    turn: PipelineTurn,
+    gather_orders: GatherOrders,
     idle_notice: IdleNotice,
     /// Bodies of HTTP/1 that were dropped unread.
     drain_queue: DrainQueue,
@@ -39,10 +39,10 @@ struct State {
     /// The server has decided to close the connection after the present response.
     closes: AtomicBool,
     /// What the connection becomes when hyper is done with it.
-    switched: Mutex<Option<Switched>>,
+    switched: Mutex<Option<UpgradedConnection>>,
 }
 
-impl Link {
+impl ConnectionState {
     /// Has the connection end in a reset rather than in an orderly close.
     ///
     /// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
@@ -53,15 +53,15 @@ impl Link {
     }
 
     /// A request, which is in progress until the returned value is dropped.
-    pub(crate) fn begin(&self) -> Open {
+    pub(crate) fn begin(&self) -> InFlightGuard {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.open()
     }
 
     /// A body that is still to be read from the socket until the returned value is dropped.
-    pub(crate) fn open(&self) -> Open {
+    pub(crate) fn open(&self) -> InFlightGuard {
         self.0.open.fetch_add(1, Ordering::Relaxed);
-        Open(self.clone())
+        InFlightGuard(self.clone())
     }
 
     pub(crate) fn is_reset(&self) -> bool {
@@ -89,12 +89,12 @@ impl Link {
         &self.0.hang_up
     }
 
-    pub(crate) fn turn(&self) -> &Turn {
+    pub(crate) fn turn(&self) -> &PipelineTurn {
         &self.0.turn
     }
 
-    pub(crate) fn gatherings(&self) -> &Gatherings {
-        &self.0.gatherings
+    pub(crate) fn gather_orders(&self) -> &GatherOrders {
+        &self.0.gather_orders
     }
 
     pub(crate) fn idle_notice(&self) -> &IdleNotice {
@@ -157,32 +157,32 @@ impl Link {
     }
 
     /// Has the connection be something else behind the response to come.
-    pub(crate) fn switch(&self, to: Switched) {
+    pub(crate) fn switch(&self, to: UpgradedConnection) {
         *self.switched() = Some(to);
     }
 
     /// What the connection has become, for who has it then.
-    pub(crate) fn take_switched(&self) -> Option<Switched> {
+    pub(crate) fn take_switched(&self) -> Option<UpgradedConnection> {
         // In a tunnel, a side that has ended may still be sent to.
         self.0.hang_up.cancel();
         self.switched().take()
     }
 
-    fn switched(&self) -> MutexGuard<'_, Option<Switched>> {
+    fn switched(&self) -> MutexGuard<'_, Option<UpgradedConnection>> {
         self.0.switched.lock()
     }
 }
 
 /// Something in progress on a connection.
-pub(crate) struct Open(Link);
+pub(crate) struct InFlightGuard(ConnectionState);
 
-impl Open {
-    pub(crate) fn link(&self) -> &Link {
+impl InFlightGuard {
+    pub(crate) fn link(&self) -> &ConnectionState {
         &self.0
     }
 }
 
-impl Drop for Open {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if self.0.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.0.idle_notice.send();

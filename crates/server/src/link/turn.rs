@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether an HTTP/1 connection has answered a request since its task was last polled.
 #[derive(Default)]
-pub(crate) struct Turn {
+pub(crate) struct PipelineTurn {
     is_used_up: AtomicBool,
 }
 
-impl Turn {
+impl PipelineTurn {
     /// The task of an HTTP/1 connection is polled.
     pub(crate) fn begin(&self) {
         self.is_used_up.store(false, Ordering::Relaxed);

@@ -10,10 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::content::{Content, ContentError};
 use super::end_delay::EndDelay;
-use crate::access_log::Note;
-use crate::counters::InRequest;
+use crate::access_log::AccessLogEntry;
+use crate::counters::ActiveRequest;
 use crate::held::{Chunk, Piece, STREAM_PIECE, StreamState};
-use crate::link::{Link, Open};
+use crate::link::{ConnectionState, InFlightGuard};
 
 /// Content that is bound to a connection: the body that hyper polls.
 pub(crate) struct ResponseBody {
@@ -24,15 +24,15 @@ pub(crate) struct ResponseBody {
 /// What ends with a response's last byte, or when its client has gone. Dropped in this order, after the content.
 pub(crate) struct ResponseGuards {
     /// Counts the request as in progress; `None` where the tunnel that follows does.
-    pub(crate) in_request: Option<InRequest>,
+    pub(crate) in_request: Option<ActiveRequest>,
     /// Where only a reset of the connection shows that the content is cut off.
-    pub(crate) reset: Option<Link>,
+    pub(crate) reset: Option<ConnectionState>,
     /// Keeps the connection from being idle.
-    pub(crate) open: Open,
+    pub(crate) in_flight: InFlightGuard,
     /// In HTTP/2. In a box, so that bodies of HTTP/1 do not take its room.
     pub(crate) stream: Option<Box<StreamBody>>,
     /// Writes a line to the access log when it is dropped.
-    pub(crate) note: Option<Box<Note>>,
+    pub(crate) log_entry: Option<Box<AccessLogEntry>>,
 }
 
 /// The part of a response's body that only an HTTP/2 stream needs.
@@ -69,7 +69,7 @@ impl ResponseBody {
         self.content.delay_end(delay);
         stream.end = None;
         // All that these count has been sent.
-        (self.guards.in_request, self.guards.note) = (None, None);
+        (self.guards.in_request, self.guards.log_entry) = (None, None);
         (self.poll_content(cx)).map_ok(|frame| frame.map_data(Piece::from))
     }
 
@@ -109,7 +109,7 @@ impl ResponseBody {
     /// A piece that has to wait for its client, and shares a larger buffer, is copied: it takes no more memory
     /// than is counted for it.
     fn own(&self, bytes: Bytes, stream: &StreamState) -> Bytes {
-        if self.content.shares_buffers() && stream.is_behind() {
+        if self.content.shares_buffers() && stream.has_unwritten() {
             Bytes::copy_from_slice(&bytes)
         } else {
             bytes
@@ -146,7 +146,7 @@ impl StreamBody {
         Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
     }
 
-    /// Whether the end of the content may be told to h2 with its last piece.
+    /// Whether the end of the content may go to h2 with its last piece.
     fn may_end(&self) -> bool {
         self.unsent.is_none() && !self.delays_end && !self.state.withholds_end(0)
     }
@@ -168,7 +168,7 @@ impl Body for ResponseBody {
     type Error = ContentError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<Piece> {
-        if self.guards.open.link().gatherings().is_gathering() {
+        if self.guards.in_flight.link().gather_orders().is_gathering() {
             // The connection is polled again when that is over.
             return Poll::Pending;
         }
@@ -185,8 +185,10 @@ impl Body for ResponseBody {
         };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(note), Some(data)) = (&mut self.guards.note, frame.data_ref()) {
-                    note.sent += data.len() as u64;
+                if let (Some(log_entry), Some(data)) =
+                    (&mut self.guards.log_entry, frame.data_ref())
+                {
+                    log_entry.sent += data.len() as u64;
                 }
             }
             Poll::Ready(Some(Err(error))) => {

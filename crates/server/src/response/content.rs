@@ -112,29 +112,30 @@ impl Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentError>>> {
         let source = &mut self.source;
-        let frame = match source {
-            ContentSource::Page(text) => {
-                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
-            }
-            ContentSource::Delayed(delay) => {
-                ready!(delay.poll(cx));
-                *source = ContentSource::Page(None);
-                return Poll::Ready(None);
-            }
-            ContentSource::Failed(_) => {
-                let failed = std::mem::replace(source, ContentSource::Page(None));
-                return match failed {
-                    ContentSource::Failed(error) => Poll::Ready(Some(Err(error))),
-                    _ => Poll::Ready(None),
-                };
-            }
-            ContentSource::Guest(body) => ready!(Pin::new(body).poll_frame(cx))
-                .map(|frame| frame.map_err(ContentError::from)),
-            ContentSource::File(body) => ready!(Pin::new(body).poll_frame(cx))
-                .map(|frame| frame.map_err(ContentError::from)),
-            ContentSource::Upstream(body) => ready!(Pin::new(&mut **body).poll_frame(cx))
-                .map(|frame| frame.map_err(ContentError::from)),
-        };
+        let frame =
+            match source {
+                ContentSource::Page(text) => {
+                    return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+                }
+                ContentSource::Delayed(delay) => {
+                    ready!(delay.poll(cx));
+                    *source = ContentSource::Page(None);
+                    return Poll::Ready(None);
+                }
+                ContentSource::Failed(_) => {
+                    let failed = std::mem::replace(source, ContentSource::Page(None));
+                    return match failed {
+                        ContentSource::Failed(error) => Poll::Ready(Some(Err(error))),
+                        _ => Poll::Ready(None),
+                    };
+                }
+                ContentSource::Guest(body) => ready!(Pin::new(body).poll_frame(cx))
+                    .map(|frame| frame.map_err(ContentError::from)),
+                ContentSource::File(body) => ready!(Pin::new(body).poll_frame(cx))
+                    .map(|frame| frame.map_err(ContentError::from)),
+                ContentSource::Upstream(body) => ready!(Pin::new(&mut **body).poll_frame(cx))
+                    .map(|frame| frame.map_err(ContentError::from)),
+            };
         match frame {
             Some(Err(error)) => {
                 *source = ContentSource::Failed(error);

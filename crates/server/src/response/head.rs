@@ -1,4 +1,4 @@
-//! What is put right about the head of each response, whoever made it.
+//! Completes the head of each response: `server`, `connection`, and what hyper leaves to its caller.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SERVER, TRANSFER_ENCODING};
 use http::{Method, Response, StatusCode, Version};
@@ -68,7 +68,7 @@ pub(crate) fn close(response: &mut Response<Content>, version: Version) {
 }
 
 /// Leaves out the length of a response over HTTP/2 whose request is still being sent. When curl 7.88 has
-/// as much as that, it reads nothing more, not even that it may go on sending. At statuses from 300 on it
+/// as much as that, it reads nothing more, not even the window update that lets it send more. At statuses from 300 on it
 /// stops sending, which it may do only if it knows then that the response is complete.
 ///
 /// Returns whether the body has to hide its length, too.

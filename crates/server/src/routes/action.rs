@@ -1,4 +1,4 @@
-//! What a step does with a request.
+//! The actions of route steps: `pass`, `return`, `share`, and `response_headers`.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ use crate::response::Content;
 use crate::response::head::{self, WithoutServer};
 use crate::response::page;
 use crate::variables::wire_fields::BodyLength;
-use crate::variables::{Known, Responded};
+use crate::variables::{ResponseMeta, VariableContext};
 
-/// What a step does with a request, and with what comes of it.
+/// The action of a route step.
 pub struct Action {
-    /// What.
+    /// What the step does.
     pub kind: ActionKind,
-    /// Replaces the request's path before.
+    /// Replaces the request's path, before anything else is done.
     pub rewrite: Option<Rewrite>,
     /// What is set in, or removed from, a response with a status from 200 to 399.
     pub response_headers: Vec<ResponseHeader>,
@@ -27,11 +27,11 @@ pub struct Action {
 
 /// The kinds of action.
 pub enum ActionKind {
-    /// Somebody else answers.
+    /// Another route, an application, an upstream or the metrics answer.
     Pass(Pass),
-    /// This is the answer.
+    /// Return a fixed response.
     Return(Return),
-    /// A file is.
+    /// Serve a static file.
     Share(Share),
 }
 
@@ -46,15 +46,15 @@ enum Location {
     Expanded(Template),
 }
 
-/// Files.
+/// Static files.
 pub struct Share {
-    /// The first one that is there is the answer.
+    /// The first file that exists is served.
     pub paths: Vec<Template>,
-    /// What no file is outside of.
+    /// The directory that no served file is outside of.
     pub chroot: Option<Template>,
-    /// How they are served.
+    /// MIME types, and how symlinks are followed.
     pub files: static_files::Share,
-    /// What is done where none is.
+    /// The action if no file is there.
     pub fallback: Option<Box<Action>>,
 }
 
@@ -148,7 +148,7 @@ impl Share {
             .as_ref()
             .is_some_and(|chroot| chroot.as_bytes().is_empty())
         {
-            tracing::error!("a \"share\" is refused: variables make nothing of its \"chroot\"");
+            tracing::error!("the \"chroot\" of a \"share\" expands to nothing; answering 403");
             return None;
         }
         Some(Paths {
@@ -174,26 +174,26 @@ pub(crate) fn not_served(reason: &NotServed) -> Response<Content> {
     response
 }
 
-/// Sets and removes fields of a response that has a status for it. `known` is the request, which only
+/// Sets and removes fields of a response that has a status for it. `context` is the request, which only
 /// variables need.
 pub(crate) fn set_headers(
     headers: &[ResponseHeader],
     response: &mut Response<Content>,
-    known: Option<&Known<'_>>,
+    context: Option<&VariableContext<'_>>,
 ) {
     if headers.is_empty() || !(200..400).contains(&response.status().as_u16()) {
         return;
     }
     // All are expanded before the first is set, as in Unit.
     let values: Vec<_> = {
-        let variables = known.map(|known| Known {
-            response: Some(Responded {
+        let variables = context.map(|context| VariableContext {
+            response: Some(ResponseMeta {
                 status: response.status(),
                 headers: response.headers(),
                 length: BodyLength::of(response.body()),
                 sent: 0,
             }),
-            ..*known
+            ..*context
         });
         let value = |header: &ResponseHeader| {
             let template = header.value.as_ref()?;
@@ -225,8 +225,8 @@ pub(crate) fn set_headers(
 }
 
 /// What is set in a field. A client may have brought what has no place there; each such character
-/// becomes a space (RFC 9110, section 5.5), since to leave out the field would let whoever writes a
-/// link take a policy away.
+/// becomes a space (RFC 9110, section 5.5), since to leave out the field would let the author of a
+/// link remove a policy.
 fn field(value: Cow<'_, [u8]>) -> HeaderValue {
     HeaderValue::from_bytes(&value).unwrap_or_else(|_| {
         let mut value = value.into_owned();

@@ -22,9 +22,9 @@ const RESPONSES: usize = 8;
 ///
 /// Cloning is cheap; clones share the text and the limit on responses.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricsText>);
 
-struct Inner {
+struct MetricsText {
     content_type: HeaderValue,
     lifetime: Duration,
     render: Box<dyn Fn() -> String + Send + Sync>,
@@ -49,7 +49,7 @@ impl Metrics {
         content_type: HeaderValue,
         render: impl Fn() -> String + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(MetricsText {
             content_type,
             lifetime,
             render: Box::new(render),
@@ -79,7 +79,7 @@ impl Metrics {
             return page::error(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let length = HeaderValue::from(text.len());
-        let body = Bytes::from_owner(Held {
+        let body = Bytes::from_owner(HeldText {
             text,
             _place: place,
         });
@@ -91,7 +91,7 @@ impl Metrics {
     }
 }
 
-impl Inner {
+impl MetricsText {
     /// The text of the last second, or a new one. `None` if making it panics.
     async fn text(self: Arc<Self>) -> Option<Bytes> {
         let mut latest = self.latest.lock().await;
@@ -109,12 +109,12 @@ impl Inner {
 }
 
 /// A text that holds a place until its last byte has gone to the client, whichever layer has it.
-struct Held {
+struct HeldText {
     text: Bytes,
     _place: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldText {
     fn as_ref(&self) -> &[u8] {
         &self.text
     }
@@ -130,7 +130,6 @@ mod tests {
     use http_body::Body as _;
 
     use super::*;
-    use crate::held::Piece;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -144,7 +143,7 @@ mod tests {
         (metrics, calls)
     }
 
-    async fn piece(response: Response<Content>) -> Piece {
+    async fn piece(response: Response<Content>) -> Bytes {
         let mut body = response.into_body();
         let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         frame.unwrap().unwrap().into_data().ok().unwrap()

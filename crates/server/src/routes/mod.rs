@@ -9,5 +9,5 @@ mod table;
 pub use action::{Action, ActionKind, ResponseHeader, Return, Share};
 pub use metrics::Metrics;
 pub use pass::Pass;
-pub(crate) use router::{Passed, Rest, Routed, To, Walk, notice};
+pub(crate) use router::{Forward, Handler, PendingResponse, Routed, Router, notice};
 pub use table::{Steps, Table};

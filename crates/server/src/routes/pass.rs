@@ -6,7 +6,7 @@ use routing::{Template, VariableKind};
 
 use super::metrics::Metrics;
 
-/// Who answers instead.
+/// What answers a request that is passed.
 #[derive(Clone)]
 pub enum Pass {
     /// An application; `None` is one that is not served for now, for which the answer is 503.
@@ -15,10 +15,9 @@ pub enum Pass {
     Upstream(Proxy),
     /// The server's own counters.
     Metrics(Metrics),
-    /// The steps at this index of the [`Table`]; 404 where there are none.
+    /// The steps at this index of the [`Table`]; 404 if the table has none.
     Steps(usize),
-    /// What the template names once it is expanded, for each request anew; 404 where that is
-    /// nothing.
+    /// What the template names, expanded for each request; 404 if it names nothing.
     Variable(Template),
 }
 

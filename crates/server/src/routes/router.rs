@@ -1,4 +1,4 @@
-//! Finds out who answers a request.
+//! Routes a request: from the step of a table to an application, an upstream, a file or a fixed response.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -15,54 +15,56 @@ use super::action::{self, Action, ActionKind, Share};
 use super::metrics::Metrics;
 use super::pass::Pass;
 use super::table::{Steps, Table};
-use crate::connection_info::Ends;
+use crate::connection_info::ConnectionInfo;
 use crate::limits::ShareFiles;
 use crate::request;
 use crate::response::{Content, page};
-use crate::variables::{Facts, Kept, Known};
+use crate::variables::{RequestMeta, RequestSnapshot, VariableContext};
 
-/// Tells of a step of a request, at Unit's level between a warning and an information.
+/// Logs a routing step of a request, at Unit's level between a warning and an information.
 macro_rules! notice {
-    ($facts:expr, $($message:tt)+) => {
-        tracing::info!(target: "server::notice", request = %$facts.id, $($message)+)
+    ($meta:expr, $($message:tt)+) => {
+        tracing::info!(target: "server::notice", request = %$meta.id, $($message)+)
     };
 }
 pub(crate) use notice;
 
-/// What a request comes to.
+/// The end of a request's route.
 pub(crate) enum Routed<'a> {
-    /// Somebody else answers.
-    To(Passed<'a>),
-    /// It has its answer.
-    Here(Response<Content>),
+    /// An application or an upstream answers.
+    Forward(Forward<'a>),
+    /// The route has made the response itself.
+    Respond(Response<Content>),
 }
 
-/// Who answers a request.
-pub(crate) enum To {
+/// What answers a request that is forwarded.
+pub(crate) enum Handler {
     Application(Application),
     Upstream(Proxy),
 }
 
-/// A request that somebody else is to answer.
-pub(crate) struct Passed<'a> {
-    to: To,
-    rest: Rest<'a>,
+/// A request that is forwarded.
+pub(crate) struct Forward<'a> {
+    handler: Handler,
+    pending: PendingResponse<'a>,
 }
 
-/// What is left to do about such a request.
-pub(crate) struct Rest<'a> {
+/// What the route still does to the request, and to the response once there is one.
+pub(crate) struct PendingResponse<'a> {
+    /// The rewritten target, which the handler is to see.
     target: Option<PathAndQuery>,
+    /// Has `response_headers`.
     action: Option<&'a Action>,
-    /// The request, where the fields of the response tell of it.
-    kept: Option<Box<Kept>>,
+    /// The request, where `response_headers` have variables that depend on it.
+    kept: Option<Box<RequestSnapshot>>,
 }
 
-impl<'a> Passed<'a> {
-    /// A request with which nothing else is done.
-    pub(crate) fn to(to: To) -> Self {
+impl<'a> Forward<'a> {
+    /// Without a route: the listener names what answers.
+    pub(crate) fn to(handler: Handler) -> Self {
         Self {
-            to,
-            rest: Rest {
+            handler,
+            pending: PendingResponse {
                 target: None,
                 action: None,
                 kept: None,
@@ -70,13 +72,12 @@ impl<'a> Passed<'a> {
         }
     }
 
-    /// Who answers, and what is left to do around that.
-    pub(crate) fn part(self) -> (To, Rest<'a>) {
-        (self.to, self.rest)
+    pub(crate) fn split(self) -> (Handler, PendingResponse<'a>) {
+        (self.handler, self.pending)
     }
 }
 
-impl Rest<'_> {
+impl PendingResponse<'_> {
     /// Gives the request the target that who answers is to see.
     pub(crate) fn retarget(&self, parts: &mut Parts) {
         if let Some(target) = &self.target {
@@ -85,28 +86,28 @@ impl Rest<'_> {
     }
 
     /// Sets the fields of the response.
-    pub(crate) fn set_headers(&self, facts: Option<&Facts>, response: &mut Response<Content>) {
+    pub(crate) fn set_headers(&self, meta: Option<&RequestMeta>, response: &mut Response<Content>) {
         let Some(Action {
             response_headers, ..
         }) = self.action
         else {
             return;
         };
-        match (&self.kept, facts) {
-            (Some(kept), Some(facts)) => kept.ask(facts, None, |known| {
-                action::set_headers(response_headers, response, Some(known));
+        match (&self.kept, meta) {
+            (Some(kept), Some(meta)) => kept.ask(meta, None, |context| {
+                action::set_headers(response_headers, response, Some(context));
             }),
             _ => action::set_headers(response_headers, response, None),
         }
     }
 }
 
-/// A request on its way through the steps.
-pub(crate) struct Walk<'t, 'a> {
+/// Takes one request through the steps of a table.
+pub(crate) struct Router<'t, 'a> {
     table: &'t Table,
     parts: &'a Parts,
-    facts: &'a Facts,
-    ends: Ends,
+    meta: &'a RequestMeta,
+    info: ConnectionInfo,
     host: Cow<'a, str>,
     target: Target<'a>,
     /// The last one that was taken.
@@ -118,17 +119,17 @@ pub(crate) struct Walk<'t, 'a> {
     logs: bool,
 }
 
-impl<'t: 'a, 'a> Walk<'t, 'a> {
+impl<'t: 'a, 'a> Router<'t, 'a> {
     /// Takes a request that has been checked.
     ///
     /// # Errors
     ///
-    /// The status to refuse it with, where its target is none for routes.
+    /// The status to refuse it with, if routes cannot parse its target.
     pub(crate) fn new(
         table: &'t Table,
         parts: &'a Parts,
-        facts: &'a Facts,
-        ends: Ends,
+        meta: &'a RequestMeta,
+        info: ConnectionInfo,
         logs: bool,
     ) -> Result<Self, StatusCode> {
         let raw = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
@@ -136,8 +137,8 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
         Ok(Self {
             table,
             parts,
-            facts,
-            ends,
+            meta,
+            info,
             host: request::server_name(&parts.headers),
             target,
             action: None,
@@ -148,65 +149,65 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     }
 
     /// Goes where `pass` says, and on from there.
-    pub(crate) async fn go(mut self, pass: &Pass, share_files: &ShareFiles) -> Routed<'t> {
+    pub(crate) async fn route(mut self, pass: &Pass, share_files: &ShareFiles) -> Routed<'t> {
         self.is_matched = matches!(pass, Pass::Steps(_) | Pass::Variable(_));
         let end = match self.pass(pass) {
             // Only here is something to wait for, which takes room.
-            End::Share(share) => Box::pin(self.serve(share, share_files)).await,
+            Outcome::Share(share) => Box::pin(self.serve(share, share_files)).await,
             end => end,
         };
         match end {
-            End::To(to) => match self.rest() {
-                Ok(rest) => Routed::To(Passed { to, rest }),
-                // Encoded, it is too long. The target as the client sent it must not go on instead.
+            Outcome::Handler(handler) => match self.pending_response() {
+                Ok(pending) => Routed::Forward(Forward { handler, pending }),
+                // Encoded, it is too long. The target as the client sent it must not be forwarded instead.
                 Err(error) if self.target.is_rewritten() => {
-                    tracing::warn!(request = %self.facts.id, "a rewrite fails: {error}");
-                    Routed::Here(page::error(StatusCode::INTERNAL_SERVER_ERROR))
+                    tracing::warn!(request = %self.meta.id, "cannot rewrite the URI: {error}; answering 500");
+                    Routed::Respond(page::error(StatusCode::INTERNAL_SERVER_ERROR))
                 }
-                Err(_) => Routed::Here(page::refused(StatusCode::URI_TOO_LONG)),
+                Err(_) => Routed::Respond(page::refused(StatusCode::URI_TOO_LONG)),
             },
-            End::Metrics(metrics) => {
+            Outcome::Metrics(metrics) => {
                 let mut response = Box::pin(metrics.respond(&self.parts.method)).await;
                 self.set_headers(&mut response);
-                Routed::Here(response)
+                Routed::Respond(response)
             }
-            End::Respond(mut response) => {
+            Outcome::Respond(mut response) => {
                 self.set_headers(&mut response);
-                Routed::Here(response)
+                Routed::Respond(response)
             }
-            End::Share(_) => Routed::Here(page::error(StatusCode::INTERNAL_SERVER_ERROR)),
+            Outcome::Share(_) => Routed::Respond(page::error(StatusCode::INTERNAL_SERVER_ERROR)),
         }
     }
 
-    fn pass(&mut self, pass: &Pass) -> End<'t> {
-        let mut place = self.place(pass);
+    fn pass(&mut self, pass: &Pass) -> Outcome<'t> {
+        let mut destination = self.destination(pass);
         loop {
-            let steps = match place {
-                Place::Application(Some(application)) => {
-                    return End::To(To::Application(application));
+            let steps = match destination {
+                Destination::Application(Some(application)) => {
+                    return Outcome::Handler(Handler::Application(application));
                 }
-                Place::Upstream(proxy) => return End::To(To::Upstream(proxy)),
-                Place::Metrics(metrics) => return End::Metrics(metrics),
-                Place::Application(None) => return respond(StatusCode::SERVICE_UNAVAILABLE),
-                Place::Nowhere => return respond(StatusCode::NOT_FOUND),
-                Place::Steps(steps) => steps,
+                Destination::Upstream(proxy) => return Outcome::Handler(Handler::Upstream(proxy)),
+                Destination::Metrics(metrics) => return Outcome::Metrics(metrics),
+                Destination::Application(None) => return respond(StatusCode::SERVICE_UNAVAILABLE),
+                Destination::Nowhere => return respond(StatusCode::NOT_FOUND),
+                Destination::Steps(steps) => steps,
             };
             let Some(action) = self.select(steps) else {
                 return respond(StatusCode::NOT_FOUND);
             };
-            place = match self.take(action) {
-                Taken::Pass(pass) => self.place(pass),
-                Taken::End(end) => return end,
+            destination = match self.apply(action) {
+                StepResult::Pass(pass) => self.destination(pass),
+                StepResult::Outcome(end) => return end,
             };
         }
     }
 
-    /// Asks the files of a share, and whoever is behind it, until it is no share that is asked.
-    async fn serve(&mut self, mut share: &'t Share, share_files: &ShareFiles) -> End<'t> {
+    /// Serves a file of a share, or takes its fallbacks until one of them is not a share.
+    async fn serve(&mut self, mut share: &'t Share, share_files: &ShareFiles) -> Outcome<'t> {
         loop {
             let served = {
                 let request = self.request();
-                let paths = share.paths(&self.known(&request));
+                let paths = share.paths(&self.context(&request));
                 let files = static_files::Request {
                     method: &self.parts.method,
                     headers: &self.parts.headers,
@@ -221,39 +222,39 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
                 }
             };
             let reason = match served {
-                Ok(response) => return End::Respond(response.map(Content::file)),
+                Ok(response) => return Outcome::Respond(response.map(Content::file)),
                 Err(reason) => reason,
             };
             if let NotServed::TooManyOpen = reason {
                 share_files.warn_exhausted();
             }
             let Some(fallback) = &share.fallback else {
-                return End::Respond(action::not_served(&reason));
+                return Outcome::Respond(action::not_served(&reason));
             };
             if !reason.may_fall_back() {
-                return End::Respond(action::not_served(&reason));
+                return Outcome::Respond(action::not_served(&reason));
             }
             if self.logs {
-                notice!(self.facts, "\"fallback\" taken");
+                notice!(self.meta, "\"fallback\" taken");
             }
-            let end = match self.take(fallback) {
-                Taken::Pass(pass) => self.pass(pass),
-                Taken::End(end) => end,
+            let end = match self.apply(fallback) {
+                StepResult::Pass(pass) => self.pass(pass),
+                StepResult::Outcome(end) => end,
             };
             match end {
-                End::Share(next) => share = next,
+                Outcome::Share(next) => share = next,
                 end => return end,
             }
         }
     }
 
-    fn rest(&self) -> Result<Rest<'t>, InvalidUri> {
+    fn pending_response(&self) -> Result<PendingResponse<'t>, InvalidUri> {
         let action = self.action.filter(|it| !it.response_headers.is_empty());
         let is_kept = action.is_some_and(Action::has_variable_headers);
-        Ok(Rest {
+        Ok(PendingResponse {
             target: self.respelled()?,
             action,
-            kept: is_kept.then(|| Box::new(Kept::of(self.parts, self.ends))),
+            kept: is_kept.then(|| Box::new(RequestSnapshot::of(self.parts, self.info))),
         })
     }
 
@@ -275,29 +276,30 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
     fn set_headers(&self, response: &mut Response<Content>) {
         let Some(action) = self.action else { return };
         let request = self.request();
-        let known = self.known(&request);
-        action::set_headers(&action.response_headers, response, Some(&known));
+        let context = self.context(&request);
+        action::set_headers(&action.response_headers, response, Some(&context));
     }
 
-    fn place(&self, pass: &Pass) -> Place<'t> {
+    fn destination(&self, pass: &Pass) -> Destination<'t> {
         match pass {
-            Pass::Application(application) => Place::Application(application.clone()),
-            Pass::Upstream(proxy) => Place::Upstream(proxy.clone()),
-            Pass::Metrics(metrics) => Place::Metrics(metrics.clone()),
+            Pass::Application(application) => Destination::Application(application.clone()),
+            Pass::Upstream(proxy) => Destination::Upstream(proxy.clone()),
+            Pass::Metrics(metrics) => Destination::Metrics(metrics.clone()),
             Pass::Steps(index) => self
                 .table
                 .steps(*index)
-                .map_or(Place::Nowhere, Place::Steps),
+                .map_or(Destination::Nowhere, Destination::Steps),
             Pass::Variable(template) => {
                 let request = self.request();
-                let named = template.expand(&self.known(&request)).into_owned();
+                let named = template.expand(&self.context(&request)).into_owned();
                 match self.table.find(&named) {
-                    Some(Pass::Application(application)) => Place::Application(application),
-                    Some(Pass::Upstream(proxy)) => Place::Upstream(proxy),
-                    Some(Pass::Steps(index)) => {
-                        self.table.steps(index).map_or(Place::Nowhere, Place::Steps)
-                    }
-                    Some(Pass::Metrics(_) | Pass::Variable(_)) | None => Place::Nowhere,
+                    Some(Pass::Application(application)) => Destination::Application(application),
+                    Some(Pass::Upstream(proxy)) => Destination::Upstream(proxy),
+                    Some(Pass::Steps(index)) => self
+                        .table
+                        .steps(index)
+                        .map_or(Destination::Nowhere, Destination::Steps),
+                    Some(Pass::Metrics(_) | Pass::Variable(_)) | None => Destination::Nowhere,
                 }
             }
         }
@@ -305,7 +307,7 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
 
     fn select(&self, steps: &'t Steps) -> Option<&'t Action> {
         let request = self.request();
-        let selected = steps.route.select(&request, &self.known(&request));
+        let selected = steps.route.select(&request, &self.context(&request));
         if self.logs {
             let name = steps
                 .name
@@ -315,91 +317,91 @@ impl<'t: 'a, 'a> Walk<'t, 'a> {
             for index in 0..discarded {
                 tracing::info!(
                     target: "server::discarded",
-                    request = %self.facts.id,
+                    request = %self.meta.id,
                     "\"routes/{name}{index}\" discarded"
                 );
             }
             if let Some((index, _)) = selected {
-                notice!(self.facts, "\"routes/{name}{index}\" selected");
+                notice!(self.meta, "\"routes/{name}{index}\" selected");
             }
         }
         selected.map(|(_, action)| action)
     }
 
-    fn take(&mut self, action: &'t Action) -> Taken<'t> {
+    fn apply(&mut self, action: &'t Action) -> StepResult<'t> {
         if self.taken == MAX_ACTIONS {
             tracing::error!(
-                request = %self.facts.id,
-                "the request has been passed on {MAX_ACTIONS} times, and gets 500"
+                request = %self.meta.id,
+                "routing loop: the request has been passed {MAX_ACTIONS} times; answering 500"
             );
-            return Taken::End(respond(StatusCode::INTERNAL_SERVER_ERROR));
+            return StepResult::Outcome(respond(StatusCode::INTERNAL_SERVER_ERROR));
         }
         self.taken += 1;
         self.action = Some(action);
         if let Some(rewrite) = &action.rewrite {
             let rewritten = {
                 let request = self.request();
-                rewrite.apply(&self.target, &self.known(&request))
+                rewrite.apply(&self.target, &self.context(&request))
             };
             match rewritten {
                 Ok(target) => self.target = target,
                 Err(error) => {
-                    tracing::warn!(request = %self.facts.id, "a rewrite fails: {error}");
-                    return Taken::End(respond(StatusCode::INTERNAL_SERVER_ERROR));
+                    tracing::warn!(request = %self.meta.id, "cannot rewrite the URI: {error}; answering 500");
+                    return StepResult::Outcome(respond(StatusCode::INTERNAL_SERVER_ERROR));
                 }
             }
-            self.facts.rewrite(self.target.path());
+            self.meta.rewrite(self.target.path());
             if self.logs {
                 let path = String::from_utf8_lossy(self.target.path());
-                notice!(self.facts, "URI rewritten to \"{path}\"");
+                notice!(self.meta, "URI rewritten to \"{path}\"");
             }
         }
         match &action.kind {
-            ActionKind::Pass(pass) => Taken::Pass(pass),
-            ActionKind::Share(share) => Taken::End(End::Share(share)),
+            ActionKind::Pass(pass) => StepResult::Pass(pass),
+            ActionKind::Share(share) => StepResult::Outcome(Outcome::Share(share)),
             ActionKind::Return(answer) => {
                 let request = self.request();
-                let response = answer.respond(&self.known(&request));
-                Taken::End(End::Respond(response))
+                let response = answer.respond(&self.context(&request));
+                StepResult::Outcome(Outcome::Respond(response))
             }
         }
     }
 
     fn request(&self) -> Request<'_> {
         Request {
-            scheme: self.ends.scheme,
+            scheme: self.info.scheme,
             method: self.parts.method.as_str(),
             host: &self.host,
             target: &self.target,
             headers: &self.parts.headers,
-            source: self.ends.source,
-            destination: self.ends.destination,
+            source: self.info.source,
+            destination: self.info.destination,
         }
     }
 
-    fn known<'b>(&'b self, request: &'b Request<'b>) -> Known<'b> {
-        Known {
+    fn context<'b>(&'b self, request: &'b Request<'b>) -> VariableContext<'b> {
+        VariableContext {
             request,
-            facts: self.facts,
+            meta: self.meta,
             response: None,
         }
     }
 }
 
-/// Where a walk ends, or rests.
+/// The end of the steps; a share may have a fallback still.
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one for a request, and a box would be one more allocation for that"
 )]
-enum End<'a> {
-    To(To),
+enum Outcome<'a> {
+    Handler(Handler),
     Respond(Response<Content>),
     Metrics(Metrics),
     /// The files of this share are to be asked.
     Share(&'a Share),
 }
 
-enum Place<'a> {
+enum Destination<'a> {
     Application(Option<Application>),
     Upstream(Proxy),
     Metrics(Metrics),
@@ -411,11 +413,11 @@ enum Place<'a> {
     clippy::large_enum_variant,
     reason = "there is one for a request, and a box would be one more allocation for that"
 )]
-enum Taken<'a> {
+enum StepResult<'a> {
     Pass(&'a Pass),
-    End(End<'a>),
+    Outcome(Outcome<'a>),
 }
 
-fn respond<'a>(status: StatusCode) -> End<'a> {
-    End::Respond(page::error(status))
+fn respond<'a>(status: StatusCode) -> Outcome<'a> {
+    Outcome::Respond(page::error(status))
 }

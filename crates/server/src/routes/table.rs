@@ -1,3 +1,5 @@
+//! The table of routes, applications and upstreams. It is data: the `router` walks through it.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,9 +14,9 @@ use super::pass::Pass;
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
-pub struct Table(Arc<Inner>);
+pub struct Table(Arc<TableParts>);
 
-struct Inner {
+struct TableParts {
     routes: Vec<Steps>,
     /// Where a route of this name is among them; that without one is `None`.
     by_name: HashMap<Option<String>, usize>,
@@ -43,7 +45,7 @@ impl Table {
     ) -> Self {
         let indices = routes.iter().enumerate();
         let times_requests = |steps: &Steps| steps.mentions(VariableKind::RequestTime);
-        Self(Arc::new(Inner {
+        Self(Arc::new(TableParts {
             times_requests: routes.iter().any(times_requests),
             by_name: indices
                 .map(|(index, steps)| (steps.name.clone(), index))

@@ -1,4 +1,4 @@
-//! What a configuration's variables are for one request.
+//! The values of a configuration's variables for one request. Their syntax is `routing`'s.
 
 pub(crate) mod wire_fields;
 
@@ -15,12 +15,12 @@ use http_message::has_token;
 use jiff::Zoned;
 use routing::{Request, Target, Variable, Variables, response_header};
 
-use crate::connection_info::Ends;
+use crate::connection_info::ConnectionInfo;
 use crate::request::server_name;
 use crate::variables::wire_fields::{BodyLength, Framed};
 
-/// What of a request no other type has.
-pub(crate) struct Facts {
+/// Request metadata for routing and the access log.
+pub(crate) struct RequestMeta {
     pub(crate) id: RequestId,
     /// As it was sent.
     uri: Uri,
@@ -33,7 +33,7 @@ pub(crate) struct Facts {
     rewritten: Mutex<Option<Vec<u8>>>,
 }
 
-impl Facts {
+impl RequestMeta {
     /// Of a request as it came.
     pub(crate) fn new(id: RequestId, parts: &Parts, begun: Instant) -> Self {
         Self {
@@ -76,61 +76,61 @@ impl Facts {
     }
 }
 
-/// What is kept of a request, for what is asked about it when it is in other hands.
-pub(crate) struct Kept {
+/// A copy of a request's head for variables that are expanded after the request has been handed to its handler.
+pub(crate) struct RequestSnapshot {
     method: Method,
     headers: HeaderMap,
-    ends: Ends,
+    info: ConnectionInfo,
 }
 
-impl Kept {
-    pub(crate) fn of(parts: &Parts, ends: Ends) -> Self {
+impl RequestSnapshot {
+    pub(crate) fn of(parts: &Parts, info: ConnectionInfo) -> Self {
         Self {
             method: parts.method.clone(),
             headers: parts.headers.clone(),
-            ends,
+            info,
         }
     }
 
-    /// Asks about the request.
+    /// Expands variables of the request.
     pub(crate) fn ask<T>(
         &self,
-        facts: &Facts,
-        response: Option<Responded<'_>>,
-        question: impl FnOnce(&Known<'_>) -> T,
+        meta: &RequestMeta,
+        response: Option<ResponseMeta<'_>>,
+        question: impl FnOnce(&VariableContext<'_>) -> T,
     ) -> T {
-        let raw = facts.target().as_bytes();
+        let raw = meta.target().as_bytes();
         let target = Target::parse(raw).unwrap_or_else(|_| Target::refused(raw));
-        let target = match facts.rewritten().clone() {
+        let target = match meta.rewritten().clone() {
             Some(path) => target.with_path(path.into()),
             None => target,
         };
-        question(&Known {
+        question(&VariableContext {
             request: &Request {
-                scheme: self.ends.scheme,
+                scheme: self.info.scheme,
                 method: self.method.as_str(),
                 host: &server_name(&self.headers),
                 target: &target,
                 headers: &self.headers,
-                source: self.ends.source,
-                destination: self.ends.destination,
+                source: self.info.source,
+                destination: self.info.destination,
             },
-            facts,
+            meta,
             response,
         })
     }
 }
 
-/// A request, and the response to it as far as there is one.
-pub(crate) struct Known<'a> {
+/// A request and, once there is one, its response: where variables get their values.
+pub(crate) struct VariableContext<'a> {
     pub(crate) request: &'a Request<'a>,
-    pub(crate) facts: &'a Facts,
-    pub(crate) response: Option<Responded<'a>>,
+    pub(crate) meta: &'a RequestMeta,
+    pub(crate) response: Option<ResponseMeta<'a>>,
 }
 
-/// What is known of a response.
+/// Response metadata for variables.
 #[derive(Clone, Copy)]
-pub(crate) struct Responded<'a> {
+pub(crate) struct ResponseMeta<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     /// What its body says of its length.
@@ -139,12 +139,12 @@ pub(crate) struct Responded<'a> {
     pub(crate) sent: u64,
 }
 
-impl<'a> Known<'a> {
+impl<'a> VariableContext<'a> {
     /// What decides about the framing of the response.
     fn framed(&self) -> Option<Framed<'a>> {
         let response = self.response?;
         Some(Framed {
-            version: self.facts.version,
+            version: self.meta.version,
             is_head: self.request.method == Method::HEAD.as_str(),
             status: response.status,
             headers: response.headers,
@@ -155,7 +155,7 @@ impl<'a> Known<'a> {
     /// The `connection` that hyper adds where the response has none, as the client asked for it.
     fn connection(&self) -> Option<&'static [u8]> {
         let asks = |option: &str| has_token(self.request.headers, &CONNECTION, option);
-        match self.facts.version {
+        match self.meta.version {
             Version::HTTP_11 if asks("close") => Some(b"close"),
             Version::HTTP_10 if asks("keep-alive") => Some(b"keep-alive"),
             _ => None,
@@ -163,22 +163,22 @@ impl<'a> Known<'a> {
     }
 }
 
-impl Variables for Known<'_> {
+impl Variables for VariableContext<'_> {
     fn value(&self, variable: &Variable) -> Option<Cow<'_, [u8]>> {
         let text = |text: String| Some(Cow::Owned(text.into_bytes()));
-        let facts = self.facts;
+        let meta = self.meta;
         match variable {
-            Variable::RequestId => text(facts.id.to_string()),
-            Variable::RequestLine => text(facts.request_line(self.request.method)),
+            Variable::RequestId => text(meta.id.to_string()),
+            Variable::RequestLine => text(meta.request_line(self.request.method)),
             Variable::RequestTime => {
-                let time = facts.request_time.get_or_init(|| {
-                    let time = facts.begun.elapsed();
+                let time = meta.request_time.get_or_init(|| {
+                    let time = meta.begun.elapsed();
                     format!("{}.{:03}", time.as_secs(), time.subsec_millis())
                 });
                 Some(Cow::Borrowed(time.as_bytes()))
             }
             Variable::TimeLocal => {
-                let time = facts.time_local.get_or_init(|| {
+                let time = meta.time_local.get_or_init(|| {
                     let now = Zoned::now();
                     now.strftime("%d/%b/%Y:%H:%M:%S %z").to_string()
                 });
@@ -200,7 +200,7 @@ impl Variables for Known<'_> {
                 });
                 value.map(Cow::Borrowed)
             }
-            // Without one there is none, for an access log.
+            // Unset without a host: `-` in an access log.
             Variable::Host if self.request.host.is_empty() => None,
             Variable::Argument(_)
             | Variable::Cookie(_)

@@ -11,9 +11,9 @@ use http_body::Body;
 /// How long a body says to be before its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyLength {
-    /// There is none.
+    /// Without a body.
     Empty,
-    Known(u64),
+    VariableContext(u64),
     Unknown,
 }
 
@@ -22,7 +22,9 @@ impl BodyLength {
         if body.is_end_stream() {
             Self::Empty
         } else {
-            body.size_hint().exact().map_or(Self::Unknown, Self::Known)
+            body.size_hint()
+                .exact()
+                .map_or(Self::Unknown, Self::VariableContext)
         }
     }
 }
@@ -46,13 +48,15 @@ impl<'a> Framed<'a> {
             return Some(Cow::Borrowed(value.as_bytes()));
         }
         let length = match self.length {
-            BodyLength::Known(length) if self.is_http2() => length,
+            BodyLength::VariableContext(length) if self.is_http2() => length,
             BodyLength::Empty if self.is_http2() => return None,
             BodyLength::Unknown => return None,
-            BodyLength::Known(_) | BodyLength::Empty if !self.may_have_content() => return None,
-            BodyLength::Empty | BodyLength::Known(0) if self.is_head => return None,
+            BodyLength::VariableContext(_) | BodyLength::Empty if !self.may_have_content() => {
+                return None;
+            }
+            BodyLength::Empty | BodyLength::VariableContext(0) if self.is_head => return None,
             BodyLength::Empty => 0,
-            BodyLength::Known(length) => length,
+            BodyLength::VariableContext(length) => length,
         };
         Some(Cow::Owned(length.to_string().into_bytes()))
     }
@@ -77,7 +81,7 @@ impl<'a> Framed<'a> {
     }
 }
 
-/// Sets `Date` where there is none, so that it is known before hyper would add it.
+/// Sets `Date` if it is missing, so that it is known before hyper would add it.
 pub(crate) fn set_date(headers: &mut HeaderMap) {
     headers.entry(DATE).or_insert_with(|| {
         let date = httpdate::fmt_http_date(SystemTime::now());

@@ -21,7 +21,7 @@ fn soon(limit: Duration) -> Timeouts {
     Timeouts {
         header_read: limit,
         idle: limit,
-        rest: REST,
+        park_after: REST,
         ..PATIENT
     }
 }

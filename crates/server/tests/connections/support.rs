@@ -44,7 +44,7 @@ pub(crate) const PATIENT: Timeouts = Timeouts {
     idle: NEVER,
     body_read: NEVER,
     send: NEVER,
-    rest: NEVER,
+    park_after: NEVER,
 };
 
 pub(crate) struct Running {

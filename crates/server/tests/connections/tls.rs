@@ -181,7 +181,7 @@ fn slow_handshakes_keep_nobody_waiting() {
 fn a_connection_that_rested_serves_as_before() {
     run(async {
         let timeouts = Timeouts {
-            rest: SHORT / 10,
+            park_after: SHORT / 10,
             idle: SHORT * 10,
             ..PATIENT
         };

@@ -105,7 +105,7 @@ fn a_connection_with_an_upgrade_field_is_reset_by_nothing_that_hyper_refuses_lat
 fn a_connection_with_an_upgrade_field_rests_and_times_out_as_others() {
     run(async {
         let timeouts = Timeouts {
-            rest: SHORT / 10,
+            park_after: SHORT / 10,
             idle: SHORT * 5,
             ..PATIENT
         };

@@ -20,7 +20,7 @@ pub(crate) trait Gather: Send + Sync {
 
 /// What the task that drives an HTTP/1 connection is to gather.
 #[derive(Default)]
-pub(crate) struct Gatherings {
+pub(crate) struct GatherOrders {
     ordered: Mutex<Ordered>,
     /// Of the task that drives the connection.
     driver: Mutex<Option<Waker>>,
@@ -37,7 +37,7 @@ enum Ordered {
     Body(Arc<dyn Gather>),
 }
 
-impl Gatherings {
+impl GatherOrders {
     fn lock(&self) -> MutexGuard<'_, Ordered> {
         self.ordered.lock()
     }
@@ -79,10 +79,10 @@ impl Gatherings {
 }
 
 /// Held by the task that drives the connection.
-pub(crate) struct Accepting<'a>(&'a Gatherings);
+pub(crate) struct Accepting<'a>(&'a GatherOrders);
 
 impl Accepting<'_> {
-    /// Has `poll` decode pieces until there is none left, if that was ordered. Whether it was. Then all has to be
+    /// Has `poll` decode pieces until no further one comes, if that was ordered. Whether it was. Then all has to be
     /// polled once more, as guests have not been. Whatever `poll` returns that is ready ends it.
     pub(crate) fn gather<T>(
         &self,
