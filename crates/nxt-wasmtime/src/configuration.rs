@@ -16,7 +16,7 @@ use unit_sys::{
     nxt_conf_type_t_NXT_CONF_STRING, nxt_conf_value_t, nxt_process_t, nxt_str_t,
 };
 
-use crate::callback;
+use crate::ffi;
 
 /// What an application was configured with, as far as it is the module's business. unitd has checked
 /// the types of all values but those in `access.filesystem`.
@@ -190,7 +190,7 @@ unsafe fn path(path: *const c_char) -> Option<PathBuf> {
 /// `string` must be one of unitd's.
 unsafe fn text(string: &nxt_str_t) -> Result<String, String> {
     // SAFETY: by the caller's promise it is as long as it says.
-    let bytes = unsafe { callback::bytes(string.start, string.length) };
+    let bytes = unsafe { ffi::bytes(string.start, string.length) };
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(format!(

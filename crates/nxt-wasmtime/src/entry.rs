@@ -13,10 +13,10 @@ use unit_sys::{
     nxt_process_data_t, nxt_process_t, nxt_str_t, nxt_task_t,
 };
 
-use crate::callback::guard;
 use crate::configuration::Configuration;
+use crate::ffi::guard;
+use crate::lifecycle;
 use crate::log;
-use crate::process;
 use crate::prototype::Prototype;
 
 /// The type of the applications that the module is for.
@@ -89,7 +89,7 @@ unsafe extern "C" fn start(task: *mut nxt_task_t, data: *mut nxt_process_data_t)
     guard("start", ERROR, || {
         let outcome = match PROTOTYPE.get() {
             // SAFETY: unitd's own pointers; it calls this once in a process.
-            Some(prototype) => unsafe { process::run(prototype, task, (*data).app) },
+            Some(prototype) => unsafe { lifecycle::run(prototype, task, (*data).app) },
             None => Err("the prototype process has set nothing up".to_owned()),
         };
         match outcome {

@@ -25,8 +25,8 @@ use nix::unistd::{
     ForkResult, Gid, Pid, Uid, chdir, chroot, fork, geteuid, pipe2, setgid, setgroups, setuid,
 };
 
-use crate::callback;
 use crate::configuration::Place;
+use crate::ffi;
 
 /// Bytes of the child's message that are read: more than one line needs.
 const MESSAGE: u64 = 16 * 1024;
@@ -54,7 +54,7 @@ impl Image {
         match unsafe { fork() }.map_err(system("fork"))? {
             ForkResult::Child => {
                 drop(from_child);
-                let code = callback::guard("the compiler", 2, || {
+                let code = ffi::guard("the compiler", 2, || {
                     compile_in_child(path, place, memory, &mut file, to_parent.into())
                 });
                 // SAFETY: ends this process without running what unitd has registered for its own

@@ -21,19 +21,23 @@
 //! What it does not do: say what an application does with a request. That is `unit-app`, which knows
 //! no pointers.
 
-mod bell;
-mod callback;
+mod callbacks;
 mod configuration;
 mod context;
+mod deferred_wakeups;
 mod entry;
+mod event_loop;
+mod ffi;
 mod image;
+mod lifecycle;
 mod log;
-mod notices;
+mod port;
 mod process;
 mod prototype;
 mod request;
 mod shared_memory;
 mod worker;
+mod worker_waker;
 
 /// The memory allocator that the rest of the product has. unitd's own allocations are not concerned.
 #[global_allocator]

@@ -19,7 +19,7 @@ use unit_sys::{
     nxt_unit_response_init, nxt_unit_response_send, nxt_unit_response_t, nxt_unit_sptr_t,
 };
 
-use crate::callback;
+use crate::ffi;
 use crate::shared_memory::Taken;
 use crate::worker::Worker;
 
@@ -373,7 +373,7 @@ unsafe fn text<'a>(pointer: *const nxt_unit_sptr_t, length: u32) -> &'a [u8] {
     unsafe {
         let offset = usize::try_from((*pointer).offset).unwrap_or_default();
         let start = pointer.cast::<u8>().add(offset);
-        callback::bytes(start, usize::try_from(length).unwrap_or_default())
+        ffi::bytes(start, usize::try_from(length).unwrap_or_default())
     }
 }
 

@@ -7,6 +7,7 @@
 //! once, or has added for a while.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,10 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::getpid;
-use unit_sys::{nxt_port_msg_t, nxt_unit_port_id_t};
+use unit_sys::{
+    nxt_port_msg_t, nxt_port_msg_type_t, nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE,
+    nxt_unit_port_id_t,
+};
 
 /// The longest time that a notice is put off while the worker goes on.
 const LONGEST: Duration = Duration::from_micros(500);
@@ -176,4 +180,20 @@ impl Drop for Notices {
     fn drop(&mut self) {
         self.tell();
     }
+}
+
+/// The message, if it says that there is something in the receiver's queue, and nothing else.
+///
+/// # Safety
+///
+/// `message` must be good for reading `size` bytes.
+pub(crate) unsafe fn notice(message: *const c_void, size: usize) -> Option<nxt_port_msg_t> {
+    if size != size_of::<nxt_port_msg_t>() {
+        return None;
+    }
+    // Not taken as bytes: those between its members were never written.
+    // SAFETY: by the caller's promise; every message begins with this.
+    let message = unsafe { message.cast::<nxt_port_msg_t>().read_unaligned() };
+    let read_queue = nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE;
+    (nxt_port_msg_type_t::from(message.type_) == read_queue).then_some(message)
 }
