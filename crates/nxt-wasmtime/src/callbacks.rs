@@ -1,7 +1,8 @@
-//! The functions that libunit calls.
+//! The ten functions that libunit calls.
 //!
-//! Each of these is called by libunit, with pointers of its own that are good during the call, on the
-//! thread of the context that is meant.
+//! libunit calls each of them on the thread of the context that it is about, with pointers of its own
+//! that are valid during the call. What each of them returns, or leaves undone, after a panic is
+//! documented as its fallback.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
@@ -12,14 +13,13 @@ use unit_sys::{
     nxt_unit_request_info_t, nxt_unit_shared_port_id, nxt_unit_t, pid_t,
 };
 
-use crate::deferred_wakeups::notice;
+use crate::deferred_wakeups::as_wakeup;
 use crate::ffi::guard;
-use crate::port::{Port, send};
+use crate::port::{self, Port};
 use crate::process::Process;
 use crate::request::Request;
 use crate::worker::Worker;
 
-/// What libunit is given of them.
 pub(crate) const CALLBACKS: nxt_unit_callbacks_t = nxt_unit_callbacks_t {
     request_handler: Some(request_handler),
     data_handler: Some(data_handler),
@@ -35,25 +35,7 @@ pub(crate) const CALLBACKS: nxt_unit_callbacks_t = nxt_unit_callbacks_t {
     ready_handler: Some(ready_handler),
 };
 
-/// The worker of a context.
-///
-/// # Safety
-///
-/// `context` must be NULL or a context that [`UnitContext`] made, on its thread.
-unsafe fn worker_of(context: *mut nxt_unit_ctx_t) -> Option<Rc<Worker>> {
-    // SAFETY: by the caller's promise `data` is the worker, which the context's owner holds a count
-    // of as long as libunit may make callbacks.
-    unsafe {
-        let worker: *const Worker = context.as_ref()?.data.cast_const().cast();
-        if worker.is_null() {
-            return None;
-        }
-        Rc::increment_strong_count(worker);
-        Some(Rc::from_raw(worker))
-    }
-}
-
-/// Fallback: a request that was not taken is done by its context's end.
+/// Fallback: a request that was not taken is finished when its context ends.
 unsafe extern "C" fn request_handler(info: *mut nxt_unit_request_info_t) {
     guard("request_handler", (), || {
         // SAFETY: libunit's own pointers.
@@ -62,22 +44,26 @@ unsafe extern "C" fn request_handler(info: *mut nxt_unit_request_info_t) {
                 return;
             };
             if let Some(worker) = worker_of((*info.as_ptr()).ctx) {
-                let request = Request::take(info, Rc::clone(&worker));
-                worker.arrived(request);
+                let request = Request::take(info, Rc::clone(worker.memory()));
+                worker.push_request(request);
             }
         }
     });
 }
 
-/// Fallback: the request waits for its content until its time is up.
+/// More of a request's body has arrived.
+///
+/// Fallback: the request waits for its body until its timeout.
 unsafe extern "C" fn data_handler(info: *mut nxt_unit_request_info_t) {
     // SAFETY: libunit's own pointer.
     guard("data_handler", (), || unsafe {
-        Request::content_came(info);
+        Request::content_arrived(info);
     });
 }
 
-/// Fallback: the request goes on until its context ends.
+/// Unit has given a request up.
+///
+/// Fallback: the request continues until its context ends.
 unsafe extern "C" fn close_handler(info: *mut nxt_unit_request_info_t) {
     // SAFETY: libunit's own pointer.
     guard("close_handler", (), || unsafe { Request::cancel(info) });
@@ -91,35 +77,30 @@ unsafe extern "C" fn add_port(context: *mut nxt_unit_ctx_t, port: *mut nxt_unit_
             let (Some(worker), Some(raw)) = (worker_of(context), NonNull::new(port)) else {
                 return NXT_UNIT_ERROR as c_int;
             };
-            // Ports to send to, such as the router's, have nothing to watch but their end.
+            // Ports to send to, such as the router's: all that there is to notice is their end.
             if (*port).in_fd < 0 {
                 if (*port).out_fd >= 0 {
-                    worker.notices().know((*port).id, (*port).out_fd);
+                    worker.wakeups().track((*port).id, (*port).out_fd);
                 }
                 return NXT_UNIT_OK as c_int;
             }
             let is_shared = (*port).id.id == nxt_unit_shared_port_id;
-            let watched = Port::new(raw).and_then(|port| {
-                if is_shared {
-                    worker.watch_shared_port(port)
-                } else {
-                    worker.watch_own_port(port)
-                }
-            });
-            match watched {
-                Ok(()) => NXT_UNIT_OK as c_int,
+            match Port::new(raw).and_then(Port::watch) {
+                Ok(port) if is_shared => worker.set_shared_port(port),
+                Ok(port) => worker.set_own_port(port),
                 Err(error) => {
-                    tracing::error!("a port of libunit's cannot be watched: {error}");
-                    // libunit does not look at what this returns.
+                    tracing::error!("cannot watch a libunit port: {error}; ending this worker");
+                    // libunit ignores what this function returns.
                     worker.fail();
-                    NXT_UNIT_ERROR as c_int
+                    return NXT_UNIT_ERROR as c_int;
                 }
             }
+            NXT_UNIT_OK as c_int
         }
     })
 }
 
-/// Fallback: the port stays watched, and a look at it finds nothing.
+/// Fallback: the port stays watched, and reading it finds nothing.
 unsafe extern "C" fn remove_port(
     _: *mut nxt_unit_t,
     context: *mut nxt_unit_ctx_t,
@@ -134,19 +115,19 @@ unsafe extern "C" fn remove_port(
     });
 }
 
-/// Fallback: the process goes on until unitd ends it.
+/// Fallback: the process continues until unitd kills it.
 unsafe extern "C" fn quit(context: *mut nxt_unit_ctx_t) {
     guard("quit", (), || {
         // SAFETY: libunit's own pointer.
         if let Some(worker) = unsafe { worker_of(context) } {
-            worker.end();
+            worker.set_quit();
         }
     });
 }
 
-/// A process that libunit knows is gone, and the one that it knows is the router.
+/// A process that libunit knows has exited. The only one that it knows is the router.
 ///
-/// Fallback: requests in progress go on until they notice, or their time is up.
+/// Fallback: requests in progress continue until a send fails, or until their timeouts.
 unsafe extern "C" fn remove_pid(unit: *mut nxt_unit_t, _: pid_t) {
     guard("remove_pid", (), || {
         // SAFETY: libunit's own pointer; `data` is the process, which the main context's worker holds a
@@ -161,19 +142,21 @@ unsafe extern "C" fn remove_pid(unit: *mut nxt_unit_t, _: pid_t) {
     });
 }
 
-/// Fallback: writers look again by themselves, a little later.
+/// The router has freed shared memory.
+///
+/// Fallback: tasks that wait for it check again by themselves, a little later.
 unsafe extern "C" fn shm_ack_handler(context: *mut nxt_unit_ctx_t) {
     guard("shm_ack_handler", (), || {
         // SAFETY: libunit's own pointer.
         if let Some(worker) = unsafe { worker_of(context) } {
-            worker.memory_came();
+            worker.memory().wake_all();
         }
     });
 }
 
-/// Sends a message to another process. libunit would do so by itself; but most of these messages say
-/// only that there is something in a queue, and the worker says that once for all that it puts there
-/// in a turn.
+/// Sends a message to another process. libunit can do that by itself; but most of these messages only
+/// wake the receiver for an entry in its queue, and one of them is enough for all entries that the
+/// worker adds in a turn.
 ///
 /// Fallback: an error, as if the message could not be sent.
 unsafe extern "C" fn port_send(
@@ -189,23 +172,43 @@ unsafe extern "C" fn port_send(
         unsafe {
             if let Some(worker) = worker_of(context)
                 && control_size == 0
-                && let Some(notice) = notice(message, size)
-                && worker.notices().put_off((*port).id, (*port).out_fd, notice)
+                && let Some(wakeup) = as_wakeup(message, size)
+                && worker.wakeups().defer((*port).id, (*port).out_fd, wakeup)
             {
                 return isize::try_from(size).unwrap_or(-1);
             }
-            send((*port).out_fd, message, size, control, control_size)
+            port::send((*port).out_fd, message, size, control, control_size)
         }
     })
 }
 
+/// unitd has registered the process.
+///
 /// Fallback: an error, and the process has only its main thread.
 unsafe extern "C" fn ready_handler(context: *mut nxt_unit_ctx_t) -> c_int {
     guard("ready_handler", NXT_UNIT_ERROR as c_int, || {
         // SAFETY: libunit's own pointer.
         if let Some(worker) = unsafe { worker_of(context) } {
-            worker.process_is_ready();
+            worker.set_ready();
         }
         NXT_UNIT_OK as c_int
     })
+}
+
+/// The worker of a context.
+///
+/// # Safety
+///
+/// `context` must be NULL or a context that `UnitContext` created, on its thread.
+unsafe fn worker_of(context: *mut nxt_unit_ctx_t) -> Option<Rc<Worker>> {
+    // SAFETY: by the caller's promise `data` is the worker, which the context's owner holds a count
+    // of as long as libunit may make callbacks.
+    unsafe {
+        let worker: *const Worker = context.as_ref()?.data.cast_const().cast();
+        if worker.is_null() {
+            return None;
+        }
+        Rc::increment_strong_count(worker);
+        Some(Rc::from_raw(worker))
+    }
 }

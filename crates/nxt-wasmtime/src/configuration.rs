@@ -1,4 +1,5 @@
-//! An application's configuration, out of unitd's hands.
+//! An application's configuration, copied out of unitd's structures. What its options mean is up to
+//! `unit-app`.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
@@ -17,17 +18,16 @@ use unit_sys::{
 };
 
 use crate::ffi;
+use crate::isolation::{Credentials, Isolation};
 
-/// What an application was configured with, as far as it is the module's business. unitd has checked
-/// the types of all values but those in `access.filesystem`.
+/// The members of an application's configuration that the module uses. unitd has checked the types of
+/// all values except those in `access.filesystem`.
 #[derive(Debug)]
 pub(crate) struct Configuration {
-    /// The application's name.
     pub(crate) name: String,
-    /// The component's file, as the application's processes would find it.
+    /// The component's file, as the application's processes see it.
     pub(crate) component: PathBuf,
-    /// Where they are when they look for it.
-    pub(crate) place: Place,
+    pub(crate) isolation: Isolation,
     /// `environment`, in its order.
     pub(crate) environment: Vec<(String, String)>,
     /// `access.filesystem`.
@@ -36,16 +36,14 @@ pub(crate) struct Configuration {
     pub(crate) timeout: Option<Duration>,
     /// The most shared memory for responses, in bytes: `limits.shm`.
     pub(crate) shared_memory: usize,
-    /// Whether there is a `stdout`. Unit makes that file the processes' standard output.
+    /// Whether `stdout` is set. Unit makes that file the standard output of the processes.
     pub(crate) has_stdout: bool,
 }
 
 impl Configuration {
-    /// Copies what is needed.
-    ///
     /// # Errors
     ///
-    /// When a text is not UTF-8 where it has to be.
+    /// When a name or a text is not UTF-8, there is no component, or `access.filesystem` is invalid.
     ///
     /// # Safety
     ///
@@ -63,7 +61,7 @@ impl Configuration {
         // SAFETY: as above.
         let component = unsafe { path(component) };
         // SAFETY: by the caller's promise.
-        let (root, user) = unsafe { (root(process), user(process)) };
+        let (root, credentials) = unsafe { (root(process), credentials(process)) };
         // SAFETY: `name` is unitd's string for the application.
         let name = unsafe { text(&conf.name) }?;
         let of_application = |error| format!("application {name:?}: {error}");
@@ -76,12 +74,13 @@ impl Configuration {
             )
         };
         Ok(Self {
-            component: component.ok_or_else(|| of_application("it has no component".into()))?,
+            component: component
+                .ok_or_else(|| of_application("no component is configured".into()))?,
             name,
-            place: Place {
+            isolation: Isolation {
                 root,
                 directory,
-                user,
+                credentials,
             },
             environment,
             directories,
@@ -94,28 +93,10 @@ impl Configuration {
     }
 }
 
-/// What unitd makes of a process of the application, right after `setup()`.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// Its root: `isolation.rootfs`.
-    pub(crate) root: Option<PathBuf>,
-    /// Its working directory.
-    pub(crate) directory: Option<PathBuf>,
-    pub(crate) user: Option<User>,
-}
-
-/// Whom a process belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) id: u32,
-    pub(crate) group: u32,
-    pub(crate) groups: Vec<u32>,
-}
-
 /// # Safety
 ///
 /// `process` must be the prototype process's.
-unsafe fn user(process: *const nxt_process_t) -> Option<User> {
+unsafe fn credentials(process: *const nxt_process_t) -> Option<Credentials> {
     // SAFETY: by the caller's promise; unitd's credentials are NULL or complete.
     unsafe {
         let user = (*process).user_cred.as_ref()?;
@@ -125,8 +106,8 @@ unsafe fn user(process: *const nxt_process_t) -> Option<User> {
         } else {
             std::slice::from_raw_parts(user.gids, count).to_vec()
         };
-        Some(User {
-            id: user.uid,
+        Some(Credentials {
+            user: user.uid,
             group: user.base_gid,
             groups,
         })
@@ -194,7 +175,7 @@ unsafe fn text(string: &nxt_str_t) -> Result<String, String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(format!(
-            "the configuration has {}, which is not UTF-8",
+            "the configuration contains \"{}\", which is not UTF-8",
             bytes.escape_ascii()
         )),
     }
@@ -279,8 +260,8 @@ unsafe fn directories(access: *const nxt_conf_value_t) -> Result<Vec<Directory>,
 /// The array, its elements, and the members of those that are objects.
 const FILESYSTEM_DEPTH: usize = 2;
 
-/// A copy of a value, down to `depth` levels below it; what lies deeper is left out. Numbers become
-/// 0, since no folder has any.
+/// A copy of a value, down to `depth` levels below it; deeper values are left out. Numbers become 0,
+/// since the description of a folder has none.
 ///
 /// # Safety
 ///

@@ -17,40 +17,39 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::worker::Worker;
 
-/// A context, with the worker that its callbacks work for. It stays on the thread that made it.
+/// A context, with the worker that its callbacks work for. It stays on the thread that created it.
 ///
-/// When it is dropped, none of its requests may be left: their drop needs it. The worker holds none
-/// at that time, as it owns them and `self` is dropped after the worker's loop.
+/// When it is dropped, none of its requests may be left, since their drop needs it. The worker holds
+/// none at that time: its loop owns them, and `self` is dropped after the loop.
 pub(crate) struct UnitContext {
     raw: NonNull<nxt_unit_ctx_t>,
     worker: Rc<Worker>,
 }
 
-/// The main context may be used to make others, on their own threads, while it lives.
+/// The main context, from which others can be allocated on their own threads while it lives.
 #[derive(Clone, Copy)]
 pub(crate) struct MainContext(NonNull<nxt_unit_ctx_t>);
 
-// SAFETY: libunit makes new contexts of the main one on any thread, and locks what they share.
+// SAFETY: libunit allocates additional contexts on any thread, and locks what they share.
 unsafe impl Send for MainContext {}
 
-/// What came of a look at a port.
+/// The result of reading a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// A message was there, and its callbacks have been made. There may be more.
+    /// There was a message, and its callbacks have been made. There may be more.
     Message,
-    /// There was none.
     Nothing,
-    /// libunit failed, and has logged why.
+    /// libunit failed, and has logged its reason.
     Failed,
 }
 
 impl UnitContext {
-    /// Makes the process known to unitd, with its main context. Must be called inside the worker's
+    /// Registers the process with unitd, with its main context. Must be called inside the worker's
     /// runtime.
     ///
     /// # Errors
     ///
-    /// When libunit fails. Its reason is in the log.
+    /// When libunit fails. It has logged its reason.
     ///
     /// # Safety
     ///
@@ -62,7 +61,7 @@ impl UnitContext {
         process: Arc<Process>,
     ) -> Result<Self, String> {
         let mut init = MaybeUninit::uninit();
-        // SAFETY: by the caller's promise; unitd fills all of `init` when it says that it has.
+        // SAFETY: by the caller's promise; unitd fills all of `init` when it reports success.
         let mut init = unsafe {
             if nxt_unit_default_init(task, init.as_mut_ptr(), conf) != NXT_OK as nxt_int_t {
                 return Err("nxt_unit_default_init() failed".to_owned());
@@ -75,21 +74,21 @@ impl UnitContext {
         init.ctx_data = Rc::as_ptr(&worker).cast_mut().cast();
         // SAFETY: `init` is complete. The worker outlives the context: `self` holds both.
         let raw = unsafe { nxt_unit_init(&raw mut init) };
-        let raw = NonNull::new(raw).ok_or("nxt_unit_init() failed; the log has more")?;
+        let raw = NonNull::new(raw).ok_or("nxt_unit_init() failed; libunit has logged why")?;
         Ok(Self { raw, worker })
     }
 
-    /// Makes a further context, for the worker number `number` on this thread. Must be called inside
-    /// the worker's runtime.
+    /// Allocates an additional context, for worker `number` on this thread. Must be called inside the
+    /// worker's runtime.
     ///
     /// # Errors
     ///
-    /// When libunit fails. Its reason is in the log.
+    /// When libunit fails. It has logged its reason.
     ///
     /// # Safety
     ///
     /// The main context must live until the new one is dropped.
-    pub(crate) unsafe fn further(
+    pub(crate) unsafe fn additional(
         main: MainContext,
         process: Arc<Process>,
         number: usize,
@@ -98,7 +97,7 @@ impl UnitContext {
         let data = Rc::as_ptr(&worker).cast_mut().cast();
         // SAFETY: by the caller's promise; the worker outlives the context: `self` holds both.
         let raw = unsafe { nxt_unit_ctx_alloc(main.0.as_ptr(), data) };
-        let raw = NonNull::new(raw).ok_or("nxt_unit_ctx_alloc() failed; the log has more")?;
+        let raw = NonNull::new(raw).ok_or("nxt_unit_ctx_alloc() failed; libunit has logged why")?;
         Ok(Self { raw, worker })
     }
 
@@ -110,11 +109,11 @@ impl UnitContext {
         &self.worker
     }
 
-    /// Takes a message from a port, and makes the callbacks that belong to it.
+    /// Receives a message from a port, and makes the callbacks for it.
     pub(crate) fn receive(&self, port: &Port) -> Received {
         // SAFETY: this is the context's thread. A port is removed from the worker, in `remove_port`,
         // before libunit frees it.
-        let code = unsafe { nxt_unit_process_port_msg(self.raw.as_ptr(), port.raw.as_ptr()) };
+        let code = unsafe { nxt_unit_process_port_msg(self.raw.as_ptr(), port.as_ptr()) };
         const OK: c_int = NXT_UNIT_OK as c_int;
         const AGAIN: c_int = NXT_UNIT_AGAIN as c_int;
         match code {

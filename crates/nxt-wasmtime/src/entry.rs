@@ -1,4 +1,4 @@
-//! What unitd sees of the module.
+//! The module's entry, which unitd reads, with the two functions that it calls.
 //!
 //! unitd loads every module once to read its entry, and again in the prototype process of each
 //! application of its type, where it calls `setup()`. It then forks the application's processes from
@@ -19,7 +19,7 @@ use crate::lifecycle;
 use crate::log;
 use crate::prototype::Prototype;
 
-/// The type of the applications that the module is for.
+/// The type of applications that the module registers.
 #[cfg(not(feature = "wasi-component-type"))]
 const TYPE: &str = "wasm";
 #[cfg(feature = "wasi-component-type")]
@@ -27,17 +27,18 @@ const TYPE: &str = "wasm-wasi-component";
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 
-/// What Unit this was built for: its version, and whether its structures are those of a debug build.
+/// The Unit that this was built for: its version, and whether its structures are those of a debug
+/// build.
 static COMPATIBLE_WITH: [u32; 2] = [NXT_VERNUM, NXT_DEBUG];
 
 /// The module's entry in unitd's table.
 #[repr(transparent)]
 pub(crate) struct Entry(nxt_app_module_t);
 
-// SAFETY: nobody writes to it, and what it points to is static and constant.
+// SAFETY: nothing writes to it, and what it points to is static and constant.
 unsafe impl Sync for Entry {}
 
-/// Where unitd looks for the module's entry.
+/// The symbol that unitd looks up.
 #[unsafe(no_mangle)]
 pub(crate) static nxt_app_module: Entry = Entry(nxt_app_module_t {
     compat_length: size_of_val(&COMPATIBLE_WITH),
@@ -53,7 +54,7 @@ pub(crate) static nxt_app_module: Entry = Entry(nxt_app_module_t {
     start: Some(start),
 });
 
-/// What `setup()` made, for the forked processes.
+/// What `setup()` has prepared for the forked processes.
 static PROTOTYPE: OnceLock<Prototype> = OnceLock::new();
 
 const OK: nxt_int_t = NXT_OK as nxt_int_t;
@@ -70,7 +71,7 @@ unsafe extern "C" fn setup(
         // SAFETY: unitd's own pointers.
         let configuration = unsafe { Configuration::read(process, conf) };
         match configuration.and_then(Prototype::new) {
-            // unitd calls this once in a process; if ever again, the first stays.
+            // unitd calls this once in a process. If it ever did so twice, the first would stay.
             Ok(prototype) => {
                 let _ = PROTOTYPE.set(prototype);
                 OK
@@ -84,13 +85,14 @@ unsafe extern "C" fn setup(
     })
 }
 
-/// Called in an application process, which ends with it. Fallback: an error, and the process ends.
+/// Called in an application process, which runs until this returns. Fallback: an error, and the process
+/// ends.
 unsafe extern "C" fn start(task: *mut nxt_task_t, data: *mut nxt_process_data_t) -> nxt_int_t {
     guard("start", ERROR, || {
         let outcome = match PROTOTYPE.get() {
             // SAFETY: unitd's own pointers; it calls this once in a process.
             Some(prototype) => unsafe { lifecycle::run(prototype, task, (*data).app) },
-            None => Err("the prototype process has set nothing up".to_owned()),
+            None => Err("setup() has not succeeded in the prototype process".to_owned()),
         };
         match outcome {
             Ok(()) => std::process::exit(0),

@@ -11,15 +11,19 @@
 //!                              request_handler ─▶ Request ─▶ unit_app::serve
 //! ```
 //!
-//! - `entry` is what unitd sees: the module's entry in its table, and the two functions in it.
-//! - `prototype`, `configuration` and `image` are the prototype's, `process`, `worker` and `bell` the
-//!   application's.
-//! - `context`, `request` and `shared_memory` own what libunit gives, and are the only ones to call it;
-//!   `notices` is what they still have to tell the router. Each callback that C can make goes through
-//!   `callback::guard`.
+//! From top to bottom, none of them uses one above it:
 //!
-//! What it does not do: say what an application does with a request. That is `unit-app`, which knows
-//! no pointers.
+//! - `entry` is what unitd sees: the module's entry, with `setup()` and `start()`.
+//! - `lifecycle` runs an application process, and `event_loop` each of its workers.
+//! - `context` owns a libunit context; `callbacks` are the functions that libunit calls.
+//! - `worker` is the state that the callbacks share with the loop, `process` what the workers share.
+//! - `request` owns a request; `response_memory` and `shared_memory` are where it writes its response.
+//! - `port` and `deferred_wakeups` receive from, and send to, Unit's other processes; `worker_waker`
+//!   wakes other workers of this one.
+//! - `prototype`, `image`, `configuration` and `isolation` are the prototype process's work.
+//! - Every function that C calls goes through `ffi::guard`.
+//!
+//! Not here: what an application does with a request. That is in `unit-app`, which has no pointers.
 
 mod callbacks;
 mod configuration;
@@ -29,16 +33,18 @@ mod entry;
 mod event_loop;
 mod ffi;
 mod image;
+mod isolation;
 mod lifecycle;
 mod log;
 mod port;
 mod process;
 mod prototype;
 mod request;
+mod response_memory;
 mod shared_memory;
 mod worker;
 mod worker_waker;
 
-/// The memory allocator that the rest of the product has. unitd's own allocations are not concerned.
+/// The daemon's allocator. unitd's own allocations in C do not use it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! Unit's log, for the module.
+//! Unit's log: set-up of `tracing` for the module, and alerts. The form of the lines is in `unit-log`.
 
 use std::ffi::CString;
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use unit_sys::{NXT_LOG_ALERT, nxt_task_t, nxt_uint_t};
 /// Events without a rate limit. What guests print has one of its own.
 const UNLIMITED: [&str; 1] = ["unit_log::guest_output::lines"];
 
-/// Sends all events to Unit's log from now on, which unitd has made this process's standard error.
+/// Sends all events to Unit's log, which is this process's standard error, from now on.
 pub(crate) fn start() {
     let limit = RateLimit::new(&UNLIMITED);
     let layer = tracing_subscriber::fmt::layer()
@@ -23,9 +23,9 @@ pub(crate) fn start() {
         .log_internal_errors(false)
         .with_filter(unit_log::targets(Level::INFO).and(limit.clone()));
     let subscriber = tracing_subscriber::registry().with(layer);
-    // It is set already where the prototype process did so before the fork.
+    // Fails in forked processes, which have inherited the prototype's subscriber.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        // Not by an event, since the panic may have come while one was logged.
+        // Not as an event: the panic may have happened while one was being logged.
         std::panic::set_hook(Box::new(move |panic| {
             if limit.admits_panic() {
                 let line = Lines::Module.panic(panic);
@@ -35,7 +35,7 @@ pub(crate) fn start() {
     }
 }
 
-/// Writes an alert: the application does not work.
+/// Writes an alert, Unit's level for an application that does not work.
 ///
 /// # Safety
 ///

@@ -1,4 +1,6 @@
-//! libunit's ports: watched for messages, and sent to.
+//! libunit's ports: watching those to receive from, and sending through the others.
+//!
+//! Receiving is the context's job, since libunit makes callbacks for what it receives.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -15,22 +17,17 @@ use unit_sys::nxt_unit_port_t;
 
 /// A port of libunit's, with a file descriptor of our own to watch.
 pub(crate) struct Port {
-    pub(crate) raw: NonNull<nxt_unit_port_t>,
-    pub(crate) fd: OwnedFd,
+    raw: NonNull<nxt_unit_port_t>,
+    fd: OwnedFd,
 }
 
-pub(crate) type Watch = Rc<AsyncFd<Port>>;
-
-impl AsRawFd for Port {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
+/// A port that wakes the worker's task when there is something to receive.
+pub(crate) type WatchedPort = Rc<AsyncFd<Port>>;
 
 impl Port {
     /// # Errors
     ///
-    /// When the system has no file descriptor to give.
+    /// When the process has no file descriptor left.
     ///
     /// # Safety
     ///
@@ -38,15 +35,30 @@ impl Port {
     pub(crate) unsafe fn new(raw: NonNull<nxt_unit_port_t>) -> io::Result<Self> {
         // SAFETY: by the caller's promise.
         let fd = unsafe { BorrowedFd::borrow_raw((*raw.as_ptr()).in_fd) };
-        // Our own one can be watched, and taken from the watch, whenever libunit closes its.
+        // A duplicate: it can be unregistered from the reactor even after libunit has closed its own.
         let fd = fd.try_clone_to_owned()?;
-        // Both have the same flags.
+        // Status flags belong to the open file, so this makes libunit's descriptor non-blocking, too.
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         Ok(Self { raw, fd })
     }
 
-    /// Whether there is something to be received, as far as the system knows.
+    /// Registers the port with the reactor. Must be called inside the worker's runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the reactor cannot watch it.
+    pub(crate) fn watch(self) -> io::Result<WatchedPort> {
+        // SAFETY: a port owns its file descriptor, which stays the same as long as the port lives.
+        let watched = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) };
+        watched.map(Rc::new).map_err(|error| error.into_parts().1)
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut nxt_unit_port_t {
+        self.raw.as_ptr()
+    }
+
+    /// Whether the kernel has something to receive.
     pub(crate) fn is_readable(&self) -> bool {
         let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
@@ -57,19 +69,19 @@ impl Port {
     }
 }
 
-pub(crate) fn watch(port: Port) -> io::Result<Watch> {
-    // SAFETY: a port owns its file descriptor, which stays the same as long as the port lives.
-    let watch = unsafe { AsyncFd::register_with_interest(port, Interest::READABLE) };
-    watch.map(Rc::new).map_err(|error| error.into_parts().1)
+impl AsRawFd for Port {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
 }
 
-/// Sends with control data, which has file descriptors most often. Waits when the receiver's buffer
-/// is full, as libunit does: unitd's processes empty theirs before anything else.
+/// Sends a message, with control data that mostly carries file descriptors. Blocks while the
+/// receiver's buffer is full, as libunit does: unitd's processes empty theirs before anything else.
 ///
 /// # Safety
 ///
-/// `message` and `control` must be good for reading as many bytes as they have, and `fd` a socket of
-/// libunit's.
+/// `message` and `control` must be valid for reads of `size` and `control_size` bytes, and `fd` must be
+/// a socket of libunit's.
 pub(crate) unsafe fn send(
     fd: c_int,
     message: *const c_void,
@@ -81,7 +93,7 @@ pub(crate) unsafe fn send(
         iov_base: message.cast_mut(),
         iov_len: size,
     };
-    // SAFETY: zero is a value of each member.
+    // SAFETY: zero is a valid value of each member.
     let mut header: msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
@@ -97,8 +109,8 @@ pub(crate) unsafe fn send(
             continue;
         }
         if sent < 0 {
-            // The router's end goes first when unitd stops.
-            tracing::warn!("a message of {size} bytes cannot be sent: {error}");
+            // Expected while unitd stops, whose router closes its end first: hence a warning.
+            tracing::warn!("cannot send a message of {size} bytes to a process of Unit: {error}");
         }
         return sent;
     }

@@ -1,7 +1,9 @@
-//! What the workers of an application process share.
+//! The state that the workers of an application process share. How they live and end is in
+//! `lifecycle`.
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
@@ -12,29 +14,33 @@ use unit_app::Options;
 use crate::configuration::Configuration;
 use crate::prototype::Prototype;
 use crate::shared_memory::SharedMemory;
-use crate::worker_waker::Bell;
+use crate::worker_waker::WorkerWaker;
 
-/// What the workers of a process share.
 pub(crate) struct Process {
     pub(crate) engine: Engine,
     pub(crate) application: Application,
     pub(crate) options: Options,
-    pub(crate) memory: SharedMemory,
-    /// Requests that one worker has in progress at a time. Those that it does not take stay in
-    /// Unit's queue, for other workers and processes.
+    pub(crate) memory: Arc<SharedMemory>,
+    /// Concurrent requests of one worker. Those beyond stay in Unit's queue, for other workers and
+    /// processes.
     pub(crate) requests_per_worker: usize,
-    pub(crate) bells: Vec<Bell>,
-    /// How often a worker has asked for another that sleeps.
-    calls: AtomicU64,
-    /// Workers that take and serve requests.
-    pub(crate) at_work: AtomicUsize,
-    /// All are to end at once.
-    must_end: AtomicBool,
-    /// Their runtimes may go, too.
+    /// One for each worker.
+    wakers: Vec<WorkerWaker>,
+    /// How often a worker has tried to wake an idle one.
+    idle_wakeups: AtomicU64,
+    /// Additional workers that take and serve requests.
+    pub(crate) serving: AtomicUsize,
+    /// All workers end at once, without finishing their requests.
+    ending: AtomicBool,
+    /// Set when the main worker has ended: the other workers may drop their runtimes, too.
     pub(crate) closed: watch::Sender<bool>,
 }
 
 impl Process {
+    /// # Errors
+    ///
+    /// As one sentence for the log, when a folder of `access.filesystem` cannot be used, the image
+    /// cannot be mapped, or the system is out of resources.
     pub(crate) fn new(prototype: &Prototype) -> Result<Self, String> {
         let Prototype {
             configuration,
@@ -42,7 +48,7 @@ impl Process {
             image,
         } = prototype;
         let name = &configuration.name;
-        unit_app::look_into(&configuration.directories)
+        unit_app::check_access(&configuration.directories)
             .map_err(|error| format!("application {name:?}: {error}"))?;
         let engine = Engine::new(&engine::Options {
             sole_application: true,
@@ -68,57 +74,63 @@ impl Process {
         Ok(Self {
             application: Application::new(engine.clone(), component, settings),
             options: options.clone(),
-            memory: SharedMemory::new(configuration.shared_memory, instances),
+            memory: Arc::new(SharedMemory::new(configuration.shared_memory, instances)),
             requests_per_worker: (instances / workers).max(1),
-            bells: (0..workers).map(|_| Bell::default()).collect(),
-            calls: AtomicU64::new(0),
-            at_work: AtomicUsize::new(0),
-            must_end: AtomicBool::new(false),
+            wakers: (0..workers).map(|_| WorkerWaker::default()).collect(),
+            idle_wakeups: AtomicU64::new(0),
+            serving: AtomicUsize::new(0),
+            ending: AtomicBool::new(false),
             closed: watch::Sender::new(false),
             engine,
         })
     }
 
-    pub(crate) fn bell(&self, worker: usize) -> &Bell {
-        // Workers are numbered by the bells.
-        &self.bells[worker]
+    pub(crate) fn workers(&self) -> usize {
+        self.wakers.len()
     }
 
-    /// Wakes one worker that sleeps, if any does.
-    pub(crate) fn ring_another(&self) {
-        if self.bells.len() > 1 {
-            self.calls.fetch_add(1, Ordering::SeqCst);
-            let _ = self.bells.iter().any(Bell::ring);
+    pub(crate) fn waker(&self, worker: usize) -> &WorkerWaker {
+        // Workers are numbered from 0 to `workers()`, exclusive.
+        &self.wakers[worker]
+    }
+
+    /// Wakes one idle worker, if there is one, to look for requests.
+    pub(crate) fn wake_idle(&self) {
+        if self.wakers.len() > 1 {
+            // Counted first: a worker that is about to become idle compares the counts.
+            self.idle_wakeups.fetch_add(1, Ordering::SeqCst);
+            let _ = self.wakers.iter().any(WorkerWaker::wake_if_idle);
         }
     }
 
-    /// How often [`ring_another`](Self::ring_another) has been called.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::SeqCst)
+    /// How often [`wake_idle`](Self::wake_idle) has been called.
+    pub(crate) fn idle_wakeups(&self) -> u64 {
+        self.idle_wakeups.load(Ordering::SeqCst)
     }
 
-    /// Ends all workers, with the requests that they have.
+    /// Ends all workers at once, and cuts their requests off.
     pub(crate) fn end(&self) {
-        if !self.must_end.swap(true, Ordering::SeqCst) {
-            self.bells.iter().for_each(Bell::wake);
+        if !self.ending.swap(true, Ordering::SeqCst) {
+            self.wakers.iter().for_each(WorkerWaker::wake);
         }
     }
 
-    /// The same, since nobody takes their responses any more: the next router has other queues.
+    /// Ends all workers because Unit's router has exited: nothing can receive their responses, as the
+    /// next router has other queues.
     pub(crate) fn end_without_router(&self) {
-        if !self.must_end() {
-            tracing::warn!("Unit's router is gone, and the process ends");
+        if !self.is_ending() {
+            tracing::warn!("Unit's router has exited; ending this application process");
             self.end();
         }
     }
 
-    pub(crate) fn must_end(&self) -> bool {
-        self.must_end.load(Ordering::SeqCst)
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
     }
 }
 
-/// Where guests' standard output goes. Their standard error needs no such thing: it goes to the log,
-/// which is the process's standard error, which Unit makes the file of `stderr`.
+/// Where guests' standard output goes. Their standard error always goes to the log, which is the
+/// process's standard error, which Unit has made the file of `stderr`.
 fn stdout(configuration: &Configuration) -> Result<Output, String> {
     if !configuration.has_stdout {
         return Ok(Output::Log);
@@ -127,7 +139,7 @@ fn stdout(configuration: &Configuration) -> Result<Output, String> {
     let own = io::stdout().as_fd().try_clone_to_owned();
     let file = own.map_err(|error| {
         let name = &configuration.name;
-        format!("application {name:?}: its standard output: {error}")
+        format!("application {name:?}: cannot duplicate standard output: {error}")
     })?;
     let file = OutputFile::inherited("standard output", file.into());
     Ok(Output::File(file))

@@ -1,11 +1,11 @@
-//! What an application's prototype process prepares.
+//! What an application's prototype process prepares: options checked, component compiled.
 
 use unit_app::Options;
 
 use crate::configuration::Configuration;
 use crate::image::Image;
 
-/// What the prototype process leaves to the processes that are forked from it.
+/// The state that processes inherit from the prototype process by fork.
 #[derive(Debug)]
 pub(crate) struct Prototype {
     pub(crate) configuration: Configuration,
@@ -18,13 +18,13 @@ impl Prototype {
     ///
     /// # Errors
     ///
-    /// In one sentence, for the log.
+    /// As one sentence for the log.
     pub(crate) fn new(mut configuration: Configuration) -> Result<Self, String> {
         let name = &configuration.name;
         let options = Options::take(&mut configuration.environment, configuration.timeout)
             .map_err(|error| format!("application {name:?}: {error}"))?;
         let memory = options.limits.memory;
-        let image = Image::compile(&configuration.component, &configuration.place, memory)
+        let image = Image::compile(&configuration.component, &configuration.isolation, memory)
             .map_err(|error| format!("application {name:?}: {error}"))?;
         Ok(Self {
             configuration,

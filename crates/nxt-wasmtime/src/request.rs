@@ -1,4 +1,4 @@
-//! One request of libunit's, owned.
+//! One request of libunit's, owned, as the `Exchange` that `unit-app` serves.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int};
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use unit_app::{BadRequest, Content, Exchange, Gone, Held, RawRequest};
+use unit_app::{BadRequest, Content, Exchange, HeldChunks, RawRequest, ResponseRefused};
 use unit_sys::{
     NXT_UNIT_ERROR, NXT_UNIT_OK, nxt_unit_buf_next, nxt_unit_buf_send, nxt_unit_buf_t,
     nxt_unit_field_t, nxt_unit_request_done, nxt_unit_request_info_t, nxt_unit_request_read,
@@ -20,28 +20,28 @@ use unit_sys::{
 };
 
 use crate::ffi;
-use crate::shared_memory::Taken;
-use crate::worker::Worker;
+use crate::response_memory::ResponseMemory;
+use crate::shared_memory::Allocation;
 
-/// Bytes of content that are handed over in one go.
+/// Bytes of content in one piece.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes up to which libunit sends a buffer without shared memory (`NXT_UNIT_MAX_PLAIN_SIZE`).
-const PLAIN: usize = 1024;
+/// The most bytes of a buffer that libunit sends without shared memory (`NXT_UNIT_MAX_PLAIN_SIZE`).
+const MAX_PLAIN: usize = 1024;
 
-/// A request that is not done. It stays on the thread of its context, as it is neither `Send` nor
-/// `Sync`; what it points to lives until it is dropped, which is the only place where
-/// `nxt_unit_request_done` is called.
+/// A request that is not done. It is neither `Send` nor `Sync`, so it stays on the thread of its context.
+/// What it points to lives until it is dropped: nothing else calls `nxt_unit_request_done`.
 pub(crate) struct Request {
     info: NonNull<nxt_unit_request_info_t>,
     signals: Rc<Signals>,
-    worker: Rc<Worker>,
-    held: Held,
-    /// How it is done when it is dropped.
+    memory: Rc<ResponseMemory>,
+    held: HeldChunks,
+    /// What `nxt_unit_request_done` is called with.
     outcome: c_int,
 }
 
-/// What libunit's callbacks tell a request. libunit holds a count of it, as the request's `data`.
+/// What libunit's callbacks have to say to a request. libunit holds a count of it, as the request's
+/// `data`.
 #[derive(Default)]
 struct Signals {
     cancelled: Cell<bool>,
@@ -57,13 +57,16 @@ impl Signals {
 }
 
 impl Request {
-    /// Takes a request that libunit hands over.
+    /// Takes ownership of a request from libunit.
     ///
     /// # Safety
     ///
-    /// `info` must be what `request_handler` was called with, by the context of `worker`, on this
-    /// thread, and must be taken only once.
-    pub(crate) unsafe fn take(info: NonNull<nxt_unit_request_info_t>, worker: Rc<Worker>) -> Self {
+    /// `info` must be what `request_handler` was called with, by a context of this thread,
+    /// and must be taken only once. `memory` must be that of the context's worker.
+    pub(crate) unsafe fn take(
+        info: NonNull<nxt_unit_request_info_t>,
+        memory: Rc<ResponseMemory>,
+    ) -> Self {
         let signals = Rc::<Signals>::default();
         let data = Rc::into_raw(Rc::clone(&signals)).cast_mut();
         // SAFETY: by the caller's promise; `data` is the application's to use.
@@ -71,18 +74,18 @@ impl Request {
         Self {
             info,
             signals,
-            worker,
-            held: Held::default(),
+            memory,
+            held: HeldChunks::default(),
             outcome: NXT_UNIT_ERROR as c_int,
         }
     }
 
-    /// More of the request's content has come.
+    /// More of the request's content has arrived.
     ///
     /// # Safety
     ///
     /// `info` must be a request that libunit calls a handler with, on the thread of its context.
-    pub(crate) unsafe fn content_came(info: *mut nxt_unit_request_info_t) {
+    pub(crate) unsafe fn content_arrived(info: *mut nxt_unit_request_info_t) {
         // SAFETY: by the caller's promise.
         if let Some(signals) = unsafe { signals(info) } {
             signals.wake();
@@ -93,7 +96,7 @@ impl Request {
     ///
     /// # Safety
     ///
-    /// As for [`content_came`](Self::content_came).
+    /// As for [`content_arrived`](Self::content_arrived).
     pub(crate) unsafe fn cancel(info: *mut nxt_unit_request_info_t) {
         // SAFETY: by the caller's promise.
         if let Some(signals) = unsafe { signals(info) } {
@@ -102,14 +105,14 @@ impl Request {
         }
     }
 
-    /// What came with the request's head. Texts and fields stand behind it, where a reference to it
+    /// The request's head. A pointer, since its texts and fields follow it in memory, where a reference
     /// would not reach.
     fn head(&self) -> *const nxt_unit_request_t {
         // SAFETY: libunit keeps it until the request is done, and does not change it.
         unsafe { (*self.info.as_ptr()).request }
     }
 
-    /// The bytes of the first buffer with content that is left, how many.
+    /// The number of bytes left in the first buffer with content.
     fn buffered(&mut self) -> usize {
         // SAFETY: the buffers of a request's content live until it is done, and belong to this
         // thread.
@@ -127,7 +130,7 @@ impl Request {
         0
     }
 
-    fn wait(&self, cx: &Context<'_>) {
+    fn wait_for_signal(&self, cx: &Context<'_>) {
         let mut waker = self.signals.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
@@ -170,12 +173,13 @@ impl Exchange for Request {
         if self.signals.cancelled.get() {
             return Poll::Ready(());
         }
-        self.wait(cx);
+        self.wait_for_signal(cx);
         Poll::Pending
     }
 
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Content> {
-        // No more than a buffer has: libunit would read the rest from the file, to the wrong place.
+        // No more than one buffer has: libunit would read the rest from the file, and write it to the
+        // wrong place.
         let length = self.buffered().min(PIECE);
         if length > 0 {
             let mut piece = vec![0; length];
@@ -195,7 +199,7 @@ impl Exchange for Request {
             return Poll::Ready(Content::End);
         }
         if fd < 0 {
-            self.wait(cx);
+            self.wait_for_signal(cx);
             return Poll::Pending;
         }
         // SAFETY: libunit keeps the file open until the request is done.
@@ -203,7 +207,9 @@ impl Exchange for Request {
         match file.try_clone_to_owned() {
             Ok(file) => Poll::Ready(Content::File(File::from(file))),
             Err(error) => {
-                tracing::error!("the content of a request cannot be read: {error}");
+                tracing::error!(
+                    "cannot duplicate the file of a request's body: {error}; treating the body as incomplete"
+                );
                 Poll::Ready(Content::End)
             }
         }
@@ -216,14 +222,14 @@ impl Exchange for Request {
         fields: &HeaderMap,
         content: &[u8],
         last: bool,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), ResponseRefused>> {
         let (Ok(count), Ok::<u32, _>(size)) = (
             u32::try_from(fields.len()),
             u32::try_from(fields_size(fields) + content.len()),
         ) else {
-            return Poll::Ready(Err(Gone));
+            return Poll::Ready(Err(ResponseRefused));
         };
-        // As libunit counts: a NUL behind each name and value.
+        // As libunit counts: a NUL after each name and value.
         let total = size_of::<nxt_unit_response_t>()
             + fields.len() * (size_of::<nxt_unit_field_t>() + 2)
             + fields_size(fields)
@@ -233,26 +239,25 @@ impl Exchange for Request {
             // SAFETY: the request is not done, and nothing of its response has been sent.
             unsafe { nxt_unit_response_init(info, status.as_u16(), count, size) }
         };
-        // A small one, too, goes through shared memory: without it, it would cost a message on a
-        // socket, there and here.
-        let padding = u32::try_from((PLAIN + 1).saturating_sub(total)).unwrap_or_default();
+        // Padded, so that even a small response goes through shared memory: without it, libunit would
+        // send it on a socket, at the cost of a system call on each side.
+        let padding = u32::try_from((MAX_PLAIN + 1).saturating_sub(total)).unwrap_or_default();
         let make = || {
             let code = init(size + padding);
-            // SAFETY: as above; the buffer is there if libunit has made it.
+            // SAFETY: as above; the buffer is not NULL if libunit has allocated it.
             let buffer = NonNull::new(unsafe { (*info).response_buf });
             // SAFETY: a buffer of libunit's has a beginning.
             let start = buffer.and_then(|it| NonNull::new(unsafe { (*it.as_ptr()).start }));
             (code, start.map(NonNull::cast))
         };
-        let worker = Rc::clone(&self.worker);
-        let memory = &worker.process().memory;
+        let memory = self.memory.shared();
         // SAFETY: the request is not done, and of this thread.
         let made = unsafe { memory.with_room_for_head(self.info, &mut self.held, total, make) };
         let code = match made {
             Some(code) => code,
-            None if total <= PLAIN => init(size),
+            None if total <= MAX_PLAIN => init(size),
             None => {
-                worker.wait_for_memory(cx.waker());
+                self.memory.wait(cx.waker());
                 return Poll::Pending;
             }
         };
@@ -263,7 +268,7 @@ impl Exchange for Request {
             // SAFETY: the response has been made, with room for `content`.
             unsafe {
                 if !content.is_empty() {
-                    let length = u32::try_from(content.len()).map_err(|_| Gone)?;
+                    let length = u32::try_from(content.len()).map_err(|_| ResponseRefused)?;
                     accepted(nxt_unit_response_add_content(
                         info,
                         content.as_ptr().cast(),
@@ -279,28 +284,30 @@ impl Exchange for Request {
         }))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Gone>> {
-        let worker = Rc::clone(&self.worker);
-        // More than libunit would send without shared memory, which nothing holds back: so even the
-        // smallest piece waits for a client that does not read.
-        let wish = data.len().max(PLAIN + 1);
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<Result<usize, ResponseRefused>> {
+        // Back-pressure: more than libunit would send without shared memory, which nothing limits. So
+        // even the smallest piece waits for a client that does not read.
+        let wanted = data.len().max(MAX_PLAIN + 1);
         // SAFETY: the request is not done, and of this thread.
-        let taken = unsafe {
-            worker
-                .process()
-                .memory
-                .take(self.info, &mut self.held, wish)
+        let allocation = unsafe {
+            self.memory
+                .shared()
+                .allocate(self.info, &mut self.held, wanted)
         };
-        let buffer = match taken {
-            Taken::Buffer(buffer) => buffer.as_ptr(),
-            Taken::Failed => return Poll::Ready(Err(Gone)),
-            Taken::Wait => {
-                self.worker.wait_for_memory(cx.waker());
+        let buffer = match allocation {
+            Allocation::Buffer(buffer) => buffer.as_ptr(),
+            Allocation::Failed => return Poll::Ready(Err(ResponseRefused)),
+            Allocation::Wait => {
+                self.memory.wait(cx.waker());
                 return Poll::Pending;
             }
         };
-        // SAFETY: libunit has just made the buffer for this request: from `free` to `end` it is ours
-        // to write. It has no other user until it is sent.
+        // SAFETY: libunit has just allocated the buffer for this request: from `free` to `end` it is
+        // ours to write. It has no other user until it is sent.
         let (length, code) = unsafe {
             let room = (*buffer).end.offset_from((*buffer).free);
             let length = data.len().min(usize::try_from(room).unwrap_or_default());
@@ -317,11 +324,11 @@ impl Exchange for Request {
 }
 
 impl Request {
-    fn add_field(&mut self, name: &str, value: &[u8]) -> Result<(), Gone> {
+    fn add_field(&mut self, name: &str, value: &[u8]) -> Result<(), ResponseRefused> {
         let (Ok(name_length), Ok(value_length)) =
             (u8::try_from(name.len()), u32::try_from(value.len()))
         else {
-            return Err(Gone);
+            return Err(ResponseRefused);
         };
         // SAFETY: the response has been made, with room for its fields.
         accepted(unsafe {
@@ -384,10 +391,10 @@ fn fields_size(fields: &HeaderMap) -> usize {
     sizes.sum()
 }
 
-fn accepted(code: c_int) -> Result<(), Gone> {
+fn accepted(code: c_int) -> Result<(), ResponseRefused> {
     if code == NXT_UNIT_OK as c_int {
         Ok(())
     } else {
-        Err(Gone)
+        Err(ResponseRefused)
     }
 }

@@ -1,26 +1,28 @@
-//! The memory in which Unit's router gets the responses of this process.
+//! The shared memory through which Unit's router receives the responses of this process.
 //!
-//! libunit makes segments of it and hands out buffers in them; it does not say where a segment
-//! begins. But all buffers of this process are asked for here, one at a time, and the first buffer
-//! of a segment is its first chunk. So a buffer that lies in no segment that is known yet tells where
-//! a new one begins, and the header there confirms it.
+//! How much one response may hold is decided by `unit_app::Ledger`; here libunit allocates it.
+//!
+//! libunit creates segments of it and allocates buffers in them, but does not say where a segment
+//! begins. All buffers of this process are allocated here, one at a time, and the first buffer of a
+//! segment is its first chunk. So a buffer outside all known segments shows where a new one begins,
+//! and the header there confirms it.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use unit_app::{Grant, Held, Ledger, SegmentMap};
+use parking_lot::Mutex;
+use unit_app::{Grant, HeldChunks, Ledger, SegmentMap};
 use unit_sys::{
     PORT_MMAP_CHUNK_COUNT, PORT_MMAP_CHUNK_SIZE, PORT_MMAP_DATA_SIZE, PORT_MMAP_HEADER_SIZE,
     nxt_atomic_t, nxt_free_map_t, nxt_port_mmap_header_t, nxt_unit_buf_t, nxt_unit_port_id_t,
     nxt_unit_request_info_t, nxt_unit_response_buf_alloc,
 };
 
-/// Bytes of a chunk.
+/// Bytes in a chunk.
 pub(crate) const CHUNK: usize = PORT_MMAP_CHUNK_SIZE as usize;
 
-// What the atomics below are laid over.
+// The atomics below are laid over these types.
 const _: () = assert!(size_of::<nxt_free_map_t>() == size_of::<AtomicUsize>());
 const _: () = assert!(size_of::<nxt_atomic_t>() == size_of::<AtomicUsize>());
 const _: () = assert!(size_of::<unit_sys::nxt_port_id_t>() == size_of::<AtomicU16>());
@@ -29,77 +31,74 @@ const _: () = assert!(size_of::<unit_sys::nxt_port_id_t>() == size_of::<AtomicU1
 #[derive(Debug)]
 pub(crate) struct SharedMemory(Mutex<Ledger<Segment>>);
 
-/// What became of a wish for memory.
-pub(crate) enum Taken {
+/// The result of an allocation.
+pub(crate) enum Allocation {
     /// A buffer that libunit owns until it is sent or its request is done.
     Buffer(NonNull<nxt_unit_buf_t>),
-    /// There is none now; the router will say when that may have changed.
+    /// No chunk is available now; the router has been asked to notify libunit when it frees one.
     Wait,
-    /// libunit failed, and has logged why.
+    /// libunit failed, and has logged its reason.
     Failed,
 }
 
 impl SharedMemory {
-    /// At most `bytes` of it, in whole segments, as libunit counts, for so many requests at a time.
+    /// At most `bytes`, in whole segments as libunit counts them, for at most `requests` concurrent
+    /// requests.
     pub(crate) fn new(bytes: usize, requests: usize) -> Self {
-        // libunit has 32 bits for it, and its sum wraps around.
+        // libunit computes this in 32 bits, and its sum wraps around. The limits have to agree.
         #[expect(clippy::cast_possible_truncation, reason = "as libunit does")]
         let rounded = (bytes as u32).wrapping_add(PORT_MMAP_DATA_SIZE - 1);
         let segments = usize::try_from(rounded / PORT_MMAP_DATA_SIZE).unwrap_or_default();
         Self(Mutex::new(Ledger::new(segments, requests)))
     }
 
-    /// Takes a buffer for up to `bytes` bytes of a response that holds `held`.
+    /// Allocates a buffer for up to `bytes` bytes of a response that holds `held`.
     ///
     /// # Safety
     ///
     /// `request` must be a request of this thread's context that is not done.
-    pub(crate) unsafe fn take(
+    pub(crate) unsafe fn allocate(
         &self,
         request: NonNull<nxt_unit_request_info_t>,
-        held: &mut Held,
+        held: &mut HeldChunks,
         bytes: usize,
-    ) -> Taken {
-        let mut ledger = self.lock();
+    ) -> Allocation {
+        let mut ledger = self.0.lock();
         let chunks = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(u32::MAX);
         // SAFETY: by the caller's promise.
         let port = unsafe { port(request) };
         match ledger.grant(held, chunks, port.id) {
             // SAFETY: by the caller's promise.
-            Grant::Chunks(chunks) => unsafe { allocate(&mut ledger, request, held, chunks) },
-            Grant::Wait => Taken::Wait,
+            Grant::Chunks(chunks) => unsafe { allocate_chunks(&mut ledger, request, held, chunks) },
+            Grant::Wait => Allocation::Wait,
         }
     }
 
-    /// Whether a response's head of `bytes` bytes can be made now. If so, `make` is run, in which
-    /// libunit takes the memory; it says where the head begins.
+    /// Runs `make`, in which libunit allocates a response's head of `bytes` bytes and which returns
+    /// where the head begins. `None` when there is no room for it now; `make` has not run then.
     ///
     /// # Safety
     ///
-    /// As for [`take`](Self::take).
+    /// As for [`allocate`](Self::allocate).
     pub(crate) unsafe fn with_room_for_head<T>(
         &self,
         request: NonNull<nxt_unit_request_info_t>,
-        held: &mut Held,
+        held: &mut HeldChunks,
         bytes: usize,
         make: impl FnOnce() -> (T, Option<NonNull<u8>>),
     ) -> Option<T> {
-        let mut ledger = self.lock();
+        let mut ledger = self.0.lock();
         let chunks = u32::try_from(bytes.div_ceil(CHUNK)).unwrap_or(u32::MAX);
         // SAFETY: by the caller's promise.
         let port = unsafe { port(request) };
-        if ledger.exactly(chunks, port.id) == Grant::Wait {
+        if ledger.grant_exactly(chunks, port.id) == Grant::Wait {
             return None;
         }
         let (made, start) = make();
         if let Some((segment, first)) = start.and_then(|start| locate(&mut ledger, start, port)) {
-            ledger.take(held, segment, first, chunks);
+            ledger.record(held, segment, first, chunks);
         }
         Some(made)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ledger<Segment>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,33 +112,35 @@ unsafe fn port(request: NonNull<nxt_unit_request_info_t>) -> nxt_unit_port_id_t 
 
 /// # Safety
 ///
-/// As for [`SharedMemory::take`].
-unsafe fn allocate(
+/// As for [`SharedMemory::allocate`].
+unsafe fn allocate_chunks(
     ledger: &mut Ledger<Segment>,
     request: NonNull<nxt_unit_request_info_t>,
-    held: &mut Held,
+    held: &mut HeldChunks,
     chunks: u32,
-) -> Taken {
-    // SAFETY: by the caller's promise. libunit does not wait for memory here: the ledger has seen
-    // that it is there, and while the ledger is locked nobody else in this process takes it.
+) -> Allocation {
+    // SAFETY: by the caller's promise. libunit does not block here: the ledger has found the chunks
+    // free, and while the ledger is locked no other thread of this process takes them.
     let buffer =
         unsafe { nxt_unit_response_buf_alloc(request.as_ptr(), chunks * PORT_MMAP_CHUNK_SIZE) };
     let Some(buffer) = NonNull::new(buffer) else {
-        return Taken::Failed;
+        return Allocation::Failed;
     };
-    // SAFETY: libunit has just made it.
+    // SAFETY: libunit has just allocated it.
     let start = NonNull::new(unsafe { (*buffer.as_ptr()).start.cast() });
     // SAFETY: by the caller's promise.
     let port = unsafe { port(request) };
     let Some((segment, first)) = start.and_then(|start| locate(ledger, start, port)) else {
-        tracing::error!("libunit keeps its shared memory otherwise than this module expects");
-        return Taken::Failed;
+        tracing::error!(
+            "libunit's shared memory is not laid out as this module expects; cutting the response off"
+        );
+        return Allocation::Failed;
     };
-    ledger.take(held, segment, first, chunks);
-    Taken::Buffer(buffer)
+    ledger.record(held, segment, first, chunks);
+    Allocation::Buffer(buffer)
 }
 
-/// The segment and chunk at `start`, where a buffer that libunit has just made for `port` begins.
+/// The segment and chunk at `start`, where a buffer that libunit has just allocated for `port` begins.
 fn locate(
     ledger: &mut Ledger<Segment>,
     start: NonNull<u8>,
@@ -153,8 +154,8 @@ fn locate(
         return known;
     }
     let index = ledger.segments().len();
-    // SAFETY: it begins in no known segment, so that it is the first of a new one, whose header comes
-    // right before it.
+    // SAFETY: it begins in no known segment, so it is the first of a new one, whose header comes right
+    // before it.
     let segment = unsafe { Segment::before(start) };
     segment.is_number(index, port.pid).then(|| {
         ledger.add(segment);
@@ -166,7 +167,7 @@ fn locate(
 #[derive(Debug)]
 pub(crate) struct Segment {
     header: NonNull<nxt_port_mmap_header_t>,
-    maker: ThreadId,
+    creator: ThreadId,
 }
 
 // SAFETY: `header` points to memory that all threads of this process share with another process
@@ -182,13 +183,13 @@ impl Segment {
         let header = unsafe { start.sub(PORT_MMAP_HEADER_SIZE as usize) };
         Self {
             header: header.cast(),
-            maker: thread::current().id(),
+            creator: thread::current().id(),
         }
     }
 
-    /// Whether it says of itself that it is the segment of this number, for this router process.
+    /// Whether the header has this number and this router process.
     fn is_number(&self, number: usize, router: unit_sys::pid_t) -> bool {
-        // SAFETY: the header is mapped. Its maker does not change these two after it made it.
+        // SAFETY: the header is mapped. Its creator does not change these two after creating it.
         let (id, process) =
             unsafe { ((*self.header.as_ptr()).id, (*self.header.as_ptr()).dst_pid) };
         usize::try_from(id) == Ok(number) && process == router
@@ -228,11 +229,11 @@ impl SegmentMap for Segment {
             let sent_over = &raw const (*self.header.as_ptr()).sent_over;
             (*sent_over.cast::<AtomicU16>()).load(Ordering::SeqCst)
         };
-        // All ones since the router has mapped it (nxt_port_memory.c).
-        sent_over == u16::MAX || (sent_over == port && self.maker == thread::current().id())
+        // All ones once the router has mapped it (nxt_port_memory.c).
+        sent_over == u16::MAX || (sent_over == port && self.creator == thread::current().id())
     }
 
-    fn ask_to_be_told(&self) {
+    fn request_notification(&self) {
         // SAFETY: the header is mapped, and both sides use this word as an atomic of the same size.
         unsafe {
             let oosm = &raw const (*self.header.as_ptr()).oosm;

@@ -1,58 +1,57 @@
-//! What the callbacks of one context, its requests and its loop share.
+//! The state of one worker, which the callbacks of its context and its loop share. All of it stays on
+//! one thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 
-use crate::deferred_wakeups::Notices;
-use crate::port::{Port, Watch, watch};
+use crate::deferred_wakeups::DeferredWakeups;
+use crate::port::{Port, WatchedPort};
 use crate::process::Process;
 use crate::request::Request;
-use crate::worker_waker::Bell;
+use crate::response_memory::ResponseMemory;
+use crate::worker_waker::WorkerWaker;
 
-/// Failures of libunit in a row that end the worker, and with it the process.
-pub(crate) const MAX_FAILURES: u32 = 100;
+/// Consecutive failures of libunit that end the worker, and with it the process.
+const MAX_FAILURES: u32 = 100;
 
-/// What the callbacks of one context, its requests and its loop share. All of them are on one
-/// thread.
 pub(crate) struct Worker {
     process: Arc<Process>,
     number: usize,
-    /// Messages for this context: contents, ends, answers.
-    own_port: RefCell<Option<Watch>>,
-    /// New requests, for whichever context of the application takes them first.
-    pub(crate) shared_port: RefCell<Option<Watch>>,
-    pub(crate) arrived: RefCell<VecDeque<Request>>,
-    pub(crate) notices: Notices,
-    /// Who waits for shared memory.
-    writers: RefCell<Vec<Waker>>,
-    /// unitd knows the context, so that it may take requests.
-    pub(crate) ready: Cell<bool>,
-    /// There may be requests that nobody tells of again.
-    pub(crate) look: Cell<bool>,
-    /// unitd wants the context to end.
-    pub(crate) ended: Cell<bool>,
-    /// Failures of libunit in a row.
-    pub(crate) failures: Cell<u32>,
+    /// Messages for this context: request bodies, commands, replies.
+    own_port: RefCell<Option<WatchedPort>>,
+    /// New requests, for the first context of the application that takes them.
+    shared_port: RefCell<Option<WatchedPort>>,
+    /// Requests that libunit has delivered and the loop has not started.
+    received: RefCell<VecDeque<Request>>,
+    wakeups: DeferredWakeups,
+    memory: Rc<ResponseMemory>,
+    /// unitd has registered the context, so that it may take requests.
+    ready: Cell<bool>,
+    /// The shared queue may have requests that no message announces.
+    check_queue: Cell<bool>,
+    /// unitd has asked the context to quit.
+    quit: Cell<bool>,
+    /// Consecutive failures of libunit.
+    failures: Cell<u32>,
 }
 
 impl Worker {
     pub(crate) fn new(process: Arc<Process>, number: usize) -> Rc<Self> {
+        let memory = ResponseMemory::new(Arc::clone(&process.memory));
         Rc::new(Self {
             process,
             number,
             own_port: RefCell::default(),
             shared_port: RefCell::default(),
-            arrived: RefCell::default(),
-            notices: Notices::default(),
-            writers: RefCell::default(),
-            // Further contexts get to see the shared port only when unitd knows them.
+            received: RefCell::default(),
+            wakeups: DeferredWakeups::default(),
+            memory: Rc::new(memory),
+            // Additional contexts get the shared port only after unitd has registered them.
             ready: Cell::new(number > 0),
-            look: Cell::new(false),
-            ended: Cell::new(false),
+            check_queue: Cell::new(false),
+            quit: Cell::new(false),
             failures: Cell::new(0),
         })
     }
@@ -61,87 +60,97 @@ impl Worker {
         &self.process
     }
 
-    pub(crate) fn notices(&self) -> &Notices {
-        &self.notices
+    pub(crate) fn waker(&self) -> &WorkerWaker {
+        self.process.waker(self.number)
     }
 
-    /// The watch on the context's own port.
-    pub(crate) fn own_port(&self) -> Option<Watch> {
+    pub(crate) fn wakeups(&self) -> &DeferredWakeups {
+        &self.wakeups
+    }
+
+    pub(crate) fn memory(&self) -> &Rc<ResponseMemory> {
+        &self.memory
+    }
+
+    pub(crate) fn push_request(&self, request: Request) {
+        self.received.borrow_mut().push_back(request);
+    }
+
+    pub(crate) fn pop_request(&self) -> Option<Request> {
+        self.received.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn own_port(&self) -> Option<WatchedPort> {
         self.own_port.borrow().clone()
     }
 
-    /// Libunit cannot go on.
-    pub(crate) fn fail(&self) {
-        self.failures.set(MAX_FAILURES);
+    pub(crate) fn set_own_port(&self, port: WatchedPort) {
+        *self.own_port.borrow_mut() = Some(port);
     }
 
-    /// Wakes a task when there may be shared memory.
-    pub(crate) fn wait_for_memory(&self, waker: &Waker) {
-        let mut writers = self.writers.borrow_mut();
-        if !writers.iter().any(|writer| writer.will_wake(waker)) {
-            writers.push(waker.clone());
-        }
+    pub(crate) fn shared_port(&self) -> Option<WatchedPort> {
+        self.shared_port.borrow().clone()
     }
 
-    // What the callbacks have to say.
-
-    pub(crate) fn arrived(&self, request: Request) {
-        self.arrived.borrow_mut().push_back(request);
+    pub(crate) fn set_shared_port(&self, port: WatchedPort) {
+        *self.shared_port.borrow_mut() = Some(port);
     }
 
-    /// Watches the context's own port. Must be called inside the worker's runtime.
-    pub(crate) fn watch_own_port(&self, port: Port) -> io::Result<()> {
-        *self.own_port.borrow_mut() = Some(watch(port)?);
-        Ok(())
-    }
-
-    /// Watches the application's shared port. Must be called inside the worker's runtime.
-    pub(crate) fn watch_shared_port(&self, port: Port) -> io::Result<()> {
-        *self.shared_port.borrow_mut() = Some(watch(port)?);
-        Ok(())
-    }
-
-    /// Stops watching the ports that are meant.
-    pub(crate) fn remove_ports(&self, is_meant: impl Fn(&Port) -> bool) {
+    /// Stops watching the ports for which `is_removed` holds.
+    pub(crate) fn remove_ports(&self, is_removed: impl Fn(&Port) -> bool) {
         for watched in [&self.own_port, &self.shared_port] {
             let mut watched = watched.borrow_mut();
             if watched
                 .as_ref()
-                .is_some_and(|watch| is_meant(watch.get_ref()))
+                .is_some_and(|watched| is_removed(watched.get_ref()))
             {
                 *watched = None;
             }
         }
     }
 
-    pub(crate) fn process_is_ready(&self) {
+    pub(crate) fn set_ready(&self) {
         self.ready.set(true);
     }
 
-    pub(crate) fn end(&self) {
-        self.ended.set(true);
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.get()
     }
 
-    pub(crate) fn memory_came(&self) {
-        for writer in self.writers.take() {
-            writer.wake();
-        }
-    }
-
-    /// Whether unitd wants no more requests to be taken.
+    /// Whether unitd wants no more requests to be taken: it has removed the shared port.
     pub(crate) fn is_closing(&self) -> bool {
         self.ready.get() && self.shared_port.borrow().is_none()
     }
 
-    pub(crate) fn next_arrived(&self) -> Option<Request> {
-        self.arrived.borrow_mut().pop_front()
+    pub(crate) fn set_quit(&self) {
+        self.quit.set(true);
     }
 
-    pub(crate) fn has_writers(&self) -> bool {
-        !self.writers.borrow().is_empty()
+    pub(crate) fn has_quit(&self) -> bool {
+        self.quit.get()
     }
 
-    pub(crate) fn bell(&self) -> &Bell {
-        self.process.bell(self.number)
+    /// Whether to look into the shared queue without a message that announces a request.
+    pub(crate) fn set_check_queue(&self, check: bool) {
+        self.check_queue.set(check);
+    }
+
+    pub(crate) fn checks_queue(&self) -> bool {
+        self.check_queue.get()
+    }
+
+    /// Counts a call to libunit: failures in a row end the worker.
+    pub(crate) fn count_call(&self, failed: bool) {
+        let failures = if failed { self.failures.get() + 1 } else { 0 };
+        self.failures.set(failures);
+    }
+
+    /// Ends the worker as failed.
+    pub(crate) fn fail(&self) {
+        self.failures.set(MAX_FAILURES);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failures.get() >= MAX_FAILURES
     }
 }

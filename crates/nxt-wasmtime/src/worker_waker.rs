@@ -1,54 +1,57 @@
-//! How workers wake each other.
+//! Wakes one worker of the process, from another one.
 //!
-//! unitd says only once that there are requests, to whichever worker hears it first. A worker that
-//! computes therefore rings for one that sleeps.
+//! unitd announces requests only once, to whichever worker reads that message first. A worker that is
+//! busy computing therefore wakes an idle one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 
-/// What wakes one worker.
+use parking_lot::Mutex;
+
+/// Wakes one worker.
 #[derive(Default)]
-pub(crate) struct Bell {
-    /// Its worker has nothing to do.
-    asleep: AtomicBool,
-    rung: AtomicBool,
+pub(crate) struct WorkerWaker {
+    /// The worker has nothing to do.
+    idle: AtomicBool,
+    /// Another worker has asked this one to look for requests.
+    requested: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Bell {
-    /// Whether it has been rung since this was last asked. From here on it wakes the task of `cx`.
-    pub(crate) fn answer(&self, cx: &Context<'_>) -> bool {
-        self.asleep.store(false, Ordering::SeqCst);
-        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+impl WorkerWaker {
+    /// Whether another worker has asked this one to look for requests since the last call. From here
+    /// on the task of `cx` is the one to be woken, and counts as busy.
+    pub(crate) fn take_request(&self, cx: &Context<'_>) -> bool {
+        self.idle.store(false, Ordering::SeqCst);
+        let mut waker = self.waker.lock();
         if !waker
             .as_ref()
             .is_some_and(|waker| waker.will_wake(cx.waker()))
         {
             *waker = Some(cx.waker().clone());
         }
-        self.rung.swap(false, Ordering::SeqCst)
+        self.requested.swap(false, Ordering::SeqCst)
     }
 
-    /// Says whether its worker has nothing to do from here on.
-    pub(crate) fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(asleep, Ordering::SeqCst);
+    /// Whether the worker has nothing to do from here on.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::SeqCst);
     }
 
-    /// Wakes its worker, if that sleeps, to look for requests.
-    pub(crate) fn ring(&self) -> bool {
-        if !self.asleep.swap(false, Ordering::SeqCst) {
+    /// Wakes the worker to look for requests if it is idle; `false` if it is not.
+    pub(crate) fn wake_if_idle(&self) -> bool {
+        if !self.idle.swap(false, Ordering::SeqCst) {
             return false;
         }
-        self.rung.store(true, Ordering::SeqCst);
+        // Before the wake-up, so that the poll that it causes sees it.
+        self.requested.store(true, Ordering::SeqCst);
         self.wake();
         true
     }
 
-    /// Wakes its worker, whatever it does.
+    /// Wakes the worker, busy or not.
     pub(crate) fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waker) = &*waker {
+        if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
     }

@@ -1,34 +1,36 @@
 //! A request's content on its way from Unit to a guest.
 //!
-//! Only the thread of an exchange may ask libunit, and only the guest knows when it wants more; it
-//! has a [`Body`], the exchange's task a [`Source`]. The guest runs inside that task, so that the
-//! two meet within one poll, unless the guest has passed the body on to be sent elsewhere.
+//! Only the thread of an exchange may call libunit, and only the guest knows when it wants more: the
+//! guest has a [`RequestBody`], the exchange's task a [`ContentSource`]. The guest runs inside that task,
+//! so both ends meet within one poll, unless the guest sends the body on in an outbound request.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use engine::RequestBodyError;
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::{Content, Exchange};
 
-/// Bytes that are read of a file in one go.
+/// Bytes of one read from a file.
 const FILE_PIECE: usize = 128 * 1024;
 
-/// Bytes that a guest may still have of a content that Unit is about to take back.
-const LEFT_BEHIND: usize = 64 * 1024;
+/// The most bytes that a guest keeps of unread content when its request is done, and Unit takes the
+/// content back.
+const MAX_RETAINED: usize = 64 * 1024;
 
-/// The two ends of a content of `length` bytes.
-pub(crate) fn pair(length: u64) -> (Body, Source) {
-    let shared = (length > 0).then(|| Arc::new(Mutex::new(State::default())));
-    let source = Source(shared.clone());
-    let body = Body {
+/// The two ends of `length` bytes of content.
+pub(crate) fn pair(length: u64) -> (RequestBody, ContentSource) {
+    let shared = (length > 0).then(Arc::default);
+    let source = ContentSource(shared.clone());
+    let body = RequestBody {
         shared,
         remaining: length,
         file: None,
@@ -37,87 +39,82 @@ pub(crate) fn pair(length: u64) -> (Body, Source) {
 }
 
 #[derive(Default)]
-struct State {
-    /// The guest waits for more.
-    wanted: Option<Waker>,
-    /// The exchange's task, which waits for it to do so.
-    source: Option<Waker>,
+struct Transfer {
+    /// Wakes the guest, which waits for more content.
+    guest: Option<Waker>,
+    /// Wakes the exchange's task, which waits for the guest to want more.
+    exchange: Option<Waker>,
     ready: VecDeque<Content>,
-    /// Nothing more will come.
+    /// The source is gone, so nothing more will arrive.
     closed: bool,
-    /// The guest has met an end before the announced one.
+    /// The guest has read an end before the announced length.
     is_short: bool,
 }
 
-type Shared = Arc<Mutex<State>>;
+type SharedTransfer = Arc<Mutex<Transfer>>;
 
-fn lock(shared: &Shared) -> MutexGuard<'_, State> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// The end at the exchange. Dropping it ends the body, complete or not.
+pub(crate) struct ContentSource(Option<SharedTransfer>);
 
-/// The end at the exchange. Dropping it ends the body, whole or not.
-pub(crate) struct Source(Option<Shared>);
-
-impl Source {
+impl ContentSource {
     /// Reads a part from the exchange if the guest waits for one.
     pub(crate) fn poll(&mut self, exchange: &mut impl Exchange, cx: &mut Context<'_>) {
         let Some(shared) = &self.0 else {
             return;
         };
-        // A guest that has left the rest unread waits for nothing.
         {
-            let mut state = lock(shared);
-            if state.wanted.is_none() {
-                state.source = Some(cx.waker().clone());
+            let mut transfer = shared.lock();
+            if transfer.guest.is_none() {
+                transfer.exchange = Some(cx.waker().clone());
                 return;
             }
         }
         if let Poll::Ready(part) = exchange.poll_content(cx) {
-            let mut state = lock(shared);
-            state.ready.push_back(part);
-            if let Some(waker) = state.wanted.take() {
+            let mut transfer = shared.lock();
+            transfer.ready.push_back(part);
+            if let Some(waker) = transfer.guest.take() {
                 waker.wake();
             }
         }
     }
 
-    /// Whether the guest has met an end before the announced one. It may not have cared.
+    /// Whether the guest has read an end before the announced length. It may have ignored that.
     pub(crate) fn is_short(&self) -> bool {
-        self.0.as_ref().is_some_and(|shared| lock(shared).is_short)
+        self.0.as_ref().is_some_and(|shared| shared.lock().is_short)
     }
 
-    /// Leaves the guest what can be had at once and is not much: it may work on after its response,
-    /// when Unit has taken the rest back.
-    pub(crate) fn leave(mut self, exchange: &mut impl Exchange) {
+    /// Gives the guest what is available at once, up to [`MAX_RETAINED`]: it may work after its response,
+    /// when Unit has taken the content back.
+    pub(crate) fn retain(mut self, exchange: &mut impl Exchange) {
         let Some(shared) = self.0.take() else {
             return;
         };
         let mut cx = Context::from_waker(Waker::noop());
-        let mut left = 0;
-        while Arc::strong_count(&shared) > 1 && left < LEFT_BEHIND {
+        let mut retained = 0;
+        while Arc::strong_count(&shared) > 1 && retained < MAX_RETAINED {
             let Poll::Ready(part) = exchange.poll_content(&mut cx) else {
                 break;
             };
-            let is_all = !matches!(part, Content::Piece(_));
+            let is_last = !matches!(part, Content::Piece(_));
             if let Content::Piece(piece) = &part {
-                left += piece.len();
+                retained += piece.len();
             }
-            lock(&shared).ready.push_back(part);
-            if is_all {
+            shared.lock().ready.push_back(part);
+            if is_last {
                 break;
             }
         }
-        // Dropped here, this closes the body.
+        // The drop of `self` closes the body.
         self.0 = Some(shared);
     }
 }
 
-impl Drop for Source {
+impl Drop for ContentSource {
     fn drop(&mut self) {
         if let Some(shared) = &self.0 {
-            let mut state = lock(shared);
-            state.closed = true;
-            if let Some(waker) = state.wanted.take() {
+            let mut transfer = shared.lock();
+            transfer.closed = true;
+            if let Some(waker) = transfer.guest.take() {
                 waker.wake();
             }
         }
@@ -125,19 +122,19 @@ impl Drop for Source {
 }
 
 /// The end at the guest.
-pub(crate) struct Body {
-    shared: Option<Shared>,
+pub(crate) struct RequestBody {
+    shared: Option<SharedTransfer>,
     remaining: u64,
-    file: Option<Reading>,
+    file: Option<FileReader>,
 }
 
-/// A file that is read piece by piece, on a thread where reading may block.
-struct Reading {
+/// Reads a file piece by piece, on a thread of tokio's that may block.
+struct FileReader {
     file: Arc<File>,
     piece: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-impl Reading {
+impl FileReader {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let piece = self.piece.get_or_insert_with(|| {
             let file = Arc::clone(&self.file);
@@ -156,16 +153,16 @@ impl Reading {
             Ok(Ok(piece)) if !piece.is_empty() => Some(piece),
             Ok(Ok(_)) => None,
             Ok(Err(error)) => {
-                tracing::error!("the content of a request cannot be read: {error}");
+                tracing::error!("cannot read the body of a request: {error}; cutting it off");
                 None
             }
-            // The runtime ends.
+            // The runtime is shutting down.
             Err(_) => None,
         })
     }
 }
 
-impl Body {
+impl RequestBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if let Some(file) = &mut self.file {
@@ -174,22 +171,22 @@ impl Body {
             let Some(shared) = &self.shared else {
                 return Poll::Ready(None);
             };
-            let mut state = lock(shared);
-            match state.ready.pop_front() {
+            let mut transfer = shared.lock();
+            match transfer.ready.pop_front() {
                 Some(Content::Piece(piece)) if piece.is_empty() => {}
                 Some(Content::Piece(piece)) => return Poll::Ready(Some(piece)),
                 Some(Content::File(file)) => {
-                    self.file = Some(Reading {
+                    self.file = Some(FileReader {
                         file: Arc::new(file),
                         piece: None,
                     });
                 }
                 Some(Content::End) => return Poll::Ready(None),
-                None if state.closed => return Poll::Ready(None),
+                None if transfer.closed => return Poll::Ready(None),
                 None => {
-                    state.wanted = Some(cx.waker().clone());
-                    if let Some(source) = state.source.take() {
-                        source.wake();
+                    transfer.guest = Some(cx.waker().clone());
+                    if let Some(waker) = transfer.exchange.take() {
+                        waker.wake();
                     }
                     return Poll::Pending;
                 }
@@ -198,7 +195,7 @@ impl Body {
     }
 }
 
-impl http_body::Body for Body {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
 
@@ -213,10 +210,10 @@ impl http_body::Body for Body {
             return Poll::Pending;
         };
         let Some(mut piece) = piece else {
-            // Less than was announced: whoever reads must not take it for the whole.
+            // Less than was announced: an error, so that the guest does not take it for complete.
             self.remaining = 0;
             if let Some(shared) = &self.shared {
-                lock(shared).is_short = true;
+                shared.lock().is_short = true;
             }
             return Poll::Ready(Some(Err(RequestBodyError::Disconnected)));
         };

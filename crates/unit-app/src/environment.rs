@@ -1,3 +1,9 @@
+//! The module's options, which are set in the application's `environment`.
+//!
+//! unitd refuses members of the configuration that it does not know, so options that Unit lacks are set
+//! there, with names that begin with `NXT_WASMTIME_`. Guests do not see those names. The units, bounds
+//! and checks are the daemon's, from `config`.
+
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,16 +12,12 @@ use config::bounds::{self, Seconds, Whole};
 use engine::{GuestAuthority, Instances, Limits};
 use outbound_policy::{Grant, GrantError, Policy};
 
-/// What the names of the module's own options begin with, in the application's `environment`.
-///
-/// unitd refuses members that it does not know, so that what it has no word for is set there. No
-/// guest sees these names.
 const PREFIX: &str = "NXT_WASMTIME_";
 
-/// How long a response may take by default, from its head to its end.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The default of `NXT_WASMTIME_RESPONSE_TIMEOUT`.
+const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Threads are cheap to ask for and not to have.
+/// An upper bound, against typing errors: each thread costs memory.
 const THREADS_BOUNDS: Whole = Whole {
     unit: "threads",
     least: 1,
@@ -25,8 +27,8 @@ const THREADS_BOUNDS: Whole = Whole {
 /// A year.
 const RESPONSE_BOUNDS: Seconds = Seconds { most: 31_536_000 };
 
-/// Characters of a refused value that a message shows.
-const SHOWN: usize = 100;
+/// The most characters of a refused value that a message shows.
+const MAX_SHOWN: usize = 100;
 
 /// The options of one application. Their bounds, where the daemon has the same option, are those of
 /// [`config::bounds`].
@@ -45,57 +47,57 @@ const SHOWN: usize = 100;
 /// | `NXT_WASMTIME_RESPONSE_TIMEOUT` | seconds, up to 31536000; 0 is no limit | 3600 |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Worker threads; `None` is as many as the machine offers.
+    /// Worker threads; `None` is one for each core that the process may use.
     pub threads: Option<NonZeroUsize>,
-    /// What one request may take.
+    /// Of one request.
     pub limits: Limits,
     /// How many requests an instance serves.
     pub instances: Instances,
     /// Where guests may send requests to.
     pub outbound: Policy,
-    /// What guests see as the authority of a request, if it is not the default.
+    /// What guests see as the authority of a request; `None` is the default of the component's WASI.
     pub authority: Option<GuestAuthority>,
-    /// How long a response may take from its head to its end. Unit does not tell its applications
-    /// that a client has left, so this is what ends a guest that streams to nobody.
+    /// How long a response may take from its head to its end. Unit does not tell its applications that a
+    /// client has left, so only this ends a guest that keeps streaming to one.
     pub response_timeout: Option<Duration>,
-    /// Unit's own `limits.timeout`: how long it waits for the next piece of a response before it
-    /// gives the request up, without telling the application.
-    pub silence: Option<Duration>,
+    /// Unit's `limits.timeout`: how long it waits for the next piece of a response before it gives the
+    /// request up, without telling the application.
+    pub progress_timeout: Option<Duration>,
 }
 
 /// Why an application's `environment` is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentError {
     /// No option has this name.
-    #[error("there is no option {name:?}; those that begin with {PREFIX} are {}", NAMES.join(", "))]
+    #[error("unknown option {name:?}; the options that begin with {PREFIX} are {}", NAMES.join(", "))]
     Unknown {
-        /// What it was called.
+        /// As it was set.
         name: String,
     },
-    /// The option's value is none that it takes.
-    #[error("the option {name} is {value:?}; it takes {expected}")]
+    /// The option does not accept this value.
+    #[error("invalid value {value:?} of the option {name}; it takes {expected}")]
     Value {
-        /// The option.
+        /// Of the option.
         name: &'static str,
-        /// What it was given; the beginning of it, if it is long.
+        /// The value, or the beginning of a long one.
         value: String,
-        /// What it takes.
+        /// A description of valid values.
         expected: String,
     },
-    /// The option takes a JSON object, and in this one something is wrong.
-    #[error("the option {name} is {value:?}; it takes {expected}, and here {error}")]
+    /// The option takes a JSON object, and this one is invalid.
+    #[error("invalid value {value:?} of the option {name}; it takes {expected}: {error}")]
     Object {
-        /// The option.
+        /// Of the option.
         name: &'static str,
-        /// What it was given; the beginning of it, if it is long.
+        /// The value, or the beginning of a long one.
         value: String,
-        /// What it takes.
+        /// A description of valid values.
         expected: &'static str,
-        /// What is wrong, and where.
+        /// The error, with its position.
         error: String,
     },
-    /// An entry of the list is no grant.
-    #[error("the option {OUTBOUND_HTTP} has an entry that is none: {0}")]
+    /// An entry of the list is not a grant.
+    #[error("invalid entry in the option {OUTBOUND_HTTP}: {0}")]
     Grant(#[from] GrantError),
 }
 
@@ -108,7 +110,7 @@ const FILES: &str = "NXT_WASMTIME_FILES";
 const INSTANCES: &str = "NXT_WASMTIME_INSTANCES";
 const OUTBOUND_HTTP: &str = "NXT_WASMTIME_OUTBOUND_HTTP";
 const AUTHORITY: &str = "NXT_WASMTIME_AUTHORITY";
-const RESPONSE: &str = "NXT_WASMTIME_RESPONSE_TIMEOUT";
+pub(crate) const RESPONSE_TIMEOUT: &str = "NXT_WASMTIME_RESPONSE_TIMEOUT";
 
 const NAMES: [&str; 10] = [
     THREADS,
@@ -120,18 +122,18 @@ const NAMES: [&str; 10] = [
     INSTANCES,
     OUTBOUND_HTTP,
     AUTHORITY,
-    RESPONSE,
+    RESPONSE_TIMEOUT,
 ];
 
 impl Options {
-    /// Takes the options out of `environment`, and leaves what guests see.
+    /// Moves the options out of `environment`, and leaves what guests see.
     ///
-    /// `unit_timeout` is Unit's own `limits.timeout`. When it has passed without a response, Unit
-    /// answers 503 and forgets the request, so that it ends the guest as well.
+    /// `unit_timeout` is Unit's `limits.timeout`. After so long without a response, Unit answers 503 and
+    /// forgets the request, so it bounds the guest's time as well.
     ///
     /// # Errors
     ///
-    /// When an option is unknown, or its value is not one that it takes.
+    /// When an option is unknown, or does not accept its value.
     pub fn take(
         environment: &mut Vec<(String, String)>,
         unit_timeout: Option<Duration>,
@@ -142,8 +144,8 @@ impl Options {
             instances: Instances::default(),
             outbound: Policy::default(),
             authority: None,
-            response_timeout: Some(RESPONSE_TIMEOUT),
-            silence: unit_timeout,
+            response_timeout: Some(DEFAULT_RESPONSE_TIMEOUT),
+            progress_timeout: unit_timeout,
         };
         for (name, value) in environment.extract_if(.., |(name, _)| name.starts_with(PREFIX)) {
             options.set(&name, &value)?;
@@ -171,8 +173,8 @@ impl Options {
             INSTANCES => self.instances = instances(value)?,
             OUTBOUND_HTTP => self.outbound = outbound(value)?,
             AUTHORITY => self.authority = Some(authority(value)?),
-            RESPONSE => {
-                let time = seconds(RESPONSE, value, RESPONSE_BOUNDS)?;
+            RESPONSE_TIMEOUT => {
+                let time = seconds(RESPONSE_TIMEOUT, value, RESPONSE_BOUNDS)?;
                 self.response_timeout = Some(time).filter(|time| *time != Duration::MAX);
             }
             _ => {
@@ -199,7 +201,7 @@ fn seconds(name: &'static str, value: &str, bounds: Seconds) -> Result<Duration,
         .ok_or_else(|| refused(name, value, bounds.to_string()))
 }
 
-/// The daemon's `instances`, as text.
+/// The daemon's `instances`, as JSON text.
 fn instances(value: &str) -> Result<Instances, EnvironmentError> {
     let wrong = |error: String| EnvironmentError::Object {
         name: INSTANCES,
@@ -220,7 +222,7 @@ fn instances(value: &str) -> Result<Instances, EnvironmentError> {
     })
 }
 
-/// Grants with any number of spaces between and around them.
+/// Grants, separated by spaces.
 fn outbound(value: &str) -> Result<Policy, EnvironmentError> {
     let entries = value.split(' ').filter(|entry| !entry.is_empty());
     let grants: Vec<Grant> = entries
@@ -254,9 +256,9 @@ fn refused(name: &'static str, value: &str, expected: String) -> EnvironmentErro
     }
 }
 
-/// As much of a text as a message needs to name it.
+/// The text, or the beginning of a long one.
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_see_the_rest_in_its_order() {
+    fn guests_see_the_other_variables_in_their_order() {
         let (options, left) = take(&[
             ("B", "1"),
             ("NXT_WASMTIME_THREADS", "3"),
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_an_option_does_not_take_is_named() {
+    fn invalid_values_are_refused_with_option_and_value() {
         for (name, value) in [
             (THREADS, "0"),
             (THREADS, "257"),
@@ -325,8 +327,8 @@ mod tests {
             (AUTHORITY, ""),
             (AUTHORITY, "Host"),
             (AUTHORITY, "server_name"),
-            (RESPONSE, "-0"),
-            (RESPONSE, "1s"),
+            (RESPONSE_TIMEOUT, "-0"),
+            (RESPONSE_TIMEOUT, "1s"),
         ] {
             let message = take(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_option_is_refused_with_those_that_are() {
+    fn an_unknown_option_is_refused_with_a_list_of_the_known_ones() {
         let message = take(&[("NXT_WASMTIME_TREADS", "1")])
             .unwrap_err()
             .to_string();
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_the_daemon_has_too_take_what_it_takes() {
+    fn options_of_the_daemon_accept_the_same_values() {
         let (options, left) = take(&[
             (EXECUTION_TIMEOUT, "0.05"),
             (CONCURRENCY, "1000000"),
@@ -373,14 +375,14 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_no_limit_of_time() {
+    fn a_timeout_of_zero_is_no_limit() {
         let (options, _) = take(&[(TIMEOUT, "0"), (EXECUTION_TIMEOUT, "0")]).unwrap();
         assert_eq!(options.limits.timeout, Duration::MAX);
         assert_eq!(options.limits.execution_timeout, Duration::MAX);
     }
 
     #[test]
-    fn what_is_wrong_with_instances_is_told_with_its_place() {
+    fn errors_in_instances_have_their_position() {
         for (value, words) in [
             (
                 r#"{"reuse": 0}"#,
@@ -405,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_are_separated_by_spaces() {
+    fn outbound_grants_are_separated_by_spaces() {
         let grants = |text: &str| {
             let (options, _) = take(&[(OUTBOUND_HTTP, text)]).unwrap();
             let grants = options.outbound.grants().iter().map(ToString::to_string);
@@ -423,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_grants_nothing_is_named() {
+    fn an_invalid_outbound_grant_is_refused_by_name() {
         for (value, entry) in [
             ("* a.example", "a.example"),
             (
@@ -444,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_short_however_long_a_value_is() {
+    fn messages_are_short_even_for_long_values() {
         let long = "9".repeat(1 << 20);
         let unknown = format!("{PREFIX}{long}");
         for name in NAMES.into_iter().chain([unknown.as_str()]) {
@@ -454,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_of_both_timeouts_counts() {
+    fn the_shorter_of_both_timeouts_applies() {
         let with = |own: &str, unit| {
             let mut environment = vec![(TIMEOUT.to_owned(), own.to_owned())];
             let unit = Some(Duration::from_secs(unit));
@@ -469,10 +471,16 @@ mod tests {
     }
 
     #[test]
-    fn a_response_may_be_given_all_the_time_there_is() {
-        assert_eq!(take(&[(RESPONSE, "0")]).unwrap().0.response_timeout, None);
+    fn a_response_timeout_of_zero_is_no_limit() {
         assert_eq!(
-            take(&[(RESPONSE, "0.5")]).unwrap().0.response_timeout,
+            take(&[(RESPONSE_TIMEOUT, "0")]).unwrap().0.response_timeout,
+            None
+        );
+        assert_eq!(
+            take(&[(RESPONSE_TIMEOUT, "0.5")])
+                .unwrap()
+                .0
+                .response_timeout,
             Some(Duration::from_millis(500))
         );
     }

@@ -1,3 +1,5 @@
+//! `access.filesystem` under Unit: read as the daemon reads it, since unitd does not check its elements.
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -5,11 +7,11 @@ use std::path::PathBuf;
 use config::{ConfigError, Folder, Value};
 use engine::{Access, Directory};
 
-/// The folders of `access.filesystem`, whose elements unitd does not look at.
+/// The folders of `access.filesystem`.
 ///
 /// # Errors
 ///
-/// When an element is no folder, with its place in the array.
+/// When an element does not describe a folder, with its path in the array.
 pub fn directories(filesystem: &Value) -> Result<Vec<Directory>, ConfigError> {
     let folders = Folder::check_all(filesystem)?;
     let directory = |folder: Folder| Directory {
@@ -24,7 +26,7 @@ pub fn directories(filesystem: &Value) -> Result<Vec<Directory>, ConfigError> {
     Ok(folders.into_iter().map(directory).collect())
 }
 
-/// A folder that this process cannot use as one.
+/// A folder that does not exist, is not a folder, or that this process may not enter.
 #[derive(Debug, thiserror::Error)]
 #[error("the folder {} cannot be used: {error}", path.display())]
 pub struct FolderError {
@@ -32,14 +34,14 @@ pub struct FolderError {
     error: io::Error,
 }
 
-/// Looks whether all of them are folders that this process may look into.
+/// Checks that this process may enter all of the folders.
 ///
 /// # Errors
 ///
-/// The first that is not.
-pub fn look_into(directories: &[Directory]) -> Result<(), FolderError> {
+/// For the first that it may not.
+pub fn check_access(directories: &[Directory]) -> Result<(), FolderError> {
     for Directory { host, .. } in directories {
-        // The dot is what asks for a folder, and for the right to go into it.
+        // With the dot, `stat` fails for files, and for folders without the right to search them.
         fs::metadata(host.join(".")).map_err(|error| FolderError {
             path: host.clone(),
             error,
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_is_told_with_its_place() {
+    fn an_invalid_folder_is_refused_with_its_path() {
         for (text, place) in [
             (r#"["/srv", "srv"]"#, "/1"),
             (r#"["/srv", 1]"#, "/1"),
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_have_to_be_there() {
+    fn folders_have_to_exist() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
@@ -95,13 +97,13 @@ mod tests {
             access: Access::ReadOnly,
         };
         let here = directory(folder.path().to_owned());
-        look_into(std::slice::from_ref(&here)).unwrap();
+        check_access(std::slice::from_ref(&here)).unwrap();
         for (path, why) in [
             (file, "Not a directory"),
             (folder.path().join("gone"), "No such file"),
         ] {
             let name = path.display().to_string();
-            let error = look_into(&[here.clone(), directory(path)]).unwrap_err();
+            let error = check_access(&[here.clone(), directory(path)]).unwrap_err();
             let message = error.to_string();
             assert!(
                 message.contains(&name) && message.contains(why),

@@ -1,50 +1,49 @@
-//! Who holds how much of the memory that an application shares with Unit's router.
+//! Back-pressure for responses: how much each of them may hold of the memory that an application shares
+//! with Unit's router.
 //!
 //! An application process writes its responses into segments of shared memory, in chunks, and the
-//! router frees a chunk when the client has it. All responses of a process share a few segments, and
-//! libunit hands chunks out until there are none; a few clients that do not read could take them
-//! all, and every other response would wait for those clients.
+//! router frees a chunk once its data has been sent to the client. All responses of a process share a
+//! few segments, and libunit allocates chunks until none are left. A few clients that do not read could
+//! hold all of them, and every other response would wait for those clients.
 //!
-//! Here each response has a *window* of chunks that it may hold. It is a share of what is free beyond
-//! a reserve, which has one chunk for each request that the process may have at a time, as far as
-//! half of all goes:
+//! Here each response has a *window* of chunks that it may hold: a share of the free chunks beyond a
+//! reserve. The reserve is one chunk for each concurrent request that the process allows, but at most
+//! half of all chunks.
 //!
 //! `window = clamp((free - reserve) / 16, 1, 16)` chunks
 //!
-//! So windows shrink while memory gets scarce, and whoever holds nothing finds something.
+//! So windows shrink as memory gets scarce, and a response that holds nothing can always get a chunk.
+//! A response whose window is full waits until the router frees one of its own chunks. So a slow client
+//! delays only its own guest.
 //!
-//! A response at its window waits for one of its own chunks. So a client that reads slowly holds
-//! back its own guest.
-//!
-//! libunit blocks a thread that asks for a chunk when there is none. So nobody asks before the
-//! ledger has seen that there is one; and as chunks are taken only while the ledger is locked, it is
-//! still there when it is asked for.
+//! libunit blocks the calling thread if it has no chunk to allocate. So it is called only after the
+//! ledger has found a free one, and while the ledger is locked, so that no other thread takes it.
 
-/// Chunks that one response may hold when memory is plenty.
-const MOST: u32 = 16;
+/// The most chunks of one response, when memory is plenty.
+const MAX_WINDOW: u32 = 16;
 
-/// A window is this part of what is free.
-const SHARE: u32 = 16;
+/// A window is one part in so many of the free chunks.
+const FREE_PER_WINDOW: u32 = 16;
 
-/// Chunks that are taken in one go.
-const AT_ONCE: u32 = 4;
+/// The most chunks of one allocation.
+const MAX_ALLOCATION: u32 = 4;
 
-/// One segment of shared memory, whose chunks the router frees at any time.
+/// One segment of shared memory. The router may free its chunks at any time.
 pub trait SegmentMap {
-    /// The chunks of any segment.
+    /// The number of chunks in each segment.
     const CHUNKS: u32;
 
-    /// Whether nobody has the chunk.
+    /// `chunk` is less than [`CHUNKS`](Self::CHUNKS).
     fn is_free(&self, chunk: u32) -> bool;
 
-    /// Whether chunks may be sent to the router's port `port` by this thread. A segment that has just
-    /// been made belongs to its maker until the router has it.
+    /// Whether this thread may send chunks to the router's port `port`. Until the router has mapped a
+    /// new segment, only the thread that created it may, and only to the port that it was sent to.
     fn is_usable(&self, port: u16) -> bool;
 
-    /// Asks the router to say so when it frees a chunk from now on.
-    fn ask_to_be_told(&self);
+    /// Asks the router for a notification when it next frees a chunk.
+    fn request_notification(&self);
 
-    /// How many chunks nobody has.
+    /// The number of free chunks.
     fn count_free(&self) -> u32 {
         let free = (0..Self::CHUNKS).filter(|chunk| self.is_free(*chunk));
         u32::try_from(free.count()).unwrap_or(Self::CHUNKS)
@@ -55,107 +54,108 @@ pub trait SegmentMap {
 #[derive(Debug)]
 pub struct Ledger<S> {
     segments: Vec<Segment<S>>,
-    /// Segments that there may be.
-    most: usize,
-    /// Chunks for those who hold none.
+    max_segments: usize,
+    /// Chunks that windows leave free, for responses that hold none.
     reserve: u32,
 }
 
 #[derive(Debug)]
 struct Segment<S> {
     map: S,
-    /// How often each chunk has been taken. Its former holder sees by it that the chunk, though
-    /// taken, is no longer its own.
-    taken: Vec<u32>,
+    /// How often each chunk has been allocated. A response sees by it that a chunk that it held was freed,
+    /// even if another response has allocated it since.
+    allocations: Vec<u32>,
 }
 
-/// The chunks that one response holds, or held when that was last looked at.
+/// The chunks that one response holds, as of the last [`grant`](Ledger::grant).
 #[derive(Debug, Default)]
-pub struct Held(Vec<Run>);
+pub struct HeldChunks(Vec<Run>);
 
-/// Neighbouring chunks that are sent, and freed, together.
+/// Neighbouring chunks that are sent and freed together.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     segment: usize,
     last: u32,
     chunks: u32,
-    taken: u32,
+    /// The count of `allocations` of the last chunk, while this run holds it.
+    allocation: u32,
 }
 
-/// An answer to the wish for chunks.
+/// Whether chunks may be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// So many neighbouring chunks can be taken now.
+    /// So many neighbouring chunks may be allocated now.
     Chunks(u32),
-    /// None. The router has been asked to tell when that may have changed.
+    /// None. The router has been asked for a notification when it frees some.
     Wait,
 }
 
-impl Held {
+impl HeldChunks {
     fn chunks(&self) -> u32 {
         self.0.iter().map(|run| run.chunks).sum()
     }
 }
 
 impl<S: SegmentMap> Ledger<S> {
-    /// A ledger of no segments, of which there may be `most`, for so many requests at a time.
-    pub fn new(most: usize, requests: usize) -> Self {
-        let most = most.max(1);
-        let chunks = u32::try_from(most)
+    /// A ledger without segments, to which up to `max_segments` may be added, for up to `requests`
+    /// concurrent requests.
+    pub fn new(max_segments: usize, requests: usize) -> Self {
+        let max_segments = max_segments.max(1);
+        let chunks = u32::try_from(max_segments)
             .unwrap_or(u32::MAX)
             .saturating_mul(S::CHUNKS);
         Self {
             segments: Vec::new(),
-            most,
+            max_segments,
             reserve: u32::try_from(requests).unwrap_or(u32::MAX).min(chunks / 2),
         }
     }
 
-    /// The segments that are known, in the order in which they were added.
+    /// The segments, in the order in which they were added.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = &S> {
         self.segments.iter().map(|segment| &segment.map)
     }
 
-    /// Gets to know a segment.
+    /// Adds a segment that libunit has created.
     pub fn add(&mut self, map: S) {
         let chunks = usize::try_from(S::CHUNKS).unwrap_or_default();
         self.segments.push(Segment {
             map,
-            taken: vec![0; chunks],
+            allocations: vec![0; chunks],
         });
     }
 
-    /// Whether a response that holds `held` may take some of the `wanted` chunks, at least one, for
-    /// the router's port `port`.
-    pub fn grant(&self, held: &mut Held, wanted: u32, port: u16) -> Grant {
-        self.settle(held);
+    /// Whether a response that holds `held` may allocate chunks for the router's port `port`: up to
+    /// `wanted`, and at least one.
+    pub fn grant(&self, held: &mut HeldChunks, wanted: u32, port: u16) -> Grant {
+        self.forget_freed(held);
         let window = self.window();
         if held.chunks() >= window {
             for run in &held.0 {
                 if let Some(segment) = self.segments.get(run.segment) {
-                    segment.map.ask_to_be_told();
+                    segment.map.request_notification();
                 }
             }
-            // What was freed before that is not told.
-            self.settle(held);
+            // Again: a chunk freed before the request causes no notification.
+            self.forget_freed(held);
             if held.chunks() >= window {
                 return Grant::Wait;
             }
         }
-        let wanted = wanted.clamp(1, AT_ONCE).min(window - held.chunks());
-        match self.exactly(wanted, port) {
-            Grant::Wait if wanted > 1 => self.exactly(1, port),
+        let wanted = wanted.clamp(1, MAX_ALLOCATION).min(window - held.chunks());
+        match self.grant_exactly(wanted, port) {
+            Grant::Wait if wanted > 1 => self.grant_exactly(1, port),
             grant => grant,
         }
     }
 
-    /// Whether just so many neighbouring chunks can be taken, whoever holds how many.
-    pub fn exactly(&self, chunks: u32, port: u16) -> Grant {
-        if self.segments.len() < self.most || self.has_run(chunks, port) {
+    /// Whether exactly so many neighbouring chunks may be allocated, regardless of windows.
+    pub fn grant_exactly(&self, chunks: u32, port: u16) -> Grant {
+        if self.segments.len() < self.max_segments || self.has_run(chunks, port) {
             return Grant::Chunks(chunks);
         }
         for segment in &self.segments {
-            segment.map.ask_to_be_told();
+            segment.map.request_notification();
         }
         if self.has_run(chunks, port) {
             return Grant::Chunks(chunks);
@@ -163,32 +163,32 @@ impl<S: SegmentMap> Ledger<S> {
         Grant::Wait
     }
 
-    /// Writes down that `chunks` chunks from `first` on are taken for the response of `held`.
-    pub fn take(&mut self, held: &mut Held, segment: usize, first: u32, chunks: u32) {
-        let Some(taken) = self.segments.get_mut(segment).map(|it| &mut it.taken) else {
+    /// Records that `chunks` chunks from `first` on have been allocated for the response of `held`.
+    pub fn record(&mut self, held: &mut HeldChunks, segment: usize, first: u32, chunks: u32) {
+        let Some(allocations) = self.segments.get_mut(segment).map(|it| &mut it.allocations) else {
             return;
         };
         let range = first as usize..(first + chunks) as usize;
-        for count in taken.get_mut(range).into_iter().flatten() {
+        for count in allocations.get_mut(range).into_iter().flatten() {
             *count = count.wrapping_add(1);
         }
         let last = first + chunks.saturating_sub(1);
-        if let Some(taken) = taken.get(last as usize) {
+        if let Some(allocation) = allocations.get(last as usize) {
             held.0.push(Run {
                 segment,
                 last,
                 chunks,
-                taken: *taken,
+                allocation: *allocation,
             });
         }
     }
 
-    /// Drops what the router has freed.
-    fn settle(&self, held: &mut Held) {
+    /// Removes from `held` what the router has freed.
+    fn forget_freed(&self, held: &mut HeldChunks) {
         held.0.retain(|run| {
             self.segments.get(run.segment).is_some_and(|segment| {
-                // The router frees a run from its first chunk to its last.
-                segment.taken.get(run.last as usize) == Some(&run.taken)
+                // The last chunk decides: the router frees a run from its first to its last.
+                segment.allocations.get(run.last as usize) == Some(&run.allocation)
                     && !segment.map.is_free(run.last)
             })
         });
@@ -196,12 +196,12 @@ impl<S: SegmentMap> Ledger<S> {
 
     fn window(&self) -> u32 {
         let known: u32 = self.segments().map(SegmentMap::count_free).sum();
-        let not_yet = self.most.saturating_sub(self.segments.len());
-        let not_yet = u32::try_from(not_yet)
+        let to_create = self.max_segments.saturating_sub(self.segments.len());
+        let to_create = u32::try_from(to_create)
             .unwrap_or(u32::MAX)
             .saturating_mul(S::CHUNKS);
-        let free = known.saturating_add(not_yet);
-        (free.saturating_sub(self.reserve) / SHARE).clamp(1, MOST)
+        let free = known.saturating_add(to_create);
+        (free.saturating_sub(self.reserve) / FREE_PER_WINDOW).clamp(1, MAX_WINDOW)
     }
 
     fn has_run(&self, chunks: u32, port: u16) -> bool {
@@ -224,8 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// A segment as libunit and the router use it: which chunks are free, and whether the router is
-    /// to tell.
+    /// A segment: which chunks are free, and whether a notification has been requested.
     #[derive(Clone)]
     struct Fake(Rc<[Cell<bool>; 640]>, Rc<Cell<bool>>);
 
@@ -246,7 +245,7 @@ mod tests {
             true
         }
 
-        fn ask_to_be_told(&self) {
+        fn request_notification(&self) {
             self.1.set(true);
         }
     }
@@ -265,19 +264,19 @@ mod tests {
             Self { ledger, map }
         }
 
-        /// Takes what is granted; the chunks.
-        fn take(&mut self, held: &mut Held, wanted: u32) -> Option<Vec<u32>> {
+        /// Allocates what is granted, and returns the chunks.
+        fn take(&mut self, held: &mut HeldChunks, wanted: u32) -> Option<Vec<u32>> {
             let Grant::Chunks(granted) = self.ledger.grant(held, wanted, 0) else {
                 return None;
             };
             let first = (0..=640 - granted)
                 .find(|first| (*first..first + granted).all(|chunk| self.map.is_free(chunk)))
-                .expect("what is granted is there");
+                .expect("granted chunks are free");
             let chunks: Vec<u32> = (first..first + granted).collect();
             for chunk in &chunks {
                 self.map.0[*chunk as usize].set(false);
             }
-            self.ledger.take(held, 0, first, granted);
+            self.ledger.record(held, 0, first, granted);
             Some(chunks)
         }
 
@@ -289,16 +288,16 @@ mod tests {
     }
 
     #[test]
-    fn a_response_stops_at_its_window_and_goes_on_when_its_client_reads() {
+    fn back_pressure_stops_a_response_at_its_window_until_its_client_reads() {
         let mut unit = Unit::new();
-        let mut held = Held::default();
+        let mut held = HeldChunks::default();
         let mut sent = VecDeque::new();
         while let Some(chunks) = unit.take(&mut held, 100) {
             sent.push_back(chunks);
         }
         let count: usize = sent.iter().map(Vec::len).sum();
         assert_eq!(count, 16);
-        assert!(unit.map.1.get(), "the router is to tell");
+        assert!(unit.map.1.get(), "a notification is requested");
         unit.free(&sent.pop_front().unwrap());
         assert!(unit.take(&mut held, 1).is_some());
     }
@@ -307,44 +306,44 @@ mod tests {
     fn many_slow_clients_leave_memory_for_others() {
         let mut unit = Unit::new();
         for _ in 0..300 {
-            let mut held = Held::default();
+            let mut held = HeldChunks::default();
             while unit.take(&mut held, 4).is_some() {}
         }
-        // All of them hold at least a chunk, and there is one for the next.
-        assert!(unit.take(&mut Held::default(), 4).is_some());
+        // All of them hold at least one chunk, and there is one for the next.
+        assert!(unit.take(&mut HeldChunks::default(), 4).is_some());
     }
 
     #[test]
-    fn nothing_is_granted_when_there_is_nothing() {
+    fn nothing_is_granted_without_free_chunks() {
         let mut unit = Unit::new();
         for chunk in 0..640 {
             unit.map.0[chunk].set(chunk % 2 == 0);
         }
-        // Every second chunk: one can be had, two neighbours cannot.
-        assert_eq!(unit.ledger.exactly(2, 0), Grant::Wait);
-        assert_eq!(unit.take(&mut Held::default(), 4).unwrap().len(), 1);
+        // Every second chunk is free: one can be allocated, two neighbours cannot.
+        assert_eq!(unit.ledger.grant_exactly(2, 0), Grant::Wait);
+        assert_eq!(unit.take(&mut HeldChunks::default(), 4).unwrap().len(), 1);
         for chunk in 0..640 {
             unit.map.0[chunk].set(false);
         }
-        assert!(unit.take(&mut Held::default(), 1).is_none());
+        assert!(unit.take(&mut HeldChunks::default(), 1).is_none());
     }
 
     #[test]
-    fn a_chunk_that_another_has_taken_since_is_not_counted_twice() {
+    fn a_chunk_that_another_response_has_allocated_since_is_not_counted_twice() {
         let mut unit = Unit::new();
-        let (mut first, mut second) = (Held::default(), Held::default());
+        let (mut first, mut second) = (HeldChunks::default(), HeldChunks::default());
         let chunks = unit.take(&mut first, 4).unwrap();
         unit.free(&chunks);
         assert_eq!(unit.take(&mut second, 4).unwrap(), chunks);
-        unit.ledger.settle(&mut first);
-        unit.ledger.settle(&mut second);
+        unit.ledger.forget_freed(&mut first);
+        unit.ledger.forget_freed(&mut second);
         assert_eq!((first.chunks(), second.chunks()), (0, 4));
     }
 
     #[test]
-    fn segments_that_are_not_made_yet_count_as_free() {
+    fn segments_that_do_not_exist_yet_count_as_free() {
         let ledger: Ledger<Fake> = Ledger::new(10, 1000);
         assert_eq!(ledger.window(), 16);
-        assert_eq!(ledger.exactly(6, 0), Grant::Chunks(6));
+        assert_eq!(ledger.grant_exactly(6, 0), Grant::Chunks(6));
     }
 }

@@ -10,12 +10,12 @@
 //!   Exchange::{poll_head, poll_write, finish} ◀── head, body ───────────────┘
 //! ```
 //!
-//! - [`serve()`] is one request from its head to its end. It runs on one thread and never blocks it.
-//! - [`Ledger`] decides how much of Unit's shared memory one response may hold, so that a client
-//!   that reads slowly holds back its own guest and nobody else.
+//! - [`serve()`] serves one request, from its head to the end of its response. It runs on one thread and
+//!   never blocks it.
+//! - [`Ledger`] limits how much of Unit's shared memory one response may hold: back-pressure, by which a
+//!   slow client delays only its own guest.
 //!
-//! What it does not do: pointers, threads, sockets, configuration text (the one option that is JSON
-//! is left to `config`). There is no `unsafe` here.
+//! Not here: pointers and libunit (`nxt-wasmtime`), threads, sockets, JSON (`config`).
 
 mod content;
 mod environment;
@@ -27,8 +27,8 @@ mod response;
 mod serve;
 
 pub use environment::{EnvironmentError, Options};
-pub use exchange::{Content, Exchange, Gone};
-pub use folders::{FolderError, directories, look_into};
-pub use ledger::{Grant, Held, Ledger, SegmentMap};
+pub use exchange::{Content, Exchange, ResponseRefused};
+pub use folders::{FolderError, check_access, directories};
+pub use ledger::{Grant, HeldChunks, Ledger, SegmentMap};
 pub use request::{BadRequest, RawRequest};
 pub use serve::serve;

@@ -1,13 +1,15 @@
+//! The head of a request, from Unit's form into that of the `http` crate.
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Version};
 
-/// What Unit says of a request, as it came from the client but for the server name, which Unit has
-/// put right (lower case, without port; `localhost` where the client named none).
+/// A request's head as Unit passes it: as the client sent it, plus the server name, which Unit has
+/// normalised (lower case, without port; `localhost` if the client sent no host).
 #[derive(Clone, Debug)]
 pub struct RawRequest<'a, F> {
-    /// The method.
+    /// As sent.
     pub method: &'a [u8],
     /// Path and query.
     pub target: &'a [u8],
@@ -15,26 +17,26 @@ pub struct RawRequest<'a, F> {
     pub version: &'a [u8],
     /// The server name.
     pub server_name: &'a [u8],
-    /// Whether the client speaks TLS with Unit.
+    /// Whether the client's connection to Unit uses TLS.
     pub tls: bool,
     /// Names and values of the fields, in the client's order.
     pub fields: F,
 }
 
-/// Why a request that Unit took cannot be told to a guest.
+/// Why a request that Unit accepted cannot be passed to a guest. Shown to operators only.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    /// The method is no token (RFC 9110, section 9.1).
-    #[error("the method is {0}")]
+    /// The method is not a token (RFC 9110, section 9.1).
+    #[error("invalid method {0}")]
     Method(String),
-    /// The target has no path that a URI could have.
-    #[error("the target is {0}")]
+    /// The target has no valid path.
+    #[error("invalid target {0}")]
     Target(String),
-    /// The server name could not be a URI's authority.
-    #[error("the server name is {0}")]
+    /// The server name is not a valid authority of a URI.
+    #[error("invalid server name {0}")]
     ServerName(String),
-    /// A field's name or value is none (RFC 9110, section 5).
-    #[error("the field {0}")]
+    /// A field's name or value is not valid (RFC 9110, section 5).
+    #[error("invalid field {0}")]
     Field(String),
 }
 
@@ -46,7 +48,7 @@ where
     ///
     /// # Errors
     ///
-    /// When a part of it cannot be told to a guest.
+    /// When a part of it is invalid.
     pub fn into_parts(self) -> Result<Parts, BadRequest> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method =
@@ -74,7 +76,7 @@ where
         } else {
             Scheme::HTTP
         });
-        // Unit takes user information for a part of the name.
+        // User information, `user@host`: Unit takes it for a part of the name.
         let authority = Authority::try_from(self.server_name)
             .ok()
             .filter(|authority| !authority.as_str().contains('@'))
@@ -95,7 +97,7 @@ where
     }
 }
 
-/// Bytes from outside, for the log: printable, and not many.
+/// Bytes from outside, for the log: printable, and 64 at most.
 fn shown(bytes: &[u8]) -> String {
     let text = bytes[..bytes.len().min(64)].escape_ascii();
     let more = if bytes.len() > 64 { "…" } else { "" };
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_and_version_are_told() {
+    fn tls_and_version_are_passed_on() {
         let mut request = raw(b"/", &[]);
         request.tls = true;
         request.version = b"HTTP/1.0";
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_without_a_leading_slash_lead_somewhere_or_are_refused() {
+    fn absolute_and_asterisk_targets_are_accepted_and_invalid_ones_refused() {
         let path = |target: &'static [u8]| {
             raw(target, &[])
                 .into_parts()
@@ -174,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn what_no_guest_can_be_told_is_named_and_bounded() {
+    fn errors_name_the_invalid_part_and_are_bounded() {
         let mut request = raw(b"/", &[]);
         request.method = b"G T";
         assert_eq!(
             request.into_parts().unwrap_err().to_string(),
-            "the method is \"G T\""
+            "invalid method \"G T\""
         );
         for server_name in [&b"a b"[..], b"user@a", b"a@"] {
             let mut request = raw(b"/", &[]);

@@ -1,25 +1,24 @@
-//! What is put right about a guest's response before Unit gets it.
+//! Adapts the head of a guest's response to Unit's protocol, and makes the head of error pages.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
-/// The longest field name that Unit's protocol has room for.
+/// The most bytes of a field name: Unit's protocol has 8 bits for its length.
 pub(crate) const MAX_NAME: usize = u8::MAX as usize;
 
-/// A field that Unit's protocol has no room for.
+/// The first field name of more than [`MAX_NAME`] bytes.
 pub(crate) fn oversized(fields: &HeaderMap) -> Option<&str> {
     let mut names = fields.keys().map(http::HeaderName::as_str);
     names.find(|name| name.len() > MAX_NAME)
 }
 
-/// Takes out what Unit would not send as a field, but act upon: it reads a status out of `status`,
-/// as CGI does.
-pub(crate) fn confine(fields: &mut HeaderMap) {
+/// Removes the field `status`: Unit would not send it, but take the response's status from it, as in CGI.
+pub(crate) fn remove_reserved(fields: &mut HeaderMap) {
     fields.remove("status");
 }
 
-/// Announces the length of a body that is known, where a length may stand (RFC 9110, section 8.6)
-/// and the guest has announced none. Without it, Unit would send the body in chunks.
+/// Adds a `content-length` if the length is known, the guest has not set one, and one is allowed (RFC
+/// 9110, section 8.6). Without it, Unit would send the body in chunks.
 pub(crate) fn announce(
     fields: &mut HeaderMap,
     status: StatusCode,
@@ -47,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_announced_where_it_may_be() {
+    fn a_content_length_is_added_where_it_is_allowed() {
         assert_eq!(length_for(200, &Method::GET, None).unwrap(), "0");
         assert_eq!(length_for(200, &Method::GET, Some("7")).unwrap(), "7");
         assert_eq!(length_for(200, &Method::HEAD, None), None);
@@ -57,12 +56,12 @@ mod tests {
     }
 
     #[test]
-    fn a_field_cannot_change_the_status() {
+    fn the_field_status_cannot_change_the_status() {
         let mut fields = HeaderMap::new();
         for (name, value) in [("a", "1"), ("status", "304"), ("status", "x"), ("b", "2")] {
             fields.append(name, HeaderValue::from_static(value));
         }
-        confine(&mut fields);
+        remove_reserved(&mut fields);
         assert_eq!(
             fields
                 .keys()
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_unit_has_no_room_for_is_found() {
+    fn a_field_name_that_is_too_long_for_unit_is_found() {
         let mut fields = HeaderMap::new();
         let longest = "a".repeat(255);
         fields.insert(

@@ -1,3 +1,5 @@
+//! One request under Unit, from its head to the end of its response.
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -11,19 +13,20 @@ use http_body::Body as _;
 use http_message::error_page;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::content::{self, Source};
-use crate::response::{announce, confine, oversized};
-use crate::{Exchange, Gone, Options};
+use crate::content::{self, ContentSource};
+use crate::environment::RESPONSE_TIMEOUT;
+use crate::response::{MAX_NAME, announce, oversized, remove_reserved};
+use crate::{Exchange, Options, ResponseRefused};
 
-/// Bytes of a response's body that may go with its head: with the head of most, they fill less than
-/// one chunk of shared memory, so that no neighbouring ones have to be found.
-const WITH_HEAD: usize = 12 * 1024;
+/// The most bytes of a response's body that are sent with its head: with most heads they fit into one
+/// chunk of shared memory (16 KiB), so that no neighbouring free chunks have to be found.
+const MAX_WITH_HEAD: usize = 12 * 1024;
 
-/// Serves one request: runs it in an instance of its own, and sends what that answers.
+/// Serves one request: runs it in an instance, and sends the response.
 ///
-/// Whatever goes wrong ends in an error page, or, once the head is out, in an exchange that is
-/// dropped unfinished, which the client sees. So does a response that takes longer than the options
-/// allow.
+/// Every failure ends in an error page, or, once the head has been sent, in an exchange that is dropped
+/// unfinished: the client sees that the response is cut off. So does a response that takes longer than
+/// the options allow.
 ///
 /// Dropping the future cancels the instance and drops the exchange.
 pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, options: &Options) {
@@ -35,7 +38,7 @@ pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, opti
         }
         Err(error) => {
             let name = application.name();
-            tracing::warn!(application = name, request = %id, "refused: {error}");
+            tracing::warn!(application = name, request = %id, "bad request: {error}; answering 400");
             return page(exchange, &Method::GET, StatusCode::BAD_REQUEST, None).await;
         }
     };
@@ -65,29 +68,29 @@ pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, opti
             } = failure.answer();
             return page(exchange, &method, status, retry_after).await;
         }
-        // Dropping the guest has told the log.
+        // Unit has given the request up. The engine logs the cancellation when the guest is dropped.
         None => return,
     };
     if source.is_short() {
-        // Unit had announced more, so that what the guest made of it is not what it was asked for.
+        // The body was incomplete: the guest's response is not one to the client's request.
         return page(exchange, &method, StatusCode::INTERNAL_SERVER_ERROR, None).await;
     }
     if let Some(name) = oversized(response.headers()) {
         tracing::error!(
             application = application.name(),
             request = %id,
-            "the name of a response's field has {} bytes, and Unit has room for 255",
+            "a response field's name has {} bytes, but Unit's protocol allows {MAX_NAME}; answering 500",
             name.len()
         );
         return page(exchange, &method, StatusCode::INTERNAL_SERVER_ERROR, None).await;
     }
-    let sending = Sending {
+    let response_writer = ResponseWriter {
         exchange,
         source,
-        times: Times::default(),
+        deadlines: Deadlines::default(),
     };
-    if let Err(late) = sending.send(&method, response, options).await {
-        tracing::warn!(application = application.name(), request = %id, "{late}");
+    if let Err(error) = response_writer.send(&method, response, options).await {
+        tracing::warn!(application = application.name(), request = %id, "{error}");
     }
 }
 
@@ -105,135 +108,141 @@ async fn page<E: Exchange>(
     }
 }
 
-/// A response on its way.
-struct Sending<E> {
+/// Sends a response.
+struct ResponseWriter<E> {
     exchange: E,
-    source: Source,
-    times: Times,
+    source: ContentSource,
+    deadlines: Deadlines,
 }
 
-/// When a response is cut off. Set when it does not go out at once.
+/// When a response is cut off. Armed only when it cannot be sent at once, to spare most responses the
+/// timers.
 #[derive(Default)]
-struct Times {
-    are_set: bool,
+struct Deadlines {
+    armed: bool,
+    /// Of the whole response.
     end: Option<(Duration, Pin<Box<Sleep>>)>,
-    next: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// Of the next progress.
+    progress: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
 /// A response that took too long.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Late {
-    #[error("the response took more than {} seconds, and is cut off", .0.as_secs_f64())]
-    End(Duration),
-    #[error("nothing could be sent for {} seconds, and Unit has given it up", .0.as_secs_f64())]
-    Next(Duration),
+enum TimedOut {
+    #[error("the response took more than {} seconds ({RESPONSE_TIMEOUT}); cutting it off", .0.as_secs_f64())]
+    Response(Duration),
+    #[error("no progress for {} seconds (limits.timeout), so Unit has given the response up; cutting it off", .0.as_secs_f64())]
+    Progress(Duration),
 }
 
-impl Times {
-    fn set(&mut self, options: &Options) {
-        if !self.are_set {
+impl Deadlines {
+    fn arm(&mut self, options: &Options) {
+        if !self.armed {
             let timer = |limit: Option<Duration>| limit.map(|it| (it, Box::pin(sleep(it))));
             *self = Self {
-                are_set: true,
+                armed: true,
                 end: timer(options.response_timeout),
-                next: timer(options.silence),
+                progress: timer(options.progress_timeout),
             };
         }
     }
 
-    /// Something has been sent.
-    fn sent(&mut self) {
-        if let Some((limit, next)) = &mut self.next {
-            next.as_mut().reset(Instant::now() + *limit);
+    /// Part of the response has been sent.
+    fn reset_progress(&mut self) {
+        if let Some((limit, progress)) = &mut self.progress {
+            progress.as_mut().reset(Instant::now() + *limit);
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TimedOut> {
         if let Some((limit, end)) = &mut self.end
             && end.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Late::End(*limit));
+            return Poll::Ready(TimedOut::Response(*limit));
         }
-        match &mut self.next {
-            Some((limit, next)) => next.as_mut().poll(cx).map(|()| Late::Next(*limit)),
+        match &mut self.progress {
+            Some((limit, progress)) => progress
+                .as_mut()
+                .poll(cx)
+                .map(|()| TimedOut::Progress(*limit)),
             None => Poll::Pending,
         }
     }
 }
 
-/// What the next poll of a body has.
-enum Next {
+/// The result of one step of a response.
+enum Step {
     Data(Bytes),
     End,
-    /// The body is cut off, or the exchange is: neither is to be finished.
+    /// The guest has failed, or Unit has given the request up. The exchange must not be finished.
     Broken,
-    Late(Late),
+    TimedOut(TimedOut),
 }
 
-impl<E: Exchange> Sending<E> {
+impl<E: Exchange> ResponseWriter<E> {
     async fn send(
         mut self,
         method: &Method,
         response: Response<Body>,
         options: &Options,
-    ) -> Result<(), Late> {
+    ) -> Result<(), TimedOut> {
         let (mut parts, mut body) = response.into_parts();
-        confine(&mut parts.headers);
+        remove_reserved(&mut parts.headers);
         let length = body.size_hint().exact();
         announce(&mut parts.headers, parts.status, method, length);
 
-        // What the guest has written with its head goes out with it.
+        // What the guest has already written is sent with the head.
         let first = poll_fn(|cx| Poll::Ready(first(&mut body, cx))).await;
         let first = match first {
-            Some(Next::Data(data)) => data,
-            Some(Next::End) | None => Bytes::new(),
-            Some(Next::Broken | Next::Late(_)) => return Ok(()),
+            Some(Step::Data(data)) => data,
+            Some(Step::End) | None => Bytes::new(),
+            Some(Step::Broken | Step::TimedOut(_)) => return Ok(()),
         };
-        let with_head = first.len().min(WITH_HEAD);
+        let with_head = first.len().min(MAX_WITH_HEAD);
         let is_whole = with_head == first.len() && is_over(&body);
         if !is_whole {
-            self.times.set(options);
+            self.deadlines.arm(options);
         }
         let head = self.head(&parts, &first[..with_head], is_whole, options);
         match head.await {
-            Next::Late(late) => return Err(late),
-            Next::Broken => return Ok(()),
-            Next::Data(_) | Next::End => {}
+            Step::TimedOut(error) => return Err(error),
+            Step::Broken => return Ok(()),
+            Step::Data(_) | Step::End => {}
         }
         let mut data = first.slice(with_head..);
         loop {
             match self.write(data).await {
-                Next::Data(_) => {}
-                Next::Late(late) => return Err(late),
-                Next::End | Next::Broken => return Ok(()),
+                Step::Data(_) => {}
+                Step::TimedOut(error) => return Err(error),
+                Step::End | Step::Broken => return Ok(()),
             }
             if is_over(&body) {
                 break;
             }
             data = match self.next(&mut body).await {
-                Next::Data(next) => next,
-                Next::End => break,
-                Next::Late(late) => return Err(late),
-                Next::Broken => return Ok(()),
+                Step::Data(next) => next,
+                Step::End => break,
+                Step::TimedOut(error) => return Err(error),
+                Step::Broken => return Ok(()),
             };
         }
-        // A guest with more to do than its response does it in a task of its own from here on.
+        // From here on, a guest with more to do than its response runs in a task of its own.
         drop(body);
         if self.source.is_short() {
             return Ok(());
         }
-        self.source.leave(&mut self.exchange);
+        self.source.retain(&mut self.exchange);
         self.exchange.finish();
         Ok(())
     }
 
-    async fn head(&mut self, parts: &Parts, content: &[u8], last: bool, options: &Options) -> Next {
+    async fn head(&mut self, parts: &Parts, content: &[u8], last: bool, options: &Options) -> Step {
         let (status, fields) = (parts.status, &parts.headers);
         poll_fn(|cx| {
             match self.exchange.poll_head(cx, status, fields, content, last) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Next::Data(Bytes::new())),
-                Poll::Ready(Err(Gone)) => return Poll::Ready(Next::Broken),
-                Poll::Pending => self.times.set(options),
+                Poll::Ready(Ok(())) => return Poll::Ready(Step::Data(Bytes::new())),
+                Poll::Ready(Err(ResponseRefused)) => return Poll::Ready(Step::Broken),
+                Poll::Pending => self.deadlines.arm(options),
             }
             match self.ended(cx) {
                 Some(end) => Poll::Ready(end),
@@ -244,7 +253,7 @@ impl<E: Exchange> Sending<E> {
     }
 
     /// Sends all of `data`.
-    async fn write(&mut self, mut data: Bytes) -> Next {
+    async fn write(&mut self, mut data: Bytes) -> Step {
         poll_fn(|cx| {
             while !data.is_empty() {
                 if let Some(end) = self.ended(cx) {
@@ -253,19 +262,19 @@ impl<E: Exchange> Sending<E> {
                 match self.exchange.poll_write(cx, &data) {
                     Poll::Ready(Ok(length)) => {
                         drop(data.split_to(length.min(data.len())));
-                        self.times.sent();
+                        self.deadlines.reset_progress();
                     }
-                    Poll::Ready(Err(Gone)) => return Poll::Ready(Next::Broken),
+                    Poll::Ready(Err(ResponseRefused)) => return Poll::Ready(Step::Broken),
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            Poll::Ready(Next::Data(Bytes::new()))
+            Poll::Ready(Step::Data(Bytes::new()))
         })
         .await
     }
 
-    /// Lets the guest work until it has written something.
-    async fn next(&mut self, body: &mut Body) -> Next {
+    /// Runs the guest until it has written something.
+    async fn next(&mut self, body: &mut Body) -> Step {
         poll_fn(|cx| {
             if let Some(end) = self.ended(cx) {
                 return Poll::Ready(end);
@@ -273,13 +282,13 @@ impl<E: Exchange> Sending<E> {
             loop {
                 match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        // Unit has no room for trailers.
+                        // Trailers are dropped: Unit's protocol has none.
                         if let Ok(data) = frame.into_data() {
-                            return Poll::Ready(Next::Data(data));
+                            return Poll::Ready(Step::Data(data));
                         }
                     }
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Next::Broken),
-                    Poll::Ready(None) => return Poll::Ready(Next::End),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Step::Broken),
+                    Poll::Ready(None) => return Poll::Ready(Step::End),
                     Poll::Pending => {
                         self.source.poll(&mut self.exchange, cx);
                         return Poll::Pending;
@@ -290,31 +299,31 @@ impl<E: Exchange> Sending<E> {
         .await
     }
 
-    fn ended(&mut self, cx: &mut Context<'_>) -> Option<Next> {
+    fn ended(&mut self, cx: &mut Context<'_>) -> Option<Step> {
         if self.exchange.poll_cancelled(cx).is_ready() {
-            return Some(Next::Broken);
+            return Some(Step::Broken);
         }
-        match self.times.poll(cx) {
-            Poll::Ready(late) => Some(Next::Late(late)),
+        match self.deadlines.poll(cx) {
+            Poll::Ready(error) => Some(Step::TimedOut(error)),
             Poll::Pending => None,
         }
     }
 }
 
-/// What a body has at once; `None` is nothing yet.
-fn first(body: &mut Body, cx: &mut Context<'_>) -> Option<Next> {
+/// What a body yields at once; `None` if the guest has to run for it.
+fn first(body: &mut Body, cx: &mut Context<'_>) -> Option<Step> {
     if body.is_end_stream() {
-        return Some(Next::End);
+        return Some(Step::End);
     }
     match Pin::new(body).poll_frame(cx) {
-        Poll::Ready(Some(Ok(frame))) => frame.into_data().ok().map(Next::Data),
-        Poll::Ready(Some(Err(_))) => Some(Next::Broken),
-        Poll::Ready(None) => Some(Next::End),
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().ok().map(Step::Data),
+        Poll::Ready(Some(Err(_))) => Some(Step::Broken),
+        Poll::Ready(None) => Some(Step::End),
         Poll::Pending => None,
     }
 }
 
-/// Whether all that was announced has come, or all there is.
+/// Whether the body has ended, or all of its announced length has been read.
 fn is_over(body: &Body) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
 }

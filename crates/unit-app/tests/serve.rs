@@ -1,4 +1,4 @@
-//! One request from its head to its end, with real guests and an exchange that is not libunit's.
+//! `serve()`, with real guests, and an exchange in memory in libunit's place.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,15 +19,15 @@ use bytes::Bytes;
 use engine::{Application, Component, Engine, Settings};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use unit_app::{BadRequest, Content, Exchange, Gone, Options, RawRequest};
+use unit_app::{BadRequest, Content, Exchange, Options, RawRequest, ResponseRefused};
 
-/// What an exchange has seen.
+/// What an exchange was called with.
 #[derive(Debug, Default)]
-struct Seen {
+struct Recorded {
     status: Option<u16>,
     fields: HeaderMap,
     body: Vec<u8>,
-    /// The head went out with the end.
+    /// The head was sent together with the end.
     in_one: bool,
     writes: usize,
     finished: bool,
@@ -35,17 +35,17 @@ struct Seen {
     asked_for_content: usize,
 }
 
-/// An exchange as libunit could have it.
+/// An exchange in memory.
 struct Fake {
-    seen: Rc<RefCell<Seen>>,
+    seen: Rc<RefCell<Recorded>>,
     method: &'static str,
     target: String,
     field: (&'static str, &'static str),
     length: u64,
     content: VecDeque<Content>,
-    /// Polls of `poll_head` and `poll_write` that find no memory, each followed by a wake-up.
+    /// So many polls of `poll_head` and `poll_write` find no memory, and wake the task at once.
     waits: usize,
-    /// Nothing is written any more after so many bytes, and nobody is woken.
+    /// After so many bytes nothing is written any more, and no task is woken.
     stuck_after: usize,
     control: Rc<RefCell<Control>>,
 }
@@ -132,7 +132,7 @@ impl Exchange for Fake {
         fields: &HeaderMap,
         content: &[u8],
         last: bool,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), ResponseRefused>> {
         if self.no_memory(cx) {
             return Poll::Pending;
         }
@@ -144,7 +144,11 @@ impl Exchange for Fake {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Gone>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<Result<usize, ResponseRefused>> {
         if self.no_memory(cx) || self.seen.borrow().body.len() >= self.stuck_after {
             return Poll::Pending;
         }
@@ -195,14 +199,14 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Serves one request to its end.
-fn serve(guest: &str, fake: Fake) -> Seen {
+fn serve(guest: &str, fake: Fake) -> Recorded {
     serve_with(guest, fake, &options())
 }
 
-fn serve_with(guest: &str, fake: Fake, options: &Options) -> Seen {
+fn serve_with(guest: &str, fake: Fake, options: &Options) -> Recorded {
     let seen = Rc::clone(&fake.seen);
     block_on(unit_app::serve(&application(guest), fake, options));
-    assert!(seen.borrow().dropped, "nothing keeps an exchange");
+    assert!(seen.borrow().dropped, "the exchange is dropped");
     Rc::into_inner(seen).unwrap().into_inner()
 }
 
@@ -211,7 +215,7 @@ fn piece(bytes: &'static [u8]) -> Content {
 }
 
 #[test]
-fn a_small_response_goes_out_in_one_message() {
+fn a_small_response_is_sent_in_one_message() {
     let seen = serve("hello", Fake::get("/"));
     assert_eq!(
         (seen.status, &*seen.body),
@@ -222,7 +226,7 @@ fn a_small_response_goes_out_in_one_message() {
 }
 
 #[test]
-fn a_response_of_unknown_length_gets_one_where_it_is_known() {
+fn a_response_without_content_length_gets_one_if_it_is_known() {
     let seen = serve("counter", Fake::get("/"));
     assert_eq!(seen.body, b"1\n");
     assert_eq!(seen.fields["content-length"], "2");
@@ -232,7 +236,7 @@ fn a_response_of_unknown_length_gets_one_where_it_is_known() {
 }
 
 #[test]
-fn a_failure_before_the_head_is_a_page_with_its_length() {
+fn a_failure_before_the_head_is_an_error_page_with_its_length() {
     for (guest, target, status) in [
         ("trap", "/", 500),
         ("no_response", "/", 500),
@@ -262,9 +266,9 @@ fn a_failure_after_the_head_leaves_the_exchange_unfinished() {
     }
 }
 
-/// On a machine with much to do, the guest's turn may end between its head and its failure.
+/// On a loaded machine, the guest's turn may end between its head and its failure.
 #[test]
-fn a_failure_around_the_head_is_a_page_or_unfinished() {
+fn a_failure_around_the_head_is_an_error_page_or_unfinished() {
     let seen = serve("short_length", Fake::get("/?finish"));
     match seen.status {
         Some(200) => assert!(!seen.finished),
@@ -273,7 +277,7 @@ fn a_failure_around_the_head_is_a_page_or_unfinished() {
 }
 
 #[test]
-fn a_head_request_has_no_body_whoever_answers() {
+fn a_head_request_gets_no_body_from_guests_or_error_pages() {
     for (guest, status) in [("hello", 200), ("trap", 500)] {
         let mut fake = Fake::get("/");
         fake.method = "HEAD";
@@ -284,7 +288,7 @@ fn a_head_request_has_no_body_whoever_answers() {
 }
 
 #[test]
-fn what_no_guest_can_be_told_is_a_bad_request() {
+fn invalid_targets_and_fields_are_answered_with_400() {
     let seen = serve("hello", Fake::get("/a b"));
     assert_eq!((seen.status, seen.finished), (Some(400), true));
     let mut fake = Fake::get("/");
@@ -293,7 +297,7 @@ fn what_no_guest_can_be_told_is_a_bad_request() {
 }
 
 #[test]
-fn content_comes_in_the_pieces_that_unit_has() {
+fn content_arrives_in_unit_s_pieces() {
     let fake = Fake::post(6, [piece(b"ab"), piece(b""), piece(b"c"), piece(b"def")]);
     let seen = serve("count", fake);
     assert_eq!(seen.body, b"6\n");
@@ -301,16 +305,16 @@ fn content_comes_in_the_pieces_that_unit_has() {
 }
 
 #[test]
-fn no_more_content_is_taken_than_the_guest_asks_for() {
+fn no_more_content_is_read_than_the_guest_asks_for() {
     let pieces = (0..100).map(|_| piece(&[b'x'; 1000]));
     let seen = serve("early", Fake::post(100_000, pieces));
     assert!(seen.finished);
-    // Not more than a guest may still have of it when Unit takes it back.
+    // Not more than a guest may retain of it when its request is done.
     assert!(seen.asked_for_content <= 66, "{}", seen.asked_for_content);
 }
 
 #[test]
-fn content_in_a_file_is_read_from_where_the_file_stands() {
+fn content_in_a_file_is_read_from_the_file_s_position() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&vec![b'x'; 1_000_000]).unwrap();
     file.seek(std::io::SeekFrom::Start(1)).unwrap();
@@ -321,7 +325,7 @@ fn content_in_a_file_is_read_from_where_the_file_stands() {
 }
 
 #[test]
-fn content_that_ends_early_is_not_taken_for_whole() {
+fn content_that_ends_early_is_not_taken_for_complete() {
     let seen = serve("count", Fake::post(6, [piece(b"ab"), Content::End]));
     assert_eq!((seen.status, seen.finished), (Some(500), true));
     let seen = serve("echo", Fake::post(6, [piece(b"ab"), Content::End]));
@@ -329,7 +333,7 @@ fn content_that_ends_early_is_not_taken_for_whole() {
 }
 
 #[test]
-fn a_response_waits_for_memory_and_then_goes_on() {
+fn back_pressure_a_response_waits_for_memory_and_continues() {
     let mut fake = Fake::get("/?5000");
     fake.waits = 7;
     let seen = serve("download", fake);
@@ -337,7 +341,7 @@ fn a_response_waits_for_memory_and_then_goes_on() {
 }
 
 #[test]
-fn a_request_that_unit_gives_up_ends_with_its_guest() {
+fn a_request_that_unit_gives_up_cancels_its_guest() {
     let application = application("sleep");
     let fake = Fake::get("/?60000");
     let (seen, control) = (Rc::clone(&fake.seen), Rc::clone(&fake.control));
@@ -367,14 +371,14 @@ fn a_response_that_takes_too_long_is_cut_off() {
     let mut endless = options();
     endless.response_timeout = short;
     let mut silent = options();
-    silent.silence = short;
+    silent.progress_timeout = short;
     for options in [endless, silent] {
         // A client that reads nothing after the first bytes.
         let mut fake = Fake::get("/?1000000");
         fake.stuck_after = 2000;
         let seen = serve_with("download", fake, &options);
         assert_eq!((seen.status, seen.finished), (Some(200), false));
-        // A guest that says nothing more.
+        // A guest that writes nothing more.
         let seen = serve_with("spin", Fake::get("/?after"), &options);
         assert_eq!((seen.status, seen.finished), (Some(200), false));
     }
