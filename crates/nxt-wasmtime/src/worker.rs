@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     quit: Cell<bool>,
     /// Consecutive failures of libunit.
     failures: Cell<u32>,
+    /// A callback has failed in a way that the worker cannot survive.
+    failed: Cell<bool>,
 }
 
 impl Worker {
@@ -53,6 +55,7 @@ impl Worker {
             check_queue: Cell::new(false),
             quit: Cell::new(false),
             failures: Cell::new(0),
+            failed: Cell::new(false),
         })
     }
 
@@ -147,10 +150,11 @@ impl Worker {
 
     /// Ends the worker as failed.
     pub(crate) fn fail(&self) {
-        self.failures.set(MAX_FAILURES);
+        // Not by `failures`, which the end of the call that this callback belongs to may reset.
+        self.failed.set(true);
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.failures.get() >= MAX_FAILURES
+        self.failed.get() || self.failures.get() >= MAX_FAILURES
     }
 }
