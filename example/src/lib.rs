@@ -94,7 +94,7 @@ fn respond(response_out: ResponseOutparam, text: &[u8]) {
     // From here on the server sends: first the head, then what is written to the body.
     ResponseOutparam::set(response_out, Ok(response));
     if let Ok(stream) = body.write() {
-        // A client that has gone away ends the writing; nobody is left to be told.
+        // Fails if the client has left: there is no one to report it to.
         let _ = write_all(&stream, text);
     }
     // The stream is dropped by now, as it must be before its body is finished.

@@ -1,5 +1,5 @@
-//! Reads the request's body, or that of the response from the URL in the field `x-fetch`, and answers how
-//! it ended: `whole`, or the error code. The same is on its standard output.
+//! Reads the request's body, or that of the response from the URL in the field `x-fetch`, and
+//! responds with how it ended: `whole`, or the error code. It also prints that.
 
 use guests::wasip2::http::outgoing_handler;
 use guests::wasip2::http::types::{

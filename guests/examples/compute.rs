@@ -1,4 +1,4 @@
-//! Computes for `?before=MS` before it answers, and for `?after=MS` within its response.
+//! Computes for `?before=MS` before its response, and for `?after=MS` within it.
 
 use guests::wasip2::http::types::{IncomingRequest, OutgoingBody, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Tries all that it may not do, and tells how each attempt ends.
+//! Tries everything that it must not be able to do, and reports the result of each attempt.
 
 use std::fmt::Write as _;
 use std::net::{TcpStream, ToSocketAddrs as _};

@@ -1,4 +1,4 @@
-//! Answers without a look at the body.
+//! Responds without reading the body.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Sends the body back piece by piece as it comes, and its trailers behind it.
+//! Sends the request's body back piece by piece as it arrives, then its trailers.
 
 use guests::wasip2::http::types::{IncomingBody, IncomingRequest, OutgoingBody, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Answers with the error code that the query names.
+//! Responds with the error code that the query names.
 
 use guests::wasip2::http::types::{
     DnsErrorPayload, ErrorCode, FieldSizePayload, IncomingRequest, ResponseOutparam,

@@ -1,6 +1,6 @@
-//! Sends a request of its own, as its field `x-fetch` says: `METHOD URL`, and perhaps behind them
-//! `connect=MS`, `first-byte=MS`, `between-bytes=MS` and `copy-fields`. Its body is the body of that
-//! request, and what comes back is its response; if that is an error code, `error: CODE`.
+//! Sends an outbound request, as the field `x-fetch` says: `METHOD URL`, then optionally
+//! `connect=MS`, `first-byte=MS`, `between-bytes=MS` and `copy-fields`. It passes
+//! its own request's body on, and the response back; after an error, it responds with `error: CODE`.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use guests::wasip2::http::types::{
 use guests::wasip2::io::streams::StreamError;
 
 fn handle(request: IncomingRequest, out: ResponseOutparam) {
-    let told = request.headers().get("x-fetch").remove(0);
-    let told = String::from_utf8(told).unwrap();
-    let words: Vec<&str> = told.split(' ').collect();
+    let call = request.headers().get("x-fetch").remove(0);
+    let call = String::from_utf8(call).unwrap();
+    let words: Vec<&str> = call.split(' ').collect();
     let response = match send(&request, words[0], words[1], &words[2..]) {
         Ok(response) => response,
         Err(code) => return guests::answer(out, format!("error: {code:?}\n")),

@@ -1,6 +1,6 @@
-//! Tells which folders it has; with `?list=PATH`, `?read=PATH` or `?write=PATH` tries that, and
-//! tells how it ends. With `?open=PATH` or `?lists=PATH`, `&TIMES` and `&MS`, it opens a file or lists a
-//! folder so often, keeps all of them open for so many milliseconds, and tells how many these were.
+//! Lists the folders that it has; with `?list=PATH`, `?read=PATH` or `?write=PATH` tries that, and
+//! reports the result. With `?open=PATH` or `?lists=PATH`, `&TIMES` and `&MS`, it opens a file or lists a
+//! folder so often, keeps all of them open for so many milliseconds, and reports their number.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,9 +13,9 @@ fn handle(request: IncomingRequest, out: ResponseOutparam) {
     let query = guests::query(&request);
     let text = match query.first().and_then(|word| word.split_once('=')) {
         None => folders(),
-        Some(("list", path)) => told(list(path)),
-        Some(("read", path)) => told(fs::read_to_string(path)),
-        Some(("write", path)) => told(fs::write(path, "written").map(|()| "written".to_owned())),
+        Some(("list", path)) => report(list(path)),
+        Some(("read", path)) => report(fs::read_to_string(path)),
+        Some(("write", path)) => report(fs::write(path, "written").map(|()| "written".to_owned())),
         Some(("open", path)) => keep(&query, || File::open(path)),
         Some(("lists", path)) => keep(&query, || lists(path)),
         Some((other, _)) => panic!("cannot {other}"),
@@ -65,7 +65,7 @@ fn list(path: &str) -> io::Result<String> {
     Ok(names.join(" "))
 }
 
-fn told(result: io::Result<String>) -> String {
+fn report(result: io::Result<String>) -> String {
     match result {
         Ok(text) => format!("ok: {text}\n"),
         Err(error) => format!("error: {error}\n"),

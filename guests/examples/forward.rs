@@ -1,4 +1,4 @@
-//! Sends the body back without a look at it: the host moves it.
+//! Sends the body back without reading it: the host forwards it.
 
 use guests::wasip2::http::types::{IncomingBody, IncomingRequest, OutgoingBody, ResponseOutparam};
 use guests::wasip2::io::streams::StreamError;

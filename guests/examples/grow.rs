@@ -1,4 +1,4 @@
-//! Takes `?N` MiB of memory, if it gets them.
+//! Allocates `?N` MiB of memory, if it can.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

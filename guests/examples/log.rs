@@ -1,4 +1,4 @@
-//! Prints all that a log has to cope with.
+//! Prints lines that are hard to log: long, binary, empty, with control characters.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! Takes memory without end.
+//! Allocates memory without end.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Imports interfaces of WASI 0.2 and of 0.3, and has both do something.
+//! Imports interfaces of WASI 0.2 and of 0.3, and uses both.
 
 use guests::wasip2::clocks::wall_clock;
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};

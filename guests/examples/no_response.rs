@@ -1,4 +1,4 @@
-//! Returns without an answer.
+//! Returns without a response.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,4 +1,5 @@
-//! Reads one piece of the body and leaves the rest; with `?keep`, for as long as the instance lives.
+//! Reads one piece of the body and leaves the rest unread; with `?keep`, it keeps the body for as long as the
+//! instance lives.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

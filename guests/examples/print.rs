@@ -1,4 +1,4 @@
-//! Prints `?N` lines, and then answers.
+//! Prints `?N` lines, then responds.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Answers through the bindings of WASI 0.2.0, the oldest point release.
+//! Responds through the bindings of WASI 0.2.0, the oldest point release.
 
 use wasi_02_0::exports::http::incoming_handler::Guest;
 use wasi_02_0::http::types::{

@@ -11,7 +11,10 @@ fn handle(request: IncomingRequest, out: ResponseOutparam) {
     let query = guests::query(&request);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     std::thread::sleep(Duration::from_millis(guests::value(&query, "sleep")));
-    assert!(query.iter().all(|word| word != "trap"), "told to");
+    assert!(
+        query.iter().all(|word| word != "trap"),
+        "the query asks for a trap"
+    );
     guests::answer(out, format!("{count}\n"));
 }
 

@@ -1,4 +1,4 @@
-//! Answers with the file `?PATH`, as the host reads it.
+//! Responds with the file `?PATH`, which the host reads.
 
 use guests::wasip2::filesystem::preopens::get_directories;
 use guests::wasip2::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags};

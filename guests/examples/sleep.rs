@@ -1,4 +1,4 @@
-//! Sleeps for `?MS` milliseconds before it answers.
+//! Sleeps for `?MS` milliseconds before its response.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,4 +1,4 @@
-//! Answers with the status of the query: `?CODE`, with a body `?CODE&body`.
+//! Responds with the status of the query: `?CODE`, with a body `?CODE&body`.
 
 use guests::wasip2::http::types::{
     Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,

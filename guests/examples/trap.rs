@@ -1,4 +1,4 @@
-//! Traps before it answers.
+//! Traps before its response.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -1,6 +1,6 @@
-//! Sends a request whose body it writes itself, as its field `x-fetch` says: `METHOD URL`, and behind
-//! them `none` (it has no body), `text=TEXT` (which is all of it), `late` (it waits for the response
-//! first) and `te` (it has that field). What comes back is the body of its response.
+//! Sends an outbound request whose body it writes itself, as the field `x-fetch` says: `METHOD URL`, then
+//! `none` (no body), `text=TEXT` (the complete body), `late` (waits for the response before it writes) and
+//! `te` (sends that field). Its response is the body of the one that it receives.
 
 use guests::wasip2::http::outgoing_handler;
 use guests::wasip2::http::types::{
@@ -9,9 +9,9 @@ use guests::wasip2::http::types::{
 use guests::wasip2::io::streams::StreamError;
 
 fn handle(request: IncomingRequest, out: ResponseOutparam) {
-    let told = request.headers().get("x-fetch").remove(0);
-    let told = String::from_utf8(told).unwrap();
-    let words: Vec<&str> = told.split(' ').collect();
+    let call = request.headers().get("x-fetch").remove(0);
+    let call = String::from_utf8(call).unwrap();
+    let words: Vec<&str> = call.split(' ').collect();
     let fields = Fields::new();
     if words.contains(&"te") {
         fields.append("te", b"trailers").unwrap();

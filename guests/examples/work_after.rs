@@ -1,4 +1,4 @@
-//! Works on after its whole answer, for `?MS` milliseconds, and says so in the log.
+//! Continues to work after its complete response, for `?MS` milliseconds, and prints a line then.
 
 use guests::wasip2::http::types::{IncomingRequest, ResponseOutparam};
 

@@ -167,7 +167,7 @@ where
         Poll::Pending
     }
 
-    /// Receives a message from the context's own port. If there is none, the task is woken once there is.
+    /// Receives a message from the context's own port, or registers to be woken when one arrives.
     fn receive_own(&self, cx: &mut Context<'_>) -> bool {
         // Cloned out of its cell: the callbacks may remove the port.
         let Some(port) = self.worker.own_port() else {
@@ -188,8 +188,8 @@ where
         }
     }
 
-    /// Receives a request from the application's queue. If there is none, the task is woken once there
-    /// is, unless another worker is woken instead.
+    /// Receives a request from the application's queue, or registers to be woken when one arrives,
+    /// unless another worker is woken instead.
     fn receive_shared(&self, cx: &mut Context<'_>) -> bool {
         let Some(port) = self.worker.shared_port() else {
             return false;

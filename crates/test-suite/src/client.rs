@@ -1,3 +1,5 @@
+//! A client of HTTP/1 over any socket. It sends bytes exactly as given, and checks the framing of responses.
+
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -6,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::DEADLINE;
 use crate::response::{End, Framing, Head, Response, field};
 
-/// A socket whose waits can be bounded.
+/// A socket with timeouts.
 pub trait Socket: Read + Write {
-    /// Bounds each read and write from now on.
+    /// Sets the timeout of each later read and write.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// When the kernel refuses it.
     fn bound(&self, limit: Duration) -> Result<()>;
 }
 
@@ -30,9 +32,7 @@ impl Socket for UnixStream {
     }
 }
 
-/// A client of HTTP/1 that sends what it is told to, byte by byte, and judges what comes back.
-///
-/// Each wait for the server ends in a panic after [`DEADLINE`].
+/// A client of HTTP/1. Each wait for the server ends in a panic after [`DEADLINE`].
 pub struct Client<S = TcpStream> {
     socket: S,
     received: Vec<u8>,
@@ -53,7 +53,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When nobody listens.
+    /// When no server is listening.
     #[must_use]
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
@@ -74,7 +74,7 @@ impl<S: Socket> Client<S> {
         }
     }
 
-    /// Waits longer, or less long, for each answer.
+    /// Changes how long each wait may take; the default is [`DEADLINE`].
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -85,27 +85,25 @@ impl<S: Socket> Client<S> {
         &mut self.socket
     }
 
-    /// Sends these bytes.
-    ///
     /// # Panics
     ///
-    /// When the server takes them not.
+    /// When the connection has ended, or the server does not read in time.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).unwrap();
     }
 
-    /// Sends these bytes, which a server may refuse to take.
+    /// Sends bytes that the server may refuse.
     ///
     /// # Errors
     ///
-    /// When it does.
+    /// When the connection has ended, or the server does not read in time.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         self.socket.bound(self.deadline)?;
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// Asks for `target` and reads the response.
+    /// Sends a `GET` request and reads the response.
     #[track_caller]
     pub fn get(&mut self, target: &str) -> Response {
         self.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
@@ -122,11 +120,11 @@ impl<S: Socket> Client<S> {
         self.response()
     }
 
-    /// Reads the response to a request that is no `HEAD`.
+    /// Reads the response to a request other than `HEAD`.
     ///
     /// # Panics
     ///
-    /// When there is none, or when it breaks HTTP's rules.
+    /// When the connection ends before the head, or the response is malformed.
     #[track_caller]
     pub fn response(&mut self) -> Response {
         self.response_to("GET")
@@ -141,7 +139,7 @@ impl<S: Socket> Client<S> {
         }
     }
 
-    /// Reads the response to a request that may get none.
+    /// Reads the response to a request that the server may leave unanswered.
     ///
     /// # Errors
     ///
@@ -219,7 +217,7 @@ impl<S: Socket> Client<S> {
         (body, trailers, end)
     }
 
-    /// Reads all that comes until the connection ends.
+    /// Reads until the connection ends.
     #[track_caller]
     pub fn everything(&mut self) -> (Vec<u8>, NoAnswer) {
         loop {
@@ -233,7 +231,7 @@ impl<S: Socket> Client<S> {
     ///
     /// # Panics
     ///
-    /// When something else comes.
+    /// When the server sends anything.
     #[track_caller]
     pub fn closed(&mut self) -> NoAnswer {
         let more = self.receive();
@@ -245,15 +243,19 @@ impl<S: Socket> Client<S> {
         more.unwrap_err()
     }
 
-    /// Reads more, or tells how the connection has ended.
+    /// Reads more, or returns how the connection has ended.
     #[track_caller]
     fn receive(&mut self) -> std::result::Result<(), NoAnswer> {
         let end = Instant::now() + self.deadline;
         let mut buffer = [0; 16 * 1024];
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "nothing came within {:?}", self.deadline);
-            // A zero would be no limit at all.
+            assert!(
+                !left.is_zero(),
+                "nothing received within {:?}",
+                self.deadline
+            );
+            // Not zero: as a timeout of a socket, that is no limit.
             self.socket.bound(left).unwrap();
             match self.socket.read(&mut buffer) {
                 Ok(0) => return Err(NoAnswer::Closed),
@@ -273,7 +275,7 @@ impl<S: Socket> Client<S> {
     }
 }
 
-/// Takes one message apart, and keeps count of its bytes.
+/// Parses one message, and counts its bytes.
 struct Reader<'a, S> {
     client: &'a mut Client<S>,
     position: usize,
@@ -287,7 +289,7 @@ impl<'a, S: Socket> Reader<'a, S> {
         }
     }
 
-    /// What has been read; what came behind it stays with the client.
+    /// The bytes of the message. Later ones stay with the client.
     fn finish(self) -> Vec<u8> {
         self.client.received.drain(..self.position).collect()
     }

@@ -1,3 +1,5 @@
+//! Requests to the control API, over its Unix socket.
+
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 

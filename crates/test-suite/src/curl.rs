@@ -1,3 +1,5 @@
+//! curl, where it is installed.
+
 use std::ffi::OsStr;
 use std::process::{Command, Output};
 

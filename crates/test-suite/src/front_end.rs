@@ -1,3 +1,5 @@
+//! The trait of a front end: how to start its server, and what it lacks.
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -57,30 +59,30 @@ pub const NO_WASI_03: &str = "a guest of WASI 0.2 would have to do two things at
 pub enum Need {
     /// HTTP/2 with prior knowledge.
     Http2,
-    /// The guest runs while the request's body still comes.
+    /// The guest runs while the request's body is still being received.
     StreamedRequests,
     /// A client that leaves cancels its instance.
     Cancellation,
-    /// Fields behind a body, in both directions.
+    /// Trailers, in both directions.
     Trailers,
-    /// `100 Continue` for those who wait for it.
+    /// `100 Continue` for clients that expect it.
     Continue,
-    /// Every request that HTTP allows, be its method in lower case or its target absolute.
+    /// Every request that HTTP allows, also methods in lower case and absolute targets.
     AnyRequest,
     /// Chunked requests with all that RFC 9112 allows, such as extensions.
     AnyChunk,
-    /// The response to a `HEAD` is a head, though nobody knows the length of what `GET` would get.
+    /// The response to `HEAD` ends with its head even if the length of the body is unknown.
     HeadWithoutLength,
-    /// A response that fails shows its head first, whenever that is, and is not taken for a whole one
-    /// in HTTP/1.0 either.
+    /// The client always gets the head of a response that fails later, and sees that the response is cut
+    /// off even in HTTP/1.0.
     ExactCutOffs,
-    /// `/status` counts instances, of which some work behind their responses, and not requests.
+    /// `/status` counts instances, some of which work after their responses, rather than requests.
     CountedInstances,
-    /// A component of WASI 0.2 that has no twin: what it does cannot be said in 0.3, or is about 0.2.
+    /// A component of WASI 0.2 without a twin: 0.3 has no way to do the same, or it is about 0.2.
     Wasi02,
-    /// A guest of WASI 0.3, for what its twin has no simple way to do.
+    /// A guest of WASI 0.3, whose twin has no simple way to do the same.
     Wasi03,
-    /// What waits for a place does so in a short queue, and is told to come again.
+    /// Requests wait for an instance in a short queue, and get 503 with `Retry-After` after a second.
     ShortQueue,
 }
 
@@ -143,7 +145,7 @@ pub fn can_run(front: &impl FrontEnd, case: &str, needs: &[Need]) -> bool {
     lacking.is_none()
 }
 
-/// Not by `eprintln!`, whose output a test that passes takes along.
+/// Not by `eprintln!`, whose output is captured in tests that pass.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! A client of HTTP/2.
+//! A client of HTTP/2, with prior knowledge: hyper's, with deadlines.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,14 +23,14 @@ pub struct Http2 {
     sender: SendRequest<BoxBody<Bytes, Infallible>>,
 }
 
-/// A response, as far as it came.
+/// A response, or what was received of it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Http2Response {
     /// Status and fields.
     pub head: http::response::Parts,
     /// The content.
     pub body: Vec<u8>,
-    /// The fields behind it.
+    /// After the content.
     pub trailers: Option<HeaderMap>,
     /// False if the stream was reset before its end.
     pub whole: bool,
@@ -48,10 +48,10 @@ impl Http2 {
     ///
     /// # Panics
     ///
-    /// When nobody listens who speaks HTTP/2.
+    /// When no server that speaks HTTP/2 is listening.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        // A thread of its own, so that the connection goes on while a case looks elsewhere.
+        // Its own thread, so that the connection makes progress while a case does not wait for it.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -89,9 +89,9 @@ impl Http2 {
         wait(&self.runtime, limit, future)
     }
 
-    /// Asks for `path` and reads the response.
+    /// Sends a `GET` request and reads the response.
     #[track_caller]
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub fn get(&mut self, path: &str) -> Http2Response {
         let response = self.begin(request("GET", path).body(empty()).unwrap());
         self.read(response)
     }
@@ -100,7 +100,7 @@ impl Http2 {
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When the stream is reset, or the connection ends.
     #[track_caller]
     pub fn begin(&mut self, request: Request<BoxBody<Bytes, Infallible>>) -> Response<Incoming> {
         match self.try_begin(request) {
@@ -109,11 +109,11 @@ impl Http2 {
         }
     }
 
-    /// Sends a request that may get no response.
+    /// Sends a request that the server may leave unanswered.
     ///
     /// # Errors
     ///
-    /// When it gets none.
+    /// When the stream is reset, or the connection ends.
     #[track_caller]
     pub fn try_begin(
         &mut self,
@@ -125,11 +125,11 @@ impl Http2 {
 
     /// Reads the rest of a response.
     #[track_caller]
-    pub fn read(&mut self, response: Response<Incoming>) -> Answer {
+    pub fn read(&mut self, response: Response<Incoming>) -> Http2Response {
         self.wait(read(response))
     }
 
-    /// Runs the future beside others.
+    /// Runs the future concurrently.
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -137,7 +137,7 @@ impl Http2 {
         self.runtime.spawn(future)
     }
 
-    /// What sends requests on this connection, for several at a time.
+    /// Sends requests on this connection, for several concurrent ones.
     #[must_use]
     pub fn sender(&self) -> SendRequest<BoxBody<Bytes, Infallible>> {
         self.sender.clone()
@@ -164,13 +164,13 @@ pub fn empty() -> BoxBody<Bytes, Infallible> {
     full("")
 }
 
-/// A body that is there already.
+/// A body in memory.
 pub fn full(text: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
     Full::new(text.into()).boxed()
 }
 
 /// Reads a response to its end.
-pub async fn read(response: Response<Incoming>) -> Answer {
+pub async fn read(response: Response<Incoming>) -> Http2Response {
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     let mut trailers = None;
@@ -185,7 +185,7 @@ pub async fn read(response: Response<Incoming>) -> Answer {
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Answer {
+    Http2Response {
         head,
         body,
         trailers,
@@ -193,8 +193,8 @@ pub async fn read(response: Response<Incoming>) -> Answer {
     }
 }
 
-impl Answer {
-    /// Status, content and whether it is whole, for comparison.
+impl Http2Response {
+    /// Status, content and whether it is complete, for comparison.
     #[must_use]
     pub fn summary(&self) -> (u16, String, bool) {
         let text = String::from_utf8_lossy(&self.body).into_owned();

@@ -1,4 +1,4 @@
-//! What any front end of the engine must do over HTTP, as black-box cases.
+//! What every front end of the engine must do over HTTP, as black-box cases.
 //!
 //! ```text
 //!   FrontEnd (how to start one) ─▶ Running (addresses, processes, log, control API)
@@ -7,18 +7,18 @@
 //!                                     └ Http2: hyper's client, with prior knowledge
 //! ```
 //!
-//! A case is a function over a [`FrontEnd`]; [`http_suite!`] makes a test of each. What a case needs
-//! and a front end has not got is a [`Need`], and the case is not run there. What only one front end
-//! does is tested in that one's own crate, with the same [`Running`] and [`Client`].
+//! A case is a function over a [`FrontEnd`]; [`http_suite!`] makes a test of each. A case that has a
+//! [`Need`] which a front end lacks is not run there. What only one front end does is tested in its own
+//! crate, with the same [`Running`] and [`Client`].
 //!
-//! Waits are for conditions, and each has a deadline, so that no test hangs; a test that fails
-//! prints its server's log.
+//! Tests wait for conditions, each with a deadline, so that no test hangs. A test that fails prints its
+//! server's log.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on must fail"
+    reason = "a test that cannot continue must fail"
 )]
 
 mod client;

@@ -1,9 +1,11 @@
+//! The resident memory of a server.
+
 use std::fs;
 
-/// How far the resident memory of a server's processes grows, all taken together.
+/// Measures by how much the resident memory of a server's processes grows in total.
 #[derive(Debug)]
 pub struct Watch {
-    /// Each with what it had at the start.
+    /// Process IDs, with their resident bytes at the start.
     before: Vec<(u32, u64)>,
 }
 
@@ -12,11 +14,11 @@ impl Watch {
     ///
     /// # Panics
     ///
-    /// When there is no such process, or its system is no Linux.
+    /// When a process does not exist, or this is not Linux.
     #[must_use]
     pub fn start(pids: &[u32]) -> Self {
         let before = pids.iter().map(|pid| {
-            // The peak counts anew from here (proc(5), clear_refs).
+            // Resets the peak, VmHWM (proc(5), clear_refs).
             fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
             (*pid, status(*pid, "VmRSS:"))
         });
@@ -25,17 +27,17 @@ impl Watch {
         }
     }
 
-    /// How far it is now above its start, in bytes.
+    /// The growth since the start, in bytes.
     #[must_use]
     pub fn now_above(&self) -> u64 {
         self.growth("VmRSS:")
     }
 
-    /// Checks that the processes never had more than `limit` bytes beyond their start.
+    /// Checks that the peak since the start has been less than `limit` bytes above it.
     ///
     /// # Panics
     ///
-    /// When they had, or when one has ended.
+    /// When it has not, or when a process has ended.
     #[track_caller]
     pub fn assert_below(&self, limit: u64) {
         let growth = self.growth("VmHWM:");

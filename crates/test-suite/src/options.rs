@@ -1,3 +1,5 @@
+//! Options of an application, in the words of each front end.
+
 /// Options of an application, for those front ends that have other words for them than the daemon.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {

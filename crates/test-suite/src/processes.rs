@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Whether there is such a process. One that has ended, and that nobody has waited for, is none.
+/// Whether the process is running. A zombie is not.
 #[must_use]
 pub fn is_running(pid: u32) -> bool {
     parent(pid).is_some()
 }
 
-/// What the process calls itself: its command line.
+/// The command line, which unitd's processes set to their names.
 #[must_use]
 pub fn name(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -23,7 +23,7 @@ pub fn name(pid: u32) -> String {
         .replace('\0', " ")
 }
 
-/// The process, and all that descend from it, parents first.
+/// The process and its descendants, parents first.
 pub(crate) fn tree(root: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = all()
         .filter_map(|pid| parent(pid).map(|parent| (pid, parent)))
@@ -39,7 +39,8 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
     tree
 }
 
-/// Ends all processes that have a file in this folder open, whoever their parents are.
+/// Kills all processes that have a file in this folder open, also those that are no longer descendants
+/// of the server.
 pub(crate) fn end_all_in(folder: &Path) {
     const LIMIT: Duration = Duration::from_secs(5);
     let started = Instant::now();
@@ -49,7 +50,7 @@ pub(crate) fn end_all_in(folder: &Path) {
             return;
         };
         for pid in pids.chain([first]) {
-            // It may have ended just now.
+            // Fails if the process has just ended.
             let _ = send(pid, Signal::SIGKILL);
         }
         sleep(Duration::from_millis(5));
@@ -58,7 +59,7 @@ pub(crate) fn end_all_in(folder: &Path) {
 
 fn has_open(pid: u32, folder: &Path) -> bool {
     let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        // It has ended, or is not ours.
+        // It has ended, or belongs to another user.
         return false;
     };
     let mut files = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
@@ -82,7 +83,7 @@ fn all() -> impl Iterator<Item = u32> {
 /// The parent of a process that has not ended (proc(5), stat).
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may have spaces and brackets.
+    // From the right: the name before may contain spaces and brackets.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
     if matches!(state, "Z" | "X") {

@@ -1,4 +1,6 @@
-/// The first part of a response.
+//! Responses of HTTP/1, as `client` reads them, and what cases check about them.
+
+/// Status line and fields of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// As in `HTTP/1.1`.
@@ -9,25 +11,25 @@ pub struct Head {
     pub fields: Vec<(String, String)>,
 }
 
-/// A response, as far as it came.
+/// A response, or what was received of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The first part.
+    /// Status line and fields.
     pub head: Head,
     /// The content, without its framing.
     pub body: Vec<u8>,
-    /// The fields behind a chunked body.
+    /// The fields after a chunked body.
     pub trailers: Vec<(String, String)>,
-    /// Whether this is all.
+    /// Whether it is complete.
     pub end: End,
-    /// Every byte of it, as it came.
+    /// All of its bytes, as received.
     pub raw: Vec<u8>,
 }
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Whole, by its own framing; without any, by an orderly end of the connection.
+    /// Complete by its framing, or, without framing, by an orderly end of the connection.
     Complete,
     /// The connection ended in order before the response did.
     CutOff,
@@ -49,9 +51,9 @@ impl Head {
     ///
     /// # Panics
     ///
-    /// When it breaks HTTP's rules.
+    /// When it is malformed.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        let text = std::str::from_utf8(text).expect("the head is no UTF-8");
+        let text = std::str::from_utf8(text).expect("the head is not UTF-8");
         let mut lines = text.split("\r\n");
         let status_line = lines.next().unwrap_or_default();
         let [version, status, _reason] = *status_line.splitn(3, ' ').collect::<Vec<_>>() else {
@@ -61,7 +63,7 @@ impl Head {
         assert_eq!(status.len(), 3, "{status_line:?}");
         Self {
             version: version.to_owned(),
-            status: status.parse().expect("the status is no number"),
+            status: status.parse().expect("the status is not a number"),
             fields: lines.map(field).collect(),
         }
     }
@@ -91,7 +93,7 @@ impl Head {
                 Framing::Chunked
             }
             None => length.map_or(Framing::UntilClose, |length| {
-                Framing::Length(length.parse().expect("the length is no number"))
+                Framing::Length(length.parse().expect("the length is not a number"))
             }),
         }
     }
@@ -102,13 +104,13 @@ impl Response {
     ///
     /// # Panics
     ///
-    /// When it is no UTF-8.
+    /// When it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("the body is no UTF-8")
+        std::str::from_utf8(&self.body).expect("the body is not UTF-8")
     }
 
-    /// Checks that this is the whole page for `status`, and nothing beyond it.
+    /// Checks that this is the complete error page for `status`, without other fields or content.
     ///
     /// # Panics
     ///
@@ -131,7 +133,7 @@ impl Response {
         }
     }
 
-    /// Checks that this is a whole response with status 200 and this content.
+    /// Checks that this is a complete response with status 200 and this content.
     ///
     /// # Panics
     ///
@@ -145,7 +147,7 @@ impl Response {
     }
 }
 
-/// The text of the page for `status`.
+/// The text of the error page for `status`.
 #[must_use]
 pub(crate) fn page(status: u16) -> String {
     format!("<!DOCTYPE html><title>Error {status}</title><p>Error {status}.\r\n")

@@ -1,3 +1,5 @@
+//! A running server: its process, files, addresses and control API.
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use test_components::World;
 
 use crate::{Client, DEADLINE, FrontEnd, LONG, configuration, control, processes, within};
 
-/// A server that runs, until this is dropped. If the test fails, its log is printed.
+/// A running server, which is killed on drop. If the test fails, its log is printed.
 pub struct Running {
     child: Child,
     directory: TempDir,
@@ -38,7 +40,7 @@ impl Running {
                 return running;
             }
             assert!(answer.contains("in use"), "{status}: {answer}");
-            // Somebody else took an address since it was found free.
+            // Another process took an address after it was found free.
             running.addresses.clear();
         }
         panic!("no address stays free");
@@ -51,8 +53,7 @@ impl Running {
         Self::start(front, &configuration::guests(names))
     }
 
-    /// The same, for cases that leave no trace in the server: those that run at the same time share
-    /// one.
+    /// The same, for cases that do not change the server's state: concurrent ones share a server.
     #[must_use]
     pub fn shared(front: &impl FrontEnd, names: &[&str]) -> Arc<Self> {
         static SHARED: Mutex<BTreeMap<(World, String), Weak<Running>>> =
@@ -94,7 +95,7 @@ impl Running {
         running
     }
 
-    /// Starts the server again, after it has ended, in the same folder.
+    /// Restarts the server in the same folder, after it has ended.
     pub fn start_again(&mut self, front: &impl FrontEnd) {
         self.child = spawn(front.command(self.directory.path()), self.directory.path());
         self.wait_until_ready();
@@ -108,7 +109,7 @@ impl Running {
             }
             UnixStream::connect(&socket).ok()
         });
-        // The socket takes connections before the server is able to answer.
+        // The socket accepts connections before the server can answer.
         assert_eq!(self.control("GET", "/config", "").0, 200);
     }
 
@@ -131,8 +132,8 @@ impl Running {
         Client::connect(self.address(name))
     }
 
-    /// The text with the addresses filled in, and guests replaced by those of the front end's world;
-    /// names that are new get new addresses.
+    /// The text with addresses filled in, and guests replaced by those of the front end's world. New names
+    /// get new addresses.
     #[must_use]
     pub fn fill_in(&mut self, text: &str) -> String {
         let text = configuration::fill_in(text, &mut self.addresses);
@@ -140,14 +141,14 @@ impl Running {
         text.replace(&folder(World::Wasi02), &folder(self.world))
     }
 
-    /// Asks the control API to put `json` at `path`, with the addresses filled in in both.
+    /// Puts `json` at `path` of the control API, with the addresses filled in in both.
     #[must_use]
     pub fn put(&mut self, path: &str, json: &str) -> (u16, String) {
         let (path, json) = (self.fill_in(path), self.fill_in(json));
         self.control("PUT", &path, &json)
     }
 
-    /// What the control API answers at `path`.
+    /// The control API's answer at `path`.
     #[must_use]
     pub fn get(&self, path: &str) -> String {
         self.control("GET", path, "").1.trim_end().to_owned()
@@ -159,7 +160,7 @@ impl Running {
         control::request(&self.control_socket(), method, path, body)
     }
 
-    /// The requests in progress of an application, by `/status`.
+    /// The number of an application's requests in progress, from `/status`.
     #[must_use]
     pub fn active(&self, application: &str) -> String {
         self.get(&format!(
@@ -173,7 +174,7 @@ impl Running {
         self.directory.path().join("control.sock")
     }
 
-    /// The folder with all that the server writes.
+    /// The folder that the server writes to.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -185,7 +186,7 @@ impl Running {
         self.child.id()
     }
 
-    /// That process and all that descend from it, parents first.
+    /// That process and its descendants, parents first.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         processes::tree(self.pid())
@@ -197,7 +198,7 @@ impl Running {
         read(&self.directory.path().join("unit.log"))
     }
 
-    /// The lines of the log so far that have `needle`.
+    /// The lines of the log so far that contain `needle`.
     #[must_use]
     pub fn log_lines(&self, needle: &str) -> Vec<String> {
         let log = self.log();
@@ -205,7 +206,7 @@ impl Running {
         lines.map(str::to_owned).collect()
     }
 
-    /// Waits for a line of the log that has `needle`.
+    /// Waits for a line of the log that contains `needle`.
     #[track_caller]
     pub fn wait_for_log(&self, needle: &str) -> String {
         within(DEADLINE, &format!("the log has {needle:?}"), || {
@@ -223,7 +224,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When the process is gone.
+    /// When the process has ended.
     pub fn signal(&self, signal: Signal) {
         processes::send(self.pid(), signal).unwrap();
     }
@@ -234,31 +235,31 @@ impl Running {
         within(limit, "the server ends", || self.child.try_wait().unwrap())
     }
 
-    /// Whether the process still runs.
+    /// Whether the process is still running.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks the server to end, and waits for it.
+    /// Sends SIGTERM, and waits for the end of the process.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         self.wait(DEADLINE)
     }
 
-    /// Ends the server, in whatever state it is.
+    /// Ends the server, in any state.
     fn end(&mut self) {
-        // One that has other processes is the one that knows how to end them.
+        // unitd: it has to end its other processes itself.
         if self.pids().len() > 1 && processes::send(self.pid(), Signal::SIGTERM).is_ok() {
             let started = Instant::now();
             while self.is_alive() && started.elapsed() < DEADLINE {
                 sleep(Duration::from_millis(5));
             }
         }
-        // If it has ended already, all the better.
+        // Fails if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Some of its processes may have been started just then.
+        // It may have started more processes in the meantime.
         processes::end_all_in(self.directory.path());
     }
 }
@@ -284,16 +285,16 @@ fn spawn(mut command: Command, directory: &Path) -> Child {
 }
 
 fn read(path: &Path) -> String {
-    // Who reads a pipe waits for its writer.
+    // Some tests put a pipe there: reading it would block.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return String::new();
     }
-    // A file that is not there yet has nothing in it.
+    // A file that does not exist yet counts as empty.
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The end of a log, for reading by a person.
+/// The end of a log, for people to read.
 fn shortened(log: &str) -> String {
     const LINES: usize = 60;
     const CHARACTERS: usize = 250;

@@ -1,3 +1,5 @@
+//! The server that guests send requests to.
+
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -17,19 +19,19 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// A server on the loopback interface for guests to call. What it does is in the path:
+/// A server on the loopback interface for guests to call. The path says what it does:
 ///
 /// | path | |
 /// | --- | --- |
 /// | `/hello` | 200, `hello\n` |
 /// | `/host` | 200, the request's `host` |
-/// | `/framing` | 200, the fields of the request that are about its body and its connection, at once |
-/// | `/echo` | 200, the request's body as it comes |
+/// | `/framing` | 200, the request's fields about its body and connection, before reading the body |
+/// | `/echo` | 200, the request's body, streamed |
 /// | `/count` | 200, the length of the request's body, or `cut off` |
 /// | `/redirect` | 302 to `/hello` |
 /// | `/silent` | never answers |
-/// | `/stalls` | 200, `some`, and then nothing more |
-/// | `/breaks` | 200, `some`, and then the connection's end |
+/// | `/stalls` | 200, `some`, and then stalls |
+/// | `/breaks` | 200, `some`, and then closes the connection within the body |
 pub struct Upstream {
     address: SocketAddr,
     counts: Arc<Counts>,
@@ -44,7 +46,7 @@ struct Counts {
     cut_off: AtomicUsize,
 }
 
-type Answer = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
+type UpstreamResponse = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
 impl Upstream {
     /// Starts it on a free port.
@@ -87,19 +89,19 @@ impl Upstream {
         format!("http://{}", self.address)
     }
 
-    /// Connections that it has been given.
+    /// Connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.counts.connections.load(Ordering::SeqCst)
     }
 
-    /// Requests whose head has come.
+    /// Requests so far.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
-    /// Requests at `/count` whose body ended before its end.
+    /// Requests at `/count` with a truncated body.
     #[must_use]
     pub fn cut_off(&self) -> usize {
         self.counts.cut_off.load(Ordering::SeqCst)
@@ -126,13 +128,13 @@ async fn serve(listener: &TcpListener, counts: &Arc<Counts>) {
                 async move { Ok::<_, Infallible>(answer(request, &counts).await) }
             });
             let io = TokioIo::new(stream);
-            // A client may leave at any time.
+            // Fails if the client leaves.
             let _ = http1::Builder::new().serve_connection(io, service).await;
         });
     }
 }
 
-async fn answer(request: Request<Incoming>, counts: &Counts) -> Answer {
+async fn answer(request: Request<Incoming>, counts: &Counts) -> UpstreamResponse {
     counts.requests.fetch_add(1, Ordering::SeqCst);
     match request.uri().path() {
         "/hello" => text("hello\n"),
@@ -159,7 +161,7 @@ async fn answer(request: Request<Incoming>, counts: &Counts) -> Answer {
         "/silent" => pending().await,
         "/stalls" => Response::new(Partial::then(Box::pin(pending()))),
         "/breaks" => Response::new(Partial::then(Box::pin(async {
-            // What has been written is to arrive before the end does.
+            // The bytes have to arrive before the end of the connection.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }))),
         path => {
@@ -170,7 +172,7 @@ async fn answer(request: Request<Incoming>, counts: &Counts) -> Answer {
     }
 }
 
-/// Method, and each field that frames the body or is about the connection, by lines.
+/// The method, then each field about the body's framing or the connection, one per line.
 fn framing(request: &Request<Incoming>) -> String {
     let mut lines = format!("{}\n", request.method());
     for name in ["content-length", "transfer-encoding", "te", "connection"] {
@@ -181,12 +183,12 @@ fn framing(request: &Request<Incoming>) -> String {
     lines
 }
 
-fn text(text: &str) -> Answer {
+fn text(text: &str) -> UpstreamResponse {
     let body = Full::new(Bytes::copy_from_slice(text.as_bytes()));
     Response::new(body.map_err(|never| match never {}).boxed_unsync())
 }
 
-/// A body of `some` bytes of a hundred, which ends when a future does.
+/// The first 4 bytes, `some`, of a body of 100, which ends when a future completes.
 struct Partial {
     begun: bool,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,

@@ -1,10 +1,12 @@
+//! Waits with deadlines.
+
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// For what takes milliseconds.
+/// For operations that take milliseconds.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// For what takes seconds: compiling components, a gigabyte.
+/// For operations that take seconds: compiling a component, transferring a gibibyte.
 pub const LONG: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds.
@@ -17,7 +19,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     within(DEADLINE, what, || condition().then_some(()));
 }
 
-/// Waits until `find` finds something.
+/// Waits until `find` returns a value.
 ///
 /// # Panics
 ///

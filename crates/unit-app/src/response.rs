@@ -1,4 +1,4 @@
-//! Adapts the head of a guest's response to Unit's protocol, and makes the head of error pages.
+//! Adapts the head of a guest's response to the protocol of Unit.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};

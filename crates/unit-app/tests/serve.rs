@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on must fail"
+    reason = "a test that cannot continue must fail"
 )]
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Tries fields that no guest may set, and tells how each attempt ends.
+//! Tries fields that no guest may set, and reports the result of each attempt.
 
 use std::fmt::Write as _;
 

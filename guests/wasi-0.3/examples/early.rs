@@ -1,4 +1,4 @@
-//! Answers without a look at the body.
+//! Responds without reading the body.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

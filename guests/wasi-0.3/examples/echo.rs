@@ -1,4 +1,4 @@
-//! Sends the body back piece by piece as it comes, and its trailers behind it.
+//! Sends the request's body back piece by piece as it arrives, then its trailers.
 
 use guests_03::wasip3::http::types::Request;
 use guests_03::{Answer, Incoming};

@@ -1,4 +1,4 @@
-//! Answers with the error code that the query names.
+//! Responds with the error code that the query names.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::{

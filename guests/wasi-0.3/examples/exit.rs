@@ -1,4 +1,4 @@
-//! Exits with status 3: `?before` it answers, or `?after` its whole answer.
+//! Exits with status 3: `?before` its response, or `?after` its complete response.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

@@ -1,4 +1,4 @@
-//! Fails in the way that the query names; with `?works&MS` begins a response, and is done with it
+//! Fails in the way that the query names; with `?works&MS` begins a response, and ends it
 //! after so many milliseconds.
 
 use guests_03::Answer;

@@ -1,6 +1,6 @@
-//! Sends a request of its own, as its field `x-fetch` says: `METHOD URL`, and perhaps behind them
-//! `connect=MS`, `first-byte=MS`, `between-bytes=MS` and `copy-fields`. Its body is the body of that
-//! request, and what comes back is its response; if that is an error code, `error: CODE`. The host
+//! Sends an outbound request, as the field `x-fetch` says: `METHOD URL`, then optionally
+//! `connect=MS`, `first-byte=MS`, `between-bytes=MS` and `copy-fields`. It passes
+//! its own request's body on, and the response back; after an error, it responds with `error: CODE`. The host
 //! moves both bodies.
 
 use std::time::Duration;
@@ -13,9 +13,9 @@ use guests_03::wasip3::wit_future;
 use guests_03::{Answer, Incoming};
 
 async fn handle(request: Request) -> Answer {
-    let told = request.get_headers().get("x-fetch").remove(0);
-    let told = String::from_utf8(told).unwrap();
-    let words: Vec<&str> = told.split(' ').collect();
+    let call = request.get_headers().get("x-fetch").remove(0);
+    let call = String::from_utf8(call).unwrap();
+    let words: Vec<&str> = call.split(' ').collect();
     let response = match send(request, words[0], words[1], &words[2..]).await {
         Ok(response) => response,
         Err(code) => return guests_03::answer(format!("error: {code:?}\n")),

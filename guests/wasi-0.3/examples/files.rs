@@ -1,5 +1,5 @@
-//! Tells which folders it has; with `?list=PATH`, `?read=PATH` or `?write=PATH` tries that, and
-//! tells how it ends. With `?open=PATH` or `?lists=PATH`, `&TIMES` and `&MS`, it opens a file of the first
+//! Lists the folders that it has; with `?list=PATH`, `?read=PATH` or `?write=PATH` tries that, and
+//! reports the result. With `?open=PATH` or `?lists=PATH`, `&TIMES` and `&MS`, it opens a file of the first
 //! folder or lists that folder so often, keeps all of them open for so many milliseconds, and tells how
 //! many these were. `?entries=PATH` lists that folder and reads it.
 
@@ -17,9 +17,9 @@ async fn handle(request: Request) -> Answer {
     let query = guests_03::query(&request);
     let text = match query.first().and_then(|word| word.split_once('=')) {
         None => folders(),
-        Some(("list", path)) => told(list(path)),
-        Some(("read", path)) => told(fs::read_to_string(path)),
-        Some(("write", path)) => told(fs::write(path, "written").map(|()| "written".to_owned())),
+        Some(("list", path)) => report(list(path)),
+        Some(("read", path)) => report(fs::read_to_string(path)),
+        Some(("write", path)) => report(fs::write(path, "written").map(|()| "written".to_owned())),
         Some(("open", name)) => open(&query, name).await,
         Some(("lists", _)) => lists(&query).await,
         Some(("entries", _)) => entries().await,
@@ -98,7 +98,7 @@ fn list(path: &str) -> io::Result<String> {
     Ok(names.join(" "))
 }
 
-fn told(result: io::Result<String>) -> String {
+fn report(result: io::Result<String>) -> String {
     match result {
         Ok(text) => format!("ok: {text}\n"),
         Err(error) => format!("error: {error}\n"),

@@ -1,4 +1,4 @@
-//! Sends the body back without a look at it: the host moves it.
+//! Sends the body back without reading it: the host forwards it.
 
 use guests_03::wasip3::http::types::{Fields, Request, Response};
 use guests_03::{Answer, Incoming};

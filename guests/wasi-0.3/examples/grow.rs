@@ -1,4 +1,4 @@
-//! Takes `?N` MiB of memory, if it gets them.
+//! Allocates `?N` MiB of memory, if it can.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

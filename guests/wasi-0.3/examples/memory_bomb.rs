@@ -1,4 +1,4 @@
-//! Takes memory without end.
+//! Allocates memory without end.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

@@ -1,4 +1,4 @@
-//! Imports interfaces of WASI 0.2 and of 0.3, and has both do something.
+//! Imports interfaces of WASI 0.2 and of 0.3, and uses both.
 
 use guests_03::Answer;
 use guests_03::wasip3::clocks::system_clock;

@@ -1,4 +1,4 @@
-//! Prints `?N` lines, and then answers.
+//! Prints `?N` lines, then responds.
 
 use guests_03::Answer;
 use guests_03::wasip3::cli::stdout;

@@ -1,4 +1,4 @@
-//! Redirects to a path of its own authority, which it takes out of a request of the crate `http`.
+//! Redirects to a path of its own authority, which it gets through the crate `http`.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

@@ -12,7 +12,10 @@ async fn handle(request: Request) -> Answer {
     let query = guests_03::query(&request);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     wait_for(guests_03::value(&query, "sleep") * 1_000_000).await;
-    assert!(query.iter().all(|word| word != "trap"), "told to");
+    assert!(
+        query.iter().all(|word| word != "trap"),
+        "the query asks for a trap"
+    );
     guests_03::answer(format!("{count}\n"))
 }
 

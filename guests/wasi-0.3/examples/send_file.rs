@@ -1,4 +1,4 @@
-//! Answers with the file `?PATH`, as the host reads it, and ends.
+//! Responds with the file `?PATH`, which the host reads, and ends.
 
 use guests_03::Answer;
 use guests_03::wasip3::filesystem::preopens::get_directories;

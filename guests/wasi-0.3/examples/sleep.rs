@@ -1,4 +1,4 @@
-//! Sleeps for `?MS` milliseconds before it answers.
+//! Sleeps for `?MS` milliseconds before its response.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

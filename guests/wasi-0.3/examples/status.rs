@@ -1,4 +1,4 @@
-//! Answers with the status of the query: `?CODE`, with a body `?CODE&body`.
+//! Responds with the status of the query: `?CODE`, with a body `?CODE&body`.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

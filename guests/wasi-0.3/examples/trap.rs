@@ -1,4 +1,4 @@
-//! Traps before it answers.
+//! Traps before its response.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

@@ -1,5 +1,5 @@
-//! Traps in the middle of its response, `?MS` milliseconds after its first bytes; behind its end
-//! with `&finished`.
+//! Traps in the middle of its response, `?MS` milliseconds after its first bytes; after its
+//! end with `&finished`.
 
 use guests_03::Answer;
 use guests_03::wasip3::http::types::Request;

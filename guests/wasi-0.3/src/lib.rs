@@ -56,15 +56,14 @@ pub async fn sleep(words: &[String]) {
     }
 }
 
-/// A response's body that is still to be written. Dropped before it is finished, it is cut off.
+/// A response's body that is being written. If it is dropped before it is finished, it is cut off.
 pub struct Body {
     stream: StreamWriter<u8>,
     end: FutureWriter<Result<Option<Trailers>, ErrorCode>>,
 }
 
 impl Body {
-    /// Writes a piece, and waits until the host has taken it: less than all if nobody reads it any
-    /// more.
+    /// Writes a piece, and waits until the host has read it: `false` if the host has dropped the body.
     pub async fn write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes.to_vec()).await.is_empty()
     }
@@ -72,7 +71,7 @@ impl Body {
     /// Ends the body.
     pub async fn finish(self, trailers: Option<Trailers>) {
         drop(self.stream);
-        // Nobody may read it any more.
+        // Fails if the host has dropped the body.
         let _ = self.end.write(Ok(trailers)).await;
     }
 }

@@ -9,7 +9,7 @@ use test_suite::{Client, LONG, Running};
 use crate::support::{Unitd, assert_no_alert};
 
 #[test]
-fn uploads_of_any_length_arrive_whole() {
+fn uploads_of_any_length_arrive_complete() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["count"]);
     // Around unitd's buffer, behind which a body goes to a file.
@@ -46,7 +46,7 @@ fn uploads_of_any_length_arrive_whole() {
 }
 
 #[test]
-fn uploads_in_chunks_arrive_whole_or_are_refused() {
+fn uploads_in_chunks_arrive_complete_or_are_refused() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["count"]);
     for chunks in [0, 1, 3, 10, 50, 300] {
@@ -72,7 +72,7 @@ fn uploads_in_chunks_arrive_whole_or_are_refused() {
 }
 
 #[test]
-fn uploads_at_the_same_time_do_not_mix() {
+fn concurrent_uploads_do_not_mix() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["echo"]);
     thread::scope(|scope| {

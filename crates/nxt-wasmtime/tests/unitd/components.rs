@@ -1,4 +1,4 @@
-//! Components that are changed, and those that do not load.
+//! Components that have changed, and components that do not load.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::{Unitd, assert_no_alert};
 const HELLO: &str = "Hello, world!\n";
 
 #[test]
-fn a_restart_loads_the_file_anew() {
+fn a_restart_reloads_the_component() {
     let Some(unitd) = Unitd::here() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("component.wasm");
@@ -51,7 +51,7 @@ fn assert_refused(unitd: Unitd, file: &Path, words: &[&str]) {
 }
 
 #[test]
-fn a_component_that_does_not_load_is_told_in_the_log_and_the_next_one_is_served() {
+fn a_component_that_does_not_load_is_logged_and_the_next_one_is_served() {
     let Some(unitd) = Unitd::here() else { return };
     let folder = tempfile::tempdir().unwrap();
     assert_refused(unitd, &folder.path().join("gone.wasm"), &["cannot be read"]);

@@ -1,4 +1,4 @@
-//! `access.filesystem`.
+//! `access.filesystem`: guests see the configured folders and no others.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -88,7 +88,7 @@ fn a_folder_may_have_another_name_and_be_read_only() {
 }
 
 #[test]
-fn a_folder_that_is_none_is_named_and_the_application_does_not_start() {
+fn an_invalid_folder_is_logged_and_the_application_does_not_start() {
     let Some(unitd) = Unitd::here() else { return };
     let mut server = Running::guests(&unitd, &["hello"]);
     let here = server.directory().display().to_string();
@@ -138,8 +138,8 @@ fn a_folder_that_is_none_is_named_and_the_application_does_not_start() {
         let (status, answer) = server.put("/config", &configuration);
         assert_eq!(status, 500, "{folder}: {answer}");
         let log = server.log().split_off(before);
-        let told = |line: &str| line.contains("application \"files\"") && line.contains(words);
-        assert!(log.lines().any(told), "{words:?} in {log}");
+        let is_logged = |line: &str| line.contains("application \"files\"") && line.contains(words);
+        assert!(log.lines().any(is_logged), "{words:?} in {log}");
         let mut client = server.connect("hello");
         client.get("/").assert_text("Hello, world!\n");
     }

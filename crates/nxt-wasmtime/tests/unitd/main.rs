@@ -1,13 +1,12 @@
-//! The module in a real unitd, as a black box: what all front ends share, and what only this one
-//! does.
+//! The module in a real unitd, as a black box: the suite of all front ends, and tests of the module only.
 //!
 //! `cargo xtask test` builds the module under both of its types, and runs this with `UNIT_SRC` and
-//! `UNIT_MODULES` set. Without them nothing is run, and the reason is printed.
+//! `UNIT_MODULES` set. Without them no test is run, and the reason is printed.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on must fail"
+    reason = "a test that cannot continue must fail"
 )]
 
 mod bodies;

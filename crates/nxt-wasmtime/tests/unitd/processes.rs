@@ -1,4 +1,4 @@
-//! The processes of an application: how many there are, and what becomes of one that ends.
+//! The processes of an application: their number, and what happens when one of them ends.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -31,7 +31,7 @@ fn eight_processes_share_one_compilation() {
 }
 
 #[test]
-fn processes_come_when_they_are_needed_and_end_when_they_are_idle() {
+fn processes_start_on_demand_and_end_when_idle() {
     let Some(unitd) = Unitd::here() else { return };
     let members = r#""processes": {"max": 3, "spare": 0, "idle_timeout": 1}"#;
     let server = Running::start(&unitd, &configuration::guests_with(&[("sleep", members)]));
@@ -53,9 +53,9 @@ fn processes_come_when_they_are_needed_and_end_when_they_are_idle() {
 }
 
 #[test]
-fn a_process_with_one_thread_serves_all_that_waited_for_it() {
+fn a_process_with_one_thread_serves_all_requests_that_waited_for_it() {
     let Some(unitd) = Unitd::here() else { return };
-    // Requests that come before the process is ready are told of once, all together.
+    // unitd announces all requests that arrive before the process is ready by one message.
     let members = r#""processes": {"max": 1, "spare": 0, "idle_timeout": 1},
         "environment": {"NXT_WASMTIME_THREADS": "1"}"#;
     let server = Running::start(&unitd, &configuration::guests_with(&[("hello", members)]));
@@ -78,7 +78,7 @@ fn a_process_with_one_thread_serves_all_that_waited_for_it() {
 }
 
 #[test]
-fn processes_end_with_the_router_that_they_belong_to() {
+fn processes_end_when_their_router_exits() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["failing"]);
     let mut begun = server.connect("failing");
@@ -104,7 +104,7 @@ fn processes_end_with_the_router_that_they_belong_to() {
 }
 
 #[test]
-fn a_process_that_is_killed_costs_its_own_requests_and_is_replaced() {
+fn a_killed_process_loses_only_its_own_requests_and_is_replaced() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["failing"]);
     let mut begun = server.connect("failing");

@@ -8,7 +8,7 @@ use test_suite::{Client, End, NoAnswer, Response, Running, configuration, until}
 use crate::support::{Unitd, assert_no_alert};
 
 #[test]
-fn a_change_under_load_costs_no_request_but_visibly() {
+fn a_reconfiguration_under_load_loses_no_request_silently() {
     let Some(unitd) = Unitd::here() else { return };
     under_load(unitd, |server, load| {
         for n in 1..=5 {
@@ -20,7 +20,7 @@ fn a_change_under_load_costs_no_request_but_visibly() {
 }
 
 #[test]
-fn a_restart_under_load_costs_no_request_but_visibly() {
+fn a_restart_under_load_loses_no_request_silently() {
     let Some(unitd) = Unitd::here() else { return };
     under_load(unitd, |server, load| {
         for _ in 0..5 {

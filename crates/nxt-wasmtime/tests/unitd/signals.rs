@@ -1,4 +1,4 @@
-//! How unitd stops with the module in it.
+//! Shutdown of unitd with the module loaded.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ fn assert_all_end(server: &mut Running, signal: Signal) {
         let is_left = others.iter().any(|pid| processes::is_running(*pid));
         (!is_left).then_some(())
     });
-    // FreeUnit 1.36's first process loses count, now and then, when two prototypes end at once, and
-    // goes on for ever.
+    // FreeUnit 1.36's first process sometimes miscounts when two prototypes end at once, and then never
+    // exits.
     if !server.log().contains("remove failed") {
         let status = server.wait(LIMIT);
         assert_eq!(status.code(), Some(0), "{signal}: {status}");

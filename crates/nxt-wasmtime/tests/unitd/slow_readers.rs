@@ -1,4 +1,4 @@
-//! Clients that read slowly hold back their own guests, and nobody else.
+//! Back-pressure: slow clients hold back their own guests, and delay no other request.
 
 use std::io::Read as _;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::{Unitd, assert_no_alert, only_process};
 const READERS: usize = 20;
 const MIB: u64 = 1 << 20;
 
-/// What all of them together may cost the router and the application.
+/// The most memory that all of them together may take in the router and the application.
 const BOUND: u64 = 64 * MIB;
 
 /// What may stay when all readers have left, round after round: the instance pool keeps up to 2 MiB of each
@@ -18,10 +18,10 @@ const BOUND: u64 = 64 * MIB;
 /// alone of 800 readers would be more, 256 KiB of each in the router and in the application.
 const KEPT: u64 = 320 * MIB;
 
-/// How long a request may take beside them.
+/// How long another request may take meanwhile.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Clients that ask for much, read the head, and no more.
+/// Clients that request large bodies, but read only the heads.
 fn readers(server: &Running) -> Vec<Client> {
     (0..READERS)
         .map(|_| {
@@ -33,7 +33,7 @@ fn readers(server: &Running) -> Vec<Client> {
         .collect()
 }
 
-/// Waits until what the kernel holds for each client grows no more.
+/// Waits until the kernel buffers no more bytes for any client.
 fn wait_until_all_are_held_back(readers: &mut [Client]) {
     let mut buffer = vec![0; 8 << 20];
     let mut before = (Vec::new(), Instant::now());
@@ -63,7 +63,7 @@ fn assert_served_at_once(server: &Running) {
 }
 
 #[test]
-fn readers_that_do_not_read_hold_nobody_else_back() {
+fn back_pressure_of_clients_that_do_not_read_delays_no_other_request() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["download"]);
     assert_served_at_once(&server);
@@ -74,7 +74,7 @@ fn readers_that_do_not_read_hold_nobody_else_back() {
     assert_served_at_once(&server);
     watch.assert_below(BOUND);
 
-    // One of them reads on after all.
+    // One of them continues to read.
     let mut total = 0;
     let mut buffer = vec![0; 1 << 20];
     let socket = readers[0].socket();
@@ -86,7 +86,7 @@ fn readers_that_do_not_read_hold_nobody_else_back() {
 }
 
 #[test]
-fn a_reader_that_leaves_gives_its_memory_back() {
+fn memory_of_slow_clients_is_freed_when_they_leave() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["download"]);
     assert_served_at_once(&server);

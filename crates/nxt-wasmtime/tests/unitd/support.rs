@@ -64,7 +64,7 @@ impl FrontEnd for Unitd {
             .arg("--modulesdir")
             .arg(&place.modules);
         if getuid().is_root() {
-            // Its processes would become `nobody`, who cannot read what belongs to the test.
+            // By default its processes run as the user `nobody`, which cannot read the test's files.
             let user = User::from_uid(getuid()).unwrap().unwrap();
             let group = Group::from_gid(getgid()).unwrap().unwrap();
             command.arg("--user").arg(user.name);

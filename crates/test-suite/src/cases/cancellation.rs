@@ -16,7 +16,7 @@ fn assert_cancelled(server: &Running, guest: &str, instances: usize) {
     until("nothing is in progress", || server.active(guest) == "0");
 }
 
-pub fn a_client_that_leaves_before_its_answer_cancels_the_instance(front: &impl FrontEnd) {
+pub fn a_client_that_leaves_before_its_response_cancels_the_instance(front: &impl FrontEnd) {
     let server = Running::guests(front, &["sleep"]);
     let mut client = server.connect("sleep");
     client.send("GET /?60000 HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -36,7 +36,7 @@ pub fn a_client_that_leaves_a_guest_in_an_endless_loop_cancels_it(front: &impl F
     assert_cancelled(&server, "spin", 1);
 }
 
-pub fn a_client_that_leaves_within_the_response_cancels_the_instance(front: &impl FrontEnd) {
+pub fn a_client_that_leaves_during_its_response_cancels_the_instance(front: &impl FrontEnd) {
     let server = Running::guests(front, &["download"]);
     let mut client = server.connect("download");
     client.send("GET /?1000000000 HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -46,7 +46,7 @@ pub fn a_client_that_leaves_within_the_response_cancels_the_instance(front: &imp
     assert_cancelled(&server, "download", 1);
 }
 
-pub fn a_client_that_leaves_within_its_request_ends_the_instance(front: &impl FrontEnd) {
+pub fn a_client_that_leaves_during_its_request_cancels_the_instance(front: &impl FrontEnd) {
     let server = Running::guests(front, &["count"]);
     let mut client = server.connect("count");
     client.send("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nfour");
@@ -55,7 +55,7 @@ pub fn a_client_that_leaves_within_its_request_ends_the_instance(front: &impl Fr
     until("nothing is in progress", || server.active("count") == "0");
 }
 
-pub fn a_stream_that_is_reset_cancels_its_instance_alone(front: &impl FrontEnd) {
+pub fn a_stream_that_is_reset_cancels_only_its_instance(front: &impl FrontEnd) {
     let server = Running::guests(front, &["sleep"]);
     let http2 = Http2::connect(server.address("sleep"));
     let send = |path| {

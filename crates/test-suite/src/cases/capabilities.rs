@@ -2,7 +2,7 @@
 
 use crate::{FrontEnd, Running, configuration};
 
-pub fn the_environment_is_the_configured_one_and_nothing_else(front: &impl FrontEnd) {
+pub fn guests_have_exactly_the_configured_environment(front: &impl FrontEnd) {
     let environment = r#""environment": {"B": "2", "A": "one = 1", "EMPTY": "", "ä": "ö"}"#;
     let configuration = configuration::guests_with(&[("environment", environment)]);
     let mut server = Running::start(front, &configuration);
@@ -17,12 +17,12 @@ pub fn the_environment_is_the_configured_one_and_nothing_else(front: &impl Front
     server.connect("environment").get("/").assert_text("C=3\n");
 }
 
-pub fn without_a_configured_environment_there_is_none(front: &impl FrontEnd) {
+pub fn without_a_configured_environment_guests_have_none(front: &impl FrontEnd) {
     let server = Running::guests(front, &["environment"]);
     server.connect("environment").get("/").assert_text("");
 }
 
-pub fn there_are_no_files_no_sockets_and_no_other_servers(front: &impl FrontEnd) {
+pub fn by_default_guests_have_no_files_sockets_or_outbound_requests(front: &impl FrontEnd) {
     let server = Running::guests(front, &["denied", "files"]);
     server.connect("files").get("/").assert_text("");
     let response = server.connect("denied").get("/");

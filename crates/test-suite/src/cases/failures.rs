@@ -40,8 +40,8 @@ fn assert_page(front: &impl FrontEnd, server: &Running, guest: &str, target: &st
     }
 }
 
-/// The guest fails after its head is out: every version of HTTP tells that the body, as far as it
-/// came, is not whole.
+/// The guest fails after its head has been sent: in every version of HTTP the client sees that the body is
+/// cut off.
 fn assert_cut_off(front: &impl FrontEnd, server: &Running, guest: &str, target: &str, body: &str) {
     let before = failures(server, guest).len();
 
@@ -135,14 +135,14 @@ pub fn an_exit_before_the_response_is_a_500(front: &impl FrontEnd) {
     assert_page(front, &server, "exit", "/?before", 500);
 }
 
-pub fn an_exit_after_the_response_takes_nothing_back(front: &impl FrontEnd) {
+pub fn an_exit_after_the_response_does_not_change_it(front: &impl FrontEnd) {
     let server = Running::guests(front, &["exit"]);
     let mut client = server.connect("exit");
     client.get("/?after").assert_text("answered\n");
     client.get("/?after").assert_text("answered\n");
 }
 
-pub fn an_error_code_about_what_the_guest_met_is_a_502(front: &impl FrontEnd) {
+pub fn an_error_code_about_an_upstream_is_a_502(front: &impl FrontEnd) {
     let server = Running::guests(front, &["error_code"]);
     let mut client = server.connect("error_code");
     let codes = [
@@ -218,12 +218,12 @@ pub fn an_informational_status_is_a_500(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_trap_after_the_head_cuts_the_body_off(front: &impl FrontEnd) {
+pub fn a_trap_after_the_head_cuts_off_the_body(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap_after_headers"]);
     assert_cut_off(front, &server, "trap_after_headers", "/?100", "partial");
 }
 
-pub fn a_trap_after_the_head_cuts_a_body_with_a_length_off(front: &impl FrontEnd) {
+pub fn a_trap_after_the_head_cuts_off_a_body_with_a_length(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap_after_headers"]);
     let target = "/?100&length=100";
     assert_cut_off(front, &server, "trap_after_headers", target, "partial");
@@ -263,7 +263,7 @@ pub fn a_failure_around_the_head_is_a_500_or_cut_off(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_trap_after_the_whole_body_takes_nothing_back(front: &impl FrontEnd) {
+pub fn a_trap_after_the_complete_body_does_not_change_it(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap_after_headers"]);
     for target in ["/?finished", "/?100&finished"] {
         let mut client = server.connect("trap_after_headers");
@@ -289,7 +289,7 @@ pub fn a_body_that_is_dropped_is_cut_off(front: &impl FrontEnd) {
     assert_cut_off(front, &server, "unfinished", "/?drop&100", "partial");
 }
 
-pub fn a_body_shorter_than_its_length_is_cut_off(front: &impl FrontEnd) {
+pub fn a_body_shorter_than_its_content_length_is_cut_off(front: &impl FrontEnd) {
     let server = Running::guests(front, &["short_length"]);
     for end in ["finish", "drop"] {
         assert_cut_off(
@@ -316,7 +316,7 @@ pub fn a_head_request_to_a_guest_that_fails_has_no_body(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_failure_right_behind_the_head_is_a_500(front: &impl FrontEnd) {
+pub fn a_failure_right_after_the_head_is_a_500(front: &impl FrontEnd) {
     let server = Running::guests(front, &["short_length", "trap_after_headers"]);
     for (guest, target) in [
         ("short_length", "/?finish"),
@@ -339,7 +339,7 @@ pub fn a_failure_right_behind_the_head_is_a_500(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_body_that_is_there_at_once_comes_with_its_length(front: &impl FrontEnd) {
+pub fn a_body_that_is_complete_at_once_gets_a_content_length(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap_after_headers"]);
     until("the guest finishes its body within its first turn", || {
         let response = server.connect("trap_after_headers").get("/?finished&100");
@@ -348,7 +348,7 @@ pub fn a_body_that_is_there_at_once_comes_with_its_length(front: &impl FrontEnd)
     });
 }
 
-pub fn no_client_learns_why_a_guest_failed(front: &impl FrontEnd) {
+pub fn error_pages_do_not_say_why_a_guest_failed(front: &impl FrontEnd) {
     let targets = [
         ("trap", "/"),
         ("no_response", "/"),
@@ -399,7 +399,7 @@ pub fn no_client_learns_why_a_guest_failed(front: &impl FrontEnd) {
     assert!(server.log().contains(SECRET));
 }
 
-pub fn a_guest_that_fails_is_gone_at_once(front: &impl FrontEnd) {
+pub fn a_guest_that_fails_is_destroyed_at_once(front: &impl FrontEnd) {
     let guests = ["trap", "trap_after_headers", "unfinished"];
     let server = Running::guests(front, &guests);
     for (guest, target) in [
@@ -429,7 +429,7 @@ pub fn an_endless_loop_before_the_response_is_a_504(front: &impl FrontEnd) {
     until("no request is in progress", || server.active("spin") == "0");
 }
 
-pub fn a_body_longer_than_its_length_is_logged_as_that(front: &impl FrontEnd) {
+pub fn a_body_longer_than_its_content_length_is_logged(front: &impl FrontEnd) {
     let server = Running::guests(front, &["long_length"]);
     for (target, lines) in [("/", 1), ("/?100", 2)] {
         let mut client = server.connect("long_length");

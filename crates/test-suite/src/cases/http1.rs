@@ -91,7 +91,7 @@ pub fn the_authority_is_the_server_name_or_the_host_with_its_port(front: &impl F
     }
 }
 
-pub fn a_redirect_that_a_guest_makes_keeps_the_port_of_the_host(front: &impl FrontEnd) {
+pub fn a_redirect_by_a_guest_keeps_the_port_of_the_host(front: &impl FrontEnd) {
     let options = Options {
         authority: (front.world() == World::Wasi02).then_some("host"),
         ..Options::default()
@@ -110,7 +110,7 @@ pub fn a_redirect_that_a_guest_makes_keeps_the_port_of_the_host(front: &impl Fro
     assert_eq!(response.head.field("location"), Some(&*location));
 }
 
-pub fn a_method_may_be_anything(front: &impl FrontEnd) {
+pub fn any_method_is_passed_on(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("headers");
     let in_lower_case = front
@@ -166,7 +166,7 @@ pub fn requests_may_be_pipelined(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_connection_survives_errors(front: &impl FrontEnd) {
+pub fn keep_alive_survives_errors(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("status");
     for status in [404, 500, 503, 200, 418, 599] {
@@ -180,7 +180,7 @@ pub fn a_connection_survives_errors(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_client_can_ask_for_the_connections_end(front: &impl FrontEnd) {
+pub fn a_client_can_end_keep_alive(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("hello");
     client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
@@ -190,7 +190,7 @@ pub fn a_client_can_ask_for_the_connections_end(front: &impl FrontEnd) {
     client.closed();
 }
 
-pub fn http_1_0_ends_with_the_connection(front: &impl FrontEnd) {
+pub fn http_1_0_has_no_keep_alive_by_default(front: &impl FrontEnd) {
     let server = server(front);
     for (guest, target, body) in [
         ("hello", "/", &b"Hello, world!\n"[..]),
@@ -206,7 +206,7 @@ pub fn http_1_0_ends_with_the_connection(front: &impl FrontEnd) {
     }
 }
 
-pub fn http_1_0_may_keep_the_connection(front: &impl FrontEnd) {
+pub fn http_1_0_may_ask_for_keep_alive(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("hello");
     for _ in 0..2 {
@@ -217,7 +217,7 @@ pub fn http_1_0_may_keep_the_connection(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_client_that_expects_it_is_told_to_continue(front: &impl FrontEnd) {
+pub fn expect_100_continue_is_answered_when_the_guest_reads_the_body(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("count");
     for _ in 0..2 {
@@ -230,19 +230,19 @@ pub fn a_client_that_expects_it_is_told_to_continue(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_guest_that_needs_no_body_does_not_ask_for_it(front: &impl FrontEnd) {
+pub fn expect_100_continue_is_not_answered_when_the_guest_reads_no_body(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("early");
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n");
     client.response().assert_text("early\n");
 }
 
-pub fn a_head_request_gets_the_head_alone(front: &impl FrontEnd) {
+pub fn a_head_request_gets_only_the_head(front: &impl FrontEnd) {
     let server = server(front);
     let with_length = [
         ("hello", "/"),
         ("download", "/?1000&length"),
-        // What takes long to write keeps nobody waiting.
+        // A body that would take long to write does not delay the head.
         ("download", "/?100000000000&length"),
     ];
     let without_length = [
@@ -294,7 +294,7 @@ pub fn a_response_has_a_date_and_a_server(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_broken_body_is_a_400_whatever_the_guest_makes_of_it(front: &impl FrontEnd) {
+pub fn a_malformed_body_is_a_400_whatever_the_guest_answers(front: &impl FrontEnd) {
     let server = server(front);
     let mut client = server.connect("count");
     client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloXX");

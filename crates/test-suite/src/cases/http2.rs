@@ -9,7 +9,7 @@ fn server(front: &impl FrontEnd) -> Arc<Running> {
     Running::shared(front, &["count", "early", "headers", "hello", "status"])
 }
 
-pub fn http2_is_spoken_where_a_client_begins_with_it(front: &impl FrontEnd) {
+pub fn http2_with_prior_knowledge_is_served(front: &impl FrontEnd) {
     let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));
     for _ in 0..3 {
@@ -81,7 +81,7 @@ pub fn cookie_fields_of_http2_reach_a_guest_as_one(front: &impl FrontEnd) {
     assert_eq!(cookies, ["cookie: a=b; c=d; e=f"], "{text}");
 }
 
-pub fn a_head_request_over_http2_gets_the_head_alone(front: &impl FrontEnd) {
+pub fn a_head_request_over_http2_gets_only_the_head(front: &impl FrontEnd) {
     let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));
     let response = http2.begin(request("HEAD", "/").body(empty()).unwrap());
@@ -99,7 +99,7 @@ pub fn a_status_without_content_has_none_over_http2(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_guest_that_leaves_the_body_unread_harms_no_other_stream(front: &impl FrontEnd) {
+pub fn an_unread_body_does_not_block_other_streams(front: &impl FrontEnd) {
     let server = server(front);
     let mut http2 = Http2::connect(server.address("early"));
     for _ in 0..20 {
@@ -110,7 +110,7 @@ pub fn a_guest_that_leaves_the_body_unread_harms_no_other_stream(front: &impl Fr
     }
 }
 
-pub fn too_many_fields_refuse_the_stream_alone(front: &impl FrontEnd) {
+pub fn too_many_fields_refuse_only_their_stream(front: &impl FrontEnd) {
     let server = server(front);
     let mut http2 = Http2::connect(server.address("hello"));
     let large = request("GET", "/").header("x-large", "x".repeat(60_000));
@@ -121,7 +121,7 @@ pub fn too_many_fields_refuse_the_stream_alone(front: &impl FrontEnd) {
     assert_eq!(http2.get("/").body, b"Hello, world!\n");
 }
 
-pub fn curl_speaks_http2_with_us(front: &impl FrontEnd) {
+pub fn curl_speaks_http2(front: &impl FrontEnd) {
     if !crate::has_curl() {
         return;
     }

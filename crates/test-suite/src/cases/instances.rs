@@ -30,7 +30,7 @@ pub fn by_default_no_instance_sees_two_requests(front: &impl FrontEnd) {
     }
 }
 
-pub fn an_instance_is_used_as_often_as_it_may(front: &impl FrontEnd) {
+pub fn an_instance_is_reused_up_to_its_limit(front: &impl FrontEnd) {
     let server = remembering(front, 3, 1);
     let mut client = server.connect("remember");
     let counts: Vec<u32> = (0..9).map(|_| seen(&mut client, "/")).collect();
@@ -46,7 +46,7 @@ pub fn a_trap_ends_the_instance(front: &impl FrontEnd) {
     assert_eq!(seen(&mut client, "/"), 1);
 }
 
-pub fn no_request_is_in_an_instance_that_has_another(front: &impl FrontEnd) {
+pub fn an_instance_serves_one_request_at_a_time(front: &impl FrontEnd) {
     let server = remembering(front, 100, 1);
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect("remember")).collect();
     for client in &mut clients {
@@ -70,7 +70,7 @@ fn begin(server: &Running, milliseconds: u32, active: u32) -> Client {
 }
 
 /// Those of WASI 0.2 have no way to do that, and serve one after the other.
-pub fn requests_at_the_same_time_share_an_instance_that_may_be_shared(front: &impl FrontEnd) {
+pub fn concurrent_requests_share_an_instance_if_allowed(front: &impl FrontEnd) {
     let server = remembering(front, 100, 4);
     let mut clients: Vec<Client> = (1..=4).map(|it| begin(&server, 3000, it)).collect();
     let counts: BTreeSet<String> = clients
@@ -84,7 +84,7 @@ pub fn requests_at_the_same_time_share_an_instance_that_may_be_shared(front: &im
     assert!(counts.iter().eq(expected), "{counts:?}");
 }
 
-pub fn a_trap_fails_the_requests_of_its_instance_alone(front: &impl FrontEnd) {
+pub fn a_trap_fails_only_the_requests_of_its_instance(front: &impl FrontEnd) {
     let server = remembering(front, 2, 2);
     // Two share an instance, and the third has another.
     let mut clients: Vec<Client> = (1..=3).map(|it| begin(&server, 3000, it)).collect();
@@ -100,7 +100,7 @@ pub fn a_trap_fails_the_requests_of_its_instance_alone(front: &impl FrontEnd) {
     assert_eq!(server.connect("remember").get("/").head.status, 200);
 }
 
-pub fn more_requests_than_instances_may_take_are_served_in_turn(front: &impl FrontEnd) {
+pub fn requests_beyond_the_concurrency_of_instances_are_served_in_turn(front: &impl FrontEnd) {
     let server = remembering(front, 1000, 8);
     let mut clients: Vec<Client> = (0..64).map(|_| server.connect("remember")).collect();
     for round in 0..4 {
@@ -114,7 +114,7 @@ pub fn more_requests_than_instances_may_take_are_served_in_turn(front: &impl Fro
     until("all are done", || server.active("remember") == "0");
 }
 
-pub fn requests_together_may_compute_for_longer_than_one(front: &impl FrontEnd) {
+pub fn execution_timeout_applies_to_each_request_of_a_shared_instance(front: &impl FrontEnd) {
     let options = front.options(&Options {
         instances: Some((1000, 8)),
         execution_timeout: Some(0.5),
@@ -129,7 +129,7 @@ pub fn requests_together_may_compute_for_longer_than_one(front: &impl FrontEnd) 
     for client in &mut clients {
         client.response().assert_text("computing\ncomputed\n");
     }
-    // Alone in its instance, a request is told of its own failure.
+    // A request that is alone in its instance gets its own failure.
     server
         .connect("compute")
         .get("/?before=60000")

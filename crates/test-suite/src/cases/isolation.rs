@@ -68,7 +68,7 @@ pub fn no_failure_disturbs_other_requests_or_the_process(front: &impl FrontEnd) 
     for (guest, target) in failing {
         let mut client = server.connect(guest);
         client.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
-        // What it gets is told elsewhere.
+        // Other cases check the response.
         let _ = client.try_response();
         if streams {
             echo.send("5\r\nhello\r\n");
@@ -131,7 +131,7 @@ pub fn no_failure_disturbs_the_requests_of_its_own_application(front: &impl Fron
     }
 }
 
-pub fn a_failing_stream_leaves_the_others_of_its_connection_alone(front: &impl FrontEnd) {
+pub fn a_failing_stream_does_not_disturb_others_of_its_connection(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap_after_headers"]);
     let mut http2 = Http2::connect(server.address("trap_after_headers"));
     let long = request("GET", "/?finished&300").body(empty()).unwrap();
@@ -144,7 +144,7 @@ pub fn a_failing_stream_leaves_the_others_of_its_connection_alone(front: &impl F
     assert_eq!((status, body.as_str(), whole), (200, "partial", true));
 }
 
-pub fn guests_in_endless_loops_hold_no_other_request_up(front: &impl FrontEnd) {
+pub fn guests_in_endless_loops_do_not_delay_other_requests(front: &impl FrontEnd) {
     let long = front.timeout(60);
     let server = Running::start(
         front,
@@ -172,7 +172,7 @@ pub fn guests_in_endless_loops_hold_no_other_request_up(front: &impl FrontEnd) {
     }
 }
 
-pub fn a_guest_that_takes_memory_without_end_is_stopped_and_gives_it_back(front: &impl FrontEnd) {
+pub fn a_guest_that_allocates_without_end_is_stopped_and_its_memory_freed(front: &impl FrontEnd) {
     let server = Running::guests(front, &["memory_bomb", "hello"]);
     server
         .connect("hello")
@@ -191,7 +191,7 @@ pub fn a_guest_that_takes_memory_without_end_is_stopped_and_gives_it_back(front:
     until("the memory is given back", || watch.now_above() < 64 << 20);
 }
 
-pub fn endless_recursion_is_a_500_and_nothing_more(front: &impl FrontEnd) {
+pub fn endless_recursion_is_only_a_500(front: &impl FrontEnd) {
     let server = Running::guests(front, &["recurse", "hello"]);
     let mut client = server.connect("recurse");
     for _ in 0..3 {
@@ -203,7 +203,7 @@ pub fn endless_recursion_is_a_500_and_nothing_more(front: &impl FrontEnd) {
     }
 }
 
-pub fn requests_at_the_same_time_do_not_mix(front: &impl FrontEnd) {
+pub fn concurrent_requests_do_not_mix(front: &impl FrontEnd) {
     let server = Running::guests(front, &["echo"]);
     thread::scope(|scope| {
         for thread in 0..8 {

@@ -1,11 +1,11 @@
-//! What one request may take.
+//! Limits of requests: time, CPU time, memory, handles, concurrency.
 
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use crate::{Client, End, FrontEnd, Need, Options, Running, World, configuration, until};
 
-pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
+pub fn a_response_that_exceeds_the_timeout_is_a_504(front: &impl FrontEnd) {
     let configuration = configuration::guests_with(&[("sleep", &front.timeout(1))]);
     let server = Running::start(front, &configuration);
     let mut client = server.connect("sleep");
@@ -13,11 +13,11 @@ pub fn a_response_that_does_not_start_in_time_is_a_504(front: &impl FrontEnd) {
     client.get("/?60000").assert_page(504);
     assert!(started.elapsed() >= Duration::from_secs(1));
     until("the guest is gone", || server.active("sleep") == "0");
-    // The connection goes on.
+    // The connection is kept alive.
     client.get("/?10").assert_text("slept\n");
 }
 
-pub fn a_response_that_has_started_may_take_its_time(front: &impl FrontEnd) {
+pub fn the_timeout_ends_with_the_head_of_the_response(front: &impl FrontEnd) {
     let configuration = configuration::guests_with(&[("echo", &front.timeout(1))]);
     let server = Running::start(front, &configuration);
     let mut client = server.connect("echo");
@@ -86,12 +86,12 @@ pub fn a_guest_that_computes_too_long_within_its_response_is_cut_off(front: &imp
     server.wait_for_log("computed for longer than 0.1 seconds");
 }
 
-pub fn a_guest_that_waits_uses_no_computing_time_up(front: &impl FrontEnd) {
+pub fn a_guest_that_waits_uses_no_cpu_time(front: &impl FrontEnd) {
     let server = limited(front, "sleep", &computing_for(0.2));
     server.connect("sleep").get("/?600").assert_text("slept\n");
 }
 
-pub fn an_upload_uses_no_computing_time_up(front: &impl FrontEnd) {
+pub fn an_upload_uses_no_cpu_time(front: &impl FrontEnd) {
     let server = limited(front, "count", &computing_for(0.2));
     let mut client = server.connect("count");
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 600\r\n\r\n");
@@ -110,7 +110,7 @@ pub fn memory_grows_to_the_limit_and_not_beyond(front: &impl FrontEnd) {
     let server = limited(front, "grow", &memory);
     let mut client = server.connect("grow");
     client.get("/?16").assert_text("grown\n");
-    // The guest has been told, as it would be on a full machine, and goes on.
+    // `memory.grow` has failed, as on a machine without memory, and the guest continues.
     client.get("/?40").assert_text("refused\n");
     client.get("/?16").assert_text("grown\n");
 }
@@ -157,7 +157,7 @@ fn at_work(server: &Running, milliseconds: u32) -> Client {
     client
 }
 
-pub fn more_requests_than_may_be_in_progress_wait(front: &impl FrontEnd) {
+pub fn requests_beyond_the_concurrency_limit_wait(front: &impl FrontEnd) {
     let server = one_at_a_time(front);
     let mut first = at_work(&server, 800);
     server.connect("sleep").get("/?1").assert_text("slept\n");
@@ -169,7 +169,7 @@ pub fn more_requests_than_may_be_in_progress_wait(front: &impl FrontEnd) {
     assert!(first.read(&mut [0; 1]).is_ok_and(|length| length == 1));
 }
 
-pub fn requests_that_wait_too_long_are_told_to_come_again(front: &impl FrontEnd) {
+pub fn requests_that_wait_too_long_get_503_with_retry_after(front: &impl FrontEnd) {
     let server = one_at_a_time(front);
     let mut first = at_work(&server, 6000);
     let mut second = server.connect("sleep");

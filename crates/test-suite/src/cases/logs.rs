@@ -2,7 +2,7 @@
 
 use crate::{FrontEnd, Running, until};
 
-pub fn a_guests_lines_arrive_in_the_log_one_by_one(front: &impl FrontEnd) {
+pub fn guest_output_is_logged_line_by_line(front: &impl FrontEnd) {
     let server = Running::guests(front, &["log"]);
     server.connect("log").get("/").assert_text("logged\n");
     let line = server.wait_for_log("stdout: a line on stdout");
@@ -36,7 +36,7 @@ pub fn a_guest_cannot_forge_or_colour_lines(front: &impl FrontEnd) {
     assert!(!log.iter().any(|byte| *byte < b' ' && *byte != b'\n'));
 }
 
-pub fn a_line_without_end_is_continued_on_the_next(front: &impl FrontEnd) {
+pub fn an_overlong_line_is_continued_on_the_next(front: &impl FrontEnd) {
     let server = Running::guests(front, &["log"]);
     server.connect("log").get("/").assert_text("logged\n");
     server.wait_for_log("an unfinished line");
@@ -47,7 +47,7 @@ pub fn a_line_without_end_is_continued_on_the_next(front: &impl FrontEnd) {
     assert_eq!(all, 1 << 20);
 }
 
-pub fn requests_at_the_same_time_have_ids_of_their_own(front: &impl FrontEnd) {
+pub fn concurrent_requests_have_different_ids(front: &impl FrontEnd) {
     let server = Running::guests(front, &["work_after"]);
     std::thread::scope(|scope| {
         for _ in 0..10 {
@@ -67,10 +67,10 @@ pub fn requests_at_the_same_time_have_ids_of_their_own(front: &impl FrontEnd) {
     assert_eq!(ids.len(), 10, "{lines:?}");
 }
 
-pub fn what_a_guest_prints_too_much_is_lost_and_counted(front: &impl FrontEnd) {
+pub fn guest_output_beyond_the_rate_limit_is_dropped_and_counted(front: &impl FrontEnd) {
     const LINES: u64 = 30_000;
     let server = Running::guests(front, &["print", "log"]);
-    // The guest is not told.
+    // The guest does not notice.
     let mut client = server.connect("print");
     client.get(&format!("/?{LINES}")).assert_text("printed\n");
     let counted = || {
@@ -141,7 +141,7 @@ pub fn failures_are_logged_up_to_a_rate_limit_and_counted(front: &impl FrontEnd)
     server.wait_for_log("application \"status\"");
 }
 
-pub fn a_long_error_code_is_cut_in_the_log(front: &impl FrontEnd) {
+pub fn a_long_error_code_is_truncated_in_the_log(front: &impl FrontEnd) {
     let server = Running::guests(front, &["error_code"]);
     server.connect("error_code").get("/?long").assert_page(500);
     let line = server.wait_for_log("the guest answered with an error: ");

@@ -1,8 +1,8 @@
-//! Requests that guests send.
+//! Outbound requests: grants, bodies, framing, timeouts.
 
 use crate::{Client, End, FrontEnd, Need, Options, Response, Running, Upstream, configuration};
 
-/// The guest that sends requests, to where it may.
+/// A server with the guest that sends requests, and these grants.
 fn fetching(front: &impl FrontEnd, grants: &[&str]) -> Running {
     let options = front.options(&Options {
         outbound_http: grants,
@@ -11,28 +11,28 @@ fn fetching(front: &impl FrontEnd, grants: &[&str]) -> Running {
     Running::start(front, &configuration::guests_with(&[("fetch", &options)]))
 }
 
-fn ask(client: &mut Client, told: &str, body: Option<&str>) -> Response {
+fn ask(client: &mut Client, call: &str, body: Option<&str>) -> Response {
     let method = if body.is_some() { "POST" } else { "GET" };
     let body = body.unwrap_or_default();
     let length = body.len();
     client.send(format!(
-        "{method} / HTTP/1.1\r\nhost: front.example\r\nx-fetch: {told}\r\n\
+        "{method} / HTTP/1.1\r\nhost: front.example\r\nx-fetch: {call}\r\n\
          content-length: {length}\r\n\r\n{body}"
     ));
     client.response()
 }
 
-fn fetch(server: &Running, told: &str) -> Response {
-    ask(&mut server.connect("fetch"), told, None)
+fn fetch(server: &Running, call: &str) -> Response {
+    ask(&mut server.connect("fetch"), call, None)
 }
 
 #[track_caller]
-fn assert_error(server: &Running, told: &str, code: &str) {
+fn assert_error(server: &Running, call: &str, code: &str) {
     let text = format!("error: ErrorCode::{code}\n");
-    fetch(server, told).assert_text(&text);
+    fetch(server, call).assert_text(&text);
 }
 
-pub fn what_is_granted_is_reached_and_nothing_else(front: &impl FrontEnd) {
+pub fn only_granted_servers_are_reached(front: &impl FrontEnd) {
     let (upstream, other) = (Upstream::start(), Upstream::start());
     let server = fetching(front, &[&upstream.url()]);
     let get = |url: String| format!("GET {url}/hello");
@@ -55,19 +55,19 @@ pub fn what_is_granted_is_reached_and_nothing_else(front: &impl FrontEnd) {
     assert_eq!(other.connections(), 0);
 }
 
-pub fn nothing_is_granted_by_default(front: &impl FrontEnd) {
+pub fn no_outbound_request_is_granted_by_default(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = Running::guests(front, &["fetch"]);
-    let told = format!("GET {}/hello", upstream.url());
-    assert_error(&server, &told, "HttpRequestDenied");
+    let call = format!("GET {}/hello", upstream.url());
+    assert_error(&server, &call, "HttpRequestDenied");
     assert_eq!(upstream.connections(), 0);
 }
 
-pub fn a_wildcard_does_not_reach_the_machine_itself(front: &impl FrontEnd) {
+pub fn a_wildcard_does_not_grant_loopback_addresses(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &["*"]);
     let port = upstream.address().port();
-    // In decimal, in octal, and in IPv6, too.
+    // Also in decimal, in octal, and as IPv6.
     for host in [
         "127.0.0.1",
         "localhost",
@@ -85,33 +85,33 @@ pub fn a_wildcard_does_not_reach_the_machine_itself(front: &impl FrontEnd) {
     assert_eq!(upstream.connections(), 0);
 }
 
-pub fn connections_to_other_servers_are_kept(front: &impl FrontEnd) {
+pub fn outbound_connections_are_kept_alive(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
     let mut client = server.connect("fetch");
     for _ in 0..10 {
-        let told = format!("GET {}/hello", upstream.url());
-        ask(&mut client, &told, None).assert_text("hello\n");
+        let call = format!("GET {}/hello", upstream.url());
+        ask(&mut client, &call, None).assert_text("hello\n");
     }
-    // unitd gives requests to any thread of an application, which all have the same pool.
+    // Two under unitd, which may use two threads of the application at first; they share one pool.
     assert!(upstream.connections() <= 2, "{}", upstream.connections());
 }
 
-pub fn bodies_go_to_other_servers_and_come_back(front: &impl FrontEnd) {
+pub fn bodies_are_exchanged_with_upstreams(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
     let mut client = server.connect("fetch");
     let body = "0123456789abcdef".repeat(64 * 1024);
     let count = format!("POST {}/count", upstream.url());
     ask(&mut client, &count, Some(&body)).assert_text("1048576\n");
-    // As much as fits into the buffers between, so that the guest need not do both at once.
+    // Small enough for the buffers, so that the guest need not read and write at the same time.
     let echo = format!("POST {}/echo", upstream.url());
     let body = "0123456789abcdef".repeat(1024);
     ask(&mut client, &echo, Some(&body)).assert_text(&body);
 }
 
-/// A guest of WASI 0.3 need not do anything for that.
-pub fn pieces_go_to_other_servers_and_come_back_one_by_one(front: &impl FrontEnd) {
+/// In WASI 0.3, where the host streams bodies without the guest's help.
+pub fn bodies_stream_to_upstreams_and_back(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
     let mut client = server.connect("fetch");
@@ -130,7 +130,7 @@ pub fn pieces_go_to_other_servers_and_come_back_one_by_one(front: &impl FrontEnd
     assert_eq!(client.rest().2, End::Complete);
 }
 
-/// The guest that writes the bodies of its requests itself, and what it is answered.
+/// A server with the guest that writes request bodies itself, and the one that passes bodies on.
 fn uploading(front: &impl FrontEnd, upstream: &Upstream) -> Running {
     let options = front.options(&Options {
         outbound_http: &[&upstream.url()],
@@ -141,13 +141,13 @@ fn uploading(front: &impl FrontEnd, upstream: &Upstream) -> Running {
 }
 
 #[track_caller]
-fn assert_framing(server: &Running, guest: &str, told: &str, fields: &str) {
-    let method = told.split(' ').next().unwrap_or_default();
-    let response = ask(&mut server.connect(guest), told, Some(""));
+fn assert_framing(server: &Running, guest: &str, call: &str, fields: &str) {
+    let method = call.split(' ').next().unwrap_or_default();
+    let response = ask(&mut server.connect(guest), call, Some(""));
     assert_eq!(
         response.text(),
         format!("{method}\n{fields}"),
-        "{guest} {told}"
+        "{guest} {call}"
     );
 }
 
@@ -164,21 +164,21 @@ pub fn an_upload_without_a_body_has_no_framing_or_a_content_length_of_0(front: &
         ("PATCH", "content-length: 0\n"),
     ] {
         // It has no body, or one that is empty.
-        let told = format!("{method} {url}");
-        assert_framing(&server, "upload", &format!("{told} none"), fields);
-        assert_framing(&server, "upload", &told, fields);
+        let call = format!("{method} {url}");
+        assert_framing(&server, "upload", &format!("{call} none"), fields);
+        assert_framing(&server, "upload", &call, fields);
         // It passes an empty one on.
-        assert_framing(&server, "fetch", &told, fields);
+        assert_framing(&server, "fetch", &call, fields);
     }
 }
 
-pub fn an_upload_that_is_written_at_once_has_a_content_length(front: &impl FrontEnd) {
+pub fn an_upload_that_is_complete_at_once_has_a_content_length(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = uploading(front, &upstream);
     let text = "0123456789abcdef".repeat(300);
     for method in ["POST", "PUT", "DELETE"] {
-        let told = format!("{method} {}/framing text={text}", upstream.url());
-        assert_framing(&server, "upload", &told, "content-length: 4800\n");
+        let call = format!("{method} {}/framing text={text}", upstream.url());
+        assert_framing(&server, "upload", &call, "content-length: 4800\n");
     }
 }
 
@@ -186,20 +186,20 @@ pub fn an_upload_that_waits_for_the_response_is_sent_in_chunks(front: &impl Fron
     let upstream = Upstream::start();
     let server = uploading(front, &upstream);
     for method in ["POST", "GET"] {
-        let told = format!("{method} {}/framing late text=hello", upstream.url());
-        assert_framing(&server, "upload", &told, "transfer-encoding: chunked\n");
+        let call = format!("{method} {}/framing late text=hello", upstream.url());
+        assert_framing(&server, "upload", &call, "transfer-encoding: chunked\n");
     }
 }
 
-pub fn te_is_named_in_the_connection_field(front: &impl FrontEnd) {
+pub fn hop_by_hop_te_is_named_in_the_connection_field(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = uploading(front, &upstream);
-    let told = format!("GET {}/framing none te", upstream.url());
+    let call = format!("GET {}/framing none te", upstream.url());
     let fields = "te: trailers\nconnection: keep-alive\nconnection: te\n";
-    assert_framing(&server, "upload", &told, fields);
+    assert_framing(&server, "upload", &call, fields);
 }
 
-pub fn a_redirect_is_the_guests_to_follow(front: &impl FrontEnd) {
+pub fn redirects_are_not_followed_for_the_guest(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
     let response = fetch(&server, &format!("GET {}/redirect", upstream.url()));
@@ -207,28 +207,28 @@ pub fn a_redirect_is_the_guests_to_follow(front: &impl FrontEnd) {
     assert_eq!(response.head.field("location"), Some("/hello"));
 }
 
-pub fn the_host_is_the_one_that_is_called(front: &impl FrontEnd) {
+pub fn the_host_field_names_the_upstream(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
-    let told = format!("GET {}/host copy-fields", upstream.url());
+    let call = format!("GET {}/host copy-fields", upstream.url());
     let host = format!("{}\n", upstream.address());
-    fetch(&server, &told).assert_text(&host);
+    fetch(&server, &call).assert_text(&host);
 }
 
-pub fn a_guests_time_outs_hold(front: &impl FrontEnd) {
+pub fn timeouts_of_a_guest_apply_to_its_requests(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
-    let told = format!("GET {}/silent first-byte=100", upstream.url());
-    assert_error(&server, &told, "ConnectionReadTimeout");
-    let told = format!("GET {}/stalls between-bytes=100", upstream.url());
-    assert_cut_off(front, &fetch(&server, &told));
+    let call = format!("GET {}/silent first-byte=100", upstream.url());
+    assert_error(&server, &call, "ConnectionReadTimeout");
+    let call = format!("GET {}/stalls between-bytes=100", upstream.url());
+    assert_cut_off(front, &fetch(&server, &call));
 }
 
-pub fn a_response_that_breaks_off_is_not_taken_for_whole(front: &impl FrontEnd) {
+pub fn a_truncated_upstream_response_is_cut_off(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
-    let told = format!("GET {}/breaks", upstream.url());
-    assert_cut_off(front, &fetch(&server, &told));
+    let call = format!("GET {}/breaks", upstream.url());
+    assert_cut_off(front, &fetch(&server, &call));
 }
 
 #[track_caller]
@@ -259,13 +259,13 @@ pub fn a_guest_gets_the_error_code_of_a_response_body_that_fails(front: &impl Fr
     read("/hello").assert_text("whole\n");
 }
 
-pub fn a_server_that_is_not_there_is_told_as_that(front: &impl FrontEnd) {
+pub fn an_unreachable_upstream_is_connection_refused(front: &impl FrontEnd) {
     let gone = Upstream::start().url();
     let server = fetching(front, &[&gone]);
     assert_error(&server, &format!("GET {gone}/hello"), "ConnectionRefused");
 }
 
-pub fn a_client_that_leaves_takes_the_upload_along(front: &impl FrontEnd) {
+pub fn a_client_that_leaves_cancels_the_guests_upload(front: &impl FrontEnd) {
     let upstream = Upstream::start();
     let server = fetching(front, &[&upstream.url()]);
     let mut client = server.connect("fetch");

@@ -34,14 +34,14 @@ fn socket(server: &Running, name: &str) -> TcpStream {
     socket
 }
 
-pub fn a_guest_answers_before_the_body_has_come(front: &impl FrontEnd) {
+pub fn a_guest_may_respond_before_the_request_body_is_complete(front: &impl FrontEnd) {
     let server = Running::guests(front, &["early"]);
     let mut client = server.connect("early");
     client.send("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nfour");
     client.response().assert_text("early\n");
 }
 
-pub fn pieces_go_to_and_fro_while_the_request_lasts(front: &impl FrontEnd) {
+pub fn request_and_response_bodies_stream_at_the_same_time(front: &impl FrontEnd) {
     let server = Running::guests(front, &["echo"]);
     let mut client = server.connect("echo");
     client.send(POST_CHUNKED);
@@ -52,11 +52,11 @@ pub fn pieces_go_to_and_fro_while_the_request_lasts(front: &impl FrontEnd) {
     }
     client.send("0\r\n\r\n");
     assert_eq!(client.rest(), (vec![], vec![], End::Complete));
-    // The connection goes on.
+    // The connection is kept alive.
     client.post("/", "again").assert_text("again");
 }
 
-pub fn pieces_go_to_and_fro_over_http2(front: &impl FrontEnd) {
+pub fn request_and_response_bodies_stream_over_http2(front: &impl FrontEnd) {
     let server = Running::guests(front, &["echo"]);
     let mut http2 = Http2::connect(server.address("echo"));
     let (mut sender, body) = Channel::<Bytes>::new(1);
@@ -165,7 +165,7 @@ pub fn an_upload_comes_back_with_every_byte_in_its_place(front: &impl FrontEnd) 
     upload_and_back(front, "echo");
 }
 
-pub fn an_upload_that_the_host_moves_comes_back_whole(front: &impl FrontEnd) {
+pub fn an_upload_that_the_host_forwards_comes_back_complete(front: &impl FrontEnd) {
     upload_and_back(front, "forward");
 }
 
@@ -190,7 +190,7 @@ fn upload_and_back(front: &impl FrontEnd, guest: &str) {
     });
 }
 
-pub fn a_file_that_the_host_reads_comes_whole(front: &impl FrontEnd) {
+pub fn a_file_that_the_host_reads_is_sent_complete(front: &impl FrontEnd) {
     const SIZE: usize = 5_000_000;
     let folder = tempfile::tempdir().unwrap();
     let content: Vec<u8> = pattern(0, SIZE).collect();
@@ -203,7 +203,7 @@ pub fn a_file_that_the_host_reads_comes_whole(front: &impl FrontEnd) {
     assert!(response.body == content);
 }
 
-pub fn a_gibibyte_up_costs_little_memory(front: &impl FrontEnd) {
+pub fn uploading_a_gibibyte_takes_little_memory(front: &impl FrontEnd) {
     let server = Running::guests(front, &["count"]);
     server.connect("count").post("/", "xyz").assert_text("3\n");
     let watch = Watch::start(&server.pids());
@@ -223,7 +223,7 @@ pub fn a_gibibyte_up_costs_little_memory(front: &impl FrontEnd) {
     watch.assert_below(BOUND);
 }
 
-pub fn a_gibibyte_down_costs_little_memory(front: &impl FrontEnd) {
+pub fn downloading_a_gibibyte_takes_little_memory(front: &impl FrontEnd) {
     let server = Running::guests(front, &["download"]);
     assert_eq!(server.connect("download").get("/?3").body, [0, 1, 2]);
     let watch = Watch::start(&server.pids());
@@ -257,7 +257,7 @@ pub fn a_gibibyte_down_costs_little_memory(front: &impl FrontEnd) {
     watch.assert_below(BOUND);
 }
 
-pub fn a_client_that_reads_slowly_holds_the_guest_back(front: &impl FrontEnd) {
+pub fn back_pressure_of_a_slow_client_stops_its_guest(front: &impl FrontEnd) {
     const SIZE: u64 = 256 * MIB;
     let server = Running::guests(front, &["download"]);
     assert_eq!(server.connect("download").get("/?3").body, [0, 1, 2]);
@@ -267,7 +267,7 @@ pub fn a_client_that_reads_slowly_holds_the_guest_back(front: &impl FrontEnd) {
         "GET /?{SIZE}&length HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     ));
     assert_eq!(client.head().status, 200);
-    wait_until_nothing_more_comes(client.socket());
+    wait_until_received_bytes_stop_growing(client.socket());
     assert_eq!(server.active("download"), "1", "the guest has ended");
     watch.assert_below(BOUND);
     // And then it reads after all.
@@ -293,12 +293,12 @@ pub fn a_client_that_reads_slowly_holds_the_guest_back(front: &impl FrontEnd) {
     );
 }
 
-/// Waits until what the kernel has for us grows no more.
-fn wait_until_nothing_more_comes(socket: &TcpStream) {
+/// Waits until the kernel buffers no more bytes for us.
+fn wait_until_received_bytes_stop_growing(socket: &TcpStream) {
     const QUIET: Duration = Duration::from_millis(300);
     let mut buffer = vec![0; 16 * MIB as usize];
     let mut before = (0, Instant::now());
-    until("nothing more comes", || {
+    until("the kernel buffers no more", || {
         let length = socket.peek(&mut buffer).unwrap();
         if length != before.0 {
             before = (length, Instant::now());
@@ -307,13 +307,13 @@ fn wait_until_nothing_more_comes(socket: &TcpStream) {
     });
 }
 
-pub fn a_client_that_reads_slowly_holds_the_guest_back_over_http2(front: &impl FrontEnd) {
+pub fn back_pressure_of_a_slow_client_stops_its_guest_over_http2(front: &impl FrontEnd) {
     const SIZE: u64 = 256 * MIB;
     let server = Running::guests(front, &["download"]);
     let mut http2 = Http2::connect(server.address("download"));
     let watch = Watch::start(&server.pids());
     let response = http2.begin(request("GET", &format!("/?{SIZE}")).body(empty()).unwrap());
-    // Long enough for a guest that nobody holds back to write all of it.
+    // Long enough for a guest without back-pressure to write all of it.
     let started = Instant::now();
     until("the client has waited", || {
         assert_eq!(server.active("download"), "1", "the guest has ended");
@@ -332,7 +332,7 @@ pub fn a_client_that_reads_slowly_holds_the_guest_back_over_http2(front: &impl F
     watch.assert_below(BOUND);
 }
 
-pub fn a_guest_that_reads_slowly_holds_the_client_back(front: &impl FrontEnd) {
+pub fn back_pressure_of_a_slow_guest_stops_its_client(front: &impl FrontEnd) {
     let server = Running::guests(front, &["sleep"]);
     let watch = Watch::start(&server.pids());
     let mut socket = socket(&server, "sleep");
@@ -380,11 +380,11 @@ pub fn many_streams_share_one_connection(front: &impl FrontEnd) {
     }
 }
 
-pub fn work_goes_on_after_the_response_is_whole(front: &impl FrontEnd) {
+pub fn work_continues_after_the_complete_response(front: &impl FrontEnd) {
     let server = Running::guests(front, &["work_after"]);
     let mut client = server.connect("work_after");
     client.get("/?1000").assert_text("done\n");
-    // The client had its whole answer, and may ask again, while the guest was still at work.
+    // The client had the complete response, and could send another request, while the guest was working.
     assert_eq!(server.log_lines("work after the response").len(), 0);
     client.get("/?1000").assert_text("done\n");
     if front.lacks(Need::CountedInstances).is_none() {
@@ -401,7 +401,7 @@ pub fn work_goes_on_after_the_response_is_whole(front: &impl FrontEnd) {
     });
 }
 
-pub fn work_goes_on_after_a_response_without_a_body(front: &impl FrontEnd) {
+pub fn work_continues_after_a_response_without_a_body(front: &impl FrontEnd) {
     let server = Running::guests(front, &["work_after"]);
     let mut client = server.connect("work_after");
     client.send("HEAD /?300 HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -420,7 +420,7 @@ pub fn work_goes_on_after_a_response_without_a_body(front: &impl FrontEnd) {
     });
 }
 
-pub fn work_goes_on_after_the_client_has_left_with_its_response(front: &impl FrontEnd) {
+pub fn work_continues_after_the_client_has_left(front: &impl FrontEnd) {
     let server = Running::guests(front, &["work_after"]);
     let mut client = server.connect("work_after");
     client.send("GET /?300 HTTP/1.0\r\n\r\n");
@@ -429,11 +429,11 @@ pub fn work_goes_on_after_the_client_has_left_with_its_response(front: &impl Fro
     server.wait_for_log("work after the response is done");
 }
 
-pub fn a_body_that_a_guest_leaves_unread_harms_nobody(front: &impl FrontEnd) {
+pub fn an_unread_body_does_not_disturb_other_requests(front: &impl FrontEnd) {
     let server = Running::guests(front, &["partial_read", "hello"]);
     let body = "x".repeat(3_000_000);
     let mut client = server.connect("partial_read");
-    // The server may close before it has taken all of it.
+    // The server may close before it has read all of it.
     let _ = client.try_send(format!(
         "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
@@ -442,7 +442,7 @@ pub fn a_body_that_a_guest_leaves_unread_harms_nobody(front: &impl FrontEnd) {
     assert_eq!((response.head.status, response.end), (200, End::Complete));
     let read: usize = response.text().trim().parse().unwrap();
     assert!((1..=16 * 1024).contains(&read));
-    // What it left is never taken for a request.
+    // No smuggling: the unread rest of the body is never taken for a request.
     if client
         .try_send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .is_ok()
@@ -461,7 +461,7 @@ pub fn a_guest_gets_the_error_code_of_a_request_body_that_fails(front: &impl Fro
     let mut client = server.connect("body_error");
     client.send(format!("{POST_CHUNKED}5\r\nhello\r\n0\r\n\r\n"));
     client.response().assert_text("whole\n");
-    // The client gets the fault of its request, whatever the guest answers.
+    // The client gets the error of its own request, regardless of the guest's response.
     client.send(format!("{POST_CHUNKED}5\r\nhelloXX"));
     client.response().assert_page(400);
     server.wait_for_log("the body ended: ErrorCode::HttpProtocolError");
