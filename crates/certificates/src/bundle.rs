@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 
 use crate::facts::{self, Certificate, KeyKind, Parsed};
 use crate::pem::{self, Block, Place};
-use crate::{public_key, shown};
+use untrusted_text::excerpt;
 
 /// A private key and the chain of certificates that vouch for it, as they are uploaded.
 ///
@@ -133,7 +133,7 @@ impl Chain {
     /// certificate below version 3; `openssl x509 -req` makes them, and Unit takes them.
     fn key_belongs_to(&self, key: &dyn SigningKey) -> Option<usize> {
         let key = key.public_key()?;
-        let key = public_key(key.as_ref())?;
+        let key = facts::public_key(key.as_ref())?;
         let mut parsed = self.parsed.iter();
         parsed.position(|(_, parsed)| parsed.public_key == key)
     }
@@ -147,8 +147,8 @@ impl Chain {
             };
             if subject.issuer != issuer.subject {
                 let kind = BundleErrorKind::Order {
-                    subject: shown(&issuer.subject.to_string()),
-                    issuer: shown(&subject.issuer.to_string()),
+                    subject: excerpt(&issuer.subject.to_string()),
+                    issuer: excerpt(&subject.issuer.to_string()),
                 };
                 return Err(kind.at(*place));
             }

@@ -119,19 +119,3 @@ pub use server_tls::{ServerTls, TlsError};
 pub use sni::NameWarning;
 pub use store::{DamageKind, Damaged, PutError, RemoveError, Store, StoreError};
 pub use ticket_key::{TicketKey, TicketKeyError};
-
-use facts::public_key;
-
-/// A text from outside for a message: escaped, and cut off where it gets long.
-fn shown(text: &str) -> String {
-    const MOST: usize = 100;
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
-}

@@ -8,7 +8,8 @@ use std::fmt;
 
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
-use crate::{BundleError, BundleErrorKind, shown};
+use crate::{BundleError, BundleErrorKind};
+use untrusted_text::excerpt;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -106,7 +107,7 @@ fn kind(label: &[u8]) -> Result<SectionKind, BundleErrorKind> {
         b"RSA PRIVATE KEY" => Ok(SectionKind::RsaPrivateKey),
         b"EC PRIVATE KEY" => Ok(SectionKind::EcPrivateKey),
         b"ENCRYPTED PRIVATE KEY" => Err(BundleErrorKind::EncryptedKey),
-        _ => Err(BundleErrorKind::Label(shown(&String::from_utf8_lossy(
+        _ => Err(BundleErrorKind::Label(excerpt(&String::from_utf8_lossy(
             label,
         )))),
     }

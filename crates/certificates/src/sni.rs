@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
-use crate::{Bundle, Certificates, TlsError, shown};
+use crate::{Bundle, Certificates, TlsError};
+use untrusted_text::excerpt;
 
 /// The bundles of one listener by the names that clients ask for. Does not change.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Table {
     pub(crate) fn new(names: &[String], certificates: &Certificates) -> Result<Self, TlsError> {
         let find = |name: &String| {
             let bundle = certificates.get(name);
-            bundle.ok_or_else(|| TlsError::Unknown(shown(name)))
+            bundle.ok_or_else(|| TlsError::Unknown(excerpt(name)))
         };
         let bundles: Vec<_> = names.iter().map(find).collect::<Result<_, _>>()?;
         let first = bundles.first().ok_or(TlsError::None)?;
@@ -61,7 +62,7 @@ impl Table {
                 Some(rest) if rest.starts_with('.') => rest.to_owned(),
                 Some(_) => {
                     self.warnings.push(NameWarning::Wildcard {
-                        name: shown(name),
+                        name: excerpt(name),
                         certificate: certificate(index),
                     });
                     continue;
@@ -76,7 +77,7 @@ impl Table {
                     let certificate = certificate(index);
                     if first != certificate {
                         self.warnings.push(NameWarning::Duplicate {
-                            name: shown(name),
+                            name: excerpt(name),
                             certificate,
                             first,
                         });

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use atomic_file::{AtomicFile, WriteError, Written};
 use nix::fcntl::OFlag;
+use untrusted_text::excerpt;
 
-use crate::{Bundle, BundleError, Certificates, NameError, check_name, shown};
+use crate::{Bundle, BundleError, Certificates, NameError, check_name};
 
 const FOLDER_MODE: u32 = 0o700;
 
@@ -231,7 +232,7 @@ fn read_all(
         match bundle {
             Ok(bundle) => bundles.push((name.into_owned(), Arc::new(bundle))),
             Err(kind) => damaged.push(Damaged {
-                name: shown(&name),
+                name: excerpt(&name),
                 kind,
             }),
         }

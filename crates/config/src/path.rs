@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use thiserror::Error;
+use untrusted_text::percent;
 
 /// The names and indices that lead from the root to a value.
 ///
@@ -108,32 +109,13 @@ pub enum PathError {
     NotUtf8,
 }
 
-/// Decodes `%XX` once.
+/// Decodes each `%XX` once.
 pub(crate) fn percent_decode(text: &str) -> Result<String, PathError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' {
-            let mut digit = || hex(rest.next().unwrap_or(b' ')).ok_or(PathError::Percent);
-            let high = digit()?;
-            high << 4 | digit()?
-        } else {
-            byte
-        });
-    }
+    let bytes = percent::decode(text.as_bytes()).ok_or(PathError::Percent)?;
     if bytes.contains(&0) {
         return Err(PathError::Nul);
     }
     String::from_utf8(bytes).map_err(|_| PathError::NotUtf8)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@ use std::fmt;
 use http::Uri;
 
 use crate::authority::{self, AuthorityError};
-use crate::{Host, HostError, shown};
+use untrusted_text::excerpt;
+
+use crate::{Host, HostError};
 
 /// One of the two schemes that requests are sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +84,11 @@ impl Destination {
         let authority = uri.authority().map_or("", http::uri::Authority::as_str);
         let fail = |error| match error {
             AuthorityError::UserInfo => DestinationError::UserInfo,
-            AuthorityError::Port => DestinationError::Port(shown(authority)),
+            AuthorityError::Port => DestinationError::Port(excerpt(authority)),
         };
         let (host, port) = authority::split(authority).map_err(fail)?;
         let host = Host::parse(host).map_err(|reason| DestinationError::Host {
-            authority: shown(authority),
+            authority: excerpt(authority),
             reason,
         })?;
         let port = match port {

@@ -3,7 +3,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::authority::{self, AuthorityError};
-use crate::{Destination, Host, HostError, Scheme, shown};
+use untrusted_text::excerpt;
+
+use crate::{Destination, Host, HostError, Scheme};
 
 /// One entry of the list of what may be called. The [grammar](crate#the-grammar-of-a-grant) is the
 /// crate's.
@@ -85,7 +87,7 @@ impl Grant {
     /// When `text` is not a grant, with `text` and what would be accepted.
     pub fn parse(text: &str) -> Result<Self, GrantError> {
         Self::read(text).map_err(|kind| GrantError {
-            value: shown(text),
+            value: excerpt(text),
             kind,
         })
     }

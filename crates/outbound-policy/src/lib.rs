@@ -111,17 +111,3 @@ pub use fuzz::fuzz_policy;
 pub use grant::{Grant, GrantError, GrantErrorKind};
 pub use host::{Host, HostError};
 pub use policy::Policy;
-
-/// A text from outside for a message: escaped, and cut off where it gets long.
-fn shown(text: &str) -> String {
-    const MOST: usize = 100;
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
-}

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use crate::shown;
+use untrusted_text::excerpt;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl AddressPatterns {
             None => (&mut self.positive, text),
         };
         let pattern = Pattern::parse(pattern).map_err(|kind| AddressPatternError {
-            value: shown(text),
+            value: excerpt(text),
             kind,
         })?;
         list.push(pattern);

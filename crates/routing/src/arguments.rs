@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use http::header::COOKIE;
 
-use crate::percent;
+use untrusted_text::percent;
 
 /// The arguments of a query, in order: what is between two `&`, parted by its first `=`, both parts
 /// decoded with `+` for a space. Without a `=` the value is empty. Nothing, and a `=` alone, are no

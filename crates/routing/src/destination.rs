@@ -1,4 +1,4 @@
-use crate::percent;
+use untrusted_text::percent;
 
 /// What a `pass` names, once its variables are expanded. Whether there is such a thing is for others
 /// to say.
@@ -48,7 +48,7 @@ impl Destination {
     /// three of them, or with one that cannot be decoded, or decodes to what is not UTF-8.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut segments = text.split(|&byte| byte == b'/').map(|segment| {
-            let decoded = percent::decode(segment, false)?;
+            let decoded = percent::decode(segment)?;
             let decoded = String::from_utf8(decoded).ok();
             decoded.filter(|segment| !segment.is_empty() && !segment.contains('\0'))
         });

@@ -182,7 +182,6 @@ mod guard;
 mod location;
 mod matcher;
 mod pattern;
-mod percent;
 mod request;
 mod rewrite;
 mod route;
@@ -206,17 +205,3 @@ pub use rule::{FieldKind, FieldNameError, FieldRule, Property, PropertyRule};
 pub use target::{Target, TargetError};
 pub use template::{Expanded, Template, TemplateError, TemplateErrorKind};
 pub use variable::{Variable, VariableKind, VariableSet, Variables, response_header};
-
-/// A text from outside for a message: escaped, and cut off where it gets long.
-fn shown(text: &str) -> String {
-    const MOST: usize = 100;
-    let mut shown: String = text
-        .chars()
-        .take(MOST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
-}

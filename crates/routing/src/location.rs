@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::percent;
+use untrusted_text::percent;
 
 /// What to send as `Location` for the `location` of a `return`.
 ///
@@ -29,7 +29,7 @@ fn is_encoded(location: &[u8]) -> bool {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         if byte == b'%' {
-            match percent::escape(tail) {
+            match percent::escaped_byte(tail) {
                 Some((_, tail)) => rest = tail,
                 None => return false,
             }

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use untrusted_text::excerpt;
+
 use crate::target::{self, Target, TargetError};
 use crate::template::{Template, TemplateError};
 use crate::variable::{VariableKind, VariableSet, Variables};
@@ -46,7 +48,7 @@ impl Rewrite {
             None => None,
             Some(Ok(path)) => Some(path.into()),
             Some(Err(reason)) => {
-                let value = crate::shown(text);
+                let value = excerpt(text);
                 return Err(RewriteError::Path { value, reason });
             }
         };

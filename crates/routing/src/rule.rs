@@ -1,8 +1,9 @@
 use http::HeaderName;
 
+use crate::Request;
 use crate::arguments::{arguments, cookies};
 use crate::pattern::{Case, Encoding, PatternError, Patterns, Style};
-use crate::{Request, percent, shown};
+use untrusted_text::{excerpt, percent};
 
 /// What a request has one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +128,8 @@ impl FieldRule {
         };
         let name = match kind {
             FieldKind::Argument => {
-                let decoded = percent::decode(name.as_bytes(), true);
-                let refused = || FieldNameError::PercentEncoding(shown(name));
+                let decoded = percent::decode_form(name.as_bytes());
+                let refused = || FieldNameError::PercentEncoding(excerpt(name));
                 Name::Argument(decoded.ok_or_else(refused)?.into())
             }
             FieldKind::Cookie => Name::Cookie(name.as_bytes().into()),

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::percent;
+use untrusted_text::percent;
 
 /// A request's target, taken apart: the path as patterns and `$uri` see it, and the query as it came.
 ///
@@ -135,13 +135,7 @@ impl<'a> Target<'a> {
             return Cow::Borrowed(self.raw);
         }
         let mut sent = Vec::with_capacity(self.path.len() + 1 + self.query.len());
-        for &byte in &*self.path {
-            if percent::is_unsafe(byte) {
-                percent::push_encoded(byte, &mut sent);
-            } else {
-                sent.push(byte);
-            }
-        }
+        percent::push_path(&self.path, &mut sent);
         if !self.query.is_empty() {
             sent.push(b'?');
             sent.extend_from_slice(self.query);
@@ -178,7 +172,7 @@ pub(crate) struct Normalised<'a> {
 pub(crate) fn normalise(path: &[u8]) -> Result<Normalised<'_>, TargetError> {
     let mut ambiguous = path.contains(&b'\\');
     let decoded = if path.contains(&b'%') {
-        Cow::Owned(percent::decode(path, false).ok_or(TargetError::PercentEncoding)?)
+        Cow::Owned(percent::decode(path).ok_or(TargetError::PercentEncoding)?)
     } else {
         Cow::Borrowed(path)
     };

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::shown;
 use crate::variable::{Variable, VariableKind, VariableSet, Variables};
+use untrusted_text::excerpt;
 
 /// A string of the configuration that may have variables in it.
 ///
@@ -75,7 +75,7 @@ impl Template {
     /// When a variable is not written as one, is none, or is not `allowed`.
     pub fn parse(text: &str, allowed: VariableSet) -> Result<Self, TemplateError> {
         Self::read(text, allowed).map_err(|kind| TemplateError {
-            value: shown(text),
+            value: excerpt(text),
             kind,
         })
     }
@@ -99,10 +99,10 @@ impl Template {
                 continue;
             }
             let Some(variable) = Variable::named(name) else {
-                return Err(TemplateErrorKind::Unknown(shown(name)));
+                return Err(TemplateErrorKind::Unknown(excerpt(name)));
             };
             if !allowed.contains(variable.kind()) {
-                return Err(TemplateErrorKind::Unavailable(shown(name)));
+                return Err(TemplateErrorKind::Unavailable(excerpt(name)));
             }
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));

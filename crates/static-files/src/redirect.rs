@@ -1,5 +1,9 @@
-/// Where a request for a folder without a slash at its end is sent: to its own path with a slash,
-/// and its own query. As in Unit, an empty query loses its question mark.
+//! The `Location` of the redirect from a folder's path without a trailing slash to the one with it.
+
+use untrusted_text::percent;
+
+/// The path to redirect to for a folder that was requested without a trailing slash: the request's path,
+/// percent-encoded, with a slash, and the request's query. As in Unit, an empty query loses its question mark.
 ///
 /// It is the request's path that gets the slash, not the file's. Where a share names one folder for
 /// all requests, every redirection leads to the next one; so it is in Unit.
@@ -10,27 +14,13 @@ pub(crate) fn location(path: &[u8], query: &str) -> Vec<u8> {
     let slashes = path.iter().take_while(|byte| **byte == b'/').count();
     let path = &path[slashes.saturating_sub(1)..];
     let mut location = Vec::with_capacity(path.len() + query.len() + 2);
-    for &byte in path {
-        if is_escaped(byte) {
-            const HEX: [u8; 16] = *b"0123456789ABCDEF";
-            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-            location.extend([b'%', HEX[high], HEX[low]]);
-        } else {
-            location.push(byte);
-        }
-    }
+    percent::push_path(path, &mut location);
     location.push(b'/');
     if !query.is_empty() {
         location.push(b'?');
         location.extend_from_slice(query.as_bytes());
     }
     location
-}
-
-/// What Unit escapes: what is not visible ASCII, what would end a path or is an escape itself, and
-/// what RFC 3986 has no place for; but for the brackets.
-fn is_escaped(byte: u8) -> bool {
-    !byte.is_ascii_graphic() || b"\"#%<>?\\^`{|}".contains(&byte)
 }
 
 #[cfg(test)]

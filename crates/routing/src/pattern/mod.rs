@@ -6,7 +6,7 @@ mod wildcard;
 
 use text::Pattern;
 
-use crate::shown;
+use untrusted_text::excerpt;
 
 /// The most memory that a compiled regular expression may take, in bytes.
 pub const MAX_REGEX_SIZE: usize = 1 << 20;
@@ -111,7 +111,7 @@ impl Patterns {
             None => (&mut self.positive, text),
         };
         let pattern = Pattern::parse(pattern, self.style).map_err(|kind| PatternError {
-            value: shown(text),
+            value: excerpt(text),
             kind,
         })?;
         list.push(pattern);

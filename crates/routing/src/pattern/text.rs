@@ -2,7 +2,7 @@ use regex::bytes::Regex;
 
 use super::wildcard::Wildcard;
 use super::{Case, Encoding, PatternErrorKind, Style, expression};
-use crate::percent;
+use untrusted_text::percent;
 
 /// One pattern, without its `!`.
 #[derive(Clone, Debug)]
@@ -88,8 +88,8 @@ fn part(text: &str, style: Style) -> Result<Box<[u8]>, PatternErrorKind> {
     let text = text.as_bytes();
     let mut part = match style.encoding {
         Encoding::None => Some(text.to_vec()),
-        Encoding::Percent => percent::decode(text, false),
-        Encoding::PercentPlus => percent::decode(text, true),
+        Encoding::Percent => percent::decode(text),
+        Encoding::PercentPlus => percent::decode_form(text),
     }
     .ok_or(PatternErrorKind::PercentEncoding)?;
     match style.case {
