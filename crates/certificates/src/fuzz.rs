@@ -3,7 +3,8 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use crate::{Bundle, Certificates, ServerTls, TicketKey, TlsOptions, check_name, facts};
+use crate::bundle::certificate;
+use crate::{Bundle, Certificates, ServerTls, TicketKey, TlsOptions, check_name};
 
 /// Runs `data` through everything that reads texts from outside: as a bundle, as a certificate in
 /// DER, as a name, and as a key for tickets. It must return whatever `data` is.
@@ -26,11 +27,11 @@ pub fn fuzz_bundle(data: &[u8]) {
             );
         }
     }
-    if let Ok(parsed) = facts::parse(data) {
-        let _ = parsed.facts.validity.since.to_string();
+    if let Ok(parsed) = certificate::parse(data) {
+        let _ = parsed.certificate.validity.since.to_string();
         assert!(
             parsed
-                .facts
+                .certificate
                 .subject
                 .common_name
                 .is_none_or(|name| name.len() <= 255)

@@ -95,27 +95,20 @@
 
 mod bundle;
 mod certificates;
-mod facts;
 mod fuzz;
 mod name;
-mod options;
-mod pem;
-mod server_tls;
-mod sessions;
-mod sni;
 mod store;
-mod ticket_key;
-mod tickets;
+mod tls;
 
 pub use atomic_file::{WriteError, Written};
-pub use bundle::{Bundle, BundleError, BundleErrorKind};
+pub use bundle::{
+    Bundle, BundleError, BundleErrorKind, Certificate, KeyKind, Moment, Name, Place, Validity,
+};
 pub use certificates::Certificates;
-pub use facts::{Certificate, KeyKind, Moment, Name, Validity};
 pub use fuzz::fuzz_bundle;
 pub use name::{NameError, check_name};
-pub use options::{SessionOptions, Tickets, TlsOptions};
-pub use pem::Place;
-pub use server_tls::{ServerTls, TlsError};
-pub use sni::NameWarning;
 pub use store::{DamageKind, Damaged, PutError, RemoveError, Store, StoreError};
-pub use ticket_key::{TicketKey, TicketKeyError};
+pub use tls::{
+    NameWarning, ServerTls, SessionOptions, TicketKey, TicketKeyError, Tickets, TlsError,
+    TlsOptions,
+};

@@ -64,12 +64,12 @@ fn v6_text(address: Ipv6Addr) -> String {
 /// so it is in Unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPatterns {
-    negative: Vec<Pattern>,
-    positive: Vec<Pattern>,
+    negative: Vec<AddressPattern>,
+    positive: Vec<AddressPattern>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
+enum AddressPattern {
     Unix,
     Ip {
         addresses: Addresses,
@@ -137,7 +137,7 @@ impl AddressPatterns {
             Some(pattern) => (&mut self.negative, pattern),
             None => (&mut self.positive, text),
         };
-        let pattern = Pattern::parse(pattern).map_err(|kind| AddressPatternError {
+        let pattern = AddressPattern::parse(pattern).map_err(|kind| AddressPatternError {
             value: excerpt(text),
             kind,
         })?;
@@ -147,7 +147,7 @@ impl AddressPatterns {
 
     /// Whether an endpoint matches.
     pub fn matches(&self, endpoint: Endpoint) -> bool {
-        let one_of = |list: &[Pattern]| list.iter().any(|pattern| pattern.matches(endpoint));
+        let one_of = |list: &[AddressPattern]| list.iter().any(|pattern| pattern.matches(endpoint));
         if self.positive.is_empty() {
             !self.negative.is_empty() && !one_of(&self.negative)
         } else {
@@ -156,7 +156,7 @@ impl AddressPatterns {
     }
 }
 
-impl Pattern {
+impl AddressPattern {
     fn parse(text: &str) -> Result<Self, AddressPatternErrorKind> {
         if text == "unix" {
             return Ok(Self::Unix);

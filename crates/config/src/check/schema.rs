@@ -106,8 +106,6 @@ pub(super) struct Checker<'a> {
     warnings: Vec<Warning>,
 }
 
-type Outcome = Result<(), ConfigError>;
-
 impl<'a> Checker<'a> {
     pub(super) fn new(root: &'a Value) -> Self {
         Self {
@@ -163,7 +161,12 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks that `value` is of one of `kinds`; `None` names the whole.
-    pub(super) fn kind(&self, name: Option<&str>, value: &Value, kinds: Kinds) -> Outcome {
+    pub(super) fn kind(
+        &self,
+        name: Option<&str>,
+        value: &Value,
+        kinds: Kinds,
+    ) -> Result<(), ConfigError> {
         let kind = Kinds::of(value);
         if kinds.has(kind) {
             return Ok(());
@@ -183,8 +186,8 @@ impl<'a> Checker<'a> {
         &mut self,
         value: &'a Value,
         tables: &[&'static [Member]],
-        mut check: impl FnMut(&mut Self, &'static str, &'a Value) -> Outcome,
-    ) -> Outcome {
+        mut check: impl FnMut(&mut Self, &'static str, &'a Value) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
         let Some(object) = value.as_object() else {
             return self.kind(None, value, Kinds::OBJECT);
         };
@@ -218,8 +221,8 @@ impl<'a> Checker<'a> {
     pub(super) fn each(
         &mut self,
         value: &'a Value,
-        mut check: impl FnMut(&mut Self, &'a str, &'a Value) -> Outcome,
-    ) -> Outcome {
+        mut check: impl FnMut(&mut Self, &'a str, &'a Value) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
         for (name, value) in value.as_object().into_iter().flat_map(Object::iter) {
             self.at(name, |checker| check(checker, name, value))?;
         }
@@ -230,8 +233,8 @@ impl<'a> Checker<'a> {
     pub(super) fn elements(
         &mut self,
         value: &'a Value,
-        mut check: impl FnMut(&mut Self, &'a Value) -> Outcome,
-    ) -> Outcome {
+        mut check: impl FnMut(&mut Self, &'a Value) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
         for (index, value) in value.as_array().into_iter().flatten().enumerate() {
             self.at(&index.to_string(), |checker| check(checker, value))?;
         }
@@ -301,7 +304,12 @@ impl<'a> Checker<'a> {
     }
 
     /// An array of no more than so many elements.
-    pub(super) fn at_most(&self, name: &str, value: &Value, most: usize) -> Outcome {
+    pub(super) fn at_most(
+        &self,
+        name: &str,
+        value: &Value,
+        most: usize,
+    ) -> Result<(), ConfigError> {
         let count = value.as_array().map_or(0, <[Value]>::len);
         if count > most {
             return Err(self.error(format!(

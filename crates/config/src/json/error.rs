@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::parser::{MAX_DEPTH, MAX_ELEMENTS};
+use super::limits::{MAX_DEPTH, MAX_ELEMENTS};
 
 /// A text that is no JSON of Unit's dialect.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -57,6 +57,16 @@ impl std::fmt::Display for Location {
             None => write!(f, "byte {}", self.offset),
         }
     }
+}
+
+/// What is wrong, and at which byte: an error before its line is counted.
+pub(super) struct Failure {
+    pub(super) kind: JsonErrorKind,
+    pub(super) at: usize,
+}
+
+pub(super) fn fail<T>(kind: JsonErrorKind, at: usize) -> Result<T, Failure> {
+    Err(Failure { kind, at })
 }
 
 /// What a parser stumbled over. The texts are the `detail` of the control API's

@@ -13,10 +13,12 @@
 //! number: Unit takes both, and what it then gives back is not JSON.
 
 mod error;
+mod limits;
 mod parser;
 mod printer;
 mod string;
 
 pub use error::{JsonError, JsonErrorKind, Location, Position};
-pub use parser::{MAX_DEPTH, MAX_ELEMENTS, locate, parse};
+pub use limits::{MAX_DEPTH, MAX_ELEMENTS};
+pub use parser::{locate, parse};
 pub use printer::{print, print_pretty};

@@ -2,18 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::error::{Failure, JsonError, JsonErrorKind as Kind, Location, fail};
+use super::limits::{MAX_DEPTH, MAX_ELEMENTS};
 use super::string;
-use super::{JsonError, JsonErrorKind as Kind, Location};
 use crate::value::{Number, index};
 use crate::{Object, Path, Value};
-
-/// How many arrays and objects may lie in each other. It bounds the stack that
-/// a text can use up; the same as in FreeUnit.
-pub const MAX_DEPTH: usize = 100;
-
-/// How many elements an array, and members an object, may have. It bounds what
-/// a short text can make of memory; the same as in FreeUnit.
-pub const MAX_ELEMENTS: usize = 100_000;
 
 /// Unit's longest number.
 const MAX_NUMBER: usize = 14;
@@ -69,17 +62,8 @@ pub fn locate(text: &[u8], path: &Path) -> Option<Location> {
     Some(Location::of(text, parser.found))
 }
 
-pub(super) struct Failure {
-    pub(super) kind: Kind,
-    pub(super) at: usize,
-}
-
-pub(super) fn fail<T>(kind: Kind, at: usize) -> Result<T, Failure> {
-    Err(Failure { kind, at })
-}
-
 /// A value, and where it ends.
-type Outcome = Result<(Value, usize), Failure>;
+type Parsed = Result<(Value, usize), Failure>;
 
 /// What is left of the path that [`locate`] follows, while the parser is on it.
 type Sought<'a> = Option<&'a [String]>;
@@ -107,7 +91,7 @@ impl Parser<'_> {
     }
 
     /// The value that starts at `at`, and where it ends.
-    fn value(&mut self, at: usize, sought: Sought<'_>) -> Outcome {
+    fn value(&mut self, at: usize, sought: Sought<'_>) -> Parsed {
         if sought.is_some() {
             self.found = at;
         }
@@ -136,8 +120,8 @@ impl Parser<'_> {
         &mut self,
         at: usize,
         sought: Sought<'_>,
-        read: fn(&mut Self, usize, Sought<'_>) -> Outcome,
-    ) -> Outcome {
+        read: fn(&mut Self, usize, Sought<'_>) -> Parsed,
+    ) -> Parsed {
         if self.depth == MAX_DEPTH {
             return fail(Kind::Depth, at);
         }
@@ -147,7 +131,7 @@ impl Parser<'_> {
         result
     }
 
-    fn object(&mut self, open: usize, sought: Sought<'_>) -> Outcome {
+    fn object(&mut self, open: usize, sought: Sought<'_>) -> Parsed {
         let mut members: Vec<(String, Value)> = Vec::new();
         let mut names = HashSet::new();
         let mut at = open;
@@ -188,7 +172,7 @@ impl Parser<'_> {
         }
     }
 
-    fn array(&mut self, open: usize, sought: Sought<'_>) -> Outcome {
+    fn array(&mut self, open: usize, sought: Sought<'_>) -> Parsed {
         let mut elements = Vec::new();
         let mut at = open;
         loop {
@@ -215,7 +199,7 @@ impl Parser<'_> {
         }
     }
 
-    fn number(&self, start: usize) -> Outcome {
+    fn number(&self, start: usize) -> Parsed {
         let digits = |from: usize| {
             let rest = &self.text[from..];
             from + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()

@@ -1,7 +1,6 @@
 //! Strings: escapes to characters.
 
-use super::JsonErrorKind as Kind;
-use super::parser::{Failure, fail};
+use super::error::{Failure, JsonErrorKind as Kind, fail};
 
 /// The string whose opening quote is at `open`, and where it ends.
 pub(super) fn read(text: &[u8], open: usize) -> Result<(String, usize), Failure> {

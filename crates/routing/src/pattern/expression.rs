@@ -7,7 +7,7 @@ use regex_syntax::ast::{
     GroupKind, HexLiteralKind, Literal, LiteralKind, Span, SpecialLiteralKind, Visitor,
 };
 
-use super::{MAX_REGEX_SIZE, PatternErrorKind};
+use super::error::{MAX_REGEX_SIZE, PatternErrorKind};
 
 /// Compiles an expression over bytes, as Unit does: `\d`, `\w` and `(?i)` know ASCII only, and `.` is
 /// any byte but a line feed. It heeds case whatever the property, in Unit, too.

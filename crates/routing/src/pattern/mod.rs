@@ -1,15 +1,16 @@
-//! Patterns of texts, and the rules by which several of them decide.
+//! Patterns of texts: one alone, and how several decide together.
 
+mod error;
 mod expression;
+mod style;
 mod text;
 mod wildcard;
 
-use text::Pattern;
+pub use error::{MAX_REGEX_SIZE, PatternError, PatternErrorKind};
+pub(crate) use style::{Case, Encoding, Style};
 
+use text::TextPattern;
 use untrusted_text::excerpt;
-
-/// The most memory that a compiled regular expression may take, in bytes.
-pub const MAX_REGEX_SIZE: usize = 1 << 20;
 
 /// One pattern or an array of them, for one property.
 ///
@@ -18,67 +19,8 @@ pub const MAX_REGEX_SIZE: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns {
     style: Style,
-    negative: Vec<Pattern>,
-    positive: Vec<Pattern>,
-}
-
-/// How patterns of a property are written and compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Style {
-    pub(crate) case: Case,
-    pub(crate) encoding: Encoding,
-}
-
-/// What is done about case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Case {
-    Sensitive,
-    /// The value is in lower case; the pattern is made so.
-    Lower,
-    /// The value is in upper case; the pattern is made so.
-    Upper,
-    /// Neither is.
-    Insensitive,
-}
-
-/// What of the pattern is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    None,
-    Percent,
-    /// And `+` is a space.
-    PercentPlus,
-}
-
-/// A text that is no pattern.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is no pattern: {kind}")]
-pub struct PatternError {
-    /// The text, with what cannot be printed escaped, and cut off after 100 characters.
-    pub value: String,
-    /// What is wrong with it.
-    pub kind: PatternErrorKind,
-}
-
-/// What is wrong with a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PatternErrorKind {
-    /// `**`.
-    #[error("a \"*\" does not follow another one")]
-    DoubleWildcard,
-    /// A `%` without its digits, where patterns are decoded. A regular expression is not decoded, but
-    /// Unit refuses such a `%` there, too.
-    #[error(
-        "a \"%\" is followed by two hexadecimal digits; the percent sign is \"%25\", or \"\\x25\" \
-         in a regular expression"
-    )]
-    PercentEncoding,
-    /// No regular expression, or one of PCRE that is not supported, and what is at which byte of it.
-    #[error("the regular expression is not valid: {0}")]
-    Regex(String),
-    /// More than [`MAX_REGEX_SIZE`].
-    #[error("the regular expression takes more than {MAX_REGEX_SIZE} bytes once it is compiled")]
-    RegexSize,
+    negative: Vec<TextPattern>,
+    positive: Vec<TextPattern>,
 }
 
 impl Patterns {
@@ -110,7 +52,7 @@ impl Patterns {
             Some(pattern) => (&mut self.negative, pattern),
             None => (&mut self.positive, text),
         };
-        let pattern = Pattern::parse(pattern, self.style).map_err(|kind| PatternError {
+        let pattern = TextPattern::parse(pattern, self.style).map_err(|kind| PatternError {
             value: excerpt(text),
             kind,
         })?;
@@ -120,7 +62,7 @@ impl Patterns {
 
     /// What all values that match begin with, to the letter.
     pub(crate) fn beginning(&self) -> &[u8] {
-        let mut beginnings = self.positive.iter().map(Pattern::beginning);
+        let mut beginnings = self.positive.iter().map(TextPattern::beginning);
         let first = beginnings.next().unwrap_or_default();
         beginnings.fold(first, |first, next| {
             let same = first
@@ -133,7 +75,7 @@ impl Patterns {
 
     /// Whether a value matches.
     pub fn matches(&self, value: &[u8]) -> bool {
-        let one_of = |list: &[Pattern]| list.iter().any(|pattern| pattern.matches(value));
+        let one_of = |list: &[TextPattern]| list.iter().any(|pattern| pattern.matches(value));
         !one_of(&self.negative) && (self.positive.is_empty() || one_of(&self.positive))
     }
 }

@@ -1,12 +1,17 @@
+//! One pattern of a text: exact, with wildcards, or a regular expression.
+
 use regex::bytes::Regex;
 
-use super::wildcard::Wildcard;
-use super::{Case, Encoding, PatternErrorKind, Style, expression};
 use untrusted_text::percent;
+
+use super::error::PatternErrorKind;
+use super::expression;
+use super::style::{Case, Encoding, Style};
+use super::wildcard::Wildcard;
 
 /// One pattern, without its `!`.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub(super) struct TextPattern {
     text: Box<str>,
     matcher: Matcher,
 }
@@ -18,7 +23,7 @@ enum Matcher {
     Regex(Regex),
 }
 
-impl Pattern {
+impl TextPattern {
     pub(super) fn parse(text: &str, style: Style) -> Result<Self, PatternErrorKind> {
         let matcher = match text.strip_prefix('~') {
             Some(text) => {
@@ -75,13 +80,13 @@ impl Pattern {
 }
 
 /// What was written; the rest follows from it and the style.
-impl PartialEq for Pattern {
+impl PartialEq for TextPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl Eq for Pattern {}
+impl Eq for TextPattern {}
 
 /// A piece of a pattern as it is compared.
 fn part(text: &str, style: Style) -> Result<Box<[u8]>, PatternErrorKind> {

@@ -15,7 +15,7 @@ use rustls::server::ProducesTickets;
 use rustls::ticketer::TicketRotator;
 use rustls::time_provider::TimeProvider;
 
-use crate::TicketKey;
+use super::ticket_key::TicketKey;
 
 /// RFC 8446, section 4.6.1: no client may keep a ticket for longer.
 const LONGEST: u64 = 7 * 24 * 60 * 60;
@@ -195,8 +195,8 @@ impl KeyType for KeyAndNonce {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sessions::tests::Clock;
     use super::*;
-    use crate::sessions::tests::Clock;
 
     fn key(byte: u8, length: usize) -> TicketKey {
         TicketKey {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
-use crate::{Bundle, Certificates, TlsError};
+use super::error::TlsError;
+use crate::{Bundle, Certificates};
 use untrusted_text::excerpt;
 
 /// The bundles of one listener by the names that clients ask for. Does not change.

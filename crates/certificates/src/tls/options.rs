@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::TicketKey;
+use super::ticket_key::TicketKey;
 
 /// A listener's `tls`, but for `conf_commands`, which are OpenSSL's.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,17 @@
+//! The TLS of one listener: certificates by SNI, and session resumption, for rustls.
+
+mod error;
+mod options;
+mod sessions;
+mod sni;
+mod ticket_key;
+mod tickets;
+
+pub use error::TlsError;
+pub use options::{SessionOptions, Tickets, TlsOptions};
+pub use sni::NameWarning;
+pub use ticket_key::{TicketKey, TicketKeyError};
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -7,10 +21,10 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
-use crate::sessions::Sessions;
-use crate::sni::{NameWarning, Table};
-use crate::tickets::Ticketer;
-use crate::{Certificates, Tickets, TlsOptions};
+use crate::Certificates;
+use sessions::Sessions;
+use sni::Table;
+use tickets::Ticketer;
 
 /// The protocols that are spoken, the preferred one first. Clients of HTTP/1.0 that say so would
 /// otherwise be turned away, since none of their protocols is here.
@@ -121,18 +135,4 @@ impl ResolvesServerCert for Resolver {
         let table = self.0.load();
         Some(Arc::clone(table.choose(hello.server_name())))
     }
-}
-
-/// Options that no TLS can be made of.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum TlsError {
-    /// A listener without a certificate. Unit asks for at least one, too.
-    #[error("there is no certificate")]
-    None,
-    /// A certificate that is not there.
-    #[error("the certificate \"{0}\" is not there")]
-    Unknown(String),
-    /// Something that rustls refuses.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
 }

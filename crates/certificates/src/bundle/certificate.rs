@@ -134,7 +134,7 @@ impl fmt::Display for Moment {
 
 /// A certificate, and what of it is compared with others.
 pub(crate) struct Parsed {
-    pub(crate) facts: Certificate,
+    pub(crate) certificate: Certificate,
     pub(crate) key: KeyKind,
     pub(crate) public_key: Vec<u8>,
     pub(crate) subject: DistinguishedName,
@@ -151,7 +151,7 @@ pub(crate) fn parse(der: &[u8]) -> Result<Parsed, String> {
     };
     let key = content.subject_public_key_info();
     Ok(Parsed {
-        facts: Certificate {
+        certificate: Certificate {
             subject: name(content.subject(), alternatives(SUBJECT_ALT_NAME)),
             issuer: name(content.issuer(), alternatives(ISSUER_ALT_NAME)),
             validity: Validity {

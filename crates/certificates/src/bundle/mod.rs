@@ -1,4 +1,12 @@
-use std::fmt;
+//! A bundle: a private key and its certificate chain, parsed and checked against each other.
+
+pub(crate) mod certificate;
+mod error;
+mod pem;
+
+pub use certificate::{Certificate, KeyKind, Moment, Name, Validity};
+pub use error::{BundleError, BundleErrorKind, Place};
+
 use std::sync::Arc;
 
 use rustls::crypto::ring::sign::any_supported_type;
@@ -8,9 +16,10 @@ use rustls::pki_types::{
 };
 use rustls::sign::{CertifiedKey, SigningKey};
 
-use crate::facts::{self, Certificate, KeyKind, Parsed};
-use crate::pem::{self, Block, Place};
 use untrusted_text::excerpt;
+
+use certificate::Parsed;
+use pem::Block;
 
 /// A private key and the chain of certificates that vouch for it, as they are uploaded.
 ///
@@ -30,11 +39,11 @@ pub struct Bundle {
 
 impl Bundle {
     /// The longest text that is read, in bytes.
-    pub const MAX_TEXT: usize = 256 * 1024;
+    pub const MAX_TEXT: usize = error::MAX_TEXT;
 
     /// What all certificates of a chain take at most, in bytes without PEM. The chain is sent in one
     /// message, and common clients read none above 64 KiB.
-    pub const MAX_CHAIN: usize = 60 * 1024;
+    pub const MAX_CHAIN: usize = error::MAX_CHAIN;
 
     /// Reads a bundle.
     ///
@@ -83,7 +92,7 @@ impl Bundle {
         Ok(Self {
             key: kind,
             chain: (chain.parsed.into_iter())
-                .map(|(_, parsed)| parsed.facts)
+                .map(|(_, parsed)| parsed.certificate)
                 .collect(),
             certified: Arc::new(CertifiedKey::new(chain.der, key)),
         })
@@ -122,8 +131,8 @@ impl Chain {
         if self.bytes > Bundle::MAX_CHAIN {
             return Err(BundleErrorKind::ChainTooLarge.at(place));
         }
-        let parsed =
-            facts::parse(&der).map_err(|reason| BundleErrorKind::Certificate(reason).at(place))?;
+        let parsed = certificate::parse(&der)
+            .map_err(|reason| BundleErrorKind::Certificate(reason).at(place))?;
         self.parsed.push((place, parsed));
         self.der.push(der.into());
         Ok(())
@@ -133,7 +142,7 @@ impl Chain {
     /// certificate below version 3; `openssl x509 -req` makes them, and Unit takes them.
     fn key_belongs_to(&self, key: &dyn SigningKey) -> Option<usize> {
         let key = key.public_key()?;
-        let key = facts::public_key(key.as_ref())?;
+        let key = certificate::public_key(key.as_ref())?;
         let mut parsed = self.parsed.iter();
         parsed.position(|(_, parsed)| parsed.public_key == key)
     }
@@ -155,121 +164,4 @@ impl Chain {
         }
         Ok(())
     }
-}
-
-/// A text that is no bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BundleError {
-    /// The block that is wrong, if it is one of them.
-    pub place: Option<Place>,
-    /// What is wrong.
-    pub kind: BundleErrorKind,
-}
-
-/// What is wrong with a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BundleErrorKind {
-    /// More than [`Bundle::MAX_TEXT`].
-    #[error("a bundle has at most {} bytes", Bundle::MAX_TEXT)]
-    TooLarge,
-    /// More than a hundred certificates.
-    #[error("a bundle has at most 100 certificates")]
-    TooManyBlocks,
-    /// More than [`Bundle::MAX_CHAIN`].
-    #[error(
-        "the chain has more than {} bytes, and clients would not read it",
-        Bundle::MAX_CHAIN
-    )]
-    ChainTooLarge,
-    /// A block whose first line is cut off.
-    #[error("its first line does not end in \"-----\"")]
-    FirstLine,
-    /// A block whose last line is missing.
-    #[error("the line that should end it is missing; the text may be cut off")]
-    NoEnd,
-    /// A block whose content is not Base64.
-    #[error("its content is not Base64; the text may be damaged")]
-    Base64,
-    /// A block that is neither a certificate nor a key.
-    #[error(
-        "\"{0}\" is not known; a bundle has blocks of \"CERTIFICATE\", and one of \"PRIVATE KEY\", \
-         \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\""
-    )]
-    Label(String),
-    /// A key with a password.
-    #[error("the private key is encrypted, and nobody is there to be asked for the password")]
-    EncryptedKey,
-    /// No key at all.
-    #[error("there is no private key")]
-    NoKey,
-    /// A second key.
-    #[error("there is a private key already, in {first}")]
-    TwoKeys {
-        /// The first one.
-        first: Place,
-    },
-    /// No certificate at all.
-    #[error("there is no certificate")]
-    NoCertificate,
-    /// A certificate that is none.
-    #[error("the certificate cannot be read: {0}")]
-    Certificate(String),
-    /// A key that is none, or of a kind that cannot be used.
-    #[error(
-        "the private key cannot be used ({0}); it has to be RSA of 2048 to 4096 bits, ECDSA on P-256 or \
-         P-384, or Ed25519"
-    )]
-    Key(String),
-    /// The key of another certificate.
-    #[error("the private key is not that of the first certificate, in {leaf}{}", elsewhere(*other))]
-    KeyMismatch {
-        /// The first certificate.
-        leaf: Place,
-        /// The certificate that the key belongs to, if it is in the bundle.
-        other: Option<Place>,
-    },
-    /// A certificate that is not that of the issuer of the one before.
-    #[error(
-        "the certificate is that of \"{subject}\", but the one before it was issued by \"{issuer}\"; \
-         the order is from the server's own certificate to the root's"
-    )]
-    Order {
-        /// Whose certificate is there.
-        subject: String,
-        /// Whose should be.
-        issuer: String,
-    },
-}
-
-impl BundleErrorKind {
-    pub(crate) fn at(self, place: Place) -> BundleError {
-        BundleError {
-            place: Some(place),
-            kind: self,
-        }
-    }
-
-    fn anywhere(self) -> BundleError {
-        BundleError {
-            place: None,
-            kind: self,
-        }
-    }
-}
-
-impl fmt::Display for BundleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Some(place) => write!(f, "{place}: {}", self.kind),
-            None => self.kind.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for BundleError {}
-
-fn elsewhere(place: Option<Place>) -> String {
-    place.map_or_else(String::new, |place| {
-        format!("; it belongs to the certificate in {place}, which has to come first")
-    })
 }

@@ -4,34 +4,17 @@
 //! Unit refuses such a bundle, and so it is here: the block that is left out may be the one that
 //! matters. So blocks are told apart here, and decoded there.
 
-use std::fmt;
-
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
-use crate::{BundleError, BundleErrorKind};
+use super::error::{BundleError, BundleErrorKind, MAX_CERTIFICATES, Place};
 use untrusted_text::excerpt;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// A key and a hundred certificates: more than any client follows.
-const MOST_BLOCKS: usize = 101;
-
-/// Where a block of a bundle is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Which block it is, from 1.
-    pub block: usize,
-    /// The line that begins it, from 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "block {} (line {})", self.block, self.line)
-    }
-}
+/// The key, and the certificates.
+const MAX_BLOCKS: usize = 1 + MAX_CERTIFICATES;
 
 /// A decoded block.
 pub(crate) struct Block {
@@ -59,7 +42,7 @@ pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, BundleError> {
             block: blocks.len() + 1,
             line: first.number,
         };
-        if blocks.len() == MOST_BLOCKS {
+        if blocks.len() == MAX_BLOCKS {
             return Err(BundleErrorKind::TooManyBlocks.at(place));
         }
         let block = block(&mut lines, &first, label).map_err(|kind| kind.at(place))?;
