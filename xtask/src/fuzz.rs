@@ -20,8 +20,9 @@ What they have reached is kept below target/fuzz/corpus, and a text that fails i
 one again: cargo xtask fuzz TARGET FILE
 ";
 
-/// What libFuzzer needs of the code that it looks at.
-const COVERAGE: &[&str] = &[
+/// The entry points for fuzzing, and what libFuzzer needs of the code that it looks at.
+const FLAGS: &[&str] = &[
+    "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
@@ -90,6 +91,6 @@ fn build() -> Result<PathBuf> {
         .args(["build", "--release", "--bins", "--target", &host])
         .arg("--target-dir")
         .arg(&folder)
-        .env("RUSTFLAGS", COVERAGE.join(" ")))?;
+        .env("RUSTFLAGS", FLAGS.join(" ")))?;
     Ok(folder.join(host).join("release"))
 }

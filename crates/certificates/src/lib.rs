@@ -95,6 +95,7 @@
 
 mod bundle;
 mod certificates;
+#[cfg(any(test, fuzzing))]
 mod fuzz;
 mod name;
 mod store;
@@ -105,6 +106,7 @@ pub use bundle::{
     Bundle, BundleError, BundleErrorKind, Certificate, KeyKind, Moment, Name, Place, Validity,
 };
 pub use certificates::Certificates;
+#[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_bundle;
 pub use name::{NameError, check_name};
 pub use store::{DamageKind, Damaged, PutError, RemoveError, Store, StoreError};

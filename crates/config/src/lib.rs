@@ -37,6 +37,7 @@
 pub mod bounds;
 mod check;
 mod edit;
+#[cfg(any(test, fuzzing))]
 mod fuzz;
 mod json;
 mod path;
@@ -49,6 +50,7 @@ pub use check::{
     Warning, Weight, missing_certificate, uses_certificate,
 };
 pub use edit::{EditError, append, delete, put};
+#[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_text;
 pub use json::{
     JsonError, JsonErrorKind, Location, MAX_DEPTH, MAX_ELEMENTS, Position, locate, parse, print,

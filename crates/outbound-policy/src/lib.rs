@@ -101,12 +101,14 @@
 mod address;
 mod authority;
 mod destination;
+#[cfg(any(test, fuzzing))]
 mod fuzz;
 mod grant;
 mod host;
 mod policy;
 
 pub use destination::{Destination, DestinationError, Scheme};
+#[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_policy;
 pub use grant::{Grant, GrantError, GrantErrorKind};
 pub use host::{Host, HostError};

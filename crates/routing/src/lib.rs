@@ -177,6 +177,7 @@ mod arguments;
 mod condition;
 mod destination;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
 mod fuzz;
 mod guard;
 mod location;
@@ -194,6 +195,7 @@ pub use address::{AddressPatternError, AddressPatternErrorKind, AddressPatterns,
 pub use condition::Condition;
 pub use destination::Destination;
 pub use forwarded::Forwarded;
+#[cfg(any(test, fuzzing))]
 pub use fuzz::{fuzz_addresses, fuzz_patterns, fuzz_routing, fuzz_targets, fuzz_templates};
 pub use location::encode_location;
 pub use matcher::{Match, Test};

@@ -98,6 +98,7 @@ mod body;
 mod coding;
 mod conditions;
 mod entity_tag;
+#[cfg(any(test, fuzzing))]
 mod fuzz;
 mod mime_table;
 mod mime_types;
@@ -117,6 +118,7 @@ mod share;
 mod validators;
 
 pub use body::{Body, BodyError};
+#[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_fields;
 pub use mime_types::{MimeTypeError, MimeTypes};
 pub use not_served::NotServed;

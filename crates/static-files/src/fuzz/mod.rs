@@ -1,4 +1,7 @@
-//! The entry for fuzzing.
+//! The entry point for fuzzing. Exists in test and fuzzing builds only.
+
+#[cfg(test)]
+mod mutations;
 
 use http::header::{ACCEPT_ENCODING, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue};

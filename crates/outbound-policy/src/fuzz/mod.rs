@@ -1,4 +1,7 @@
-//! The entry for fuzzing.
+//! The entry point for fuzzing. Exists in test and fuzzing builds only.
+
+#[cfg(test)]
+mod mutations;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,11 +1,11 @@
-//! Some thousand mutated configurations, the same ones on every run; with `FUZZ=N` in the
-//! environment N times as many, and others for each N.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+//! Mutated configurations, on every test run; see the crate `test-mutations`.
 
 use std::collections::BTreeSet;
 
-use config::{Config, Path, Value};
+use test_mutations::{Mutations, Random};
+
+use super::fuzz_text;
+use crate::{Config, Path, Value};
 
 /// Texts with something of everything that is read; the first line is a path.
 const SEEDS: &[&str] = &[
@@ -31,29 +31,11 @@ const ALPHABET: &[u8] = b"{}[]:,\"\\/*\n 0919.-+eEutrfnx$%\x00\x1f\x7f\xc3\xa9\x
 
 #[test]
 fn no_text_makes_anything_panic() {
-    let mut random = XorShift(0x9E37_79B9_7F4A_7C15 ^ times());
-    for round in 0..12_000 * times() as usize {
-        let mut text = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
-        for _ in 0..=random.below(4) {
-            let at = random.below(text.len());
-            let byte = ALPHABET[random.below(ALPHABET.len())];
-            match random.below(5) {
-                0 => text[at] = byte,
-                1 => text.insert(at, byte),
-                2 => drop(text.remove(at)),
-                3 => text.truncate(at + 1),
-                _ => {
-                    let end = (at + random.below(30)).min(text.len());
-                    let copy = text[at..end].to_vec();
-                    let to = random.below(text.len());
-                    text.splice(to..to, copy);
-                }
-            }
-            if text.is_empty() {
-                text.push(byte);
-            }
-        }
-        config::fuzz_text(&text);
+    let mutations = Mutations::of(SEEDS)
+        .with_bytes(ALPHABET)
+        .with_longest_copy(30);
+    for text in mutations.texts(12_000) {
+        fuzz_text(&text);
     }
 }
 
@@ -92,9 +74,9 @@ const VALUES: &[&str] = &[
 #[test]
 fn no_value_in_any_place_makes_a_check_panic() {
     let values: Vec<_> = VALUES.iter().map(|text| parse(text)).collect();
-    let mut random = XorShift(0x2545_F491_4F6C_DD1D ^ times());
+    let mut random = Random::new();
     let (mut accepted, mut places) = (0, BTreeSet::new());
-    for round in 0..6_000 * times() as usize {
+    for round in 0..6_000 * test_mutations::times() {
         let (_, text) = SEEDS[round % SEEDS.len()].split_once('\n').unwrap();
         let mut tree = parse(text);
         for _ in 0..=random.below(3) {
@@ -103,13 +85,13 @@ fn no_value_in_any_place_makes_a_check_panic() {
             let path = &paths[random.below(paths.len())];
             let value = values[random.below(values.len())].clone();
             tree = match random.below(4) {
-                0 => config::delete(&tree, path),
-                1 => config::append(&tree, path, value),
-                _ => config::put(&tree, path, value),
+                0 => crate::delete(&tree, path),
+                1 => crate::append(&tree, path, value),
+                _ => crate::put(&tree, path, value),
             }
             .unwrap_or(tree);
         }
-        config::fuzz_text(config::print(&tree).as_bytes());
+        fuzz_text(crate::print(&tree).as_bytes());
         match Config::check(&tree) {
             Ok(_) => accepted += 1,
             Err(error) => {
@@ -138,13 +120,13 @@ fn no_value_in_any_place_makes_a_check_panic() {
 }
 
 fn parse(text: &str) -> Value {
-    config::parse(text.as_bytes()).unwrap()
+    crate::parse(text.as_bytes()).unwrap()
 }
 
 /// The paths of all values.
 fn collect(value: &Value, path: &Path, paths: &mut Vec<Path>) {
     paths.push(path.clone());
-    for (name, member) in value.as_object().into_iter().flat_map(config::Object::iter) {
+    for (name, member) in value.as_object().into_iter().flat_map(crate::Object::iter) {
         collect(member, &path.clone().join(name), paths);
     }
     for (index, element) in value.as_array().into_iter().flatten().enumerate() {
@@ -156,23 +138,7 @@ fn collect(value: &Value, path: &Path, paths: &mut Vec<Path>) {
 fn the_seeds_themselves_parse() {
     for seed in SEEDS {
         let (_, text) = seed.split_once('\n').unwrap();
-        config::parse(text.as_bytes()).unwrap();
-        config::fuzz_text(seed.as_bytes());
-    }
-}
-
-fn times() -> u64 {
-    let named = std::env::var("FUZZ").ok();
-    named.and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
-struct XorShift(u64);
-
-impl XorShift {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % limit.max(1)
+        crate::parse(text.as_bytes()).unwrap();
+        fuzz_text(seed.as_bytes());
     }
 }
