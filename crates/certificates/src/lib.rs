@@ -1,7 +1,7 @@
-//! Certificates: read, told of, kept, and served over TLS.
+//! Certificate bundles: parsed, described, stored on disk, and served over TLS by SNI.
 //!
 //! ```text
-//! text of an upload ──Bundle::parse──▶ Bundle ──▶ key, chain: what GET /certificates tells
+//! text of an upload ──Bundle::parse──▶ Bundle ──▶ key, chain: for GET /certificates
 //!                       │BundleError    │
 //!                       ▼               ▼
 //! the disk ◀──put, remove── Store ──snapshot──▶ Certificates
@@ -11,58 +11,59 @@
 //! a listener's `tls` ──TlsOptions───────────▶ ServerTls ──config──▶ rustls::ServerConfig
 //! ```
 //!
-//! This crate opens no socket, knows no HTTP and no JSON, and speaks no word of TLS itself: that is
-//! rustls, with *ring* below it. It makes no certificates, renews none, and asks nobody about them.
+//! This crate opens no socket and knows neither HTTP nor JSON. The TLS protocol is rustls with *ring*.
+//! Certificates are not issued, renewed (ACME) or checked for revocation (OCSP, CRL) here.
 //!
 //! # A bundle
 //!
-//! PEM, in blocks of these labels, and no others:
+//! PEM text with these blocks, and no others:
 //!
 //! | label | how many | where |
 //! | --- | --- | --- |
-//! | `CERTIFICATE` | 1 to 100 | the server's own first, then its issuer's, then that one's issuer's, …; the root may be left out |
-//! | `PRIVATE KEY` (PKCS #8), `RSA PRIVATE KEY` (PKCS #1) or `EC PRIVATE KEY` (SEC 1) | 1 | anywhere |
+//! | `CERTIFICATE` | 1 to 100 | from the server's own to the root's, which may be left out |
+//! | `PRIVATE KEY` (PKCS #8), `RSA PRIVATE KEY` (PKCS #1), `EC PRIVATE KEY` (SEC 1) | 1 | anywhere |
 //!
 //! Keys are RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519. Text between blocks is
-//! ignored. These are refused, with the block and its line:
+//! ignored. Refused, with the number of the block and its line:
 //!
-//! - what cannot be read, or is larger than [`Bundle::MAX_TEXT`] or [`Bundle::MAX_CHAIN`];
-//! - a key with a password, a second key, no key, a key that is not the first certificate's;
+//! - text that cannot be parsed, or is larger than [`Bundle::MAX_TEXT`] or [`Bundle::MAX_CHAIN`];
+//! - an encrypted key, a second key, no key, a key that does not belong to the first certificate;
 //! - a chain in another order;
 //! - blocks of any other label, `EC PARAMETERS` among them.
 //!
-//! A certificate that is expired, not yet valid, or signed by nobody in particular is a certificate.
+//! Expired, not yet valid and self-signed certificates are accepted: clients decide about these.
 //!
-//! # Names
+//! # SNI
 //!
-//! Of several bundles on a listener, the one is presented whose names have the one that the client
-//! asks for (SNI): its alternative names, or, if there are none of any kind, its common name. They
-//! are compared without case.
+//! If a listener has several bundles, SNI selects the one to present: the name that the client sends is
+//! compared, without regard to case, with each bundle's subject alternative names, or with its common
+//! name if it has no alternative names of any kind. In this order:
 //!
-//! 1. The whole name, in whichever bundle it is.
-//! 2. `*.` and the name without its first label.
-//! 3. The first bundle. It is also for clients that ask for no name, or for an address.
+//! 1. A bundle with exactly this name.
+//! 2. A bundle with the wildcard `*.` for the first label of the name.
+//! 3. The listener's first bundle. It also serves clients without SNI.
 //!
-//! Of two bundles with the same name, it is the first. A single bundle is for every name.
+//! If two bundles have the same name, the first of them is presented. A listener's only bundle is
+//! presented for every name.
 //!
 //! # Beside Unit
 //!
-//! As odd as in Unit:
+//! The same as in Unit, though unexpected:
 //!
 //! - [`KeyKind`] is shown as `ECDH` for all elliptic curves, and as `unknown` for Ed25519.
-//! - A timeout of sessions is one of tickets only if there is a cache, see
+//! - The session timeout also limits tickets, but only if there is a session cache; see
 //!   [`SessionOptions::timeout`].
-//! - The first name of a kind is told, and the others are not, see [`Name`].
+//! - Of several names of one kind, only the first is described; see [`Name`].
 //!
-//! Stricter than Unit, which finds out when a listener is to use the bundle, or when clients
-//! complain: the key has to match, and the chain has to be in order; a name does not begin with a
-//! dot. Otherwise than in Unit:
+//! Stricter than Unit, which detects these only when a listener uses the bundle, or when clients fail:
+//! the key has to match, the chain has to be in order, and a bundle's name must not begin with a dot.
+//! Different from Unit:
 //!
-//! - TLS 1.2 and 1.3 only, with HTTP/2 by ALPN. A client that offers protocols none of which is
-//!   HTTP is turned away.
+//! - TLS 1.2 and 1.3 only, with HTTP/2 by ALPN. The handshake fails if a client offers ALPN protocols,
+//!   and none of them is HTTP.
 //! - Bundles can be replaced, by [`Store::replace`] and [`ServerTls::update`].
-//! - Names in certificates are UTF-8, whatever their encoding; Unit has the bytes as they are.
-//! - A name that is none (as `.example.com`) ends a handshake; Unit presents the first bundle.
+//! - Names in certificates are converted to UTF-8; Unit passes on their bytes.
+//! - A malformed SNI name (such as `.example.com`) fails the handshake; Unit presents the first bundle.
 //!
 //! ```
 //! use certificates::{Bundle, ServerTls, Store, TlsOptions};
@@ -76,7 +77,7 @@
 //! store.put("bundle", text.as_bytes())?;
 //!
 //! let certificates = store.snapshot();
-//! let bundle = certificates.get("bundle").ok_or("it is there")?;
+//! let bundle = certificates.get("bundle").ok_or("missing")?;
 //! assert_eq!(bundle.key().to_string(), "ECDH");
 //! let names = &bundle.chain()[0].subject.alt_names;
 //! assert_eq!(names.as_deref(), Some(&["example.com".to_owned()][..]));

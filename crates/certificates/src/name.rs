@@ -1,17 +1,19 @@
-/// Checks the name of a bundle: what stands after `/certificates/`, and in a listener's
+//! Which texts are names of bundles. A name is also a file name, so nothing may lead out of the folder.
+
+/// Checks the name of a bundle, as it is used in `/certificates/NAME` and in a listener's
 /// `certificate`.
 ///
-/// A name is the name of a file, too. It has 1 to 250 bytes, does not begin with a dot, and has
-/// neither a slash nor control characters. It may have upper case, and is compared as it stands.
+/// A name has 1 to 250 bytes, does not begin with a dot, and contains neither slashes nor control
+/// characters. Names are case-sensitive.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The first rule that the name breaks.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
-    // Files have 255 at most; one that is being written has a dot before and ".tmp" after it.
+    // File names have 255 bytes at most, and the temporary file adds a dot before and ".tmp" after it.
     if name.len() > 250 {
         return Err(NameError::TooLong);
     }
@@ -24,20 +26,20 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// A text that names no bundle.
+/// Why a text is not a valid name of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// There is none.
-    #[error("a certificate's name is not empty")]
+    /// The empty text.
+    #[error("a certificate's name must not be empty")]
     Empty,
     /// More than 250 bytes.
-    #[error("a certificate's name has at most 250 bytes")]
+    #[error("a certificate's name must not have more than 250 bytes")]
     TooLong,
-    /// `.`, `..`, and what hides in listings. Unit takes such names, and fails to write some.
-    #[error("a certificate's name does not begin with a dot")]
+    /// `.`, `..` and hidden files. Unit accepts such names, and then fails to write some of them.
+    #[error("a certificate's name must not begin with a dot")]
     Dot,
     /// A slash or a control character.
-    #[error("a certificate's name has no {0:?}")]
+    #[error("a certificate's name must not contain {0:?}")]
     Character(char),
 }
 
@@ -46,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_files() {
+    fn names_with_path_traversal_are_refused() {
         let long = "é".repeat(125);
         for name in [
             "a",

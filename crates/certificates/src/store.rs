@@ -1,50 +1,53 @@
+//! The bundles of a state directory: on disk, and as a snapshot in memory.
+
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use atomic_file::{AtomicFile, WriteError, Written};
 use nix::fcntl::OFlag;
+use parking_lot::Mutex;
 use untrusted_text::excerpt;
 
 use crate::{Bundle, BundleError, Certificates, NameError, check_name};
 
 const FOLDER_MODE: u32 = 0o700;
 
-/// The bundles that are kept, in memory and on disk.
+/// The stored bundles.
 ///
-/// On disk, a bundle is a file with its name in the store's folder, with the text that was
-/// uploaded: as Unit has it in `certs` of its state directory. The folder has the mode 0700, its
-/// files 0600. A file is written whole or not at all; what begins with a dot is no bundle.
+/// A bundle is a file in the store's folder, with the bundle's name and the uploaded text, as in `certs`
+/// of Unit's state directory. The folder has mode 0700, its files 0600. Files are replaced atomically;
+/// those whose names begin with a dot are temporary, and not bundles.
 ///
-/// All calls but [`snapshot`](Self::snapshot) block on the disk, and changes wait for each other.
-/// Nothing keeps another process out: whoever opens a store has the state directory locked.
+/// All calls except [`snapshot`](Self::snapshot) block on the disk, and changes wait for each other. The
+/// caller must hold the lock of the state directory: the store does not protect itself from other
+/// processes.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
     certificates: ArcSwap<Certificates>,
-    /// Held by whoever changes anything.
+    /// Held during each change.
     changing: Mutex<()>,
 }
 
 impl Store {
-    /// Opens the store in a folder, which is made with its parents if it is missing, and reads all
+    /// Opens the store in a folder, which is created with its parents if it is missing, and reads all
     /// bundles.
     ///
-    /// A file that is no bundle is told, and hinders no other one. It stays where it is, until a
-    /// bundle of its name is put in its place, or removed. What a crash has left behind of a file
-    /// that was being written is removed.
+    /// A file that is not a usable bundle is returned as damaged, and stays until a bundle with its name is
+    /// put or removed. Temporary files that a crash has left are removed.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made or read, or is something else.
+    /// If the folder cannot be created or read, or is not a folder.
     pub fn open(folder: impl Into<PathBuf>) -> Result<(Self, Vec<Damaged>), StoreError> {
         let folder = folder.into();
         make_private(&folder)?;
         let (certificates, damaged) = read_all(&folder, |left_over| {
-            // It takes space, and no more, if it stays.
+            // A failure is harmless: the file only takes space.
             let _ = fs::remove_file(left_over);
         })?;
         let store = Self {
@@ -55,8 +58,8 @@ impl Store {
         Ok((store, damaged))
     }
 
-    /// The bundles that are kept in a folder, and the files that are none, for whoever only looks:
-    /// nothing is made or removed. A folder that is not there has none.
+    /// Reads the bundles of a folder, and the damaged files, without creating or removing anything. A
+    /// missing folder is empty.
     ///
     /// # Errors
     ///
@@ -68,37 +71,35 @@ impl Store {
         read_all(folder, |_| ())
     }
 
-    /// The bundles as they are now. Never waits.
+    /// The current bundles. Never waits.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Certificates> {
         self.certificates.load_full()
     }
 
-    /// Keeps a new bundle under a name that none has: what `PUT /certificates/NAME` does in Unit.
+    /// Stores a new bundle under an unused name, as `PUT /certificates/NAME` does in Unit.
     ///
     /// # Errors
     ///
-    /// If the name is none or taken, the text is no bundle, or it cannot be written; asked in this
-    /// order. Nothing has changed then.
+    /// If the name is invalid or already used, the text is not a bundle, or it cannot be written; checked in
+    /// this order. Then nothing has changed.
     pub fn put(&self, name: &str, text: &[u8]) -> Result<Written, PutError> {
         check_name(name)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         if self.certificates.load().get(name).is_some() {
             return Err(PutError::Exists);
         }
         self.keep(name, text)
     }
 
-    /// Keeps a bundle under a name, in the place of the one that has it, if there is one. Unit has
-    /// no such thing.
+    /// Stores a bundle, and replaces the one with the same name, if there is one. Not possible in Unit.
     ///
     /// # Errors
     ///
-    /// If the name is none, the text is no bundle, or it cannot be written. Nothing has changed
-    /// then.
+    /// If the name is invalid, the text is not a bundle, or it cannot be written. Then nothing has changed.
     pub fn replace(&self, name: &str, text: &[u8]) -> Result<Written, PutError> {
         check_name(name)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         self.keep(name, text)
     }
 
@@ -110,20 +111,20 @@ impl Store {
         Ok(written)
     }
 
-    /// Forgets a bundle, or removes the damaged file of this name. Whether a listener uses it is for
-    /// the caller to ask; one that does goes on with it.
+    /// Removes a bundle, or the damaged file of this name. The caller checks whether a listener uses it; a
+    /// listener that does keeps presenting it.
     ///
     /// # Errors
     ///
-    /// If there is none, or the file cannot be removed. Nothing has changed then.
+    /// If there is no such bundle, or the file cannot be removed. Then nothing has changed.
     pub fn remove(&self, name: &str) -> Result<Written, RemoveError> {
         check_name(name).map_err(|_| RemoveError::Missing)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         let known = self.certificates.load().get(name).is_some();
         let path = self.folder.join(name);
         match fs::remove_file(&path) {
             Ok(()) => {}
-            // Somebody else has removed the file.
+            // Another process has removed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound && known => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(RemoveError::Missing);
@@ -137,13 +138,13 @@ impl Store {
         Ok(synced.map_or_else(Written::NotSynced, |()| Written::Synced))
     }
 
-    /// Where it keeps them.
+    /// The store's folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The folder and the files of all bundles: what another user needs to go on with them.
+    /// The folder and the files of all bundles, whose owner has to change with the server's user.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let certificates = self.snapshot();
@@ -156,15 +157,15 @@ impl Store {
     }
 }
 
-/// Makes the folder, or takes from others what they may do with it.
+/// Creates the folder with mode 0700, or changes it to that mode.
 fn make_private(folder: &Path) -> Result<(), StoreError> {
     DirBuilder::new()
         .recursive(true)
         .mode(FOLDER_MODE)
         .create(folder)
         .map_err(io_error("make", folder))?;
-    // Through a link, it would be another folder whose mode is changed; so it is opened once, and
-    // nobody can put one in its place meanwhile.
+    // Opened once, without following a symlink, and changed through the descriptor: otherwise a symlink
+    // could redirect the change of mode to another folder.
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let opened = OpenOptions::new()
         .read(true)
@@ -186,7 +187,7 @@ fn make_private(folder: &Path) -> Result<(), StoreError> {
 }
 
 fn read(path: &Path) -> Result<Bundle, DamageKind> {
-    // A link leads to what this server may read, and somebody else may write; a pipe, to nothing.
+    // A symlink could lead to a file that another user can write; opening a pipe would block.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = OpenOptions::new()
         .read(true)
@@ -202,14 +203,14 @@ fn read(path: &Path) -> Result<Bundle, DamageKind> {
         return Err(DamageKind::NoFile);
     }
     let mut text = Vec::new();
-    // One more than is read, so that what is too long is seen to be.
+    // One byte more than allowed, so that the parser sees that the text is too long.
     file.take(Bundle::MAX_TEXT as u64 + 1)
         .read_to_end(&mut text)
         .map_err(DamageKind::Io)?;
     Bundle::parse(&text).map_err(DamageKind::Bundle)
 }
 
-/// Reads all bundles of a folder. What a crash has left behind of a file is given to `left_over`.
+/// Reads all bundles of a folder, and calls `left_over` for each temporary file that a crash has left.
 fn read_all(
     folder: &Path,
     left_over: impl Fn(&Path),
@@ -241,57 +242,57 @@ fn read_all(
     Ok((bundles.into_iter().collect(), damaged))
 }
 
-/// A file in the store's folder that is no bundle.
+/// A file in the store's folder that is not a usable bundle.
 #[derive(Debug, thiserror::Error)]
 #[error("the certificate \"{name}\" cannot be used: {kind}")]
 pub struct Damaged {
     /// The file's name, with what cannot be printed escaped.
     pub name: String,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: DamageKind,
 }
 
-/// What is wrong with a file in the store's folder.
+/// Why a file in the store's folder is not a usable bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum DamageKind {
-    /// Its name is none that a bundle has.
+    /// Its name is not valid for a bundle.
     #[error("{0}")]
     Name(NameError),
     /// Its name is not UTF-8.
     #[error("its name is not UTF-8")]
     NotText,
-    /// It is a folder, a link, a pipe, …
-    #[error("it is no regular file")]
+    /// It is a folder, a symlink, a pipe, …
+    #[error("it is not a regular file")]
     NoFile,
     /// It cannot be read.
     #[error("{0}")]
     Io(io::Error),
-    /// Its content is no bundle.
+    /// Its content is not a bundle.
     #[error("{0}")]
     Bundle(BundleError),
 }
 
-/// A folder that no store can be in.
+/// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It is something else.
-    #[error("\"{}\" is no folder", .0.display())]
+    /// The path is not a folder, or is a symlink.
+    #[error("\"{}\" is not a folder", .0.display())]
     NoFolder(PathBuf),
-    /// The system refused something.
+    /// A system call failed.
     #[error("{0}")]
     Io(WriteError),
 }
 
-/// A bundle that is not kept. Unit's answers are 400 for the first three, and 500.
+/// Why a bundle is not stored. Unit answers 400 for the first three, and 500 for the last.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
-    /// The name is none.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// There is one of this name.
-    #[error("there is a certificate of this name already")]
+    /// The name is already used.
+    #[error("there is already a certificate of this name")]
     Exists,
-    /// The text is none.
+    /// The text is not a bundle.
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// It cannot be written.
@@ -299,10 +300,10 @@ pub enum PutError {
     Io(#[from] WriteError),
 }
 
-/// A bundle that is not removed. Unit's answers are 404 and 500.
+/// Why a bundle is not removed. Unit answers 404 and 500.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
-    /// There is none of this name.
+    /// There is no bundle of this name.
     #[error("there is no certificate of this name")]
     Missing,
     /// The file cannot be removed.

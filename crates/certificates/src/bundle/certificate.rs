@@ -1,4 +1,4 @@
-//! What a certificate says, as Unit tells it.
+//! X.509: the fields of a certificate that Unit's control API shows, and what is compared between them.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ const ISSUER_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.1
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
-/// What kind of key it is. Its `Display` is Unit's text for it.
+/// The kind of a private key. `Display` is Unit's text for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// `RSA (2048 bits)`
@@ -30,9 +30,9 @@ pub enum KeyKind {
         /// The length of the modulus.
         bits: usize,
     },
-    /// `ECDH`: what Unit calls all keys on elliptic curves, though these sign (ECDSA).
+    /// `ECDH`: Unit's name for all keys on elliptic curves, though they sign (ECDSA).
     Ec,
-    /// `unknown`: what Unit calls all others, Ed25519 among them.
+    /// `unknown`: Unit's name for all others, Ed25519 among them.
     Other,
 }
 
@@ -46,29 +46,28 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// One certificate of a chain: an element of `chain` in Unit's answer, with its members in the
-/// order that they have there.
+/// One certificate: an element of `chain` in the control API, with its members in Unit's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Whom it is about.
+    /// The owner of the key.
     pub subject: Name,
-    /// Who says so.
+    /// The authority that signed the certificate.
     pub issuer: Name,
-    /// For how long.
+    /// The period in which clients accept it.
     pub validity: Validity,
 }
 
-/// A subject or an issuer. What is `None` is no member of Unit's object; the fields are in its
-/// order, and have its names.
+/// A subject or an issuer. The fields have the names and the order of Unit's object; a `None` is left
+/// out there.
 ///
-/// Where a certificate has several values for one of these, it is the first, cut off after 255
-/// bytes, as Unit has it.
+/// If a certificate has several values for one of them, only the first is here, cut off after 255
+/// bytes, as in Unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Name {
     /// `CN`
     pub common_name: Option<String>,
-    /// The DNS names among the alternative names. Empty where there are alternative names, but
-    /// none of them is a DNS name.
+    /// The DNS names among the subject alternative names. `Some` and empty if there are alternative
+    /// names, but no DNS names.
     pub alt_names: Option<Vec<String>>,
     /// `C`
     pub country: Option<String>,
@@ -92,20 +91,20 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Whether this time is in it.
+    /// Whether the period includes this time.
     #[must_use]
     pub fn contains(&self, time: SystemTime) -> bool {
         self.since.to_system_time() <= time && time <= self.until.to_system_time()
     }
 }
 
-/// A second. Its `Display` is Unit's text for it, as `Sep 18 19:46:19 2022 GMT`, with a space
-/// before a day below 10.
+/// A time in seconds. `Display` is Unit's text for it: `Sep 18 19:46:19 2022 GMT`, with a space before a
+/// day below 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(DateTime);
 
 impl Moment {
-    /// The same for comparisons.
+    /// The same time, for comparisons.
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {
         self.0.to_system_time()
@@ -132,7 +131,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A certificate, and what of it is compared with others.
+/// A certificate, and the fields that are compared with those of the others and of the key.
 pub(crate) struct Parsed {
     pub(crate) certificate: Certificate,
     pub(crate) key: KeyKind,
@@ -166,7 +165,7 @@ pub(crate) fn parse(der: &[u8]) -> Result<Parsed, String> {
     })
 }
 
-/// The bits of a key, out of its `SubjectPublicKeyInfo`.
+/// The bits of a public key, from its `SubjectPublicKeyInfo`.
 pub(crate) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
     let key = SubjectPublicKeyInfoOwned::from_der(der).ok()?;
     Some(key.subject_public_key.raw_bytes().to_vec())
@@ -211,7 +210,7 @@ fn name(name: &DistinguishedName, alt_names: Option<Vec<String>>) -> Name {
     }
 }
 
-/// A value as text. Unit has its bytes as they are, which for UTF-16 is no JSON.
+/// A value as UTF-8. Unit passes on its bytes, which for UTF-16 makes invalid JSON.
 fn text(value: &Any) -> String {
     const MOST: usize = 255;
     let bytes = value.value();
@@ -219,7 +218,7 @@ fn text(value: &Any) -> String {
         Tag::BmpString => value
             .decode_as::<BmpString>()
             .map_or_else(|_| String::new(), |text| text.to_string()),
-        // Whatever the standard says, it is used for Latin-1.
+        // T.61 by the standard, but Latin-1 in practice.
         Tag::TeletexString => bytes.iter().copied().map(char::from).collect(),
         _ => String::from_utf8_lossy(bytes).into_owned(),
     };
@@ -227,9 +226,9 @@ fn text(value: &Any) -> String {
     text
 }
 
-/// The DNS names of an extension; `None` if it is damaged, since Unit then takes it for absent.
+/// The DNS names in an extension. `None` if it is damaged: Unit then treats it as absent.
 fn dns_names(extension: &[u8]) -> Option<Vec<String>> {
-    // RFC 5280, section 4.2.1.6: dNSName is [2]. The others are not looked into.
+    // RFC 5280, section 4.2.1.6: dNSName is [2]; other kinds of names are ignored.
     const DNS_NAME: Tag = Tag::ContextSpecific {
         constructed: false,
         number: TagNumber(2),

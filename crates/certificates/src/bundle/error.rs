@@ -27,27 +27,27 @@ impl fmt::Display for Place {
     }
 }
 
-/// A text that is no bundle.
+/// Why a text is refused as a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleError {
-    /// The block that is wrong, if it is one of them.
+    /// The block that is wrong; `None` if the reason is about the whole text.
     pub place: Option<Place>,
-    /// What is wrong.
+    /// The reason.
     pub kind: BundleErrorKind,
 }
 
-/// What is wrong with a bundle.
+/// The reason why a bundle is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BundleErrorKind {
     /// More than [`Bundle::MAX_TEXT`](crate::Bundle::MAX_TEXT).
-    #[error("a bundle has at most {} bytes", MAX_TEXT)]
+    #[error("the bundle has more than {} bytes", MAX_TEXT)]
     TooLarge,
     /// More than a hundred certificates.
-    #[error("a bundle has at most {MAX_CERTIFICATES} certificates")]
+    #[error("the bundle has more than {MAX_CERTIFICATES} certificates")]
     TooManyBlocks,
     /// More than [`Bundle::MAX_CHAIN`](crate::Bundle::MAX_CHAIN).
     #[error(
-        "the chain has more than {} bytes, and clients would not read it",
+        "the chain has more than {} bytes, which common clients refuse",
         MAX_CHAIN
     )]
     ChainTooLarge,
@@ -58,55 +58,55 @@ pub enum BundleErrorKind {
     #[error("the line that should end it is missing; the text may be cut off")]
     NoEnd,
     /// A block whose content is not Base64.
-    #[error("its content is not Base64; the text may be damaged")]
+    #[error("its content is not valid Base64; the text may be damaged")]
     Base64,
     /// A block that is neither a certificate nor a key.
     #[error(
-        "\"{0}\" is not known; a bundle has blocks of \"CERTIFICATE\", and one of \"PRIVATE KEY\", \
+        "\"{0}\" blocks are not supported; a bundle has blocks of \"CERTIFICATE\", and one of \"PRIVATE KEY\", \
          \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\""
     )]
     Label(String),
     /// A key with a password.
-    #[error("the private key is encrypted, and nobody is there to be asked for the password")]
+    #[error("the private key is encrypted; remove its password, which the server cannot ask for")]
     EncryptedKey,
     /// No key at all.
     #[error("there is no private key")]
     NoKey,
     /// A second key.
-    #[error("there is a private key already, in {first}")]
+    #[error("this is a second private key; the first one is in {first}")]
     TwoKeys {
-        /// The first one.
+        /// The key before it.
         first: Place,
     },
     /// No certificate at all.
     #[error("there is no certificate")]
     NoCertificate,
-    /// A certificate that is none.
+    /// A certificate that is not valid X.509.
     #[error("the certificate cannot be read: {0}")]
     Certificate(String),
-    /// A key that is none, or of a kind that cannot be used.
+    /// A key that cannot be parsed, or of a kind that is not supported.
     #[error(
         "the private key cannot be used ({0}); it has to be RSA of 2048 to 4096 bits, ECDSA on P-256 or \
          P-384, or Ed25519"
     )]
     Key(String),
-    /// The key of another certificate.
-    #[error("the private key is not that of the first certificate, in {leaf}{}", elsewhere(*other))]
+    /// A key that does not belong to the first certificate.
+    #[error("the private key does not belong to the first certificate, in {leaf}{}", elsewhere(*other))]
     KeyMismatch {
         /// The first certificate.
         leaf: Place,
         /// The certificate that the key belongs to, if it is in the bundle.
         other: Option<Place>,
     },
-    /// A certificate that is not that of the issuer of the one before.
+    /// A certificate that did not issue the one before it.
     #[error(
-        "the certificate is that of \"{subject}\", but the one before it was issued by \"{issuer}\"; \
+        "the certificate of \"{subject}\" is out of order: the one before it was issued by \"{issuer}\"; \
          the order is from the server's own certificate to the root's"
     )]
     Order {
-        /// Whose certificate is there.
+        /// The subject of this certificate.
         subject: String,
-        /// Whose should be.
+        /// The issuer of the one before, which should be the subject.
         issuer: String,
     },
 }

@@ -21,15 +21,10 @@ use untrusted_text::excerpt;
 use certificate::Parsed;
 use pem::Block;
 
-/// A private key and the chain of certificates that vouch for it, as they are uploaded.
+/// A private key and its certificate chain, as uploaded. The [format](crate#a-bundle) is described at the
+/// head of the crate.
 ///
-/// The text is PEM: one private key without a password and at least one certificate. Of the
-/// certificates, the first is the one that the key belongs to, and each other one is that of the
-/// issuer of the one before it. The key may stand anywhere. What stands between the blocks is
-/// ignored.
-///
-/// Whether the chain ends at an authority that anybody trusts, and whether it is valid today, is
-/// not asked: clients decide about the one, and time about the other.
+/// Neither trust in the chain's root nor the validity period is checked.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     key: KeyKind,
@@ -38,18 +33,18 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// The longest text that is read, in bytes.
+    /// The longest text that is parsed, in bytes.
     pub const MAX_TEXT: usize = error::MAX_TEXT;
 
-    /// What all certificates of a chain take at most, in bytes without PEM. The chain is sent in one
-    /// message, and common clients read none above 64 KiB.
+    /// The longest chain, in bytes of DER. It is sent in one handshake message, and common clients refuse
+    /// messages above 64 KiB.
     pub const MAX_CHAIN: usize = error::MAX_CHAIN;
 
-    /// Reads a bundle.
+    /// Parses a bundle, and checks its key and its chain.
     ///
     /// # Errors
     ///
-    /// When the text is no bundle that a server can use, with what is wrong and where.
+    /// The first reason why a server could not use the bundle, with the block where it is.
     pub fn parse(text: &[u8]) -> Result<Self, BundleError> {
         if text.len() > Self::MAX_TEXT {
             return Err(BundleErrorKind::TooLarge.anywhere());
@@ -98,7 +93,7 @@ impl Bundle {
         })
     }
 
-    /// What the private key is, as `key` of Unit's answer has it.
+    /// The kind of the private key: `key` in the control API.
     #[must_use]
     pub fn key(&self) -> KeyKind {
         self.key
@@ -110,7 +105,7 @@ impl Bundle {
         &self.chain
     }
 
-    /// What rustls presents and signs with.
+    /// The chain that rustls presents, and the key that it signs with.
     pub(crate) fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }
@@ -138,8 +133,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Which certificate has this key. rustls has a comparison of its own, which takes no
-    /// certificate below version 3; `openssl x509 -req` makes them, and Unit takes them.
+    /// The index of the certificate with this key. rustls can compare them, too, but only in certificates
+    /// of version 3: `openssl x509 -req` makes older ones, and Unit accepts those.
     fn key_belongs_to(&self, key: &dyn SigningKey) -> Option<usize> {
         let key = key.public_key()?;
         let key = certificate::public_key(key.as_ref())?;
@@ -147,8 +142,8 @@ impl Chain {
         parsed.position(|(_, parsed)| parsed.public_key == key)
     }
 
-    /// Whether each certificate is that of the issuer of the one before. Unit does not ask, and
-    /// serves a chain that few clients can follow.
+    /// Whether each certificate was issued by the subject of the next one. Unit does not check this, and
+    /// then serves a chain that few clients can follow.
     fn is_in_order(&self) -> Result<(), BundleError> {
         for pair in self.parsed.windows(2) {
             let [(_, subject), (place, issuer)] = pair else {

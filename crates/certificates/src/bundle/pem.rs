@@ -1,8 +1,8 @@
 //! The blocks of a PEM text, each with its place.
 //!
-//! rustls-pki-types decodes a block, but passes over those that it has no use for, without a word.
-//! Unit refuses such a bundle, and so it is here: the block that is left out may be the one that
-//! matters. So blocks are told apart here, and decoded there.
+//! rustls-pki-types decodes a block, but silently skips those that it does not know. A bundle with such a
+//! block is refused here, as in Unit: the skipped block may be the one that matters. So this module finds
+//! the blocks, and rustls-pki-types decodes each.
 
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
@@ -24,9 +24,9 @@ pub(crate) struct Block {
     pub(crate) der: Vec<u8>,
 }
 
-/// All blocks of a text. What stands between them is no part of it.
+/// All blocks of a text. Text between them is ignored.
 pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, BundleError> {
-    // What some editors begin a file with.
+    // A byte order mark, with which some editors begin a file.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut blocks = Vec::new();
     let mut lines = Lines {
@@ -103,7 +103,7 @@ struct Lines<'a> {
 }
 
 struct Line<'a> {
-    /// Without what ends it.
+    /// Without its line ending.
     text: &'a [u8],
     start: usize,
     number: usize,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_as_they_do_anywhere() {
+    fn lines_may_end_in_lf_crlf_or_cr() {
         for ending in ["\n", "\r\n", "\r", " \n", "\n\n"] {
             let text =
                 "one\n-----BEGIN CERTIFICATE-----\nAAEC\nAwQF\n-----END CERTIFICATE-----\ntwo";
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_between_blocks_is_skipped() {
+    fn text_between_blocks_is_skipped() {
         let text = "\u{feff}-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n\
                     subject=CN = a\n -----BEGIN CERTIFICATE-----\n-----END\n\
                     -----BEGIN CERTIFICATE-----\nAQ==\n-----END CERTIFICATE-----";
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_dashes_in_a_block_is_never_passed_over() {
+    fn a_line_of_dashes_in_a_block_is_refused() {
         for line in [
             "-----END CERTIFICATE-----x",
             "-----END CERTIFICATE----",

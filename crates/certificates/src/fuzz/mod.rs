@@ -9,12 +9,11 @@ use std::sync::Arc;
 use crate::bundle::certificate;
 use crate::{Bundle, Certificates, ServerTls, TicketKey, TlsOptions, check_name};
 
-/// Runs `data` through everything that reads texts from outside: as a bundle, as a certificate in
-/// DER, as a name, and as a key for tickets. It must return whatever `data` is.
+/// Parses `data` as a bundle, as a certificate in DER, as a name, and as a ticket key.
 ///
 /// # Panics
 ///
-/// When what was read does not hold together. That is what a fuzzer looks for.
+/// If a result is inconsistent, which is a bug.
 pub fn fuzz_bundle(data: &[u8]) {
     match Bundle::parse(data) {
         Ok(bundle) => check(data, bundle),
@@ -46,7 +45,7 @@ pub fn fuzz_bundle(data: &[u8]) {
         let components: Vec<_> = Path::new(text.as_ref()).components().collect();
         assert!(
             matches!(components[..], [Component::Normal(name)] if name == text.as_ref()),
-            "{text:?} is more than the name of a file"
+            "{text:?} is more than a file name"
         );
     }
     if let Ok(key) = TicketKey::parse(&text) {
@@ -64,16 +63,16 @@ fn check(text: &[u8], bundle: Bundle) {
     assert_eq!(
         again,
         Some((bundle.key(), bundle.chain())),
-        "it reads otherwise"
+        "a second parse differs"
     );
     assert_eq!(
         bundle.chain().len(),
         bundle.certified().cert.len(),
-        "not all is told"
+        "a certificate is missing"
     );
     for certificate in bundle.chain() {
         let date = certificate.validity.until.to_string();
-        assert!(date.ends_with(" GMT"), "{date} is no date");
+        assert!(date.ends_with(" GMT"), "{date} is not a date");
     }
 
     let names = ["a", "b"];

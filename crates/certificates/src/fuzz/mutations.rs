@@ -37,7 +37,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn no_text_makes_anything_panic() {
+fn mutated_bundles_do_not_panic() {
     let seeds = seeds();
     let mutations = Mutations::of(&seeds)
         .with_bytes(ALPHABET)
@@ -48,7 +48,7 @@ fn no_text_makes_anything_panic() {
 }
 
 #[test]
-fn the_seeds_themselves_are_looked_at() {
+fn unmutated_seeds_are_bundles_and_do_not_panic() {
     let seeds = seeds();
     let bundles = seeds.iter().filter(|seed| Bundle::parse(seed).is_ok());
     assert_eq!(bundles.count(), 4);

@@ -1,15 +1,15 @@
 //! Why the TLS of a listener cannot be set up.
 
-/// Options that no TLS can be made of.
+/// Why the TLS of a listener cannot be set up.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TlsError {
-    /// A listener without a certificate. Unit asks for at least one, too.
-    #[error("there is no certificate")]
+    /// No certificate is named. Unit requires at least one, too.
+    #[error("no certificate is configured")]
     None,
-    /// A certificate that is not there.
-    #[error("the certificate \"{0}\" is not there")]
+    /// A certificate that is not in the store.
+    #[error("there is no certificate \"{0}\"")]
     Unknown(String),
-    /// Something that rustls refuses.
+    /// rustls refused the configuration, or there are no random numbers for ticket keys.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }

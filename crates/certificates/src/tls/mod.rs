@@ -22,28 +22,28 @@ use rustls::sign::CertifiedKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
 use crate::Certificates;
-use sessions::Sessions;
-use sni::Table;
+use sessions::SessionCache;
+use sni::SniTable;
 use tickets::Ticketer;
 
-/// The protocols that are spoken, the preferred one first. Clients of HTTP/1.0 that say so would
-/// otherwise be turned away, since none of their protocols is here.
+/// The ALPN protocols, in order of preference. `http/1.0` is here because rustls fails the handshake if a
+/// client offers protocols, and none of them is in this list.
 const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
 /// The TLS of one listener: TLS 1.2 and 1.3.
 ///
-/// Its certificates can be replaced at any time, by [`update`](Self::update). Handshakes that begin
-/// afterwards present the new ones; connections go on as they are, and sessions are taken up again,
-/// as are tickets. All of these end with this value: other [`TlsOptions`] make another one.
+/// Its certificates can be replaced at any time, by [`update`](Self::update): handshakes that begin
+/// afterwards present the new ones. Established connections are not affected, and sessions and tickets can
+/// still be resumed. They cannot with a new `ServerTls`, which other [`TlsOptions`] need.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     options: Arc<TlsOptions>,
     config: Arc<ServerConfig>,
-    resolver: Arc<Resolver>,
+    resolver: Arc<SniResolver>,
 }
 
 impl ServerTls {
-    /// Makes what these options ask for, with these certificates.
+    /// Sets up TLS with these options and certificates.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl ServerTls {
         Self::with_clock(options, certificates, Arc::new(DefaultTimeProvider))
     }
 
-    /// The same with another clock for the age of sessions and tickets.
+    /// Like [`new`](Self::new), with another clock for the age of sessions and tickets.
     ///
     /// # Errors
     ///
@@ -62,15 +62,15 @@ impl ServerTls {
         certificates: &Certificates,
         clock: Arc<dyn TimeProvider>,
     ) -> Result<Self, TlsError> {
-        let table = Table::new(&options.certificates, certificates)?;
-        let resolver = Arc::new(Resolver(ArcSwap::from_pointee(table)));
+        let table = SniTable::new(&options.certificates, certificates)?;
+        let resolver = Arc::new(SniResolver(ArcSwap::from_pointee(table)));
         let provider = Arc::new(default_provider());
         let mut config = ServerConfig::builder_with_details(provider, Arc::clone(&clock))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&resolver) as _);
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        // Unit's choice, too.
+        // As in Unit: the server's order of cipher suites counts.
         config.ignore_client_order = true;
 
         let session = &options.session;
@@ -78,7 +78,7 @@ impl ServerTls {
             0 => Arc::new(NoServerSessionStorage {}),
             size => {
                 let timeout = session.timeout.as_secs();
-                Arc::new(Sessions::new(size, timeout, Arc::clone(&clock)))
+                Arc::new(SessionCache::new(size, timeout, Arc::clone(&clock)))
             }
         };
         let lifetime = session.ticket_lifetime();
@@ -97,30 +97,30 @@ impl ServerTls {
         })
     }
 
-    /// What a connection is accepted with. It is the same one after an [`update`](Self::update).
+    /// The configuration for rustls. An [`update`](Self::update) does not replace it.
     #[must_use]
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
     }
 
-    /// What this was made of. As long as they are the same, there is no need for another one.
+    /// The options. A reconfiguration with the same options keeps this value.
     #[must_use]
     pub fn options(&self) -> &TlsOptions {
         &self.options
     }
 
-    /// Presents these certificates from now on. Never waits.
+    /// Presents these certificates in future handshakes. Never waits.
     ///
     /// # Errors
     ///
-    /// If a certificate is missing. Those that were there before are presented still.
+    /// If a certificate is missing. Then the previous ones stay.
     pub fn update(&self, certificates: &Certificates) -> Result<(), TlsError> {
-        let table = Table::new(&self.options.certificates, certificates)?;
+        let table = SniTable::new(&self.options.certificates, certificates)?;
         self.resolver.0.store(Arc::new(table));
         Ok(())
     }
 
-    /// What of the present certificates no client will see.
+    /// The names, and the bundles among several, that SNI can never select.
     #[must_use]
     pub fn warnings(&self) -> Vec<NameWarning> {
         self.resolver.0.load().warnings().to_vec()
@@ -128,11 +128,11 @@ impl ServerTls {
 }
 
 #[derive(Debug)]
-struct Resolver(ArcSwap<Table>);
+struct SniResolver(ArcSwap<SniTable>);
 
-impl ResolvesServerCert for Resolver {
+impl ResolvesServerCert for SniResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let table = self.0.load();
-        Some(Arc::clone(table.choose(hello.server_name())))
+        Some(Arc::clone(table.certificate_for(hello.server_name())))
     }
 }

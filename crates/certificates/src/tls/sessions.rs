@@ -1,29 +1,32 @@
+//! Session resumption by a cache in the server's memory.
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::server::StoresServerSessions;
 use rustls::time_provider::TimeProvider;
 
-/// Sessions that this server keeps: so many at most, for so long. A new one takes the place of the
-/// oldest. (rustls has a cache of its own, which knows no time.)
-pub(crate) struct Sessions {
+/// The session cache, bounded in size and age. A new session evicts the oldest. (The cache of rustls has
+/// no time limit.)
+pub(crate) struct SessionCache {
     size: usize,
     /// In seconds.
     timeout: u64,
     clock: Arc<dyn TimeProvider>,
-    kept: Mutex<Kept>,
+    entries: Mutex<Entries>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Entries {
     sessions: HashMap<Vec<u8>, Session>,
-    /// Their ids by their numbers, and so by age.
+    /// Session ids by their sequence numbers, and so by age.
     order: BTreeMap<u64, Vec<u8>>,
     next: u64,
 }
 
-impl Kept {
+impl Entries {
     fn remove(&mut self, id: &[u8]) -> Option<Session> {
         let session = self.sessions.remove(id)?;
         self.order.remove(&session.number);
@@ -38,24 +41,20 @@ impl Kept {
 
 struct Session {
     value: Vec<u8>,
-    /// In seconds.
+    /// In seconds since 1970.
     put: u64,
     number: u64,
 }
 
-impl Sessions {
+impl SessionCache {
     /// `size` is at least 1.
     pub(crate) fn new(size: usize, timeout: u64, clock: Arc<dyn TimeProvider>) -> Self {
         Self {
             size,
             timeout,
             clock,
-            kept: Mutex::default(),
+            entries: Mutex::default(),
         }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Option<u64> {
@@ -68,33 +67,33 @@ impl Sessions {
     }
 }
 
-impl StoresServerSessions for Sessions {
+impl StoresServerSessions for SessionCache {
     fn put(&self, id: Vec<u8>, value: Vec<u8>) -> bool {
         let Some(put) = self.now() else { return false };
-        let mut kept = self.kept();
-        kept.remove(&id);
-        let number = kept.next;
-        kept.next += 1;
-        kept.order.insert(number, id.clone());
-        kept.sessions.insert(id, Session { value, put, number });
-        // What is over goes as well: nobody would ask for it again.
-        while let Some(oldest) = kept.oldest()
-            && (kept.sessions.len() > self.size || !self.is_fresh(oldest))
-            && let Some((_, id)) = kept.order.pop_first()
+        let mut entries = self.entries.lock();
+        entries.remove(&id);
+        let number = entries.next;
+        entries.next += 1;
+        entries.order.insert(number, id.clone());
+        entries.sessions.insert(id, Session { value, put, number });
+        // Expired sessions are removed as well: they can no longer be resumed.
+        while let Some(oldest) = entries.oldest()
+            && (entries.sessions.len() > self.size || !self.is_fresh(oldest))
+            && let Some((_, id)) = entries.order.pop_first()
         {
-            kept.sessions.remove(&id);
+            entries.sessions.remove(&id);
         }
         true
     }
 
     fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
-        let kept = self.kept();
-        let session = kept.sessions.get(id)?;
+        let entries = self.entries.lock();
+        let session = entries.sessions.get(id)?;
         self.is_fresh(session).then(|| session.value.clone())
     }
 
     fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
-        let session = self.kept().remove(id)?;
+        let session = self.entries.lock().remove(id)?;
         self.is_fresh(&session).then_some(session.value)
     }
 
@@ -103,10 +102,10 @@ impl StoresServerSessions for Sessions {
     }
 }
 
-impl fmt::Debug for Sessions {
+impl fmt::Debug for SessionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.kept().sessions.len();
-        write!(f, "Sessions({count} of {})", self.size)
+        let count = self.entries.lock().sessions.len();
+        write!(f, "SessionCache({count} of {})", self.size)
     }
 }
 
@@ -119,40 +118,40 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Time that goes on when it is told to.
+    /// A clock that only `advance` moves.
     #[derive(Debug, Default)]
-    pub(crate) struct Clock(AtomicU64);
+    pub(crate) struct ManualClock(AtomicU64);
 
-    impl Clock {
+    impl ManualClock {
         pub(crate) fn advance(&self, seconds: u64) {
             self.0.fetch_add(seconds, Ordering::Relaxed);
         }
     }
 
-    impl TimeProvider for Clock {
+    impl TimeProvider for ManualClock {
         fn current_time(&self) -> Option<UnixTime> {
             let seconds = 1_000_000_000 + self.0.load(Ordering::Relaxed);
             Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
         }
     }
 
-    fn sessions(size: usize, timeout: u64) -> (Sessions, Arc<Clock>) {
-        let clock = Arc::new(Clock::default());
-        (Sessions::new(size, timeout, clock.clone()), clock)
+    fn sessions(size: usize, timeout: u64) -> (SessionCache, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::default());
+        (SessionCache::new(size, timeout, clock.clone()), clock)
     }
 
-    fn put(sessions: &Sessions, id: u8) {
+    fn put(sessions: &SessionCache, id: u8) {
         assert!(sessions.put(vec![id], vec![id; 3]));
     }
 
-    fn kept(sessions: &Sessions) -> Vec<u8> {
+    fn kept(sessions: &SessionCache) -> Vec<u8> {
         (0..=255)
             .filter(|&id| sessions.get(&[id]).is_some())
             .collect()
     }
 
     #[test]
-    fn the_oldest_makes_room() {
+    fn a_full_session_cache_evicts_the_oldest_session() {
         for size in 1..8 {
             let (sessions, _) = sessions(size, 300);
             for id in 0..20 {
@@ -164,13 +163,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_session_is_taken_once_and_got_as_often_as_asked_for() {
+    fn a_session_is_resumed_once_by_take_and_repeatedly_by_get() {
         let (sessions, _) = sessions(2, 300);
         put(&sessions, 1);
         assert_eq!(sessions.get(&[1]), Some(vec![1; 3]));
         assert_eq!(sessions.take(&[1]), Some(vec![1; 3]));
         assert_eq!((sessions.take(&[1]), sessions.get(&[1])), (None, None));
-        // Those that are gone do not push others out.
+        // Sessions that were taken do not count towards the size.
         for id in [2, 3, 4] {
             put(&sessions, id);
             sessions.take(&[id]).unwrap();
@@ -181,7 +180,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_put_once_more_is_new() {
+    fn a_session_that_is_put_again_gets_a_new_age() {
         let (sessions, clock) = sessions(2, 10);
         put(&sessions, 1);
         clock.advance(8);
@@ -194,7 +193,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_session_lives_for_so_long_and_no_longer() {
+    fn a_session_cannot_be_resumed_after_its_timeout() {
         let (sessions, clock) = sessions(9, 10);
         put(&sessions, 1);
         put(&sessions, 2);
@@ -204,14 +203,14 @@ pub(crate) mod tests {
         clock.advance(1);
         assert_eq!(kept(&sessions), [3]);
         assert_eq!(sessions.take(&[1]), None);
-        // And takes no memory after the next one.
+        // The next session frees the memory of the expired ones.
         put(&sessions, 4);
-        assert_eq!(sessions.kept().sessions.len(), 2);
-        assert_eq!(sessions.kept().order.len(), 2);
+        assert_eq!(sessions.entries.lock().sessions.len(), 2);
+        assert_eq!(sessions.entries.lock().order.len(), 2);
     }
 
     #[test]
-    fn what_is_taken_leaves_nothing_behind() {
+    fn a_session_that_is_taken_leaves_no_entry() {
         let (sessions, _) = sessions(1000, 300);
         put(&sessions, 0);
         for _ in 0..100 {
@@ -219,7 +218,7 @@ pub(crate) mod tests {
             sessions.take(&[1]);
         }
         put(&sessions, 0);
-        let kept = sessions.kept();
-        assert_eq!((kept.sessions.len(), kept.order.len()), (1, 1));
+        let entries = sessions.entries.lock();
+        assert_eq!((entries.sessions.len(), entries.order.len()), (1, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Which certificate is for which name.
+//! SNI: which certificate is presented for which server name.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,16 +10,16 @@ use super::error::TlsError;
 use crate::{Bundle, Certificates};
 use untrusted_text::excerpt;
 
-/// The bundles of one listener by the names that clients ask for. Does not change.
+/// The bundles of one listener, by the names that clients send in SNI. Immutable.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct SniTable {
     default: Arc<CertifiedKey>,
     /// In lower case. `*.example.com` is here as `.example.com`.
     names: HashMap<String, (usize, Arc<CertifiedKey>)>,
     warnings: Vec<NameWarning>,
 }
 
-impl Table {
+impl SniTable {
     pub(crate) fn new(names: &[String], certificates: &Certificates) -> Result<Self, TlsError> {
         let find = |name: &String| {
             let bundle = certificates.get(name);
@@ -32,7 +32,7 @@ impl Table {
             names: HashMap::new(),
             warnings: Vec::new(),
         };
-        // Of a single one, the names play no part.
+        // An only bundle is presented for every name.
         if bundles.len() > 1 {
             for (index, bundle) in bundles.iter().enumerate() {
                 table.add(names, index, bundle);
@@ -44,8 +44,7 @@ impl Table {
     fn add(&mut self, certificates: &[String], index: usize, bundle: &Bundle) {
         let certificate = |index: usize| certificates.get(index).cloned().unwrap_or_default();
         let subject = bundle.chain().first().map(|leaf| &leaf.subject);
-        // RFC 6125, section 6.4.4: where there are alternative names, be they of another kind, the
-        // common name is none.
+        // RFC 6125, section 6.4.4: if there are alternative names of any kind, the common name is ignored.
         let names = match subject.map(|subject| (&subject.alt_names, &subject.common_name)) {
             Some((Some(names), _)) => names.as_slice(),
             Some((None, Some(name))) if !name.is_empty() => std::slice::from_ref(name),
@@ -88,9 +87,9 @@ impl Table {
         }
     }
 
-    /// What is presented to a client that asks for `name`. The whole name goes before a wildcard,
-    /// whichever bundle has it; a wildcard is for one label; the first bundle is for all others.
-    pub(crate) fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+    /// The certificate for a client that sends `name` in SNI. An exact name has precedence over a wildcard,
+    /// in whichever bundle; a wildcard stands for one label; the first bundle is the default.
+    pub(crate) fn certificate_for(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         let Some(name) = name.filter(|_| !self.names.is_empty()) else {
             return &self.default;
         };
@@ -107,18 +106,20 @@ impl Table {
     }
 }
 
-/// A name, or a bundle among several, that no client will see. Unit logs these.
+/// A name, or a bundle among several, that SNI can never select. Unit logs these, too.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameWarning {
-    /// Unless it is the first one of its listener, nobody gets to see it.
-    #[error("the certificate \"{certificate}\" has neither alternative names nor a common name")]
+    /// A bundle without names. Only the listener's first bundle is presented nevertheless.
+    #[error(
+        "the certificate \"{certificate}\" has neither alternative names nor a common name, so SNI cannot select it"
+    )]
     NoName {
         /// The bundle.
         certificate: String,
     },
     /// A `*` that is not the whole first label.
     #[error(
-        "the name \"{name}\" in the certificate \"{certificate}\" is ignored: after \"*\", there has to be a dot"
+        "the name \"{name}\" in the certificate \"{certificate}\" is ignored: a wildcard has to begin with \"*.\""
     )]
     Wildcard {
         /// The name.
@@ -126,9 +127,9 @@ pub enum NameWarning {
         /// The bundle that has it.
         certificate: String,
     },
-    /// A name that a bundle before it has.
+    /// A name that a bundle before it in the list has.
     #[error(
-        "the name \"{name}\" in the certificate \"{certificate}\" is ignored: \"{first}\" has it, too, and stands before"
+        "the name \"{name}\" in the certificate \"{certificate}\" is ignored: \"{first}\", which is listed before, has this name, too"
     )]
     Duplicate {
         /// The name.
@@ -146,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    fn table(bundles: &[(&str, &str, &[&str])]) -> Table {
+    fn table(bundles: &[(&str, &str, &[&str])]) -> SniTable {
         let names: Vec<_> = bundles
             .iter()
             .map(|(name, ..)| (*name).to_owned())
@@ -167,13 +168,13 @@ mod tests {
                 Arc::new(Bundle::parse(text.as_bytes()).unwrap()),
             )
         });
-        Table::new(&names, &bundles.collect()).unwrap()
+        SniTable::new(&names, &bundles.collect()).unwrap()
     }
 
-    impl Table {
-        /// The index of what is chosen; 0 for the default, too.
+    impl SniTable {
+        /// The index of the selected bundle; 0 for the default, too.
         fn index(&self, name: &str) -> usize {
-            let chosen = self.choose(Some(name));
+            let chosen = self.certificate_for(Some(name));
             let mut named = self.names.values();
             named
                 .find(|(_, certified)| Arc::ptr_eq(certified, chosen))
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_without_case() {
+    fn sni_is_compared_without_case() {
         let table = table(&[
             ("a", "LOCALHOST.com", &[]),
             ("b", "b", &["ALT1.example.com", "*.ALT2.example.com"]),
@@ -198,12 +199,12 @@ mod tests {
         ] {
             assert_eq!(table.index(name), index, "{name}");
         }
-        assert!(Arc::ptr_eq(table.choose(None), &table.default));
+        assert!(Arc::ptr_eq(table.certificate_for(None), &table.default));
         assert_eq!(table.warnings(), []);
     }
 
     #[test]
-    fn a_whole_name_goes_before_a_wildcard_and_a_wildcard_is_for_one_label() {
+    fn sni_prefers_an_exact_name_to_a_wildcard_which_stands_for_one_label() {
         let table = table(&[
             ("default", "default", &[]),
             ("wildcard", "", &["*.example.com", "*.alt.example.com"]),
@@ -220,7 +221,7 @@ mod tests {
             ("www.alt.example.org", 0),
             ("", 0),
             (".", 0),
-            // rustls lets none of these through; Unit takes the default for them.
+            // rustls fails the handshake before these get here; Unit takes the default for them.
             (".example.com", 1),
             ("*.example.com", 1),
         ] {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn alternative_names_replace_the_common_name() {
+    fn sni_ignores_the_common_name_if_there_are_alternative_names() {
         let table = table(&[
             ("default", "default", &[]),
             ("b", "common.example", &["alternative.example"]),
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_one_name_the_first_is_presented() {
+    fn sni_selects_the_first_of_two_bundles_with_the_same_name() {
         let table = table(&[
             ("default", "default", &[]),
             ("b", "", &["same.example", "*.same.example"]),
@@ -277,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_may_be_named_twice() {
+    fn sni_has_no_warning_for_a_bundle_that_is_listed_twice() {
         let table = table(&[("a", "", &["a"]), ("b", "", &["b"]), ("a", "", &["a"])]);
         assert_eq!(table.index("b"), 1);
         assert_eq!(table.warnings(), []);
     }
 
     #[test]
-    fn a_single_bundle_is_for_every_name() {
+    fn sni_selects_an_only_bundle_for_every_name() {
         let table = table(&[("a", "", &["*"])]);
         assert_eq!(table.index("a"), 0);
         assert_eq!(table.warnings(), []);

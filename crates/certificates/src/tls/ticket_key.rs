@@ -1,12 +1,14 @@
+//! Configured keys for session tickets, in Base64.
+
 use std::fmt;
 
-/// A key for session tickets, as `tickets` has it: 48 or 80 bytes in Base64, the first 16 of which
-/// are its name, which is sent in the clear.
+/// A key for session tickets, as `tickets` contains it: 48 or 80 bytes in Base64. The first 16 bytes are
+/// the key's name, which is sent in the clear.
 ///
-/// Unit encrypts with AES-128-CBC or AES-256-CBC and HMAC, by the length of the key. rustls' own
-/// cryptography has no CBC, so here the rest of the key goes through HKDF (RFC 5869), and AES-256-GCM
-/// encrypts. Servers of this kind that share a key take each other's tickets; Unit's they would not
-/// understand anyhow, since what is in a ticket is each library's own affair.
+/// Unit encrypts with AES-128-CBC or AES-256-CBC and HMAC, depending on the length. *ring* has no CBC, so
+/// here AES-256-GCM encrypts, with keys that HKDF (RFC 5869) derives from the other bytes. Servers of this
+/// kind that share a key accept each other's tickets, but not those of Unit: each TLS library has its own
+/// format of sessions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TicketKey {
     pub(crate) name: [u8; 16],
@@ -14,13 +16,11 @@ pub struct TicketKey {
 }
 
 impl TicketKey {
-    /// Reads a key. Both alphabets of Base64 are taken, with and without padding, as Unit takes
-    /// them.
+    /// Parses a key. Both alphabets of Base64 are accepted, with and without padding, as in Unit.
     ///
     /// # Errors
     ///
-    /// If it is not Base64, or has another length. The text itself is a secret, and not in the
-    /// message.
+    /// If it is not Base64, or has another length. The message does not contain the text, which is secret.
     pub fn parse(text: &str) -> Result<Self, TicketKeyError> {
         let bytes = decode(text.as_bytes()).ok_or(TicketKeyError::Base64)?;
         if !matches!(bytes.len(), 48 | 80) {
@@ -42,14 +42,14 @@ impl fmt::Debug for TicketKey {
     }
 }
 
-/// A text that is no key for tickets.
+/// Why a text is not a ticket key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketKeyError {
     /// It is not Base64.
-    #[error("a ticket key is 48 or 80 bytes in Base64")]
+    #[error("a ticket key must be 48 or 80 bytes in Base64")]
     Base64,
     /// It has another length.
-    #[error("a ticket key has 48 or 80 bytes, not {0}")]
+    #[error("a ticket key must have 48 or 80 bytes, not {0}")]
     Length(usize),
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_read_in_all_its_forms() {
+    fn base64_is_decoded_in_both_alphabets_with_and_without_padding() {
         for (text, bytes) in [
             ("", &b""[..]),
             ("Zg==", b"f"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_48_or_80_bytes() {
+    fn ticket_keys_have_48_or_80_bytes() {
         for length in 0..=200 {
             let text = "A".repeat(length);
             let bytes = length * 3 / 4;

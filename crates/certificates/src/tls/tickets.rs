@@ -1,4 +1,4 @@
-//! Sessions that clients keep: encrypted here, and decrypted when they come back.
+//! Session resumption by tickets: sessions that clients store, encrypted by the server.
 //!
 //! ```text
 //! name of the key (16) │ salt (32) │ AES-256-GCM of: time of issue (8), session │ tag (16)
@@ -24,7 +24,7 @@ const NAME: usize = 16;
 const SALT: usize = 32;
 const TIME: usize = 8;
 
-/// Makes tickets, and takes them back for as long as they live.
+/// Encrypts tickets, and decrypts them until they expire.
 pub(crate) struct Ticketer {
     keys: Keys,
     lifetime: u32,
@@ -34,12 +34,12 @@ pub(crate) struct Ticketer {
 enum Keys {
     /// The last one encrypts.
     Given(Vec<Sealer>),
-    /// Random, and another one after each lifetime.
+    /// Random, and replaced after each lifetime.
     Random(TicketRotator),
 }
 
 impl Ticketer {
-    /// With keys that others have, too.
+    /// With configured keys, which other servers may share.
     pub(crate) fn given(keys: &[TicketKey], lifetime: u64, clock: Arc<dyn TimeProvider>) -> Self {
         Self {
             keys: Keys::Given(keys.iter().map(Sealer::new).collect()),
@@ -48,8 +48,8 @@ impl Ticketer {
         }
     }
 
-    /// With random keys. Unit has one for as long as a configuration is in force; here, the key that
-    /// decrypts what was sent long ago is not there any more.
+    /// With random keys. Unit has one key for the life of a configuration; here keys rotate, so that a key
+    /// that leaks does not decrypt old connections.
     pub(crate) fn random(
         lifetime: u64,
         clock: Arc<dyn TimeProvider>,
@@ -109,9 +109,8 @@ impl fmt::Debug for Ticketer {
     }
 }
 
-/// One key. Each ticket is encrypted with a key of its own, derived from this one and from a salt:
-/// servers that share a key cannot agree on nonces, and random ones of 12 bytes would be used twice
-/// some time.
+/// One key. Each ticket is encrypted with a key derived from this one and a random salt: servers that
+/// share a key cannot coordinate nonces, and random nonces of 12 bytes would repeat eventually.
 struct Sealer {
     name: [u8; NAME],
     secret: Prk,
@@ -195,7 +194,7 @@ impl KeyType for KeyAndNonce {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sessions::tests::Clock;
+    use super::super::sessions::tests::ManualClock;
     use super::*;
 
     fn key(byte: u8, length: usize) -> TicketKey {
@@ -206,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_key_encrypts_and_all_decrypt() {
-        let clock = Arc::new(Clock::default());
+    fn the_last_ticket_key_encrypts_and_all_decrypt() {
+        let clock = Arc::new(ManualClock::default());
         let ticketer = |keys: &[TicketKey]| Ticketer::given(keys, 60, clock.clone());
         let (old, new) = (key(1, 32), key(2, 64));
         let both = ticketer(&[old.clone(), new.clone()]);
@@ -221,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_one_name_and_another_secret_take_nothing_of_each_other() {
-        let clock = Arc::new(Clock::default());
+    fn ticket_keys_with_one_name_and_different_secrets_do_not_decrypt_each_others_tickets() {
+        let clock = Arc::new(ManualClock::default());
         let (a, mut b) = (key(1, 32), key(1, 32));
         b.secret[31] ^= 1;
         let ticket =
@@ -231,15 +230,15 @@ mod tests {
             Ticketer::given(&[b.clone()], 60, clock.clone()).decrypt(&ticket.unwrap()),
             None
         );
-        // Of two with one name, the last is the one.
+        // Of two keys with one name, the last one is used.
         let both = Ticketer::given(&[a, b], 60, clock);
         let ticket = both.encrypt(b"session").unwrap();
         assert!(both.decrypt(&ticket).is_some());
     }
 
     #[test]
-    fn a_ticket_that_is_changed_anywhere_is_none() {
-        let clock = Arc::new(Clock::default());
+    fn a_tampered_ticket_is_not_decrypted() {
+        let clock = Arc::new(ManualClock::default());
         let random = Ticketer::random(60, clock.clone()).unwrap();
         let given = Ticketer::given(&[key(1, 64)], 60, clock);
         for ticketer in [random, given] {
@@ -257,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_lives_for_so_long_and_no_longer() {
-        let clock = Arc::new(Clock::default());
+    fn a_ticket_expires_after_its_lifetime() {
+        let clock = Arc::new(ManualClock::default());
         let ticketer = Ticketer::given(&[key(1, 32)], 60, clock.clone());
         let ticket = ticketer.encrypt(b"session").unwrap();
         clock.advance(60);
@@ -268,8 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn no_ticket_lives_for_more_than_a_week() {
-        let clock = Arc::new(Clock::default());
+    fn no_ticket_is_valid_for_more_than_a_week() {
+        let clock = Arc::new(ManualClock::default());
         for (lifetime, wanted) in [(1, 1), (300, 300), (u64::MAX, 604_800)] {
             assert_eq!(
                 Ticketer::random(lifetime, clock.clone())

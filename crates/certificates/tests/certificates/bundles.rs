@@ -1,4 +1,4 @@
-//! Which texts are bundles, and what is said of those that are none.
+//! Parsing bundles: which texts are accepted, and the errors for the others.
 
 use certificates::{Bundle, BundleErrorKind, Place};
 use rcgen::KeyPair;
@@ -25,7 +25,7 @@ fn lines(text: &str) -> usize {
 }
 
 #[test]
-fn the_key_may_stand_anywhere_and_the_chain_from_leaf_to_root() {
+fn the_key_may_stand_anywhere_and_the_chain_is_from_leaf_to_root() {
     let chain = Chain::new(&["leaf", "middle", "root"]);
     let [leaf, middle, root] = &chain.certificates[..] else {
         panic!()
@@ -41,7 +41,7 @@ fn the_key_may_stand_anywhere_and_the_chain_from_leaf_to_root() {
 }
 
 #[test]
-fn text_around_blocks_and_other_line_ends_do_not_matter() {
+fn text_around_blocks_and_line_endings_are_ignored() {
     let chain = Chain::new(&["leaf", "root"]);
     let text = chain.text();
     let names = ["leaf", "root"];
@@ -60,7 +60,7 @@ fn a_chain_may_be_long() {
 }
 
 #[test]
-fn without_a_key_or_a_certificate_there_is_no_bundle() {
+fn a_bundle_without_a_key_or_a_certificate_is_refused() {
     let chain = Chain::new(&["leaf", "root"]);
     assert_eq!(
         refused(&chain.certificates.concat()),
@@ -86,7 +86,7 @@ fn without_a_key_or_a_certificate_there_is_no_bundle() {
 }
 
 #[test]
-fn two_keys_are_one_too_many_even_if_they_are_the_same() {
+fn a_second_key_is_refused_even_if_it_is_the_same() {
     let chain = Chain::new(&["leaf"]);
     let first = Place {
         block: 2,
@@ -102,14 +102,14 @@ fn two_keys_are_one_too_many_even_if_they_are_the_same() {
     assert_eq!(
         error.to_string(),
         format!(
-            "block 3 (line {line}): there is a private key already, in block 2 (line {})",
+            "block 3 (line {line}): this is a second private key; the first one is in block 2 (line {})",
             first.line
         )
     );
 }
 
 #[test]
-fn the_key_has_to_be_that_of_the_first_certificate() {
+fn the_key_has_to_belong_to_the_first_certificate() {
     let chain = Chain::new(&["leaf", "root"]);
     let leaf = Place { block: 1, line: 1 };
     let place = Some((3, lines(&chain.certificates.concat()) + 1));
@@ -128,7 +128,7 @@ fn the_key_has_to_be_that_of_the_first_certificate() {
 }
 
 #[test]
-fn a_chain_in_another_order_is_told_where_it_breaks() {
+fn a_chain_out_of_order_is_refused_with_the_place_where_it_breaks() {
     let chain = Chain::new(&["leaf", "middle", "root"]);
     let [leaf, middle, root] = &chain.certificates[..] else {
         panic!()
@@ -164,7 +164,7 @@ fn a_chain_in_another_order_is_told_where_it_breaks() {
 }
 
 #[test]
-fn an_expired_certificate_is_a_bundle_and_tells_when_it_was_valid() {
+fn an_expired_certificate_is_accepted_and_shows_its_validity() {
     let key = KeyPair::generate().unwrap();
     let mut params = params("old", &[]);
     params.not_before = rcgen::date_time_ymd(2001, 2, 3);
@@ -180,7 +180,7 @@ fn an_expired_certificate_is_a_bundle_and_tells_when_it_was_valid() {
 }
 
 #[test]
-fn other_blocks_are_refused_and_not_passed_over() {
+fn unknown_blocks_are_refused_rather_than_skipped() {
     let text = bundle("a", &["a"]);
     for (label, encrypted) in [
         ("EC PARAMETERS", false),
@@ -217,14 +217,14 @@ fn other_blocks_are_refused_and_not_passed_over() {
 }
 
 #[test]
-fn a_key_with_a_password_is_told_as_such() {
+fn an_encrypted_key_is_refused_as_such() {
     let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
                 DEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     assert_eq!(refused(text), (Some((1, 1)), BundleErrorKind::EncryptedKey));
 }
 
 #[test]
-fn damage_within_a_block_is_told_with_its_place() {
+fn damage_within_a_block_is_reported_with_its_place() {
     let chain = Chain::new(&["leaf"]);
     let certificate = &chain.certificates[0];
     let second_line = certificate.lines().nth(1).unwrap();
@@ -248,7 +248,7 @@ fn damage_within_a_block_is_told_with_its_place() {
 }
 
 #[test]
-fn a_text_that_is_cut_off_anywhere_is_no_bundle() {
+fn a_text_that_is_cut_off_anywhere_is_refused() {
     let text = Chain::new(&["leaf", "root"]).text();
     let whole = text.trim_end().len();
     for length in 0..whole {
@@ -267,7 +267,7 @@ fn a_text_that_is_cut_off_anywhere_is_no_bundle() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_it_is_read() {
+fn a_text_or_chain_that_is_too_large_is_refused() {
     let text = bundle("a", &["a"]);
     let filled = text.clone() + &" ".repeat(Bundle::MAX_TEXT - text.len());
     assert!(Bundle::parse(filled.as_bytes()).is_ok());
@@ -297,7 +297,7 @@ fn what_is_too_large_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn every_kind_of_key_that_can_sign_is_taken_in_every_form() {
+fn every_supported_kind_of_key_is_accepted_in_every_form() {
     for (algorithm, kind) in [
         (&rcgen::PKCS_ECDSA_P256_SHA256, "ECDH"),
         (&rcgen::PKCS_ECDSA_P384_SHA384, "ECDH"),
@@ -359,7 +359,7 @@ fn every_kind_of_key_that_can_sign_is_taken_in_every_form() {
 }
 
 #[test]
-fn a_certificate_below_version_3_is_taken() {
+fn a_certificate_below_version_3_is_accepted() {
     if !has_openssl() {
         return;
     }
@@ -376,9 +376,9 @@ fn a_certificate_below_version_3_is_taken() {
     assert_eq!(common_names(&(certificate + &key)), ["a"]);
 }
 
-/// They have been made by many hands over thirty years.
+/// Many different tools have made them, over thirty years.
 #[test]
-fn the_roots_of_this_machine_can_be_read() {
+fn the_root_certificates_of_this_machine_can_be_parsed() {
     let Ok(roots) = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt") else {
         eprintln!("skipped: there is no list of roots");
         return;
@@ -398,7 +398,7 @@ fn the_roots_of_this_machine_can_be_read() {
 }
 
 #[test]
-fn no_secret_is_in_what_a_bundle_is_shown_as() {
+fn the_debug_output_of_a_bundle_contains_no_secret() {
     let key = KeyPair::generate().unwrap();
     let certificate = params("a", &[]).self_signed(&key).unwrap().pem();
     let text = certificate + &key.serialize_pem();

@@ -1,4 +1,4 @@
-//! What is told of a chain, beside what Unit tells.
+//! The description of a chain, compared with Unit's.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn some(text: &str) -> Option<String> {
 }
 
 #[test]
-fn every_part_of_a_name_has_units_word_for_it() {
+fn every_part_of_a_name_is_in_units_member_for_it() {
     let mut params = params("example.com", &["example.com", "www.example.com"]);
     for (kind, value) in [
         (DnType::CountryName, "US"),
@@ -77,7 +77,7 @@ fn a_subject_may_be_empty() {
 }
 
 #[test]
-fn of_alternative_names_only_those_of_dns_are_told() {
+fn of_alternative_names_only_dns_names_are_shown() {
     let mut params = params("a", &[]);
     params.subject_alt_names = vec![
         SanType::IpAddress([10, 0, 0, 1].into()),
@@ -111,7 +111,7 @@ fn an_issuer_has_alternative_names_of_its_own() {
 }
 
 #[test]
-fn damaged_alternative_names_are_none() {
+fn damaged_alternative_names_are_treated_as_absent() {
     for content in [
         &b""[..],
         &[0x30, 0x03, 0x82, 0x7f, 0x61],
@@ -126,7 +126,7 @@ fn damaged_alternative_names_are_none() {
 }
 
 #[test]
-fn values_are_text_whatever_they_are_encoded_in() {
+fn names_in_all_encodings_become_utf_8() {
     let long = "é".repeat(200);
     for (value, wanted) in [
         (DnValue::Utf8String("Größe".to_owned()), "Größe"),

@@ -1,4 +1,4 @@
-//! `openssl s_client` as a peer of another house.
+//! `openssl s_client` as a client.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use rustls::{ServerConnection, StreamOwned};
 use crate::peer::certificates;
 use crate::support::{Chain, bundle, has_openssl, openssl};
 
-/// Answers every connection with one word, as long as the test runs.
+/// Answers every connection with one word until the test ends.
 fn serve(server: &ServerTls) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -54,7 +54,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn openssl_verifies_the_chain_and_gets_the_name_that_it_asks_for() {
+fn openssl_verifies_the_chain_and_selects_a_certificate_by_sni() {
     if !has_openssl() {
         return;
     }
@@ -140,7 +140,7 @@ fn openssl_resumes_sessions_from_the_cache_and_with_tickets() {
 
 /// RSA keys are made by `openssl`, since nothing in rustls' family makes them without a C++ compiler.
 #[test]
-fn openssl_takes_rsa() {
+fn openssl_accepts_rsa() {
     if !has_openssl() {
         return;
     }

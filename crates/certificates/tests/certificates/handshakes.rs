@@ -82,7 +82,7 @@ fn the_largest_chain_is_presented() {
 }
 
 #[test]
-fn http_2_is_preferred_and_every_http_is_there() {
+fn alpn_prefers_http_2_and_accepts_every_version_of_http() {
     let server = server(&[("a", &bundle("a", &[]))]);
     for version in VERSIONS {
         for (offered, wanted) in [
@@ -129,7 +129,7 @@ fn every_kind_of_key_signs() {
 }
 
 #[test]
-fn new_certificates_are_for_new_connections_and_old_ones_go_on() {
+fn replaced_certificates_are_presented_in_new_handshakes_and_old_connections_continue() {
     let names = ["a", "b"];
     let b = bundle("b", &["b.example"]);
     let old = certificates(&[("a", &bundle("old", &[])), ("b", &b)]);
@@ -150,7 +150,7 @@ fn new_certificates_are_for_new_connections_and_old_ones_go_on() {
 }
 
 #[test]
-fn a_handshake_that_has_begun_ends_with_what_it_began_with() {
+fn a_handshake_in_progress_survives_a_replacement_of_certificates() {
     use rustls::{ClientConnection, ServerConnection};
     let old = certificates(&[("a", &bundle("old", &[]))]);
     let server = ServerTls::new(TlsOptions::new(["a"]), &old).unwrap();
@@ -174,7 +174,7 @@ fn a_handshake_that_has_begun_ends_with_what_it_began_with() {
 }
 
 #[test]
-fn a_certificate_that_is_missing_is_told_and_changes_nothing() {
+fn a_missing_certificate_is_an_error_and_changes_nothing() {
     let both = certificates(&[("a", &bundle("a", &[])), ("b", &bundle("b", &["b"]))]);
     let one = certificates(&[("a", &bundle("other", &[]))]);
     let options = TlsOptions::new(["a", "b"]);
@@ -211,14 +211,14 @@ fn updates_and_handshakes_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn names_that_nobody_sees_are_told() {
+fn a_name_that_sni_cannot_select_is_a_warning() {
     let server = server(&[
         ("a", &bundle("same.example", &[])),
         ("b", &bundle("", &["same.example"])),
     ]);
     let warnings: Vec<_> = server.warnings().iter().map(ToString::to_string).collect();
-    let wanted = "the name \"same.example\" in the certificate \"b\" is ignored: \"a\" has it, too, \
-                  and stands before";
+    let wanted = "the name \"same.example\" in the certificate \"b\" is ignored: \"a\", which \
+                  is listed before, has this name, too";
     assert_eq!(warnings, [wanted]);
 }
 

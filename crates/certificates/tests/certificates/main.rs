@@ -1,5 +1,5 @@
-//! The crate from outside: bundles, what is told of them, how they are kept, and how they are
-//! served. All keys and certificates are made here, by rcgen or by `openssl`.
+//! The public interface: parsing and describing bundles, storing them, and TLS handshakes. All keys and
+//! certificates are generated, by rcgen or `openssl`.
 
 #![expect(
     clippy::expect_used,

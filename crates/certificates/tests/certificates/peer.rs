@@ -18,7 +18,7 @@ use rustls::{
 
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// Bundles by their names.
+/// A snapshot of these bundles.
 pub(crate) fn certificates(bundles: &[(&str, &str)]) -> Certificates {
     let parse = |&(name, text): &(&str, &str)| {
         let bundle = Bundle::parse(text.as_bytes()).unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn certificates(bundles: &[(&str, &str)]) -> Certificates {
     bundles.iter().map(parse).collect()
 }
 
-/// A client that keeps its sessions, and believes everybody who can sign.
+/// A client that stores its sessions, and accepts every certificate whose key signs the handshake.
 #[derive(Clone)]
 pub(crate) struct Client(pub(crate) Arc<ClientConfig>);
 
@@ -60,7 +60,7 @@ impl Client {
         Ok(connection)
     }
 
-    /// Whether this server takes up a session of an earlier connection.
+    /// Whether this server resumes a session of an earlier connection.
     pub(crate) fn resumes(&self, server: &ServerTls) -> bool {
         let connection = self.connect(server, "name.example");
         let kind = connection.server.handshake_kind();
@@ -91,7 +91,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Brings across what both have to say, until they are silent.
+    /// Moves bytes in both directions until neither side has more to write.
     fn exchange(&mut self) -> Result<(), Error> {
         loop {
             let mut bytes = Vec::new();
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Says something in both directions.
+    /// Sends data in both directions.
     pub(crate) fn talk(&mut self) {
         let mut heard = [0; 4];
         self.client.writer().write_all(b"ping").unwrap();
@@ -148,7 +148,7 @@ fn common_name(certificate: &CertificateDer<'_>) -> String {
     String::from_utf8(rest[..usize::from(*length)].to_vec()).unwrap()
 }
 
-/// Time that goes on when it is told to.
+/// A clock that only `advance` moves.
 #[derive(Debug, Default)]
 pub(crate) struct Clock(AtomicU64);
 

@@ -1,5 +1,5 @@
-//! What no client gets: old versions of TLS, weak cipher suites, renegotiation and early data. Handshakes in
-//! memory, begun byte by byte where no client library would.
+//! What TLS refuses: old versions, weak cipher suites, renegotiation and early data. The handshakes are in
+//! memory, and built byte by byte if no client library would begin them.
 
 use std::sync::Arc;
 use std::time::Duration;

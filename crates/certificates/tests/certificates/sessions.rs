@@ -1,4 +1,4 @@
-//! Who is spared half of the handshake, and for how long.
+//! Session resumption: by the cache and by tickets, and for how long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Setup {
 }
 
 #[test]
-fn by_default_no_session_is_kept_anywhere() {
+fn session_resumption_is_off_by_default() {
     let setup = Setup::new();
     let default = ServerTls::new(TlsOptions::new(["a"]), &setup.certificates).unwrap();
     for server in [default, setup.server(0, 300, keys(&[]))] {
@@ -62,7 +62,7 @@ fn by_default_no_session_is_kept_anywhere() {
 }
 
 #[test]
-fn a_cache_keeps_sessions_for_so_long() {
+fn the_session_cache_resumes_until_the_timeout() {
     let setup = Setup::new();
     for version in VERSIONS {
         let server = setup.server(10, 60, Tickets::Off);
@@ -74,14 +74,14 @@ fn a_cache_keeps_sessions_for_so_long() {
         setup.clock.advance(61);
         assert!(!client.resumes(&server));
         assert!(client.resumes(&server));
-        // What another server keeps is of no use here.
+        // Another server does not know the session.
         assert!(!client.resumes(&setup.server(10, 60, Tickets::Off)));
     }
 }
 
 /// With TLS 1.3, a connection brings two sessions, as with OpenSSL.
 #[test]
-fn a_cache_keeps_so_many_sessions() {
+fn the_session_cache_keeps_the_configured_number() {
     let setup = Setup::new();
     for (version, size) in [(&TLS12, 2), (&TLS13, 4)] {
         let server = setup.server(size, 60, Tickets::Off);
@@ -95,7 +95,7 @@ fn a_cache_keeps_so_many_sessions() {
 }
 
 #[test]
-fn tickets_with_random_keys_are_good_for_one_server() {
+fn session_tickets_with_random_keys_resume_on_one_server_only() {
     let setup = Setup::new();
     for version in VERSIONS {
         for cache_size in [0, 10] {
@@ -110,7 +110,7 @@ fn tickets_with_random_keys_are_good_for_one_server() {
 }
 
 #[test]
-fn tickets_with_a_key_are_good_wherever_the_key_is() {
+fn session_tickets_with_a_configured_key_resume_on_every_server_with_it() {
     let setup = Setup::new();
     for version in VERSIONS {
         let client = Client::new(version);
@@ -126,7 +126,7 @@ fn tickets_with_a_key_are_good_wherever_the_key_is() {
 
 /// The scenario of Unit's documentation: add a key, remove the oldest one.
 #[test]
-fn keys_are_rotated_without_a_full_handshake() {
+fn ticket_keys_are_rotated_without_a_full_handshake() {
     let setup = Setup::new();
     for version in VERSIONS {
         let client = Client::new(version);
@@ -138,7 +138,7 @@ fn keys_are_rotated_without_a_full_handshake() {
 }
 
 #[test]
-fn tickets_live_for_the_timeout_with_a_cache_and_for_two_hours_without() {
+fn session_tickets_expire_after_the_timeout_with_a_cache_and_after_two_hours_without() {
     let setup = Setup::new();
     for version in VERSIONS {
         for tickets in [Tickets::On, keys(&["one"])] {
@@ -156,7 +156,7 @@ fn tickets_live_for_the_timeout_with_a_cache_and_for_two_hours_without() {
 }
 
 #[test]
-fn sessions_outlive_a_change_of_certificates() {
+fn sessions_are_resumed_after_a_replacement_of_certificates() {
     let setup = Setup::new();
     for version in VERSIONS {
         for (cache_size, tickets) in [(10, Tickets::Off), (0, Tickets::On)] {
@@ -172,7 +172,7 @@ fn sessions_outlive_a_change_of_certificates() {
 }
 
 #[test]
-fn a_session_is_for_the_name_that_it_was_made_for() {
+fn a_session_is_resumed_for_its_own_server_name_only() {
     let setup = Setup::new();
     let server = setup.server(10, 300, Tickets::On);
     let client = Client::new(&TLS13);
@@ -181,7 +181,7 @@ fn a_session_is_for_the_name_that_it_was_made_for() {
 }
 
 #[test]
-fn the_same_options_are_equal_and_show_no_secret() {
+fn equal_options_compare_equal_and_show_no_secret() {
     let options = |first| SessionOptions {
         tickets: keys(&[first]),
         ..SessionOptions::default()

@@ -1,4 +1,4 @@
-//! What is on the disk, and what becomes of it.
+//! The store: files on disk, crashes, damage and concurrent changes.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -38,7 +38,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_is_put_is_there_at_once_and_after_a_restart() {
+fn a_bundle_is_stored_at_once_and_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("state/certs");
     let store = open(&folder);
@@ -74,11 +74,11 @@ fn only_the_owner_can_read_keys() {
 }
 
 #[test]
-fn a_name_is_given_once_and_a_bundle_is_replaced_on_purpose() {
+fn put_refuses_a_used_name_and_replace_accepts_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store.put("a", bundle("old", &[]).as_bytes()).unwrap();
-    // The name is looked at before the text, as in Unit.
+    // The name is checked before the text, as in Unit.
     assert!(matches!(store.put("a", b""), Err(PutError::Exists)));
     assert!(matches!(store.put("../a", b""), Err(PutError::Name(_))));
     let before = store.snapshot();
@@ -86,7 +86,7 @@ fn a_name_is_given_once_and_a_bundle_is_replaced_on_purpose() {
     store.replace("b", bundle("b", &[]).as_bytes()).unwrap();
     assert_eq!(common_name(&store, "a"), "new");
     assert_eq!(common_name(&open(folder.path()), "a"), "new");
-    // Who has the old ones has them whole.
+    // An old snapshot is not changed.
     assert_eq!(names(&before), ["a"]);
     assert_eq!(
         before.get("a").unwrap().chain()[0]
@@ -98,7 +98,7 @@ fn a_name_is_given_once_and_a_bundle_is_replaced_on_purpose() {
 }
 
 #[test]
-fn what_is_refused_changes_nothing() {
+fn a_refused_bundle_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store.put("a", bundle("old", &[]).as_bytes()).unwrap();
@@ -111,7 +111,7 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
-fn what_is_removed_is_gone() {
+fn a_removed_bundle_is_gone_from_memory_and_disk() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for name in ["a", "b", "c"] {
@@ -125,7 +125,7 @@ fn what_is_removed_is_gone() {
             "{name}"
         );
     }
-    // Somebody has been faster.
+    // Another process has removed the file.
     fs::remove_file(folder.path().join("b")).unwrap();
     store.remove("b").unwrap();
     assert_eq!(names(&store.snapshot()), ["c"]);
@@ -178,7 +178,7 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new_bundle() {
 }
 
 #[test]
-fn damaged_files_are_told_and_hinder_no_other() {
+fn damaged_files_are_reported_and_do_not_affect_others() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let text = bundle("good", &[]);
@@ -231,7 +231,7 @@ fn damaged_files_are_told_and_hinder_no_other() {
     }
     assert!(path(".hidden").exists() && !path(".truncated.tmp").exists());
 
-    // They are mended by a new one, or go away.
+    // Putting or removing a bundle of the name replaces or removes the damaged file.
     store.put("truncated", text.as_bytes()).unwrap();
     store.put("link", bundle("new", &[]).as_bytes()).unwrap();
     assert_eq!(fs::read_to_string(path("outside")).unwrap(), text);
@@ -252,7 +252,7 @@ fn damaged_files_are_told_and_hinder_no_other() {
 }
 
 #[test]
-fn a_store_is_in_a_folder_and_nowhere_else() {
+fn a_store_is_refused_in_a_symlink_or_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("file"), "").unwrap();

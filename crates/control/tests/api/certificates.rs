@@ -98,7 +98,7 @@ async fn what_is_no_bundle_or_has_no_name_is_refused() {
     }
     let answer = server.put("/certificates/.a", &text).await;
     assert_eq!(answer.status, 400);
-    let detail = "\"detail\": \"A certificate's name does not begin with a dot.\"";
+    let detail = "\"detail\": \"A certificate's name must not begin with a dot.\"";
     assert!(answer.body.contains(detail), "{}", answer.body);
     assert_eq!(server.put("/certificates/a%2Fb", &text).await.status, 400);
 
