@@ -1,3 +1,5 @@
+//! Endpoints of connections, and patterns of their addresses (`source`, `destination`).
+
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -9,12 +11,12 @@ use untrusted_text::excerpt;
 pub enum Endpoint {
     /// An address and a port.
     Ip(SocketAddr),
-    /// A Unix domain socket, whichever.
+    /// Any Unix domain socket.
     Unix,
 }
 
 impl Endpoint {
-    /// The address without its port, as Unit writes it.
+    /// The address without its port, in Unit's spelling.
     pub(crate) fn address(&self) -> Cow<'static, str> {
         match self {
             Self::Ip(socket) => match socket.ip() {
@@ -26,7 +28,8 @@ impl Endpoint {
     }
 }
 
-/// Unlike RFC 5952, it has `::` for a single zero, too, and shows an IPv4 address behind zeros alone.
+/// Unit's spelling of an IPv6 address. Unlike RFC 5952, it has `::` for a single zero, too, and writes the end
+/// of `::a.b.c.d` as an IPv4 address.
 fn v6_text(address: Ipv6Addr) -> String {
     let groups = address.segments();
     // The first of the longest runs of zeros.
@@ -59,9 +62,8 @@ fn v6_text(address: Ipv6Addr) -> String {
 
 /// One pattern or an array of them, for a source or a destination.
 ///
-/// An endpoint matches if it matches none of those with a `!` in front, and one of the others, if
-/// there are others. Without any pattern nothing matches, unlike with [`Patterns`](crate::Patterns):
-/// so it is in Unit.
+/// An endpoint matches if it matches none of the negated ones, and at least one of the others, if there are
+/// others. As in Unit, and unlike [`Patterns`](crate::Patterns), an empty array matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPatterns {
     negative: Vec<AddressPattern>,
@@ -77,7 +79,7 @@ enum AddressPattern {
     },
 }
 
-/// One address, a network and a range are all ranges.
+/// Single addresses, networks and ranges, all of them as ranges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Addresses {
     All,
@@ -85,53 +87,53 @@ enum Addresses {
     V6(RangeInclusive<u128>),
 }
 
-/// A text that is no pattern of addresses.
+/// Why a text is refused as a pattern of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is no pattern of addresses: {kind}")]
+#[error("\"{value}\" is not a valid address pattern: {kind}")]
 pub struct AddressPatternError {
-    /// The text, with what cannot be printed escaped, and cut off after 100 characters.
+    /// An [`excerpt`] of the text.
     pub value: String,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: AddressPatternErrorKind,
 }
 
-/// What is wrong with a pattern of addresses.
+/// The reason why a pattern of addresses is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressPatternErrorKind {
-    /// Nothing, or one character.
-    #[error("it is too short, an address is like \"192.0.2.1\", \"2001:db8::1\" or \"*:80\"")]
+    /// Fewer than two characters.
+    #[error("it is too short; an address is like \"192.0.2.1\", \"2001:db8::1\" or \"*:80\"")]
     TooShort,
-    /// No IPv4 address where there should be one.
+    /// An invalid IPv4 address.
     #[error("an IPv4 address is four decimal numbers from 0 to 255, as in \"192.0.2.1\"")]
     Ipv4,
-    /// No IPv6 address where there should be one.
+    /// An invalid IPv6 address.
     #[error("an IPv6 address is like \"2001:db8::1\", without a zone")]
     Ipv6,
     /// Brackets without a port.
-    #[error("brackets stand around an IPv6 address with a port, as in \"[2001:db8::1]:80\"")]
+    #[error("brackets need an IPv6 address and a port, as in \"[2001:db8::1]:80\"")]
     Brackets,
-    /// No prefix of a network.
+    /// An invalid length of a network's prefix.
     #[error("the prefix of a network is a number from 0 to {0}")]
     Prefix(u8),
     /// A range of addresses that ends before it begins.
     #[error("the range of addresses ends before it begins")]
     Range,
-    /// No port, or a range of ports that ends before it begins.
-    #[error("ports are a number from 0 to 65535 or a range of them, as in \"8080-8090\"")]
+    /// An invalid port, or a range of ports that ends before it begins.
+    #[error("a port is a number from 0 to 65535, or a range of them, as in \"8080-8090\"")]
     Port,
 }
 
 impl AddressPatterns {
-    /// No patterns yet.
+    /// An empty array.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one pattern. The [grammar](crate#addresses) is the crate's.
+    /// Adds one pattern. The [grammar](crate#addresses) is at the head of the crate.
     ///
     /// # Errors
     ///
-    /// When `text` is not a pattern, with `text` and the reason. Then nothing is added.
+    /// If `text` is not a valid pattern. Then nothing is added.
     pub fn push(&mut self, text: &str) -> Result<(), AddressPatternError> {
         let (list, pattern) = match text.strip_prefix('!') {
             Some(pattern) => (&mut self.negative, pattern),
@@ -196,8 +198,8 @@ impl AddressPattern {
 }
 
 impl Addresses {
-    /// Stricter than Unit, which takes `1..2.3`, `010.0.0.1` and `300.0.0.0/8` for addresses, each
-    /// for one that nobody would expect.
+    /// Stricter than Unit, which accepts `1..2.3`, `010.0.0.1` and `300.0.0.0/8`, each as an unexpected
+    /// address.
     fn v4(text: &str) -> Result<Self, AddressPatternErrorKind> {
         let address = |text: &str| match text.parse::<Ipv4Addr>() {
             Ok(address) => Ok(address.to_bits()),
@@ -235,8 +237,8 @@ impl Addresses {
             (Self::All, _) => true,
             (Self::V4(range), IpAddr::V4(v4)) => range.contains(&v4.to_bits()),
             (Self::V6(range), IpAddr::V6(v6)) => range.contains(&v6.to_bits()),
-            // Unit's sockets never show an IPv4 client in this form. Where one comes so, what is
-            // denied by its IPv4 address stays denied.
+            // Unit's sockets never show an IPv4 client as a mapped address. If one appears nevertheless,
+            // rules for its IPv4 address must not be evaded.
             (Self::V4(range), IpAddr::V6(v6)) => v6
                 .to_ipv4_mapped()
                 .is_some_and(|v4| range.contains(&v4.to_bits())),
@@ -283,7 +285,7 @@ fn ports(text: &str) -> Option<RangeInclusive<u16>> {
     in_order(number(first)?, number(last)?).ok()
 }
 
-/// Digits only; Rust's own parser takes a sign.
+/// A number of digits only; Rust's own parser accepts a sign.
 pub(crate) fn number(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)

@@ -1,4 +1,4 @@
-//! What queries and cookies have in them.
+//! Parsing the arguments of queries, and cookies.
 
 use std::borrow::Cow;
 
@@ -7,9 +7,9 @@ use http::header::COOKIE;
 
 use untrusted_text::percent;
 
-/// The arguments of a query, in order: what is between two `&`, parted by its first `=`, both parts
-/// decoded with `+` for a space. Without a `=` the value is empty. Nothing, and a `=` alone, are no
-/// arguments, but `=a` is one without a name.
+/// The arguments of a query, in order. They are separated by `&`; the first `=` separates name and value, and
+/// without one the value is empty. Empty arguments and a single `=` are skipped, but `=a` is an argument
+/// without a name.
 pub(crate) fn arguments(query: &[u8]) -> impl DoubleEndedIterator<Item = Argument<'_>> {
     query
         .split(|&byte| byte == b'&')
@@ -26,14 +26,14 @@ pub(crate) fn arguments(query: &[u8]) -> impl DoubleEndedIterator<Item = Argumen
         })
 }
 
-/// An argument as it stands in the query.
+/// An argument, not yet decoded.
 pub(crate) struct Argument<'a> {
     name: &'a [u8],
     value: &'a [u8],
 }
 
 impl<'a> Argument<'a> {
-    /// Whether this is its name once it is decoded.
+    /// Whether its decoded name is `name`.
     pub(crate) fn is(&self, name: &[u8]) -> bool {
         percent::query_bytes(self.name).eq(name.iter().copied())
     }
@@ -45,8 +45,8 @@ impl<'a> Argument<'a> {
 
 /// The values of the cookies with this name, in the order of the fields.
 ///
-/// What is between two `;` is parted by its first `=`. Spaces in front of the name and behind the
-/// value go, others stay; nothing is decoded. What has no `=` is no cookie.
+/// Cookies are separated by `;`; the first `=` separates name and value, and without one there is no cookie.
+/// Spaces before the name and after the value are removed, others stay. Nothing is decoded.
 pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(COOKIE)
@@ -56,11 +56,11 @@ pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &[u8]) -> impl Iterator<
             let at = cookie.iter().position(|&byte| byte == b'=')?;
             let front = &cookie[..at];
             let spaces = front.iter().take_while(|&&byte| byte == b' ').count();
-            (front[spaces..] == *name).then(|| without_spaces_behind(&cookie[at + 1..]))
+            (front[spaces..] == *name).then(|| trim_end_spaces(&cookie[at + 1..]))
         })
 }
 
-fn without_spaces_behind(mut value: &[u8]) -> &[u8] {
+fn trim_end_spaces(mut value: &[u8]) -> &[u8] {
     while let Some(shorter) = value.strip_suffix(b" ") {
         value = shorter;
     }

@@ -1,10 +1,12 @@
+//! The `if` of a step or of the access log.
+
 use crate::template::{Template, TemplateError};
 use crate::variable::{VariableKind, VariableSet, Variables};
 
-/// An `if`: a template that says yes or no, or with a `!` in front, the other way round.
+/// An `if`: a template that is true or false, and with a `!` before it, negated.
 ///
-/// No is what is empty, `0`, `false`, `null` or `undefined` once it is expanded, to the letter. All
-/// else is yes, ` 0` and `False` included.
+/// False are the expansions ``, `0`, `false`, `null` and `undefined`, exactly. Everything else is true, also
+/// ` 0` and `False`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     negated: bool,
@@ -12,11 +14,11 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Reads a condition.
+    /// Parses a condition.
     ///
     /// # Errors
     ///
-    /// When what stands behind the `!` is not a template.
+    /// If the text after the `!` is not a template.
     pub fn parse(text: &str, allowed: VariableSet) -> Result<Self, TemplateError> {
         let (negated, template) = match text.strip_prefix('!') {
             Some(template) => (true, template),
@@ -28,12 +30,12 @@ impl Condition {
         })
     }
 
-    /// Whether a variable of this kind is in it.
+    /// Whether it contains a variable of this kind.
     pub fn mentions(&self, kind: VariableKind) -> bool {
         self.template.mentions(kind)
     }
 
-    /// Whether it holds.
+    /// Whether the condition is true.
     pub fn holds<V: Variables + ?Sized>(&self, variables: &V) -> bool {
         let no = matches!(
             &*self.template.expand(variables),

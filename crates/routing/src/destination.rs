@@ -1,9 +1,10 @@
+//! What a `pass` leads to.
+
 use untrusted_text::percent;
 
-/// What a `pass` names, once its variables are expanded. Whether there is such a thing is for others
-/// to say.
+/// A parsed `pass`, after its variables are expanded. Whether the destination exists is not checked here.
 ///
-/// | text | names |
+/// | text | destination |
 /// | --- | --- |
 /// | `applications/NAME` | an application |
 /// | `applications/NAME/TARGET` | a target of one |
@@ -26,26 +27,26 @@ use untrusted_text::percent;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// An application, and the target of it that is named, if one is.
+    /// An application, and one of its targets.
     Application {
-        /// Of the application.
+        /// The application's name.
         name: String,
-        /// Of the target.
+        /// The target's name, if any.
         target: Option<String>,
     },
-    /// The steps of this name, or those that have none.
+    /// The route of this name, or the unnamed one.
     Routes(Option<String>),
     /// The upstream of this name.
     Upstream(String),
     /// The server's own counters.
     Metrics,
-    /// It reads like a destination, and is none.
+    /// A well-formed text that is not a destination.
     Nothing,
 }
 
 impl Destination {
-    /// Reads a destination. `None` for a text that cannot be one: with an empty segment or more than
-    /// three of them, or with one that cannot be decoded, or decodes to what is not UTF-8.
+    /// Parses a destination. `None` for a malformed text: with an empty segment, with more than three, or with
+    /// one that does not percent-decode to UTF-8.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut segments = text.split(|&byte| byte == b'/').map(|segment| {
             let decoded = percent::decode(segment)?;

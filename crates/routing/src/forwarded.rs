@@ -1,3 +1,5 @@
+//! The client's address and scheme behind trusted proxies (`forwarded`, `client_ip`).
+
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str;
@@ -7,22 +9,22 @@ use http::{HeaderMap, HeaderName};
 use crate::address::number;
 use crate::{AddressPatterns, Endpoint, Scheme};
 
-/// Which proxies are believed about the clients behind them, and where they say it. The
-/// [rules](crate#clients-behind-proxies) are the crate's.
+/// Which proxies are trusted, and in which fields they name the client. The
+/// [rules](crate#clients-behind-proxies) are at the head of the crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
-    /// Who is believed.
+    /// The addresses of trusted proxies.
     pub source: AddressPatterns,
-    /// The fields that name the client; `None` for those of nobody.
+    /// The field with the client's address, if any.
     pub client_ip: Option<HeaderName>,
-    /// The field that names the scheme; `None` where none does.
+    /// The field with the scheme, if any.
     pub protocol: Option<HeaderName>,
-    /// Whether an address that is believed, too, is passed over for the one that it names.
+    /// Whether trusted addresses in `client_ip` are skipped, too.
     pub recursive: bool,
 }
 
 impl Forwarded {
-    /// Where a request comes from, and how, which came from `source` by `scheme`.
+    /// The client and the scheme of a request whose peer is `source` and whose connection has `scheme`.
     pub fn apply(
         &self,
         source: Endpoint,
@@ -36,7 +38,9 @@ impl Forwarded {
         let protocol = self.protocol.as_ref();
         (
             client.map_or(source, |name| self.client(source, headers, name)),
-            protocol.map_or(scheme, |name| told_scheme(headers, name).unwrap_or(scheme)),
+            protocol.map_or(scheme, |name| {
+                forwarded_scheme(headers, name).unwrap_or(scheme)
+            }),
         )
     }
 
@@ -56,8 +60,8 @@ impl Forwarded {
     }
 }
 
-/// What the first field that is not empty says; `None` where it is no scheme.
-fn told_scheme(headers: &HeaderMap, name: &HeaderName) -> Option<Scheme> {
+/// The scheme in the first field that is not empty; `None` if it is not a known one.
+fn forwarded_scheme(headers: &HeaderMap, name: &HeaderName) -> Option<Scheme> {
     let mut values = headers.get_all(name).iter();
     let value = values.find(|value| !value.is_empty())?;
     let is = |text: &str| value.as_bytes().eq_ignore_ascii_case(text.as_bytes());
@@ -70,12 +74,12 @@ fn told_scheme(headers: &HeaderMap, name: &HeaderName) -> Option<Scheme> {
     }
 }
 
-/// The items of a value, from the last to the first.
+/// The items of a value, from right to left.
 fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_separator = |byte: &u8| matches!(byte, b' ' | b',');
     let mut rest = value;
     iter::from_fn(move || {
-        // As in Unit, the first byte belongs to an item, whatever it is.
+        // As in Unit, the first byte belongs to an item even if it is a separator.
         while let [before @ .., last] = rest
             && !before.is_empty()
             && is_separator(last)
@@ -92,7 +96,7 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// An address, with a port perhaps, that can be a client's. Stricter than Unit as patterns are.
+/// A client's address, with or without a port. As strict as patterns, and stricter than Unit.
 fn address(item: &[u8]) -> Option<SocketAddr> {
     let text = str::from_utf8(item).ok()?;
     let v4 = |text: &str| text.parse::<Ipv4Addr>().ok().map(IpAddr::V4);

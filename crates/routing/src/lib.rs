@@ -1,4 +1,5 @@
-//! What NGINX Unit's routes mean: which requests match, and what is said of them.
+//! NGINX Unit's routes: which requests a step matches, and the variables, targets and client addresses that
+//! it matches them by.
 //!
 //! ```text
 //! text of a pattern ──PropertyRule, FieldRule, AddressPatterns::push──▶ Test ──Match::new──▶ Match
@@ -12,15 +13,16 @@
 //!                            │TemplateError, RewriteError
 //! ```
 //!
-//! This crate opens no socket, reads no JSON and takes no action: what follows a match, what `pass`
-//! names, and where the values of variables come from is for others to say. All that comes from
-//! outside is bytes, need not be UTF-8, and is matched in linear time. What is parsed is what is
-//! enforced; nothing is looked at again when a request comes.
+//! This crate opens no socket, reads no JSON and takes no action: the caller decides what follows a match,
+//! what `pass` leads to, and where the values of variables come from. Requests are bytes, which need not be
+//! UTF-8, and are matched in linear time. All patterns are parsed with the configuration; none is parsed
+//! for a request.
 //!
 //! # Targets
 //!
-//! [`Target::parse`] does what Unit's parser does, in the same order. [`Target::to_send`] is the one
-//! spelling that others get, so that nobody reads another path than what has matched:
+//! [`Target::parse`] decodes and normalises as Unit's parser does, in the same order.
+//! [`Target::to_send`] is the spelling that applications and proxied servers get, so that they cannot read
+//! another path than the one that was matched:
 //!
 //! | target | path | query | sent on |
 //! | --- | --- | --- | --- |
@@ -35,17 +37,17 @@
 //! | `/..`, `/%2e%2e/a`, `/a/../..` | refused | | |
 //! | `/a/..;b`, `/.;` | refused; in Unit an ordinary segment | | |
 //! | `/%`, `/%zz`, `/%00` | refused | | |
-//! | `*`, `http://example.com/` | refused; a server that takes these takes them apart before | | |
+//! | `*`, `http://example.com/` | refused; a server that accepts them parses them before | | |
 //!
 //! # Patterns
 //!
 //! | pattern | matches |
 //! | --- | --- |
-//! | `text` | this value, all of it |
+//! | `text` | exactly this value |
 //! | *nothing* | the empty value |
 //! | `*.example.com`, `/a*b*`, `*` | values with any number of characters for each `*`; `**` is refused |
-//! | `~^/a[0-9]+$` | values in which the regular expression is found |
-//! | `!` and any of these | what it does not match; a second `!` is a character |
+//! | `~^/a[0-9]+$` | values in which the regular expression matches somewhere |
+//! | `!` and any of these | values that it does not match; a second `!` is a character |
 //!
 //! | property | compared | decoded in the pattern |
 //! | --- | --- | --- |
@@ -58,49 +60,52 @@
 //! | `headers`, media types | without case, the names, too | – |
 //! | `scheme` | `http` or `https`, without case; no pattern ([`Scheme::parse`]) | – |
 //!
-//! Wildcards and the marks in front are looked for before decoding, so `%2A`, `%21` and `%7E` are the
-//! characters themselves. Of several patterns, no negated one may match, and one of the others has to,
-//! if there are others; no patterns at all match everything. Arguments, cookies and header fields may
-//! come several times: all of a name have to match, and one has to be there, even for `!a`. An object
-//! of them matches in all of its members, an array of objects in one of its objects.
+//! `*`, `!` and `~` are recognised before percent-decoding, so `%2A`, `%21` and `%7E` are these characters.
+//! Several patterns match a value if `!`…, that is every negated one, and at least one of the others match
+//! it; without others, the negated ones suffice, and an empty array matches everything. Arguments, cookies
+//! and header fields may occur several times: at least one of the name has to exist, even for `!a`, and all
+//! of them have to match. An object of them matches if all its members do, an array of objects if one of
+//! its objects does.
 //!
-//! Regular expressions are those of the crate `regex`, over bytes and in ASCII. What PCRE has beyond
-//! that (look-around, back-references, recursion, possessive quantifiers) is refused, since it cannot
-//! be matched in linear time; so is what both read in different ways, such as `[[ab]` and `\<`, and what
-//! compiles to more than [`MAX_REGEX_SIZE`]. Expressions are not decoded and heed case for every
-//! property, unless `(?i)` says otherwise; so it is in Unit. One difference stays: `$` is the end of
-//! the value only, where PCRE's also matches in front of a last line feed.
+//! Regular expressions are those of the crate `regex`, over bytes and in ASCII. Refused are the features of
+//! PCRE that cannot be matched in linear time (look-around, back-references, recursion, possessive
+//! quantifiers), expressions that PCRE interprets differently, such as `[[ab]` and `\<`, and those that
+//! compile to more than [`MAX_REGEX_SIZE`]. As in Unit, expressions are not percent-decoded, and are
+//! case-sensitive for every property unless they contain `(?i)`. One difference remains: `$` matches at the
+//! end of the value only, PCRE's also before a final line feed.
 //!
 //! # Addresses
 //!
 //! | pattern | matches |
 //! | --- | --- |
 //! | `192.0.2.1`, `2001:db8::1` | this address |
-//! | `192.0.2.0/24`, `2001:db8::/32` | all addresses with this prefix, whatever stands behind it |
-//! | `192.0.2.1-192.0.2.9`, `::1-::9` | these and all between them |
-//! | any IPv4 pattern and `:80` or `:8080-8090` | the same, at these ports |
+//! | `192.0.2.0/24`, `2001:db8::/32` | all addresses with this prefix; other bits of the pattern are ignored |
+//! | `192.0.2.1-192.0.2.9`, `::1-::9` | the range, both ends included |
+//! | any IPv4 pattern and `:80` or `:8080-8090` | the same, with these ports |
 //! | `[2001:db8::/32]:80` | the same with an IPv6 pattern; brackets without a port are refused |
-//! | `*:80` | any address at these ports, but no Unix socket |
+//! | `*:80` | any address with these ports, but no Unix socket |
 //! | `unix` | any Unix socket |
-//! | `!` and any of these | what it does not match |
+//! | `!` and any of these | addresses that it does not match |
 //!
-//! Several decide as several patterns do, but for an empty array, which nothing matches. IPv4
-//! addresses are written in four decimal numbers without leading zeros, where Unit takes more, down to
-//! `/8` for `255.0.0.0/8`. An IPv6 address may end in an IPv4 address, which Unit does not take.
+//! Several of them decide as several patterns do, but an empty array matches nothing. IPv4 addresses are
+//! four decimal numbers without leading zeros; Unit accepts more, even `/8` for `255.0.0.0/8`. An IPv6
+//! address may end in an IPv4 address, which Unit refuses.
 //!
 //! # Clients behind proxies
 //!
-//! [`Forwarded`] takes the word of a proxy whose own address matches its `source`, and of nobody else:
+//! [`Forwarded`] trusts these fields of a request if the peer's address matches `source`, and ignores them
+//! otherwise:
 //!
-//! | field | value | says |
-//! | --- | --- | --- |
-//! | `client_ip` | addresses, each with a port perhaps, between spaces and commas; of several fields the last is read first, and each from the right | the client's address: the first that is read; if it is recursive, the first that does not match `source`, or else the last |
-//! | `protocol` | `http`, `https` or `on`, in either case; of several fields the first counts | the scheme |
+//! - `client_ip` is a list of addresses, with or without ports, separated by spaces and commas. It is read
+//!   from right to left, and several fields from the last to the first. The client's address is the first
+//!   one that is read; with `recursive`, the first one that does not match `source`, or else the last one.
+//! - `protocol` is `http`, `https` or `on`, without regard to case, and sets the scheme. Of several fields,
+//!   the first one that is not empty counts. Other values are ignored.
 //!
-//! Empty fields are passed over. Where there is no address, the reading ends with the one before, which
-//! is the proxy's own at first; that is so for `unix:` and whatever else is none, for brackets without
-//! a port, for all zeros and for 255.255.255.255. Another scheme is none. An address without a port has
-//! port 0. Addresses are as strict as in patterns.
+//! Reading stops at the first item that is not accepted as an address; then the one read before it counts,
+//! or the proxy's own. Not accepted are host names, `unix:…`, `[…]` without a port, the unspecified address
+//! (all zeros) and 255.255.255.255. An address without a port gets port 0. Addresses are parsed as strictly
+//! as in patterns.
 //!
 //! ```
 //! use http::{HeaderMap, HeaderName, HeaderValue};
@@ -123,10 +128,10 @@
 //!
 //! # Variables
 //!
-//! `$name` or `${name}`, where a name is as many letters and underscores as there are: `$arg_a1` is
-//! `$arg_a` and a `1`. Names are those of the variants of [`Variable`], in snake case and with case;
-//! `$dollar` is a `$`. A `$` that is not followed by a name is refused, and so is a text that begins
-//! with a backquote. Variables without a value are empty.
+//! `$name` or `${name}`, where a name is the longest sequence of letters and underscores: `$arg_a1` is
+//! `$arg_a` and a `1`. Names are those of the variants of [`Variable`], in snake case, and case-sensitive;
+//! `$dollar` is a `$`. A `$` without a name is refused, and so is a text that begins with a backquote (a
+//! JavaScript template). Variables without a value expand to nothing.
 //!
 //! ```
 //! use http::HeaderMap;
@@ -167,7 +172,7 @@
 //! let error = PropertyRule::new(Property::Uri).push("~(").unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "\"~(\" is no pattern: the regular expression is not valid: unclosed group at offset 0"
+//!     "\"~(\" is not a valid pattern: the regular expression is not valid: unclosed group at offset 0"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -179,10 +184,10 @@ mod destination;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
-mod guard;
 mod location;
 mod matcher;
 mod pattern;
+mod prefilter;
 mod request;
 mod rewrite;
 mod route;

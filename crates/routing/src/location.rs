@@ -1,12 +1,14 @@
+//! The `Location` of a `return`.
+
 use std::borrow::Cow;
 
 use untrusted_text::percent;
 
-/// What to send as `Location` for the `location` of a `return`.
+/// The `Location` for the `location` of a `return`.
 ///
-/// A text that is a URI already stays as it is. In one that is not, whatever has no place in a URI is
-/// percent-encoded, and with it every `%`, also one that was meant to begin an escape: `%20 ` is
-/// `%2520%20`. The first `?`, and the first `#` behind or without it, part a URI and stay.
+/// A text in which every byte is allowed in a URI is not changed. Otherwise all bytes that are not allowed
+/// are percent-encoded, and so is every `%`, even of a valid escape: `%20 ` becomes `%2520%20`. The first
+/// `?`, and the first `#` after or without it, are delimiters and stay.
 pub fn encode_location(location: &[u8]) -> Cow<'_, [u8]> {
     if is_encoded(location) {
         return Cow::Borrowed(location);
@@ -40,7 +42,7 @@ fn is_encoded(location: &[u8]) -> bool {
     true
 }
 
-/// Which of `?` and `#` have been seen.
+/// Which of the delimiters `?` and `#` have been seen.
 #[derive(Default)]
 struct Delimiters {
     query: bool,
@@ -48,7 +50,7 @@ struct Delimiters {
 }
 
 impl Delimiters {
-    /// Whether `byte` parts the URI here.
+    /// Whether `byte` is a delimiter at this place.
     fn take(&mut self, byte: u8) -> bool {
         match byte {
             b'?' if !self.query && !self.fragment => {

@@ -1,7 +1,9 @@
+//! The `match` object of a step: its tests, all of which a request has to pass.
+
 use crate::variable::{VariableKind, Variables};
 use crate::{AddressPatterns, Condition, FieldRule, Property, PropertyRule, Request, Scheme};
 
-/// A `match` of a step: all of its tests have to be passed. Without tests every request matches.
+/// A `match`. A request has to pass all tests; without tests, every request matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     tests: Box<[Test]>,
@@ -16,8 +18,8 @@ pub enum Test {
     Scheme(Scheme),
     /// `host`, `method`, `query` or `uri`.
     Property(PropertyRule),
-    /// `arguments`, `cookies` or `headers`: an array of objects, of which one has to match, in all of
-    /// its members. No objects match every request, and so does one without members.
+    /// `arguments`, `cookies` or `headers`: an array of objects. A request matches if it matches all members
+    /// of one of them. An empty array matches every request, and so does an empty object.
     Fields(Vec<Vec<FieldRule>>),
     /// `source`.
     Source(AddressPatterns),
@@ -26,16 +28,16 @@ pub enum Test {
 }
 
 impl Match {
-    /// Takes the tests in the order in which they are made. Unit's is `if`, `scheme`, `host`, `uri`,
-    /// `method`, `headers`, `arguments`, `cookies`, `query`, `source`, `destination`; the outcome
-    /// does not depend on it.
+    /// The tests, in the order in which they are evaluated. Unit's order is `if`, `scheme`, `host`, `uri`,
+    /// `method`, `headers`, `arguments`, `cookies`, `query`, `source`, `destination`; the result does not
+    /// depend on it.
     pub fn new(tests: impl IntoIterator<Item = Test>) -> Self {
         Self {
             tests: tests.into_iter().collect(),
         }
     }
 
-    /// Whether a variable of this kind is in it.
+    /// Whether it contains a variable of this kind.
     pub fn mentions(&self, kind: VariableKind) -> bool {
         self.tests.iter().any(|test| match test {
             Test::If(condition) => condition.mentions(kind),
@@ -47,10 +49,10 @@ impl Match {
         })
     }
 
-    /// Whether a request matches. `variables` are asked for what is in an `if`; a request knows the
-    /// usual ones itself.
+    /// Whether a request matches. The values of variables in an `if` come from `variables`, for which the
+    /// request itself suffices if it is about routing variables only.
     ///
-    /// Memory is allocated for an encoded query, and for an `if` of several pieces; otherwise not.
+    /// Allocates only for a query with escapes, and for an `if` of several pieces.
     pub fn matches<V: Variables + ?Sized>(&self, request: &Request<'_>, variables: &V) -> bool {
         self.tests.iter().all(|test| match test {
             Test::If(condition) => condition.holds(variables),
@@ -65,21 +67,21 @@ impl Match {
         })
     }
 
-    /// What the host of each request that matches begins with.
-    pub(crate) fn host(&self) -> &[u8] {
-        self.beginning(Property::Host)
+    /// The prefix that the host of every matching request has.
+    pub(crate) fn host_prefix(&self) -> &[u8] {
+        self.prefix(Property::Host)
     }
 
-    /// What its path begins with.
-    pub(crate) fn uri(&self) -> &[u8] {
-        self.beginning(Property::Uri)
+    /// The prefix that the path of every matching request has.
+    pub(crate) fn uri_prefix(&self) -> &[u8] {
+        self.prefix(Property::Uri)
     }
 
-    fn beginning(&self, property: Property) -> &[u8] {
-        let beginnings = self.tests.iter().filter_map(|test| match test {
-            Test::Property(rule) => rule.beginning(property),
+    fn prefix(&self, property: Property) -> &[u8] {
+        let prefixes = self.tests.iter().filter_map(|test| match test {
+            Test::Property(rule) => rule.prefix(property),
             _ => None,
         });
-        beginnings.max_by_key(|it| it.len()).unwrap_or_default()
+        prefixes.max_by_key(|it| it.len()).unwrap_or_default()
     }
 }

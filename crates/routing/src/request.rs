@@ -1,3 +1,5 @@
+//! The parts of a request that routing compares.
+
 use std::borrow::Cow;
 
 use http::HeaderMap;
@@ -6,41 +8,39 @@ use crate::arguments::{arguments, cookies};
 use crate::variable::{Variable, Variables};
 use crate::{Endpoint, Target};
 
-/// How a request came.
+/// The scheme of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// Without TLS.
     Http,
-    /// With TLS, or as a trusted proxy said.
+    /// With TLS, or if a trusted proxy says so.
     Https,
 }
 
-/// What routing looks at, all of it borrowed.
+/// The borrowed parts of a request.
 ///
-/// It answers for the [`Variables`] that it knows: the target's, method, host, source, arguments,
-/// cookies and header fields. Others are `None`, and left to whoever wraps it.
+/// As [`Variables`] it has those of the target, method, host, source, arguments, cookies and header fields.
+/// The others are `None`, and a wrapper can add them.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// How it came.
+    /// From the connection, or from a trusted proxy.
     pub scheme: Scheme,
     /// The method as it was sent.
     pub method: &'a str,
-    /// The host as Unit has it: in lower case, without port and without a dot at the end; empty if
-    /// there is none.
+    /// The host in lower case, without port and without a trailing dot; empty if the request has no host.
     pub host: &'a str,
-    /// The target, after whatever has been rewritten.
+    /// The target, after any rewrites.
     pub target: &'a Target<'a>,
     /// The fields, `host` and `cookie` included.
     pub headers: &'a HeaderMap,
-    /// Where it came from: the client, or the one that a trusted proxy named.
+    /// The client: the peer, or the address that a trusted proxy names.
     pub source: Endpoint,
-    /// Which of the server's addresses it came to.
+    /// The server's address that the client connected to.
     pub destination: Endpoint,
 }
 
 impl Scheme {
-    /// Reads a pattern for schemes, which is `http` or `https` in either case, and nothing else: no
-    /// wildcard, no negation. `None` for other texts.
+    /// Parses `http` or `https`, without regard to case. Wildcards and negation are not possible.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             _ if text.eq_ignore_ascii_case("http") => Some(Self::Http),

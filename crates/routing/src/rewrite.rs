@@ -1,3 +1,5 @@
+//! The `rewrite` of an action: a new path for the request.
+
 use std::borrow::Cow;
 
 use untrusted_text::excerpt;
@@ -6,42 +8,40 @@ use crate::target::{self, Target, TargetError};
 use crate::template::{Template, TemplateError};
 use crate::variable::{VariableKind, VariableSet, Variables};
 
-/// A `rewrite` of an action: it replaces the path of a request before the action is taken.
+/// A `rewrite`: replaces the path of a request before the action is taken.
 ///
-/// What the template expands to is read like a target: decoded once more, its segments resolved, and
-/// what follows a `?` or `#` is dropped, for the request keeps the query that it came with. So a `%`
-/// in `$uri` is decoded a second time, in Unit, too; `$request_uri` is what has not been decoded yet.
-/// It need not begin with a slash.
+/// The expanded template is parsed like a target: percent-decoded, its segments resolved, and everything
+/// from the first `?` or `#` dropped, since the request keeps its query. So a `%` in `$uri` is decoded a
+/// second time, as in Unit; `$request_uri` is not decoded yet. The path need not begin with a slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
     template: Template,
-    /// The path, where it is always the same.
+    /// The path, if the template has no variables.
     constant: Option<Box<[u8]>>,
 }
 
-/// A text that rewrites nothing.
+/// Why a text is refused as a `rewrite`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RewriteError {
     /// It is not a template.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// It is the same for all requests, and refused for all of them. Unit takes it, and answers each
-    /// one with 500.
-    #[error("\"{value}\" is no path: {reason}")]
+    /// It has no variables, and is not a valid path. Unit accepts it, and answers every request with 500.
+    #[error("\"{value}\" is not a valid path: {reason}")]
     Path {
         /// The text.
         value: String,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         reason: TargetError,
     },
 }
 
 impl Rewrite {
-    /// Reads a rewrite.
+    /// Parses a rewrite.
     ///
     /// # Errors
     ///
-    /// When `text` is not a template, or can never be a path.
+    /// If `text` is not a template, or has no variables and is not a path.
     pub fn parse(text: &str, allowed: VariableSet) -> Result<Self, RewriteError> {
         let template = Template::parse(text, allowed)?;
         let constant = match template.constant().map(path) {
@@ -55,18 +55,17 @@ impl Rewrite {
         Ok(Self { template, constant })
     }
 
-    /// Whether a variable of this kind is in it.
+    /// Whether it contains a variable of this kind.
     pub fn mentions(&self, kind: VariableKind) -> bool {
         self.template.mentions(kind)
     }
 
-    /// The request's target with its new path and its old query.
+    /// The request's target with the new path and the old query.
     ///
     /// # Errors
     ///
-    /// When the new path is refused, for which Unit answers 500. Beyond what Unit refuses these are a
-    /// null character, a `..` at the very beginning, and `..;`: all could only come of what a client says in
-    /// a variable.
+    /// If the new path is not valid; Unit answers 500 then. Unit does not refuse a null character, a `..` at
+    /// the very beginning, and `..;`. These are path traversal by the value of a variable.
     pub fn apply<'a, V: Variables + ?Sized>(
         &'a self,
         target: &Target<'a>,

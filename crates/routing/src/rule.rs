@@ -1,3 +1,5 @@
+//! Tests of single properties (`host`, `uri`, …), and of arguments, cookies and header fields by name.
+
 use http::HeaderName;
 
 use crate::Request;
@@ -5,28 +7,28 @@ use crate::arguments::{arguments, cookies};
 use crate::pattern::{Case, Encoding, PatternError, Patterns, Style};
 use untrusted_text::{excerpt, percent};
 
-/// What a request has one of.
+/// A property that each request has once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Property {
     /// The host, without regard to case.
     Host,
-    /// The method. A pattern's is made upper case, the request's is taken as it is.
+    /// The method. A pattern is converted to upper case, the request's method is not.
     Method,
-    /// All of the query, decoded, with `+` for a space. Without a query it is empty.
+    /// The whole query, percent-decoded with `+` for a space; empty without a query.
     Query,
-    /// The path, as [`Target::path`](crate::Target::path) has it.
+    /// The path: [`Target::path`](crate::Target::path).
     Uri,
 }
 
-/// What a request has any number of, by names.
+/// A property that a request has any number of times, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// What is in the query. Names and values are decoded, with `+` for a space, and compared with
-    /// regard to case.
+    /// An argument of the query. Names and values are percent-decoded, with `+` for a space, and
+    /// case-sensitive.
     Argument,
-    /// Names and values are taken as they are, and compared with regard to case.
+    /// A cookie. Names and values are not decoded, and case-sensitive.
     Cookie,
-    /// Names and values are compared without regard to case.
+    /// A header field. Names and values are compared without regard to case.
     Header,
 }
 
@@ -37,40 +39,40 @@ pub struct PropertyRule {
     patterns: Patterns,
 }
 
-/// A name, and patterns for what has it.
+/// Patterns for the values of one name.
 ///
-/// All values with this name have to match, and there has to be one: `"!a"` does not match a request
-/// that lacks the field.
+/// All values of this name have to match, and at least one has to exist: `"!a"` does not match a request
+/// without the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRule {
-    name: Name,
+    name: FieldName,
     patterns: Patterns,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Name {
+enum FieldName {
     Argument(Box<[u8]>),
     Cookie(Box<[u8]>),
-    /// `None` for what cannot be a field's name. Unit accepts that, and no request has it.
+    /// `None` for an invalid name. Unit accepts those, and no request has such a field.
     Header(Option<HeaderName>),
 }
 
-/// A member's name that names nothing.
+/// Why the name of a member is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldNameError {
     /// It is empty.
-    #[error("the name of an argument, a cookie or a header field is not empty")]
+    #[error("the name of an argument, a cookie or a header field must not be empty")]
     Empty,
     /// The name of an argument has a `%` without its digits.
     #[error(
-        "\"{0}\" is no name of an argument: a \"%\" is followed by two hexadecimal digits, and the \
+        "\"{0}\" is not a valid name of an argument: a \"%\" must be followed by two hexadecimal digits; the \
          percent sign is \"%25\""
     )]
     PercentEncoding(String),
 }
 
 impl PropertyRule {
-    /// A rule without patterns, which everything matches.
+    /// A rule without patterns, which matches every request.
     pub fn new(property: Property) -> Self {
         let (case, encoding) = match property {
             Property::Host => (Case::Lower, Encoding::None),
@@ -88,14 +90,14 @@ impl PropertyRule {
     ///
     /// # Errors
     ///
-    /// When `text` is not a pattern. Then nothing is added.
+    /// If `text` is not a valid pattern. Then nothing is added.
     pub fn push(&mut self, text: &str) -> Result<(), PatternError> {
         self.patterns.push(text)
     }
 
-    /// What each value that matches begins with, if this is about that property.
-    pub(crate) fn beginning(&self, property: Property) -> Option<&[u8]> {
-        (self.property == property).then(|| self.patterns.beginning())
+    /// The prefix of every matching value; `None` if the rule is about another property.
+    pub(crate) fn prefix(&self, property: Property) -> Option<&[u8]> {
+        (self.property == property).then(|| self.patterns.prefix())
     }
 
     pub(crate) fn matches(&self, request: &Request<'_>) -> bool {
@@ -112,11 +114,11 @@ impl PropertyRule {
 }
 
 impl FieldRule {
-    /// A rule without patterns, which every request matches that has this field.
+    /// A rule without patterns, which matches every request with this field.
     ///
     /// # Errors
     ///
-    /// When the name is empty, or an argument's name cannot be decoded.
+    /// If the name is empty, or an argument's name cannot be decoded.
     pub fn parse(kind: FieldKind, name: &str) -> Result<Self, FieldNameError> {
         if name.is_empty() {
             return Err(FieldNameError::Empty);
@@ -130,10 +132,10 @@ impl FieldRule {
             FieldKind::Argument => {
                 let decoded = percent::decode_form(name.as_bytes());
                 let refused = || FieldNameError::PercentEncoding(excerpt(name));
-                Name::Argument(decoded.ok_or_else(refused)?.into())
+                FieldName::Argument(decoded.ok_or_else(refused)?.into())
             }
-            FieldKind::Cookie => Name::Cookie(name.as_bytes().into()),
-            FieldKind::Header => Name::Header(HeaderName::from_bytes(name.as_bytes()).ok()),
+            FieldKind::Cookie => FieldName::Cookie(name.as_bytes().into()),
+            FieldKind::Header => FieldName::Header(HeaderName::from_bytes(name.as_bytes()).ok()),
         };
         Ok(Self {
             name,
@@ -145,28 +147,28 @@ impl FieldRule {
     ///
     /// # Errors
     ///
-    /// When `text` is not a pattern. Then nothing is added.
+    /// If `text` is not a valid pattern. Then nothing is added.
     pub fn push(&mut self, text: &str) -> Result<(), PatternError> {
         self.patterns.push(text)
     }
 
     pub(crate) fn matches(&self, request: &Request<'_>) -> bool {
         match &self.name {
-            Name::Argument(name) => self.all(
+            FieldName::Argument(name) => self.all(
                 arguments(request.target.query())
                     .filter(|argument| argument.is(name))
                     .map(|argument| argument.value()),
             ),
-            Name::Cookie(name) => self.all(cookies(request.headers, name)),
-            Name::Header(Some(name)) => {
+            FieldName::Cookie(name) => self.all(cookies(request.headers, name)),
+            FieldName::Header(Some(name)) => {
                 let fields = request.headers.get_all(name).iter();
                 self.all(fields.map(http::HeaderValue::as_bytes))
             }
-            Name::Header(None) => false,
+            FieldName::Header(None) => false,
         }
     }
 
-    /// Whether there are values, and all of them match.
+    /// Whether there is at least one value, and all of them match.
     fn all<V: AsRef<[u8]>>(&self, values: impl Iterator<Item = V>) -> bool {
         let mut any = false;
         for value in values {

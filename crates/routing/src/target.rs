@@ -1,52 +1,53 @@
+//! Request targets: percent-decoding, normalisation against path traversal, and the spelling to send on.
+
 use std::borrow::Cow;
 
 use untrusted_text::percent;
 
-/// A request's target, taken apart: the path as patterns and `$uri` see it, and the query as it came.
+/// A parsed request target: the decoded and normalised path, and the query as the client sent it.
 ///
-/// The path is bytes: what was decoded need not be UTF-8. A target with nothing to decode and nothing
-/// to resolve is not copied.
+/// The path is bytes, and need not be UTF-8. A target with nothing to decode or resolve is not copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     raw: &'a [u8],
     path: Cow<'a, [u8]>,
     query: &'a [u8],
     rewritten: bool,
-    /// Others might read another path out of `raw` than the one here.
+    /// Other servers might read another path from `raw`.
     ambiguous: bool,
 }
 
-/// Why a target is refused: with 400 when a client sent it, with 500 when it came of a rewrite.
+/// Why a target is refused: with 400 if a client sent it, with 500 if a rewrite made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It does not begin with a `/`. Unit knows neither `*` nor the absolute form; a server that
-    /// does takes them apart before it asks here.
-    #[error("a target begins with \"/\"")]
+    /// It does not begin with a `/`. Like Unit, this crate does not parse `*` or the absolute form; a server
+    /// that accepts them converts them before.
+    #[error("a target must begin with \"/\"")]
     NotAbsolute,
-    /// A null character, a carriage return or a line feed, or a null character that was encoded.
-    #[error("a target has no null characters and no line breaks")]
+    /// A null character, encoded or not, a carriage return or a line feed.
+    #[error("a target must not contain null characters or line breaks")]
     Forbidden,
-    /// `%` without two hexadecimal digits behind it. In the query it would do.
-    #[error("a \"%\" is followed by two hexadecimal digits")]
+    /// A `%` without two hexadecimal digits after it. The query may contain such.
+    #[error("a \"%\" must be followed by two hexadecimal digits")]
     PercentEncoding,
-    /// More `..` than there are segments in front of them.
+    /// Path traversal: more `..` than segments before them.
     #[error("the path leads above its root")]
     AboveRoot,
-    /// A segment is `.` or `..` with parameters, such as `..;a`: no client has a use for one, and
-    /// servers that take parameters off before they resolve dots (Tomcat does) go up by it.
-    #[error("a \".\" or \"..\" segment has no parameters")]
+    /// Path traversal: a segment `.` or `..` with parameters, such as `..;a`. Servers that remove parameters
+    /// before they resolve dots (Tomcat does) leave the folder by it, and clients do not need it.
+    #[error("a \".\" or \"..\" segment must not have parameters")]
     DotSegmentParameters,
 }
 
 impl<'a> Target<'a> {
-    /// Takes a target in origin form apart (RFC 9112, section 3.2.1), in this order:
+    /// Parses a target in origin form (RFC 9112, section 3.2.1), in this order:
     ///
-    /// 1. The query is what stands between the first `?` and the end or the first `#`. What follows
-    ///    a `#` is left out; no client should send it.
-    /// 2. The path in front of that is percent-decoded once. So `%2F` is a slash and `%2E` is a dot
-    ///    like any others, and `%3F`, `%23` and `%25` are characters of the path.
-    /// 3. Adjacent slashes become one, `.` segments go, and a `..` segment takes the one before it
-    ///    along. Behind a `.` or `..` at the end a slash stays: `/a/b/..` is `/a/`.
+    /// 1. The query is the text after the first `?`, up to the first `#` or the end. The fragment after a `#`
+    ///    is ignored; clients should not send it.
+    /// 2. The path before that is percent-decoded once. So `%2F` is a slash and `%2E` a dot like any other,
+    ///    and `%3F`, `%23` and `%25` are characters of the path.
+    /// 3. Adjacent slashes become one, `.` segments are removed, and a `..` segment removes itself and the one
+    ///    before it. A `.` or `..` at the end leaves a slash: `/a/b/..` is `/a/`.
     ///
     /// # Errors
     ///
@@ -69,7 +70,7 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// A target that was refused, for what is said of it nevertheless: it has no path and no query.
+    /// A refused target, for the access log: it has neither path nor query.
     pub fn refused(raw: &'a [u8]) -> Self {
         Self {
             raw,
@@ -80,8 +81,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// This target with another path, which is what a [`Rewrite`](crate::Rewrite) made of it. The query
-    /// stays, and so does [`raw`](Self::raw).
+    /// This target with the path of a [`Rewrite`](crate::Rewrite). The query and [`raw`](Self::raw) stay.
     pub fn with_path(&self, path: Cow<'a, [u8]>) -> Self {
         Self {
             raw: self.raw,
@@ -92,18 +92,18 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The target as the client sent it, whatever has been rewritten: `$request_uri`.
+    /// The target as the client sent it, before any rewrite: `$request_uri`.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// The path, decoded and normalised: `$uri`. It begins with a `/` unless a rewrite said
-    /// otherwise, has no `.` or `..` segment, no two adjacent slashes and no null character.
+    /// The decoded and normalised path: `$uri`. It has no `.` or `..` segments, no adjacent slashes and no
+    /// null characters, and begins with a `/` unless a rewrite changed that.
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The query as it was sent, without its `?`. An empty query and none are the same, as in Unit.
+    /// The query as the client sent it, without its `?`. As in Unit, no query and an empty one are the same.
     pub fn query(&self) -> &'a [u8] {
         self.query
     }
@@ -113,23 +113,22 @@ impl<'a> Target<'a> {
         self.rewritten
     }
 
-    /// Whether [`to_send`](Self::to_send) is another spelling than [`raw`](Self::raw).
+    /// Whether [`to_send`](Self::to_send) differs from [`raw`](Self::raw).
     pub fn is_respelled(&self) -> bool {
         self.rewritten || self.ambiguous
     }
 
-    /// What to send on, to an application or a proxied server, so that it reads the same path as the
-    /// patterns have matched: the target as it came, or, if [`path`](Self::path) has been rewritten or
-    /// the spelling is ambiguous, that path, encoded, and the query.
+    /// The target to send to an application or a proxied server, so that it reads the path that the patterns
+    /// have matched: [`raw`](Self::raw), or, if the path was rewritten or its spelling is ambiguous,
+    /// [`path`](Self::path), percent-encoded, and the query.
     ///
-    /// A spelling is ambiguous if segments have been resolved (`.`, `..` and empty ones, encoded or
-    /// not), since servers differ in whether they decode first; and if it has a `\`, which is a slash
-    /// for URL parsers that follow WHATWG. All else is the client's choice: an encoded slash within a
+    /// A spelling is ambiguous if segments were resolved (`.`, `..` and empty ones, encoded or not), since
+    /// servers differ in whether they decode first; and if it contains a `\`, which URL parsers that follow
+    /// WHATWG take for a slash. Everything else is sent as the client chose it: an encoded slash within a
     /// name, `+`, `;`, the case of hexadecimal digits.
     ///
-    /// A `?` or `#` in such a path is encoded. Unit leaves the first ones of a rewritten path as they
-    /// are, by which a part of the path becomes a query on its way to a proxied server; that is not
-    /// followed.
+    /// A `?` or `#` in an encoded path is encoded, too. Unit does not encode the first ones of a rewritten
+    /// path, so that a proxied server takes a part of the path for a query.
     pub fn to_send(&self) -> Cow<'a, [u8]> {
         if !self.is_respelled() {
             return Cow::Borrowed(self.raw);
@@ -144,7 +143,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The path and the query of a target, both as they stand there.
+/// The path and the query of a target, neither of them decoded.
 pub(crate) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
     let end = |text: &[u8], wanted: &[u8]| {
         text.iter()
@@ -158,7 +157,7 @@ pub(crate) fn split(raw: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A path as patterns see it.
+/// A decoded path with its segments resolved.
 pub(crate) struct Normalised<'a> {
     pub(crate) path: Cow<'a, [u8]>,
     /// See [`Target::to_send`].
@@ -167,8 +166,8 @@ pub(crate) struct Normalised<'a> {
 
 /// Decodes a path, then resolves its segments.
 ///
-/// Unit does both in one pass. Since a decoded slash or dot counts as one, and any other decoded
-/// character as an ordinary one, the outcome is the same.
+/// Unit does both in one pass, with the same result: a decoded slash or dot acts as one, and any other decoded
+/// character as an ordinary one.
 pub(crate) fn normalise(path: &[u8]) -> Result<Normalised<'_>, TargetError> {
     let mut ambiguous = path.contains(&b'\\');
     let decoded = if path.contains(&b'%') {
@@ -200,7 +199,7 @@ fn has_dot_segment_parameters(path: &[u8]) -> bool {
 
 /// Whether there is nothing to resolve.
 fn is_resolved(path: &[u8]) -> bool {
-    // The piece in front of the first slash is not a segment: of `/a` it is empty.
+    // The piece before the first slash is not a segment: in `/a` it is empty.
     let mut pieces = path.split(|&byte| byte == b'/');
     if pieces.next() == Some(b"..") {
         return false;
@@ -219,22 +218,23 @@ fn resolve(path: &[u8]) -> Result<Vec<u8>, TargetError> {
     let mut pieces = path.split(|&byte| byte == b'/');
     let first = pieces.next().unwrap_or_default();
     if first == b".." {
-        // Only a rewrite gets here. Unit would keep these dots, for `share` to walk out by.
+        // Only for rewrites, which need not begin with a slash. Unit keeps these dots, and a `share` of such a
+        // path leaves its folder.
         return Err(TargetError::AboveRoot);
     }
     let mut resolved = Vec::with_capacity(path.len());
     resolved.extend_from_slice(first);
-    let mut behind_slash = false;
+    let mut after_slash = false;
     for piece in pieces {
-        if !behind_slash {
+        if !after_slash {
             resolved.push(b'/');
         }
-        behind_slash = matches!(piece, b"" | b"." | b"..");
+        after_slash = matches!(piece, b"" | b"." | b"..");
         if piece == b".." {
             resolved.pop();
             let parent = resolved.iter().rposition(|&byte| byte == b'/');
             resolved.truncate(parent.ok_or(TargetError::AboveRoot)? + 1);
-        } else if !behind_slash {
+        } else if !after_slash {
             resolved.extend_from_slice(piece);
         }
     }

@@ -1,12 +1,12 @@
+//! Strings of the configuration with variables in them.
+
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::variable::{Variable, VariableKind, VariableSet, Variables};
 use untrusted_text::excerpt;
 
-/// A string of the configuration that may have variables in it.
-///
-/// Its `Display` is the text it was made of. Two templates are equal when their texts are.
+/// A parsed template. `Display` shows its text, and templates with the same text are equal.
 #[derive(Clone, Debug)]
 pub struct Template {
     text: Box<str>,
@@ -15,9 +15,9 @@ pub struct Template {
 
 #[derive(Clone, Debug)]
 enum Content {
-    /// Without variables, `$dollar` replaced.
+    /// No variables; `$dollar` is replaced.
     Constant(Box<[u8]>),
-    /// One piece at least is a variable.
+    /// At least one piece is a variable.
     Pieces(Box<[Piece]>),
 }
 
@@ -27,52 +27,52 @@ enum Piece {
     Variable(Variable),
 }
 
-/// A piece of what a [`Template`] expands to.
+/// A piece of an expanded [`Template`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expanded<'a> {
-    /// It stands there for all requests.
+    /// Text of the configuration, the same for all requests.
     Literal(&'a [u8]),
-    /// It is the value of a variable.
+    /// The value of a variable, which a client may have chosen.
     Value(&'a [u8]),
 }
 
-/// A text that is no template.
+/// Why a text is refused as a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} in \"{value}\"")]
 pub struct TemplateError {
-    /// The text, with what cannot be printed escaped, and cut off after 100 characters.
+    /// An [`excerpt`] of the text.
     pub value: String,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: TemplateErrorKind,
 }
 
-/// What is wrong with a template.
+/// The reason why a template is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateErrorKind {
-    /// A `$` with no name behind it, or braces that do not hold a name and nothing else.
+    /// A `$` without a name, or braces with anything but a name.
     #[error("invalid variable at position {position}")]
     Invalid {
-        /// How many bytes stand in front of the `$`.
+        /// The offset of the `$` in bytes.
         position: usize,
     },
-    /// A variable that Unit does not know either.
+    /// An unknown variable.
     #[error("unknown variable \"{0}\"")]
     Unknown(String),
-    /// A variable that is not in the set that was asked for.
+    /// A variable that is not allowed here, since it has no value yet.
     #[error("variable \"{0}\" has no value yet")]
     Unavailable(String),
-    /// It begins with a backquote, as JavaScript templates do. There is no JavaScript here, as in a
-    /// Unit that was built without njs.
+    /// The text begins with a backquote, as JavaScript templates do. As in a Unit built without njs, these are
+    /// not supported.
     #[error("JavaScript is not supported")]
     Script,
 }
 
 impl Template {
-    /// Reads a template. The [grammar](crate#variables) is the crate's.
+    /// Parses a template. The [grammar](crate#variables) is at the head of the crate.
     ///
     /// # Errors
     ///
-    /// When a variable is not written as one, is none, or is not `allowed`.
+    /// If a variable is malformed, unknown, or not `allowed`.
     pub fn parse(text: &str, allowed: VariableSet) -> Result<Self, TemplateError> {
         Self::read(text, allowed).map_err(|kind| TemplateError {
             value: excerpt(text),
@@ -90,10 +90,10 @@ impl Template {
         while let Some(position) = rest.find('$') {
             let (front, reference) = rest.split_at(position);
             literal.extend_from_slice(front.as_bytes());
-            let (name, behind) = reference_name(reference).ok_or(TemplateErrorKind::Invalid {
+            let (name, after) = reference_name(reference).ok_or(TemplateErrorKind::Invalid {
                 position: text.len() - reference.len(),
             })?;
-            rest = behind;
+            rest = after;
             if name == "dollar" {
                 literal.push(b'$');
                 continue;
@@ -124,7 +124,7 @@ impl Template {
         })
     }
 
-    /// What this always expands to, if it has no variable.
+    /// The expansion, if the template has no variables.
     pub fn constant(&self) -> Option<&[u8]> {
         match &self.content {
             Content::Constant(bytes) => Some(bytes),
@@ -132,9 +132,9 @@ impl Template {
         }
     }
 
-    /// What everything that this expands to begins with: all in front of the first variable. A path
-    /// that such a variable always is counts with its slash.
-    pub fn beginning(&self) -> Cow<'_, [u8]> {
+    /// A prefix that every expansion has: the text before the first variable, and a slash if that variable is
+    /// `$uri`, which begins with one.
+    pub fn constant_prefix(&self) -> Cow<'_, [u8]> {
         let pieces = match &self.content {
             Content::Constant(bytes) => return Cow::Borrowed(bytes),
             Content::Pieces(pieces) => pieces,
@@ -149,7 +149,7 @@ impl Template {
         }
     }
 
-    /// Whether a variable of this kind is in it.
+    /// Whether it contains a variable of this kind.
     pub fn mentions(&self, kind: VariableKind) -> bool {
         let is_it = |piece: &Piece| matches!(piece, Piece::Variable(it) if it.kind() == kind);
         match &self.content {
@@ -158,9 +158,8 @@ impl Template {
         }
     }
 
-    /// The text with its variables replaced. Those without a value are empty.
-    ///
-    /// Nothing is copied where there is no variable, or nothing but one.
+    /// The text with its variables replaced; those without a value are empty. Copies nothing if the template
+    /// is a constant or a single variable.
     pub fn expand<'a, V: Variables + ?Sized>(&'a self, variables: &'a V) -> Cow<'a, [u8]> {
         match &self.content {
             Content::Constant(bytes) => Cow::Borrowed(bytes),
@@ -175,8 +174,8 @@ impl Template {
         }
     }
 
-    /// Hands out what the text expands to, piece by piece, for whoever must know what came out of a
-    /// variable. Variables without a value are left out.
+    /// Calls `each` with the pieces of the expansion, so that the values of variables can be checked
+    /// separately. Variables without a value are left out.
     pub fn visit<V: Variables + ?Sized>(&self, variables: &V, mut each: impl FnMut(Expanded<'_>)) {
         match &self.content {
             Content::Constant(bytes) => each(Expanded::Literal(bytes)),
@@ -195,8 +194,8 @@ impl Template {
         }
     }
 
-    /// The same for a line of the access log, behind what `line` has: variables without a value are
-    /// `-`. Empty values stay empty.
+    /// Appends the expansion to a line of the access log: variables without a value are `-`, empty values
+    /// stay empty.
     pub fn log<V: Variables + ?Sized>(&self, variables: &V, line: &mut Vec<u8>) {
         match &self.content {
             Content::Constant(bytes) => line.extend_from_slice(bytes),
@@ -236,8 +235,8 @@ fn append<V: Variables + ?Sized>(
     }
 }
 
-/// The name in `$name` or `${name}` at the beginning, and what is behind it. A name is as many letters
-/// and underscores as there are, and no digits or hyphens, whatever fields are called.
+/// The name in the `$name` or `${name}` at the beginning, and the text after it. A name has letters and
+/// underscores, but neither digits nor hyphens, though names of header fields may.
 fn reference_name(reference: &str) -> Option<(&str, &str)> {
     let name = reference.strip_prefix('$')?;
     let (name, braces) = match name.strip_prefix('{') {
@@ -245,14 +244,14 @@ fn reference_name(reference: &str) -> Option<(&str, &str)> {
         None => (name, false),
     };
     let no_letter = |char: char| !char.is_ascii_alphabetic() && char != '_';
-    let (name, behind) = name.split_at(name.find(no_letter).unwrap_or(name.len()));
+    let (name, after) = name.split_at(name.find(no_letter).unwrap_or(name.len()));
     if name.is_empty() {
         return None;
     }
-    let behind = if braces {
-        behind.strip_prefix('}')?
+    let after = if braces {
+        after.strip_prefix('}')?
     } else {
-        behind
+        after
     };
-    Some((name, behind))
+    Some((name, after))
 }

@@ -1,47 +1,49 @@
+//! The variables of Unit's templates: their names, and which of them have a value at which time.
+
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName};
 
-/// A variable in a [`Template`](crate::Template). `$dollar` is none here: a template has read it as a
-/// `$` already.
+/// A variable in a [`Template`](crate::Template). `$dollar` is missing, since templates replace it when they
+/// are parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variable {
     /// `$arg_NAME`: the value of the rightmost argument with this name, decoded.
     Argument(Box<str>),
-    /// `$body_bytes_sent`: how many bytes of the response's body were sent.
+    /// `$body_bytes_sent`: the bytes of the response's body that were sent.
     BodyBytesSent,
     /// `$cookie_NAME`: the value of the first cookie with this name.
     Cookie(Box<str>),
-    /// `$header_NAME`: the value of the request's first field with this name. Case does not count,
-    /// and an underscore in the variable is a hyphen in the field's name.
+    /// `$header_NAME`: the value of the request's first field with this name, without regard to case. An
+    /// underscore in the variable is a hyphen in the field's name.
     Header(HeaderName),
-    /// `$host`: the host in lower case, without port and without a dot at the end.
+    /// `$host`: the host in lower case, without port and without a trailing dot.
     Host,
-    /// `$method`: as it was sent.
+    /// `$method`: as the client sent it.
     Method,
     /// `$remote_addr`: the client's address without its port; `unix:` for a Unix domain socket.
     RemoteAddr,
-    /// `$request_id`: 32 hexadecimal digits at random, the same ones all through a request.
+    /// `$request_id`: 32 random hexadecimal digits, the same for all of a request.
     RequestId,
     /// `$request_line`: method, target and version as they were sent.
     RequestLine,
     /// `$request_time`: the time since the request began, in seconds with three decimals.
     RequestTime,
-    /// `$request_uri`: the target as it was sent. The documentation says that it is normalised, and
-    /// that a rewrite changes it; in Unit's code neither is so, nor here.
+    /// `$request_uri`: the target as the client sent it. Unit's documentation says that it is normalised
+    /// and that a rewrite changes it; neither is true of Unit's code, nor here.
     RequestUri,
     /// `$response_header_NAME`: the value of the response's first field with this name, found by
     /// [`response_header`]. The name is in lower case, and has underscores.
     ResponseHeader(Box<str>),
-    /// `$status`: the response's, in three digits.
+    /// `$status`: the response's status code.
     Status,
     /// `$time_local`: as in `31/Dec/1986:19:40:00 +0300`.
     TimeLocal,
-    /// `$uri`: the path, decoded and normalised, or what a rewrite made of it.
+    /// `$uri`: the path, decoded and normalised, after any rewrite.
     Uri,
 }
 
-/// A kind of variable: those with a name of their own are one kind each.
+/// The kind of a [`Variable`], without its argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the variants are those of `Variable`")]
 pub enum VariableKind {
@@ -62,29 +64,29 @@ pub enum VariableKind {
     Uri,
 }
 
-/// Which variables a template may have.
+/// The variables that a template may contain.
 ///
-/// Unit takes all of them everywhere; those of the response are then empty where there is none yet.
+/// Unit accepts all of them everywhere; those of the response are empty until there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VariableSet(u16);
 
-/// Who knows the variables' values.
+/// The source of variables' values.
 ///
-/// A template asks for each of its variables once, from left to right, each time it is expanded. So
-/// the answers may change between expansions, as `$uri` does after a rewrite; but `$request_id`,
-/// `$request_time` and `$time_local` are to be the same for all of a request, as in Unit.
+/// Each expansion of a template calls this once for each of its variables, from left to right. Values may
+/// change between expansions, as `$uri` does with a rewrite; but `$request_id`, `$request_time` and
+/// `$time_local` have to stay the same for a request, as in Unit.
 pub trait Variables {
-    /// The value of a variable, or `None` when there is no such thing: no such header field, no
-    /// response yet. That is empty in a template, and `-` in an access log.
+    /// The value of a variable. `None` if it does not exist (no such header field, no response yet), which
+    /// is empty in a template and `-` in the access log.
     fn value(&self, variable: &Variable) -> Option<Cow<'_, [u8]>>;
 }
 
-/// The first field of a response that `$response_header_NAME` means, `name` being that of
-/// [`Variable::ResponseHeader`]: case does not count, and a hyphen is an underscore.
+/// The value of `$response_header_NAME`: the first field whose name, with underscores for hyphens, is
+/// `name`, which is in lower case.
 pub fn response_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let same = |field: &HeaderName| {
         let hyphens = |byte| if byte == b'-' { b'_' } else { byte };
-        // A field's name is in lower case here.
+        // `HeaderName` is in lower case.
         field.as_str().bytes().map(hyphens).eq(name.bytes())
     };
     let found = headers.iter().find(|(field, _)| same(field));
@@ -92,8 +94,8 @@ pub fn response_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8
 }
 
 impl Variable {
-    /// The variable with this name, or `None` when there is none. A name has letters and underscores
-    /// only: the template sees to that.
+    /// The variable with this name, which the template has checked to be letters and underscores. `None` if
+    /// it is unknown.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let rest = |prefix| name.strip_prefix(prefix).filter(|rest| !rest.is_empty());
         Some(match name {
@@ -123,7 +125,7 @@ impl Variable {
         })
     }
 
-    /// What kind of variable this is.
+    /// The kind, for a [`VariableSet`].
     pub fn kind(&self) -> VariableKind {
         match self {
             Self::Argument(_) => VariableKind::Argument,
@@ -146,20 +148,20 @@ impl Variable {
 }
 
 impl VariableSet {
-    /// All variables: for the access log, and wherever else Unit is followed to the letter.
+    /// All variables: for the access log.
     pub const ALL: Self = Self(u16::MAX);
 
-    /// What is known only once there is a response: its status, its fields, its body's length.
+    /// Variables of the response.
     pub const RESPONSE: Self = Self::of(&[
         VariableKind::BodyBytesSent,
         VariableKind::ResponseHeader,
         VariableKind::Status,
     ]);
 
-    /// What is known while a request is routed: all but those of the response.
+    /// Variables of the request, which have values while it is routed.
     pub const REQUEST: Self = Self(!Self::RESPONSE.0);
 
-    /// These kinds.
+    /// A set of these kinds.
     pub const fn of(kinds: &[VariableKind]) -> Self {
         let mut set = 0;
         let mut at = 0;
@@ -170,7 +172,7 @@ impl VariableSet {
         Self(set)
     }
 
-    /// Whether this kind is among them.
+    /// Whether the set contains this kind.
     pub const fn contains(self, kind: VariableKind) -> bool {
         self.0 & 1 << kind as u16 != 0
     }

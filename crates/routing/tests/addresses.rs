@@ -50,7 +50,7 @@ fn an_address_matches_itself() {
 }
 
 #[test]
-fn ranges_have_both_of_their_ends() {
+fn address_ranges_include_both_ends() {
     for (pattern, wanted) in [
         ("127.0.0.2-127.0.0.3", false),
         ("127.0.0.1-127.0.0.2", true),
@@ -73,7 +73,7 @@ fn ranges_have_both_of_their_ends() {
 }
 
 #[test]
-fn networks_have_all_addresses_with_their_prefix() {
+fn networks_match_all_addresses_with_their_prefix() {
     for (pattern, wanted) in [
         ("127.0.0.1/32", true),
         ("127.0.0.0/32", false),
@@ -143,7 +143,7 @@ fn ports_are_one_or_a_range() {
 }
 
 #[test]
-fn unix_is_any_unix_socket_and_nothing_else_is() {
+fn only_the_pattern_unix_matches_unix_sockets() {
     assert!(matches(&["unix"], "unix"));
     assert!(!matches(&["unix"], "127.0.0.1:9"));
     assert!(!matches(&["!unix"], "unix"));
@@ -154,7 +154,7 @@ fn unix_is_any_unix_socket_and_nothing_else_is() {
 }
 
 #[test]
-fn negated_patterns_count_more_wherever_they_stand() {
+fn negated_patterns_have_precedence_in_any_order() {
     for (texts, at_8080, at_8081) in [
         (&["!*:8080", "!*:8081"][..], false, false),
         (&["!*:8081", "!*:8082"], true, false),
@@ -186,7 +186,7 @@ fn negated_patterns_count_more_wherever_they_stand() {
 }
 
 #[test]
-fn nothing_matches_no_patterns() {
+fn an_empty_array_of_address_patterns_matches_nothing() {
     assert!(!matches(&[], "127.0.0.1:80"));
     assert!(!matches(&[], "unix"));
 }
@@ -199,7 +199,7 @@ fn an_ipv4_client_on_an_ipv6_socket_is_denied_by_its_ipv4_address() {
 }
 
 #[test]
-fn what_is_no_pattern_is_refused_for_what_is_wrong_with_it() {
+fn an_invalid_address_pattern_is_refused_with_its_reason() {
     use AddressPatternErrorKind::{Brackets, Ipv4, Ipv6, Port, Prefix, Range, TooShort};
     for (text, wanted) in [
         ("", TooShort),
@@ -252,6 +252,6 @@ fn a_message_shows_the_value_and_the_reason() {
     let error = AddressPatterns::new().push("!11.0.0.0/33").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "\"!11.0.0.0/33\" is no pattern of addresses: the prefix of a network is a number from 0 to 32"
+        "\"!11.0.0.0/33\" is not a valid address pattern: the prefix of a network is a number from 0 to 32"
     );
 }

@@ -68,7 +68,7 @@ fn scheme(peer: &str, from: Scheme, values: &[&str]) -> Scheme {
 }
 
 #[test]
-fn the_example_of_the_documentation_is_read_as_it_says() {
+fn the_example_of_units_documentation_is_followed() {
     let values = ["192.0.2.18", "203.0.113.195, 198.51.100.178"];
     let source = ["192.0.2.0/24", "198.51.100.0/24"];
     let plain = forwarded(&source, false);
@@ -105,7 +105,7 @@ fn the_last_address_of_the_last_field_is_the_client() {
         (&["8.8.8.8 10.0.1.1"], "10.0.1.1"),
         (&["8.8.8.8,10.0.1.1 , ,,"], "10.0.1.1"),
         (&["1.1.1.1:8080"], "1.1.1.1"),
-        // Empty fields are none.
+        // Empty fields are skipped.
         (&["1.1.1.1", ""], "1.1.1.1"),
         (&["", ""], "127.0.0.1"),
     ] {
@@ -118,7 +118,7 @@ fn the_last_address_of_the_last_field_is_the_client() {
 }
 
 #[test]
-fn a_recursive_walk_ends_with_the_first_address_that_is_not_believed() {
+fn recursive_forwarding_stops_at_the_first_untrusted_address() {
     let forwarded = forwarded(
         &["127.0.0.1", "10.50.0.17", "10.5.2.1", "2001:db8::/32"],
         true,
@@ -150,7 +150,7 @@ fn a_recursive_walk_ends_with_the_first_address_that_is_not_believed() {
 }
 
 #[test]
-fn what_is_no_address_of_a_client_is_not_taken_for_one() {
+fn text_that_is_not_a_client_address_is_ignored() {
     let forwarded = forwarded(&["127.0.0.1"], false);
     for value in [
         "blah",
@@ -214,7 +214,7 @@ fn what_is_no_address_of_a_client_is_not_taken_for_one() {
 }
 
 #[test]
-fn addresses_of_ipv6_are_shown_as_unit_shows_them() {
+fn ipv6_addresses_are_spelled_as_in_unit() {
     let forwarded = forwarded(&["::1", "unix"], false);
     assert_eq!(client(&forwarded, "127.0.0.1:9", &["1.1.1.1"]), "127.0.0.1");
     for peer in ["[::1]:9", "unix"] {
@@ -245,7 +245,7 @@ fn addresses_of_ipv6_are_shown_as_unit_shows_them() {
 }
 
 #[test]
-fn ports_count_where_a_pattern_has_some() {
+fn a_source_pattern_with_ports_compares_the_port() {
     let forwarded = forwarded(&["127.0.0.1", "10.0.0.1:8080"], true);
     let client = |value| client(&forwarded, "127.0.0.1:9", &[value]);
     assert_eq!(client("1.1.1.1, 10.0.0.1:8080"), "1.1.1.1");
@@ -255,7 +255,7 @@ fn ports_count_where_a_pattern_has_some() {
 }
 
 #[test]
-fn nobody_is_believed_by_no_patterns_and_all_others_by_a_negated_one() {
+fn no_proxy_is_trusted_by_an_empty_array_and_all_others_by_a_negated_pattern() {
     assert_eq!(
         client(&forwarded(&[], false), "127.0.0.1:9", &["1.1.1.1"]),
         "127.0.0.1"
@@ -267,7 +267,7 @@ fn nobody_is_believed_by_no_patterns_and_all_others_by_a_negated_one() {
 }
 
 #[test]
-fn the_scheme_is_what_the_first_field_says_if_it_says_one() {
+fn the_forwarded_scheme_is_that_of_the_first_field() {
     use Scheme::{Http, Https};
     for (values, from_http, from_https) in [
         (&[][..], Http, Https),
@@ -295,7 +295,7 @@ fn the_scheme_is_what_the_first_field_says_if_it_says_one() {
 }
 
 #[test]
-fn what_no_field_is_named_for_stays() {
+fn without_a_configured_field_the_client_and_scheme_stay() {
     let mut headers = fields(&CLIENT, &["1.1.1.1"]);
     headers.insert(PROTOCOL, HeaderValue::from_static("https"));
     let both = forwarded(&["unix"], false);

@@ -3,7 +3,7 @@
 use routing::encode_location;
 
 #[test]
-fn what_has_no_place_in_a_uri_is_encoded() {
+fn bytes_that_a_uri_must_not_contain_are_percent_encoded() {
     let unreserved = "ABCXYZabcxyz0189-._~";
     for (location, wanted) in [
         ("", ""),
@@ -24,7 +24,7 @@ fn what_has_no_place_in_a_uri_is_encoded() {
 }
 
 #[test]
-fn the_first_of_each_delimiter_parts_and_others_are_encoded() {
+fn the_first_of_each_delimiter_stays_and_others_are_percent_encoded() {
     for (location, wanted) in [
         ("/?:/?#[]", "/?:/%3F#[]"),
         ("???", "?%3F%3F"),
@@ -40,7 +40,7 @@ fn the_first_of_each_delimiter_parts_and_others_are_encoded() {
 }
 
 #[test]
-fn a_uri_stays_as_it_is_and_what_is_none_is_encoded_in_all_of_it() {
+fn a_valid_uri_is_not_changed_and_any_other_text_is_percent_encoded_as_a_whole() {
     for (location, wanted) in [
         ("%20", "%20"),
         ("/%20?%20#%20", "/%20?%20#%20"),

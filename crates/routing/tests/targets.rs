@@ -14,7 +14,7 @@ fn refused(raw: &str) -> TargetError {
 }
 
 #[test]
-fn segments_are_resolved() {
+fn dot_segments_are_resolved() {
     for (raw, wanted) in [
         ("/", "/"),
         ("/blah", "/blah"),
@@ -40,7 +40,7 @@ fn segments_are_resolved() {
 }
 
 #[test]
-fn nothing_leads_above_the_root() {
+fn path_traversal_above_the_root_is_refused() {
     for raw in [
         "/..",
         "/../",
@@ -60,7 +60,7 @@ fn nothing_leads_above_the_root() {
 }
 
 #[test]
-fn a_path_is_decoded_once_and_before_it_is_resolved() {
+fn a_path_is_percent_decoded_once_and_before_dot_segments_are_resolved() {
     for (raw, wanted) in [
         ("/%62%6c%61%68", "/blah"),
         ("/5%2A", "/5*"),
@@ -177,7 +177,7 @@ fn a_path_traversal_is_sent_on_in_canonical_form() {
 }
 
 #[test]
-fn a_target_without_traversal_is_sent_on_as_it_came() {
+fn a_target_without_path_traversal_is_sent_on_unchanged() {
     for raw in [
         "/",
         "/a%2Fb",

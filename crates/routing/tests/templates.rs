@@ -42,7 +42,7 @@ fn expand(text: &str) -> String {
 }
 
 #[test]
-fn variables_are_replaced_wherever_they_stand() {
+fn variables_are_replaced_at_any_position() {
     for (text, wanted) in [
         ("", ""),
         ("plain", "plain"),
@@ -75,13 +75,13 @@ fn a_dollar_sign_is_a_variable_that_makes_a_constant() {
 }
 
 #[test]
-fn nothing_is_copied_for_a_variable_by_itself() {
+fn a_template_of_one_variable_is_not_copied() {
     let template = parse("${uri}").unwrap();
     assert!(matches!(template.expand(&Sample), Cow::Borrowed(b"/path")));
 }
 
 #[test]
-fn names_with_a_prefix_are_those_of_fields() {
+fn prefixed_variables_are_arguments_cookies_and_fields() {
     for (text, wanted) in [
         ("$header_foo_bar$cookie_foo$arg_foo", "blah"),
         ("$header_Foo_Bar", "b"),
@@ -135,7 +135,7 @@ fn every_variable_of_the_documentation_is_known() {
 }
 
 #[test]
-fn what_is_not_written_as_a_variable_is_refused_with_its_position() {
+fn a_malformed_variable_is_refused_with_its_position() {
     for (text, position) in [
         ("$", 0),
         ("${", 0),
@@ -182,7 +182,7 @@ fn an_unknown_variable_is_named() {
 }
 
 #[test]
-fn a_variable_can_be_left_out_of_the_set() {
+fn a_variable_outside_of_the_allowed_set_is_refused() {
     let of = |text: &str, set| Template::parse(text, set).map_err(|error| error.kind);
     for name in ["status", "body_bytes_sent", "response_header_date"] {
         let text = format!("${name}");
@@ -197,7 +197,7 @@ fn a_variable_can_be_left_out_of_the_set() {
 }
 
 #[test]
-fn javascript_is_refused_where_unit_would_look_for_it() {
+fn a_javascript_template_is_refused() {
     assert_eq!(parse("`${host}`"), Err(TemplateErrorKind::Script));
     assert_eq!(parse("`"), Err(TemplateErrorKind::Script));
     assert_eq!(expand("a`$method`"), "a`GET`");
@@ -216,7 +216,7 @@ fn an_access_log_shows_what_is_missing_and_what_is_empty() {
 }
 
 #[test]
-fn conditions_are_yes_unless_they_say_no() {
+fn conditions_are_true_except_for_five_values() {
     for (text, wanted) in [
         ("", false),
         ("0", false),
@@ -276,7 +276,7 @@ fn a_message_names_the_variable_and_the_text() {
 }
 
 #[test]
-fn what_came_out_of_a_variable_is_told_from_what_stands_there() {
+fn visiting_a_template_distinguishes_literals_from_values() {
     let template = parse("/www/$host$arg_none/x").unwrap();
     let mut pieces = Vec::new();
     template.visit(&Sample, |piece| {

@@ -16,7 +16,12 @@ pub(crate) fn warnings(config: &Config, guarded: &GuardedFolders) -> Vec<Warning
     let warn = |share: &config::Share| {
         let reached = |own: &[PathBuf]| {
             let mut own = own.iter().map(|own| resolved(own));
-            own.find(|own| share.paths.iter().any(|it| reaches(&it.beginning(), own)))
+            own.find(|own| {
+                share
+                    .paths
+                    .iter()
+                    .any(|it| reaches(&it.constant_prefix(), own))
+            })
         };
         let (what, own) = match reached(&guarded.secret) {
             Some(own) => ("the private keys", own),

@@ -30,7 +30,7 @@ pub(super) fn rewrite(checker: &Checker<'_>, text: &str) -> Result<Rewrite, Conf
     Rewrite::parse(text, VARIABLES).map_err(|error| match error {
         RewriteError::Template(error) => refused(checker, "rewrite", &error),
         RewriteError::Path { value, reason } => checker.error(format!(
-            "The \"rewrite\" value \"{value}\" is no path: {reason}."
+            "The \"rewrite\" value \"{value}\" is not a valid path: {reason}."
         )),
     })
 }

@@ -11,16 +11,14 @@ use crate::{
     encode_location,
 };
 
-/// Runs `data` through everything that reads texts from outside, and asks what would match. It must
-/// return whatever `data` is.
+/// Parses `data` in all ways of this crate, and matches the results.
 ///
-/// The first line is taken for what a configuration says (a pattern, an address, a template), the
-/// second for a request's target, the third for a cookie; a line that is missing is empty.
+/// The first line is text of a configuration (a pattern, an address, a template), the second a request's
+/// target, the third a cookie. Missing lines are empty.
 ///
 /// # Panics
 ///
-/// When a target is not what it should be, or two ways to say or to ask the same disagree. That is
-/// what a fuzzer looks for.
+/// If a target is not normal, or two equivalent ways disagree, which is a bug.
 pub fn fuzz_routing(data: &[u8]) {
     fuzz_targets(data);
     fuzz_addresses(data);
@@ -101,7 +99,7 @@ fn with_request(data: &[u8], ask: impl FnOnce(&str, &Request<'_>)) {
     ask(&String::from_utf8_lossy(said), &request);
 }
 
-/// Who is believed alone names the client by its last word, however far it is followed.
+/// If only the peer is trusted, `recursive` makes no difference; an untrusted peer changes nothing.
 fn look_at_forwarded(value: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(value) else {
         return;
@@ -119,12 +117,16 @@ fn look_at_forwarded(value: &[u8]) {
         protocol: Some(name.clone()),
         recursive,
     });
-    let told = once.apply(Endpoint::Unix, Scheme::Http, &headers);
+    let applied = once.apply(Endpoint::Unix, Scheme::Http, &headers);
     let followed = recursive.apply(Endpoint::Unix, Scheme::Http, &headers);
-    assert_eq!(told, followed, "a client was believed");
-    let unasked = Endpoint::Ip(([127, 0, 0, 1], 80).into());
-    let told = once.apply(unasked, Scheme::Https, &headers);
-    assert_eq!(told, (unasked, Scheme::Https), "a stranger was believed");
+    assert_eq!(applied, followed, "an untrusted address was skipped");
+    let untrusted = Endpoint::Ip(([127, 0, 0, 1], 80).into());
+    let applied = once.apply(untrusted, Scheme::Https, &headers);
+    assert_eq!(
+        applied,
+        (untrusted, Scheme::Https),
+        "an untrusted peer was believed"
+    );
 }
 
 /// A target is normal, and what is sent on for it means the same.
@@ -165,7 +167,7 @@ fn look_at_location(location: &[u8]) {
     let encoded = encode_location(location);
     assert!(
         encoded.iter().all(u8::is_ascii_graphic),
-        "a location in need"
+        "an unsafe byte is left"
     );
     assert_eq!(
         encode_location(&encoded),
@@ -276,11 +278,8 @@ fn look_at_rules(said: &str, request: &Request<'_>) {
 fn look_at_templates(said: &str, request: &Request<'_>) {
     if let Ok(template) = Template::parse(said, VariableSet::ALL) {
         let expanded = template.expand(request);
-        let beginning = template.beginning();
-        assert!(
-            expanded.starts_with(&beginning),
-            "{said:?} begins otherwise"
-        );
+        let prefix = template.constant_prefix();
+        assert!(expanded.starts_with(&prefix), "{said:?} begins otherwise");
         if !said.contains('$') {
             assert_eq!(*expanded, *said.as_bytes(), "a constant is something else");
         }

@@ -25,7 +25,7 @@ const SEEDS: &[&str] = &[
 const ALPHABET: &[u8] = b"*!~%/.?#$&=;:+-_[]{}()\\` \n0125afxAF\x00\x7f\xc3\xa9\xff";
 
 #[test]
-fn no_text_makes_anything_panic() {
+fn mutated_routes_and_requests_do_not_panic() {
     let mutations = Mutations::of(SEEDS).with_bytes(ALPHABET);
     for text in mutations.texts(60_000) {
         fuzz_routing(&text);
@@ -33,7 +33,7 @@ fn no_text_makes_anything_panic() {
 }
 
 #[test]
-fn a_path_of_few_characters_is_normal_in_all_their_orders() {
+fn path_traversal_is_impossible_with_any_order_of_dots_slashes_and_escapes() {
     const PARTS: &[&str] = &["/", ".", "%2e", "%2F", "a", "%", "%3f", "?"];
     let mut paths = vec![String::new()];
     for _ in 0..6 {
@@ -49,7 +49,7 @@ fn a_path_of_few_characters_is_normal_in_all_their_orders() {
 }
 
 #[test]
-fn the_seeds_themselves_are_looked_at() {
+fn unmutated_seeds_are_targets_and_do_not_panic() {
     for seed in SEEDS {
         let target = seed.lines().nth(1).unwrap();
         crate::Target::parse(target.as_bytes()).unwrap();

@@ -3,30 +3,30 @@
 /// The most memory that a compiled regular expression may take, in bytes.
 pub const MAX_REGEX_SIZE: usize = 1 << 20;
 
-/// A text that is no pattern.
+/// Why a text is refused as a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is no pattern: {kind}")]
+#[error("\"{value}\" is not a valid pattern: {kind}")]
 pub struct PatternError {
-    /// The text, with what cannot be printed escaped, and cut off after 100 characters.
+    /// An [`excerpt`](untrusted_text::excerpt) of the text.
     pub value: String,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: PatternErrorKind,
 }
 
-/// What is wrong with a pattern.
+/// The reason why a pattern is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternErrorKind {
     /// `**`.
-    #[error("a \"*\" does not follow another one")]
+    #[error("a \"*\" must not follow another one")]
     DoubleWildcard,
-    /// A `%` without its digits, where patterns are decoded. A regular expression is not decoded, but
-    /// Unit refuses such a `%` there, too.
+    /// A `%` without two hexadecimal digits, if the property's patterns are percent-decoded. Regular expressions
+    /// are not decoded, but Unit refuses such a `%` in them, too.
     #[error(
-        "a \"%\" is followed by two hexadecimal digits; the percent sign is \"%25\", or \"\\x25\" \
+        "a \"%\" must be followed by two hexadecimal digits; the percent sign is \"%25\", or \"\\x25\" \
          in a regular expression"
     )]
     PercentEncoding,
-    /// No regular expression, or one of PCRE that is not supported, and what is at which byte of it.
+    /// An invalid or unsupported regular expression: the reason, and the offset in bytes.
     #[error("the regular expression is not valid: {0}")]
     Regex(String),
     /// More than [`MAX_REGEX_SIZE`].

@@ -1,4 +1,4 @@
-//! Regular expressions that mean the same here and in PCRE.
+//! Regular expressions, restricted to those that mean the same in PCRE.
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ast::parse::Parser;
@@ -10,7 +10,7 @@ use regex_syntax::ast::{
 use super::error::{MAX_REGEX_SIZE, PatternErrorKind};
 
 /// Compiles an expression over bytes, as Unit does: `\d`, `\w` and `(?i)` know ASCII only, and `.` is
-/// any byte but a line feed. It heeds case whatever the property, in Unit, too.
+/// any byte but a line feed. As in Unit, it is case-sensitive for every property.
 pub(super) fn compile(expression: &str) -> Result<Regex, PatternErrorKind> {
     let refused = |reason: String, span: &Span| {
         let offset = span.start.offset;
@@ -28,7 +28,7 @@ pub(super) fn compile(expression: &str) -> Result<Regex, PatternErrorKind> {
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => PatternErrorKind::RegexSize,
             error => {
-                // The reason follows a drawing of the expression, in several lines.
+                // The last line is the reason; the lines before it show the expression.
                 let message = error.to_string();
                 let reason = message.lines().last().unwrap_or_default();
                 let reason = reason.strip_prefix("error: ").unwrap_or(reason);
@@ -37,7 +37,8 @@ pub(super) fn compile(expression: &str) -> Result<Regex, PatternErrorKind> {
         })
 }
 
-/// Finds what both take, but for something else. What only PCRE takes, the parser has refused.
+/// Finds syntax that `regex` and PCRE interpret differently. Syntax that only PCRE has is refused by the
+/// parser of `regex`.
 struct Differences;
 
 type Found = Result<(), (&'static str, Span)>;

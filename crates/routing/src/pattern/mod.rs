@@ -14,8 +14,8 @@ use untrusted_text::excerpt;
 
 /// One pattern or an array of them, for one property.
 ///
-/// A value matches if it matches none of those with a `!` in front, and one of the others, if there
-/// are others. Without any pattern everything matches.
+/// A value matches if it matches none of the negated patterns, and at least one of the others, if there are
+/// others. An empty array matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns {
     style: Style,
@@ -24,8 +24,7 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// No patterns yet, for media types, as in `types` of a `share`: `image/*`, without regard to
-    /// case.
+    /// An empty array for media types (`image/*`), as in `types` of a `share`: without regard to case.
     pub fn media_types() -> Self {
         Self::new(Style {
             case: Case::Insensitive,
@@ -41,13 +40,13 @@ impl Patterns {
         }
     }
 
-    /// Adds one pattern. The [grammar](crate#patterns) is the crate's.
+    /// Adds one pattern. The [grammar](crate#patterns) is at the head of the crate.
     ///
     /// # Errors
     ///
-    /// When `text` is not a pattern, with `text` and the reason. Then nothing is added.
+    /// If `text` is not a valid pattern. Then nothing is added.
     pub fn push(&mut self, text: &str) -> Result<(), PatternError> {
-        // Only the first one negates.
+        // Only the first `!` negates.
         let (list, pattern) = match text.strip_prefix('!') {
             Some(pattern) => (&mut self.negative, pattern),
             None => (&mut self.positive, text),
@@ -60,11 +59,11 @@ impl Patterns {
         Ok(())
     }
 
-    /// What all values that match begin with, to the letter.
-    pub(crate) fn beginning(&self) -> &[u8] {
-        let mut beginnings = self.positive.iter().map(TextPattern::beginning);
-        let first = beginnings.next().unwrap_or_default();
-        beginnings.fold(first, |first, next| {
+    /// The prefix that all matching values have.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        let mut prefixes = self.positive.iter().map(TextPattern::prefix);
+        let first = prefixes.next().unwrap_or_default();
+        prefixes.fold(first, |first, next| {
             let same = first
                 .iter()
                 .zip(next)

@@ -1,29 +1,29 @@
 //! How the patterns of a property are written and compared.
 
-/// How patterns of a property are written and compared.
+/// How the patterns of a property are written and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
     pub(crate) case: Case,
     pub(crate) encoding: Encoding,
 }
 
-/// What is done about case.
+/// How case is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
     Sensitive,
-    /// The value is in lower case; the pattern is made so.
+    /// The value is in lower case; the pattern is converted to it.
     Lower,
-    /// The value is in upper case; the pattern is made so.
+    /// The value is in upper case; the pattern is converted to it.
     Upper,
-    /// Neither is.
+    /// Compared without regard to case.
     Insensitive,
 }
 
-/// What of the pattern is decoded.
+/// How the pattern is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     None,
     Percent,
-    /// And `+` is a space.
+    /// Like `Percent`, and `+` is a space.
     PercentPlus,
 }

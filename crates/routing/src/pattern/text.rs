@@ -28,8 +28,7 @@ impl TextPattern {
         let matcher = match text.strip_prefix('~') {
             Some(text) => {
                 let regex = expression::compile(text)?;
-                // Unit decodes all of the text to see whether that is possible, and then takes the
-                // expression as it is.
+                // Unit refuses text that cannot be percent-decoded, though it uses the expression undecoded.
                 part(text, style)?;
                 Matcher::Regex(regex)
             }
@@ -45,7 +44,7 @@ impl TextPattern {
         if text.contains("**") {
             return Err(PatternErrorKind::DoubleWildcard);
         }
-        // Parted first and decoded then, so that `%2A` is an asterisk and no wildcard.
+        // Split before decoding, so that `%2A` is an asterisk and not a wildcard.
         let parts: Result<Vec<_>, _> = text.split('*').map(|text| part(text, style)).collect();
         let ignore_case = style.case == Case::Insensitive;
         Ok(match <[_; 1]>::try_from(parts?) {
@@ -54,14 +53,14 @@ impl TextPattern {
         })
     }
 
-    /// What all values that match begin with, to the letter.
-    pub(super) fn beginning(&self) -> &[u8] {
+    /// The prefix that all matching values have.
+    pub(super) fn prefix(&self) -> &[u8] {
         match &self.matcher {
             Matcher::Exact {
                 text,
                 ignore_case: false,
             } => text,
-            Matcher::Wildcard(wildcard) => wildcard.beginning(),
+            Matcher::Wildcard(wildcard) => wildcard.prefix(),
             Matcher::Exact { .. } | Matcher::Regex(_) => b"",
         }
     }
@@ -79,7 +78,7 @@ impl TextPattern {
     }
 }
 
-/// What was written; the rest follows from it and the style.
+/// By the text: the matcher follows from it and the style.
 impl PartialEq for TextPattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -88,7 +87,7 @@ impl PartialEq for TextPattern {
 
 impl Eq for TextPattern {}
 
-/// A piece of a pattern as it is compared.
+/// A literal part of a pattern, decoded and converted for comparison.
 fn part(text: &str, style: Style) -> Result<Box<[u8]>, PatternErrorKind> {
     let text = text.as_bytes();
     let mut part = match style.encoding {

@@ -1,16 +1,17 @@
-/// A pattern with at least one `*`: how a value begins, what it has in between, and how it ends.
+//! Patterns with `*`.
+
+/// A pattern with at least one `*`.
 #[derive(Clone, Debug)]
 pub(super) struct Wildcard {
     begin: Box<[u8]>,
-    /// In this order, and without overlap. None of them is empty.
+    /// Parts that have to occur in this order, without overlap. None of them is empty.
     middle: Box<[Box<[u8]>]>,
     end: Box<[u8]>,
     ignore_case: bool,
 }
 
 impl Wildcard {
-    /// `parts` is what stands between the asterisks: two parts or more, the first and the last of
-    /// which may be empty.
+    /// `parts` is the text between the asterisks: at least two parts, which may be empty.
     pub(super) fn new(mut parts: Vec<Box<[u8]>>, ignore_case: bool) -> Self {
         let end = parts.pop().unwrap_or_default();
         let mut parts = parts.into_iter();
@@ -22,13 +23,13 @@ impl Wildcard {
         }
     }
 
-    /// What all values that match begin with, to the letter.
-    pub(super) fn beginning(&self) -> &[u8] {
+    /// The prefix that all matching values have.
+    pub(super) fn prefix(&self) -> &[u8] {
         if self.ignore_case { b"" } else { &self.begin }
     }
 
     pub(super) fn matches(&self, value: &[u8]) -> bool {
-        // The end is looked for behind the beginning: `/bla*bla` does not match `/bla`.
+        // The end must not overlap the beginning: `/bla*bla` does not match `/bla`.
         let Some((begin, rest)) = value.split_at_checked(self.begin.len()) else {
             return false;
         };
@@ -39,7 +40,7 @@ impl Wildcard {
         if !self.equal(begin, &self.begin) || !self.equal(end, &self.end) {
             return false;
         }
-        // To take each part where it is first found leaves the most for those behind it.
+        // Greedy and without backtracking: the first occurrence of a part leaves the most text for the next.
         for part in &self.middle {
             match self.find(rest, part) {
                 Some(at) => rest = &rest[at + part.len()..],

@@ -1,3 +1,5 @@
+//! Tests by `arguments`: percent-decoding, negation, several values.
+
 use routing::{FieldKind, FieldNameError, FieldRule, PatternErrorKind};
 
 use crate::support::{Sample, array, one_object};
@@ -30,7 +32,7 @@ fn case_counts_in_names_and_in_values() {
 }
 
 #[test]
-fn what_is_encoded_is_compared_decoded_on_both_sides() {
+fn arguments_are_percent_decoded_on_both_sides() {
     check(
         "Ю",
         "н",
@@ -72,7 +74,7 @@ fn what_is_encoded_is_compared_decoded_on_both_sides() {
 }
 
 #[test]
-fn the_first_equals_sign_parts() {
+fn the_first_equals_sign_separates_name_and_value() {
     let no = ["===", "%3D%3D%3D", "==%3D"];
     check("=", "=", &["%3D=%3D", "%3D=="], &no);
     check("a", "b=c", &["a=b=c", "a=b%3Dc"], &["a=b"]);
@@ -81,13 +83,13 @@ fn the_first_equals_sign_parts() {
 }
 
 #[test]
-fn a_fragment_is_no_part_of_it() {
+fn a_fragment_is_not_part_of_the_query() {
     let no = ["#=#", "%23=#"];
     check("#", "#", &["%23=%23", "%23=%23#"], &no);
 }
 
 #[test]
-fn an_encoded_asterisk_is_no_wildcard() {
+fn a_percent_encoded_asterisk_is_not_a_wildcard() {
     check("foo", "*", &["foo", "foo=", "foo=blah"], &["blah=foo"]);
     check("foo", "%25*", &["foo=%xx"], &["foo=xx"]);
     check("foo", "%2A*", &["foo=*xx"], &["foo=xx"]);
@@ -105,7 +107,7 @@ fn an_encoded_asterisk_is_no_wildcard() {
 }
 
 #[test]
-fn negation_wants_the_argument_all_the_same() {
+fn a_negated_pattern_needs_the_argument_to_exist() {
     check("foo", "!", &["foo=%25"], &["bar", "foo", "foo="]);
     check("foo", "!*", &[], &["bar", "foo", "foo=", "foo=blah"]);
     check("foo", "!%25", &["foo=blah"], &["foo=%"]);
@@ -168,7 +170,7 @@ fn one_of_an_array_of_objects_is_enough() {
 }
 
 #[test]
-fn names_and_patterns_have_to_be_encoded_well() {
+fn invalid_percent_encoding_in_names_and_patterns_is_refused() {
     for name in ["%", "%%1F", "%7%F", "%1"] {
         let error = FieldRule::parse(FieldKind::Argument, name).unwrap_err();
         assert_eq!(error, FieldNameError::PercentEncoding(name.to_owned()));

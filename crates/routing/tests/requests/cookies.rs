@@ -1,3 +1,5 @@
+//! Tests by `cookies`.
+
 use routing::FieldKind;
 
 use crate::support::{Sample, array, one_object};
@@ -25,7 +27,7 @@ fn case_counts_in_names_and_in_values() {
 }
 
 #[test]
-fn the_first_equals_sign_parts_and_spaces_around_go() {
+fn the_first_equals_sign_separates_and_surrounding_spaces_are_removed() {
     for (fields, wanted) in [
         ("foo=bar=baz", true),
         ("   foo=bar=baz   ", true),
@@ -76,7 +78,7 @@ fn all_cookies_of_a_name_have_to_match() {
     for fields in [
         &["blah=blah", "blah=test", "blah=blah"][..],
         &["blah=blah; blah=test", "blah=blah"],
-        // What is no cookie is in nobody's way.
+        // Malformed cookies do not affect others.
         &["blah=blah", "blah"],
     ] {
         assert!(cookie(&[("blah", &["test", "blah"])], fields), "{fields:?}");

@@ -1,3 +1,5 @@
+//! Tests by `headers`.
+
 use routing::{FieldKind, FieldNameError, FieldRule, Match, Test};
 
 use crate::support::{Sample, array, object, one_object};
@@ -8,7 +10,7 @@ fn header(members: &[(&str, &[&str])], name: &str, values: &[&str]) -> bool {
 }
 
 #[test]
-fn all_values_of_a_field_have_to_match_and_there_has_to_be_one() {
+fn all_values_of_a_field_have_to_match_and_at_least_one_has_to_exist() {
     let test: &[(&str, &[&str])] = &[("x-blah", &["test"])];
     assert!(header(test, "X-Blah", &["test", "test", "test"]));
     assert!(!header(test, "X-Blah", &["test", "blah", "test"]));
@@ -41,7 +43,7 @@ fn all_members_of_an_object_have_to_match() {
 }
 
 #[test]
-fn case_counts_neither_in_names_nor_in_values() {
+fn header_names_and_values_are_compared_without_case() {
     for pattern in ["TEST", "te*", "*ST", "*ES*"] {
         assert!(
             header(&[("X-BLAH", &[pattern])], "x-blah", &["tEst"]),
@@ -55,7 +57,7 @@ fn case_counts_neither_in_names_nor_in_values() {
 }
 
 #[test]
-fn empty_values_and_empty_rules_are_different_things() {
+fn an_empty_pattern_differs_from_an_empty_array() {
     assert!(header(&[("host", &[""])], "Host", &[""]));
     assert!(!header(&[("host", &[""])], "Host", &["localhost"]));
     assert!(header(&[("blah", &[])], "Blah", &["foo"]));
@@ -96,7 +98,7 @@ fn one_of_an_array_of_objects_is_enough() {
 }
 
 #[test]
-fn a_name_that_no_field_can_have_is_never_there() {
+fn an_invalid_field_name_never_matches() {
     assert!(!header(&[("a b", &["*"])], "a", &["b"]));
     assert_eq!(
         FieldRule::parse(FieldKind::Header, ""),

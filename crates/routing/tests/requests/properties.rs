@@ -1,3 +1,6 @@
+//! Tests by `host`, `method`, `uri`, `query`, `scheme`, `source` and `destination`; patterns and regular
+//! expressions.
+
 use routing::{AddressPatterns, Endpoint, Match, PatternErrorKind, Patterns, Property};
 use routing::{PropertyRule, Scheme, Test};
 
@@ -80,7 +83,7 @@ fn a_wildcard_stands_for_any_number_of_characters() {
 }
 
 #[test]
-fn an_exclamation_mark_in_front_negates() {
+fn a_leading_exclamation_mark_negates() {
     for (pattern, value, wanted) in [
         ("!", "/", true),
         ("!*", "/", false),
@@ -99,7 +102,7 @@ fn an_exclamation_mark_in_front_negates() {
 }
 
 #[test]
-fn of_several_patterns_no_negated_one_and_one_of_the_others_match() {
+fn several_patterns_need_no_negated_and_one_other_match() {
     let mixed = &["*example.com", "!www.example.com"];
     assert!(host(mixed, "example.com"));
     assert!(!host(mixed, "www.example.com"));
@@ -124,7 +127,7 @@ fn of_several_patterns_no_negated_one_and_one_of_the_others_match() {
 }
 
 #[test]
-fn methods_are_upper_case_whatever_the_pattern_is() {
+fn method_patterns_are_converted_to_upper_case() {
     for pattern in ["GET", "get", "*get", "*et", "g*t", "ge*", "*et*", "*"] {
         assert!(method(&[pattern], "GET"), "{pattern}");
     }
@@ -136,7 +139,7 @@ fn methods_are_upper_case_whatever_the_pattern_is() {
 }
 
 #[test]
-fn hosts_are_lower_case_whatever_the_pattern_is() {
+fn host_patterns_are_converted_to_lower_case() {
     assert!(host(&["Example.com"], "example.com"));
     assert!(host(&["*.EXAMPLE.com"], "www.example.com"));
     assert!(host(&["[::1]"], "[::1]"));
@@ -147,7 +150,7 @@ fn hosts_are_lower_case_whatever_the_pattern_is() {
 }
 
 #[test]
-fn case_counts_in_paths() {
+fn paths_are_case_sensitive() {
     assert!(uri(&["/BLAH"], "/BLAH"));
     for other in ["/blah", "/BlaH"] {
         assert!(!uri(&["/BLAH"], other), "{other}");
@@ -157,7 +160,7 @@ fn case_counts_in_paths() {
 }
 
 #[test]
-fn a_path_pattern_is_decoded_behind_its_wildcards() {
+fn a_path_pattern_is_percent_decoded_after_its_wildcards_are_found() {
     assert!(uri(&["/a%20b"], "/a%20b"));
     assert!(uri(&["/%2A*"], "/*a"));
     assert!(!uri(&["/%2A*"], "/a"));
@@ -171,7 +174,7 @@ fn a_path_pattern_is_decoded_behind_its_wildcards() {
 }
 
 #[test]
-fn regular_expressions_match_anywhere_and_with_case() {
+fn regular_expressions_match_anywhere_and_are_case_sensitive() {
     for (pattern, value, wanted) in [
         ("~", "/anything", true),
         ("!~", "/", false),
@@ -196,7 +199,7 @@ fn regular_expressions_match_anywhere_and_with_case() {
 }
 
 #[test]
-fn a_query_is_compared_whole_and_decoded() {
+fn a_query_is_compared_whole_and_percent_decoded() {
     for target in ["/", "/?"] {
         assert!(!query(&["!"], target), "{target}");
         assert!(query(&[""], target), "{target}");
@@ -222,7 +225,7 @@ fn a_query_is_compared_whole_and_decoded() {
 }
 
 #[test]
-fn what_is_no_pattern_is_refused_for_what_is_wrong_with_it() {
+fn an_invalid_pattern_is_refused_with_its_reason() {
     use PatternErrorKind::{DoubleWildcard, PercentEncoding, RegexSize};
     for text in ["**", "!**", "a**b", "*a**"] {
         assert_eq!(refused(Property::Method, text), DoubleWildcard, "{text}");
@@ -244,7 +247,7 @@ fn what_is_no_pattern_is_refused_for_what_is_wrong_with_it() {
 }
 
 #[test]
-fn what_pcre_reads_in_another_way_is_refused() {
+fn a_regular_expression_that_pcre_interprets_differently_is_refused() {
     for (text, reason) in [
         (
             "~a*+a",
@@ -312,16 +315,16 @@ fn a_message_shows_the_value_and_the_reason() {
     };
     assert_eq!(
         message("/a**"),
-        "\"/a**\" is no pattern: a \"*\" does not follow another one"
+        "\"/a**\" is not a valid pattern: a \"*\" must not follow another one"
     );
     assert_eq!(
         message("!~/bl[ah"),
-        "\"!~/bl[ah\" is no pattern: the regular expression is not valid: unclosed character class \
+        "\"!~/bl[ah\" is not a valid pattern: the regular expression is not valid: unclosed character class \
          at offset 3"
     );
     assert_eq!(
         message("~(?=a)"),
-        "\"~(?=a)\" is no pattern: the regular expression is not valid: look-around, including \
+        "\"~(?=a)\" is not a valid pattern: the regular expression is not valid: look-around, including \
          look-ahead and look-behind, is not supported at offset 0"
     );
     assert!(message("~(\n[").ends_with("unclosed character class at offset 2"));
@@ -329,7 +332,7 @@ fn a_message_shows_the_value_and_the_reason() {
 }
 
 #[test]
-fn schemes_are_two() {
+fn only_two_schemes_are_accepted() {
     let sample = |scheme| Sample {
         scheme,
         ..Sample::get("/")
@@ -345,7 +348,7 @@ fn schemes_are_two() {
 }
 
 #[test]
-fn sources_and_destinations_are_told_apart() {
+fn source_and_destination_are_different_addresses() {
     let patterns = |text| {
         let mut patterns = AddressPatterns::new();
         patterns.push(text).unwrap();

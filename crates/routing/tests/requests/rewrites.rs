@@ -1,3 +1,5 @@
+//! `rewrite`: the new path, and path traversal by the values of variables.
+
 use routing::{Match, Property, Rewrite, RewriteError, Target, TargetError, TemplateErrorKind};
 use routing::{Request, Variable, VariableSet, Variables};
 
@@ -38,7 +40,7 @@ fn a_rewrite_replaces_the_path() {
 }
 
 #[test]
-fn the_query_is_the_one_that_the_request_came_with() {
+fn a_rewrite_keeps_the_query_of_the_request() {
     assert_eq!(
         rewritten("/new?some", "/foo?arg=val").unwrap(),
         ("/new".to_owned(), "/new?arg=val".to_owned())
@@ -67,7 +69,7 @@ fn the_query_is_the_one_that_the_request_came_with() {
 }
 
 #[test]
-fn what_is_sent_on_is_encoded_anew() {
+fn a_rewritten_path_is_percent_encoded_when_sent_on() {
     for (rewrite, target, sent) in [
         ("/foo", "/blah%2Fblah?a=b", "/foo?a=b"),
         ("/a b", "/", "/a%20b"),
@@ -86,7 +88,7 @@ fn what_is_sent_on_is_encoded_anew() {
 }
 
 #[test]
-fn what_was_decoded_is_decoded_again() {
+fn a_rewrite_percent_decodes_a_variable_again() {
     assert_eq!(path("/v1$uri", "/%252e"), "/v1/");
     assert_eq!(path("/v1$uri", "/a%253Fb"), "/v1/a?b");
     assert_eq!(path("/v1$uri", "/a%3Fb"), "/v1/a");
@@ -97,7 +99,7 @@ fn what_was_decoded_is_decoded_again() {
 }
 
 #[test]
-fn a_rewrite_does_not_lead_out_by_what_a_client_says() {
+fn a_rewrite_refuses_path_traversal_by_a_variable() {
     for (rewrite, target, wanted) in [
         ("$arg_a", "/?a=../etc", TargetError::AboveRoot),
         ("$arg_a", "/?a=%252e./etc", TargetError::AboveRoot),
@@ -118,17 +120,20 @@ fn a_rewrite_does_not_lead_out_by_what_a_client_says() {
 }
 
 #[test]
-fn what_rewrites_nothing_is_refused_at_once() {
+fn an_invalid_constant_rewrite_is_refused_when_it_is_parsed() {
     let refused = |text| Rewrite::parse(text, VariableSet::REQUEST).unwrap_err();
     let RewriteError::Template(error) = refused("/$blah") else {
         panic!("another error");
     };
     assert_eq!(error.kind, TemplateErrorKind::Unknown("blah".to_owned()));
     for (text, message) in [
-        ("/..", "\"/..\" is no path: the path leads above its root"),
+        (
+            "/..",
+            "\"/..\" is not a valid path: the path leads above its root",
+        ),
         (
             "/%zz",
-            "\"/%zz\" is no path: a \"%\" is followed by two hexadecimal digits",
+            "\"/%zz\" is not a valid path: a \"%\" must be followed by two hexadecimal digits",
         ),
         ("/$blah", "unknown variable \"blah\" in \"/$blah\""),
     ] {

@@ -1,3 +1,5 @@
+//! Selection of a step, and `match` with several tests.
+
 use routing::{Condition, FieldKind, Match, Property, Route, Scheme, Test, VariableSet};
 
 use crate::support::{Sample, object, property};
@@ -27,7 +29,7 @@ fn the_first_step_that_matches_is_taken() {
 }
 
 #[test]
-fn without_a_step_that_matches_there_is_none() {
+fn no_step_is_selected_if_none_matches() {
     let route = Route::new([(Match::new([property(Property::Method, &["GET"])]), "get")]);
     let put = Sample {
         method: "PUT",
@@ -93,7 +95,7 @@ fn a_step_is_selected_when_its_match_matches_and_only_then() {
 }
 
 #[test]
-fn all_tests_of_a_match_have_to_be_passed() {
+fn a_request_has_to_pass_all_tests_of_a_match() {
     let tests = |uri: &str| {
         Match::new([
             Test::Scheme(Scheme::Http),

@@ -1,3 +1,5 @@
+//! The variables that a request has values for.
+
 use routing::{Endpoint, Template, VariableSet};
 
 use crate::support::Sample;
@@ -75,7 +77,7 @@ fn of_several_fields_and_cookies_the_first_one_counts() {
 }
 
 #[test]
-fn what_it_does_not_know_has_no_value() {
+fn variables_of_the_response_have_no_value() {
     let text = "$status$time_local$request_id$request_line$request_time$body_bytes_sent";
     assert_eq!(expand(text, &Sample::get("/")), "");
 }

@@ -316,6 +316,6 @@ fn a_rewrite_is_a_path() {
     refused(
         action(r#""rewrite":"/%zz","return":200"#),
         "/routes/main/0/action/rewrite",
-        "The \"rewrite\" value \"/%zz\" is no path: a \"%\" is followed by two hexadecimal digits.",
+        "The \"rewrite\" value \"/%zz\" is not a valid path: a \"%\" must be followed by two hexadecimal digits.",
     );
 }

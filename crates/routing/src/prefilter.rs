@@ -1,53 +1,58 @@
+//! A prefilter for the steps of long routes: most of them are excluded by a few bytes of host and path.
+
 use crate::{Match, Request};
 
-/// What a request has in common with all requests that a `match` matches: some bytes at the beginning of
-/// its host, and at the end of what its path begins with. Few steps are left of a thousand when that is
-/// asked first, in some ten instructions each and without following a pointer.
+/// A necessary condition for a `match`: some bytes at the beginning of the host, and at the end of the
+/// prefix of the path. It takes some ten instructions and follows no pointer, and leaves few steps of a
+/// thousand to be compared in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Guard {
+pub(crate) struct Prefilter {
     host: Window,
     uri: Window,
 }
 
-/// Up to eight bytes at a place of a value.
+/// Up to eight bytes at an offset of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     at: usize,
-    /// The bytes, and zeroes in the place of those that may be any.
+    /// The bytes; zeros where any byte is accepted.
     word: u64,
-    /// Which bytes count.
+    /// Ones for the bytes that are compared.
     mask: u64,
 }
 
-/// A value, and its first eight bytes, with zeroes behind a shorter one.
+/// A value, and its first eight bytes, padded with zeros.
 struct Value<'a> {
     bytes: &'a [u8],
     first: u64,
 }
 
-/// What of a request guards look at.
-pub(crate) struct Guarded<'a> {
+/// The parts of a request that prefilters compare.
+pub(crate) struct PrefilterInput<'a> {
     host: Value<'a>,
     uri: Value<'a>,
 }
 
-impl Guard {
-    /// That of a `match`.
+impl Prefilter {
+    /// The prefilter of a `match`.
     pub(crate) fn of(tests: &Match) -> Self {
         Self {
-            // Names of hosts differ in front, paths behind what they share.
-            host: Window::new(tests.host(), 0),
-            uri: Window::new(tests.uri(), tests.uri().len().saturating_sub(8)),
+            // Hosts of a route mostly differ at their beginning, paths after a common prefix.
+            host: Window::new(tests.host_prefix(), 0),
+            uri: Window::new(
+                tests.uri_prefix(),
+                tests.uri_prefix().len().saturating_sub(8),
+            ),
         }
     }
 
-    /// Whether the request may match; if not, it does not.
-    pub(crate) fn admits(&self, request: &Guarded<'_>) -> bool {
+    /// False if the request cannot match.
+    pub(crate) fn admits(&self, request: &PrefilterInput<'_>) -> bool {
         self.host.is_in(&request.host) && self.uri.is_in(&request.uri)
     }
 }
 
-impl<'a> Guarded<'a> {
+impl<'a> PrefilterInput<'a> {
     pub(crate) fn of(request: &Request<'a>) -> Self {
         Self {
             host: Value::new(request.host.as_bytes()),
@@ -70,7 +75,7 @@ impl Window {
         let word = if self.at == 0 {
             value.first
         } else {
-            // It is eight bytes then.
+            // An offset above 0 means that eight bytes are compared.
             let Some(eight) = value.bytes.get(self.at..).and_then(<[u8]>::first_chunk) else {
                 return false;
             };
@@ -106,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_in_all_that_begins_with_its_text_and_in_little_else() {
+    fn a_prefilter_admits_every_value_with_its_prefix() {
         for (beginning, at) in [
             ("", 0),
             ("/", 0),
@@ -115,8 +120,8 @@ mod tests {
             ("/12345678", 1),
             ("/12345678", 0),
         ] {
-            for behind in ["", "x", "/and/more/of/it"] {
-                assert!(is_in(beginning, at, &format!("{beginning}{behind}")));
+            for rest in ["", "x", "/and/more/of/it"] {
+                assert!(is_in(beginning, at, &format!("{beginning}{rest}")));
             }
         }
         for (beginning, at, value) in [
