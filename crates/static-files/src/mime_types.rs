@@ -42,7 +42,7 @@ pub enum MimeTypeError {
         second: String,
     },
     /// Unit would send it, line breaks and all.
-    #[error("the MIME type \"{}\" cannot stand in a header field", .0.escape_debug())]
+    #[error("the MIME type \"{}\" is not a valid value of a header field", .0.escape_debug())]
     NotAField(String),
 }
 
@@ -219,7 +219,7 @@ mod tests {
         );
         assert_eq!(
             error(&[("a/b\r\nx: y", ".x")]),
-            "the MIME type \"a/b\\r\\nx: y\" cannot stand in a header field"
+            "the MIME type \"a/b\\r\\nx: y\" is not a valid value of a header field"
         );
     }
 }

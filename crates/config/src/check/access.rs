@@ -1,4 +1,4 @@
-//! `access`: what guests have beyond their requests.
+//! `access`: the folders and destinations that guests can reach.
 
 use std::path::PathBuf;
 
@@ -8,35 +8,35 @@ use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member, shortened};
 use crate::{Value, bounds};
 
-/// What guests have beyond their requests; nothing by default.
+/// What guests can reach beyond their requests; nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The folders that they see, in the order of the text. Their names differ.
+    /// The folders that guests see, in the order of the text. Their names differ.
     pub filesystem: Vec<Folder>,
-    /// Where they may send requests to.
+    /// The destinations of outgoing requests.
     pub outbound_http: Policy,
 }
 
-/// A folder that guests see, with all that is in it.
+/// A folder that guests see, with all of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
-    /// Where it is on the machine: an absolute path.
+    /// The folder's absolute path on the machine.
     pub path: PathBuf,
-    /// What guests know it as: an absolute path, without `.`, `..`, and slashes that say nothing.
+    /// The absolute path by which guests open it, without `.`, `..` and superfluous slashes.
     pub name: String,
-    /// Whether guests can change nothing in it.
+    /// Whether guests are denied all changes.
     pub read_only: bool,
 }
 
 impl Folder {
-    /// Bytes of a path or name: what Linux takes.
+    /// The longest path or name in bytes, as on Linux.
     const LONGEST: usize = 4095;
 
-    /// Checks an array that stands by itself, as `access.filesystem` is checked.
+    /// Checks an array outside of a configuration in the same way as `access.filesystem`.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, and where in `value`.
+    /// The first error, and its path in `value`.
     ///
     /// ```
     /// let value = config::parse(br#"["/srv", {"path": "/var/www", "as": "/www", "read_only": true}]"#)?;
@@ -108,8 +108,7 @@ fn check_filesystem<'a>(
         if folders.iter().any(|other| other.name == folder.name) {
             let name = shortened(&folder.name);
             return Err(checker.error(format!(
-                "Another folder is called \"{name}\" already; each needs a name of its own, which \
-                 \"as\" can give."
+                "Guests would see two folders as \"{name}\"; give one of them another name with \"as\"."
             )));
         }
         folders.push(folder);
@@ -175,7 +174,7 @@ fn check_path<'a>(
     )))
 }
 
-/// The standard libraries of guests compare names as texts, so that each has one form only.
+/// Normalises a name: the standard libraries of guests compare names as texts.
 fn check_name(checker: &Checker<'_>, text: &str) -> Result<String, ConfigError> {
     let mut name = String::new();
     for segment in text.split('/') {
@@ -184,8 +183,8 @@ fn check_name(checker: &Checker<'_>, text: &str) -> Result<String, ConfigError> 
             ".." => {
                 let text = shortened(text);
                 return Err(checker.error(format!(
-                    "The folder \"{text}\" has \"..\" in the name that guests would know it by; give it \
-                     another with \"as\"."
+                    "Guests would see the folder \"{text}\" under a name with \"..\"; give it another name \
+                     with \"as\"."
                 )));
             }
             _ => {

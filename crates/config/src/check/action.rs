@@ -1,4 +1,4 @@
-//! `action`: what is done with a request.
+//! `action`: the handling of the requests that a step matches.
 
 use http::{HeaderName, HeaderValue};
 use routing::{Patterns, Rewrite, Template};
@@ -11,44 +11,44 @@ use super::{patterns, template};
 use crate::bounds::RESPONSE_HEADERS;
 use crate::{Object, Value};
 
-/// What a step does with the requests that match it.
+/// The action of a route step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// What.
+    /// `pass`, `return`, `share` or `proxy`.
     pub kind: ActionKind,
-    /// Which path the request has from here on.
+    /// The new path of the request, before the action is taken.
     pub rewrite: Option<Rewrite>,
-    /// What is changed of the response's fields. Their names differ but for case, and none is about
-    /// the length of the body.
+    /// Changes to the response's header fields. Their names differ without regard to case, and none frames the
+    /// body (`content-length`, `transfer-encoding`).
     pub response_headers: Vec<ResponseHeader>,
 }
 
-/// The kinds of action.
+/// The member that selects the kind of action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionKind {
-    /// Somebody else answers.
+    /// Continue with an application, a route or an upstream.
     Pass(Pass),
-    /// The answer is this.
+    /// Return a fixed response.
     Return(Return),
-    /// The answer is a file.
+    /// Serve a static file.
     Share(Share),
-    /// The answer is that of the server which listens here.
+    /// Proxy to the server at this address.
     Proxy(ServerAddress),
 }
 
 /// One member of `response_headers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHeader {
-    /// Of the field.
+    /// The field's name.
     pub name: HeaderName,
-    /// What it is set to; `None` removes it.
+    /// The new value; `None` removes the field.
     pub value: Option<Template>,
 }
 
 /// `return`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Return {
-    /// From 0 to 999.
+    /// The status code, from 0 to 999.
     pub status: u16,
     /// `location`, not encoded.
     pub location: Option<Template>,
@@ -57,28 +57,28 @@ pub struct Return {
 /// `share`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Where it stands in the configuration.
+    /// The path of this action in the configuration.
     pub at: crate::Path,
-    /// The files, one at least, in the order in which they are tried.
+    /// Paths of files, at least one, in the order in which they are tried.
     pub paths: Vec<Template>,
-    /// What stands for a folder.
+    /// The file that is served for a folder.
     pub index: String,
-    /// Which files are served; all by default.
+    /// The MIME types of the files that are served; all by default.
     pub types: Option<Patterns>,
-    /// What is done where no file is served.
+    /// The action if no file is served; 404 or 403 by default.
     pub fallback: Option<Box<Action>>,
-    /// What no file is outside of.
+    /// The folder that no path can leave, not even by symlinks.
     pub chroot: Option<Template>,
-    /// Whether links are followed.
+    /// Whether symlinks are followed.
     pub follow_symlinks: bool,
-    /// Whether other file systems are.
+    /// Whether mount points are crossed.
     pub traverse_mounts: bool,
-    /// Whether compressed siblings are served.
+    /// Whether precompressed siblings (`.br`, `.zst`, `.gz`) are served.
     pub precompressed: bool,
 }
 
 impl Action {
-    /// The files that it shares, and its fallbacks.
+    /// The `share` of this action, and those of its fallbacks.
     pub(super) fn shares(&self) -> impl Iterator<Item = &Share> {
         fn share(action: &Action) -> Option<&Share> {
             match &action.kind {
@@ -90,7 +90,7 @@ impl Action {
     }
 }
 
-/// What tells the kinds apart, and the members of each.
+/// The member that selects the kind, and the members of each kind.
 const KINDS: [(&str, &[Member]); 4] = [
     ("pass", PASS),
     ("return", RETURN),
@@ -126,7 +126,7 @@ const COMMON: &[Member] = &[
 /// The greatest status of a `return`.
 const MOST_STATUS: i64 = 999;
 
-/// The least one that can be sent. Unit sends lesser ones, too, and its clients wait for more.
+/// The least status of a final response. Unit sends lower ones, too, and clients then wait for a final one.
 const LEAST_STATUS: u16 = 200;
 
 pub(super) fn check<'a>(
@@ -165,7 +165,7 @@ pub(super) fn check<'a>(
             traverse_mounts: true,
             precompressed: false,
         }),
-        // Until its member is looked at.
+        // A placeholder until the member is checked.
         _ => ActionKind::Pass(Pass::Routes(None)),
     };
     let (mut rewrite, mut response_headers) = (None, Vec::new());
@@ -213,7 +213,7 @@ fn check_return(
             checker.error("The \"return\" value is out of allowed HTTP status code range 0-999.")
         })?;
     if answer.status < LEAST_STATUS {
-        checker.warn("HTTP has no response that ends with such a status, so the answer is 500");
+        checker.warn("a final response of HTTP cannot have this status, so the answer is 500");
     }
     Ok(())
 }
@@ -234,7 +234,7 @@ fn check_share<'a>(
             share.types = Some(types);
         }
         "fallback" => share.fallback = Some(Box::new(check(checker, value)?)),
-        // As in Unit, an empty one is none.
+        // As in Unit, empty means no `chroot`.
         "chroot" if text.is_empty() => {}
         "chroot" => share.chroot = Some(template::check(checker, name, text)?),
         "follow_symlinks" => share.follow_symlinks = *value == Value::Bool(true),
@@ -285,7 +285,7 @@ fn check_headers<'a>(
         let header = check_header(checker, name, value)?;
         if headers.iter().any(|other| other.name == header.name) {
             return Err(checker.error(format!(
-                "The response header \"{name}\" is there twice: case makes no difference."
+                "The response header \"{name}\" is set twice: names are compared without regard to case."
             )));
         }
         headers.push(header);
@@ -294,7 +294,7 @@ fn check_headers<'a>(
     Ok(headers)
 }
 
-/// Unit sends names and values as they are, be they fields or not.
+/// Stricter than Unit, which sends names and values unchecked.
 fn check_header(
     checker: &mut Checker<'_>,
     name: &str,
@@ -310,7 +310,7 @@ fn check_header(
                  header field name."
         ))
     })?;
-    // Both say where the body ends, which is not for a configuration to say.
+    // These two frame the body: a wrong value would allow response smuggling.
     if field == http::header::CONTENT_LENGTH || field == http::header::TRANSFER_ENCODING {
         return Err(checker.error(format!(
             "The \"{shown}\" response header value is not supported"
@@ -326,7 +326,7 @@ fn check_header(
         }
     };
     if value.is_none() && field == http::header::DATE {
-        checker.warn("a response always has its date (RFC 9110, section 6.6.1)");
+        checker.warn("the server sets the date of every response (RFC 9110, section 6.6.1), so this has no effect");
     }
     let constant = value.as_ref().and_then(Template::constant);
     if constant.is_some_and(|constant| HeaderValue::from_bytes(constant).is_err()) {

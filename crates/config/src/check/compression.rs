@@ -1,5 +1,5 @@
-//! `settings.http.compression`: checked as Unit checks it, so that a slip shows here as it would there.
-//! It has no effect.
+//! `settings.http.compression`: checked as Unit checks it, so that mistakes are reported here as there. It has
+//! no effect.
 
 use routing::Patterns;
 
@@ -19,7 +19,7 @@ const COMPRESSOR: &[Member] = &[
     Member::optional("min_length", Kinds::INTEGER),
 ];
 
-/// What Unit may be built with.
+/// The compressors that Unit can be built with.
 const ENCODINGS: [&str; 5] = ["identity", "deflate", "gzip", "zstd", "br"];
 
 pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(), ConfigError> {
@@ -41,8 +41,8 @@ pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(
     })?;
     if !is_empty(value) {
         checker.warn(
-            "responses are sent as they are; files can have compressed siblings, see \
-             \"precompressed\", so this has no effect",
+            "responses are not compressed, so this has no effect; a \"share\" can serve compressed files, \
+             see \"precompressed\"",
         );
     }
     Ok(())

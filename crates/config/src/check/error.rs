@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and what has no effect.
+//! Errors and warnings of the check.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
@@ -7,25 +7,24 @@ use thiserror::Error;
 
 use crate::Path;
 
-/// A tree that is no configuration. In the control API's answer, the title
-/// "Invalid configuration." stands before it.
+/// Why a tree is refused as a configuration. The control API's answer has the title "Invalid configuration."
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{detail} (at \"{path}\")")]
 pub struct ConfigError {
-    /// What is wrong: a sentence, Unit's own where it has one.
+    /// The reason as a sentence, which is Unit's if Unit has one.
     pub detail: String,
-    /// The value that is wrong, or where it is missing.
+    /// The path of the wrong value, or of the missing one.
     pub path: Path,
-    /// The member that an unknown one was probably meant to be.
+    /// "Did you mean": a known name near to an unknown one.
     pub suggestion: Option<&'static str>,
 }
 
-/// Something that is accepted, and has no effect or one that was hardly meant.
+/// A member that is accepted, but ignored or with an effect that was hardly intended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What.
+    /// The member's path.
     pub path: Path,
-    /// Why.
+    /// The reason, without a full stop.
     pub reason: Cow<'static, str>,
 }
 

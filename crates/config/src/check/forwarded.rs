@@ -1,4 +1,4 @@
-//! `forwarded` and its older form, `client_ip`: which proxies are believed about their clients.
+//! `forwarded` and its older form, `client_ip`: the proxies that are trusted to name the client.
 
 use http::HeaderName;
 use routing::{AddressPatterns, Forwarded};
@@ -65,12 +65,12 @@ fn members<'a>(
     Ok(forwarded)
 }
 
-/// Unit takes any string, and finds no field of a name that is none.
+/// Unit accepts any string; with an invalid name it never finds a field.
 fn field_name(checker: &mut Checker<'_>, value: &Value) -> Option<HeaderName> {
     let name = value.as_str().unwrap_or_default();
     let name = HeaderName::from_bytes(name.as_bytes()).ok();
     if name.is_none() {
-        checker.warn("this is no name of a header field, so it has no effect");
+        checker.warn("this is not a valid name of a header field, so it has no effect");
     }
     name
 }

@@ -1,5 +1,5 @@
-//! `isolation`: checked as Unit checks it on Linux, so that a slip shows here as
-//! it would there. Of all that, only `rootfs` has an effect, on paths.
+//! `isolation`: checked as Unit checks it on Linux, so that mistakes are reported here as there. Only `rootfs`
+//! has an effect, on paths.
 
 use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member, is_empty, shortened};
@@ -38,7 +38,7 @@ const MAPPING: &[Member] = &[
     Member::required("size", Kinds::INTEGER),
 ];
 
-/// Bytes of a cgroup's path: what Linux takes of a path, less those of `/sys/fs/cgroup/`.
+/// The longest path of a cgroup, in bytes: the longest path of Linux, less `/sys/fs/cgroup/`.
 const LONGEST_CGROUP: usize = 4080;
 
 /// The `rootfs`, if there is one.
@@ -69,12 +69,12 @@ pub(super) fn check<'a>(
     })?;
     if rootfs.is_some() {
         checker.warn(
-            "one process serves all applications, and what isolates requests are instances, so this \
-             has no effect, but that the application's paths begin at \"rootfs\"",
+            "one process serves all applications and each request is isolated in an instance, so this \
+             has no effect, except that the application's paths begin at \"rootfs\"",
         );
     } else if !is_empty(value) {
         checker.warn(
-            "one process serves all applications, and what isolates requests are instances, so this \
+            "one process serves all applications and each request is isolated in an instance, so this \
              has no effect",
         );
     }

@@ -1,14 +1,15 @@
-//! The typed configuration, and the check that makes it of a tree.
+//! The typed configuration, and the check that converts a tree to it.
 //!
-//! The check goes through a tree in Unit's order and stops at the first thing
-//! that is wrong, with Unit's text where Unit has one. Every member that is
-//! accepted is one of three things, never silently a fourth:
+//! The check visits a tree in Unit's order and stops at the first error, with Unit's text if Unit has one. Every
+//! accepted member is one of these three, and never silently ignored otherwise:
 //!
-//! | what | members |
-//! | --- | --- |
-//! | enforced | `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, `tls` but for `conf_commands`, which are refused; `routes`; `upstreams`; `settings.listen_threads`, `settings.http`, `access_log`; `applications`: `type`, `module`, `component`, `environment`, `authority`, `access`, `instances`, `limits` but for those below, `stdout`, `stderr`, and for their paths `working_directory` and `isolation.rootfs` |
-//! | without effect by design: the handlers of the older `wasm` type | `request_handler`, `malloc_handler`, `free_handler`, `module_init_handler`, `module_end_handler`, `request_init_handler`, `request_end_handler`, `response_end_handler` |
-//! | without effect here, with a warning | `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`, `group`, `isolation`; `settings.telemetry`, and of `settings.http` `compression` and what is about buffers |
+//! - **Enforced.** `listeners`: `pass`, `application`, `backlog`, `forwarded`, `client_ip`, and `tls` except for
+//!   `conf_commands`, which is refused. `routes`, `upstreams`, `access_log`. `settings.listen_threads` and
+//!   `settings.http`. `applications`: `type`, `module`, `component`, `environment`, `authority`, `access`,
+//!   `instances`, `limits`, `stdout`, `stderr`; for their paths, `working_directory` and `isolation.rootfs`.
+//! - **Ignored by design**: the handlers of the older `wasm` type (`request_handler`, `malloc_handler`, …).
+//! - **Ignored with a warning**: `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`,
+//!   `group`, `isolation`, `settings.telemetry`; of `settings.http`, `compression` and the options of buffers.
 
 mod access;
 mod access_log;
@@ -57,31 +58,30 @@ use schema::{Checker, Kinds, Member};
 
 use crate::Value;
 
-/// A configuration on which nothing is left to check but what only the machine
-/// knows: whether the components load, the folders are there and the addresses
-/// are free.
+/// A checked configuration. Left to check is only what depends on the machine: whether components load, folders
+/// exist and addresses are free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// What holds for all listeners.
+    /// The settings of all listeners.
     pub settings: Settings,
     /// The listeners, in the order of the text. Their addresses differ.
     pub listeners: Vec<Listener>,
-    /// The arrays of steps, in the order of the text. Their names differ.
+    /// The routes, in the order of the text. Their names differ.
     pub routes: Vec<Route>,
-    /// The servers to proxy to, in the order of the text. Their names differ.
+    /// The upstreams, in the order of the text. Their names differ.
     pub upstreams: Vec<Upstream>,
     /// The applications, in the order of the text. Their names differ.
     pub applications: Vec<Application>,
-    /// Where requests are noted, if anywhere.
+    /// The access log, if there is one.
     pub access_log: Option<AccessLog>,
 }
 
-/// What [`Config::check`] found.
+/// The result of [`Config::check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The configuration.
+    /// The typed configuration.
     pub config: Config,
-    /// What it asks for and does not get, for whoever sent it to read.
+    /// Members that are ignored, or have an effect that was hardly intended.
     pub warnings: Vec<Warning>,
 }
 
@@ -95,11 +95,11 @@ const ROOT: &[Member] = &[
 ];
 
 impl Config {
-    /// Checks a whole tree. An empty object is a configuration of nothing.
+    /// Checks a whole tree. An empty object is a valid configuration.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, and where.
+    /// The first error, and its path.
     ///
     /// ```
     /// let tree = config::parse(br#"{"aplications": {}}"#)?;
@@ -165,7 +165,7 @@ impl Config {
             .find(|application| application.name == name)
     }
 
-    /// All that is shared by a step of a route, be it as a fallback.
+    /// The `share`s of all steps, and those of their fallbacks.
     pub fn shares(&self) -> impl Iterator<Item = &Share> {
         let steps = self.routes.iter().flat_map(|route| route.steps.steps());
         steps.flat_map(|(_, action)| action.shares())

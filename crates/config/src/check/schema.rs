@@ -98,9 +98,9 @@ impl Member {
     }
 }
 
-/// The walk: where it is, and what it has found so far.
+/// The state of the check: its place in the tree, and the warnings so far.
 pub(super) struct Checker<'a> {
-    /// The whole tree, for values that name others.
+    /// The whole tree, for values that refer to others.
     pub(super) root: &'a Value,
     path: Path,
     warnings: Vec<Warning>,
@@ -119,12 +119,12 @@ impl<'a> Checker<'a> {
         self.warnings
     }
 
-    /// The present place.
+    /// The current place.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// An error at the present place.
+    /// An error at the current place.
     pub(super) fn error(&self, detail: impl Into<String>) -> ConfigError {
         ConfigError {
             detail: detail.into(),
@@ -133,14 +133,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The error for what only later versions know.
+    /// The error for an option that is not implemented.
     pub(super) fn unsupported(&self, name: &str) -> ConfigError {
         self.error(format!(
             "The \"{name}\" option is not supported by this version."
         ))
     }
 
-    /// Notes that the present value has no effect.
+    /// Adds a warning at the current place.
     pub(super) fn warn(&mut self, reason: &'static str) {
         self.warnings.push(Warning {
             path: self.path.clone(),
@@ -148,7 +148,7 @@ impl<'a> Checker<'a> {
         });
     }
 
-    /// Checks one level below the present place.
+    /// Runs `check` one level below the current place.
     pub(super) fn at<T>(
         &mut self,
         segment: &str,
@@ -333,7 +333,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// As much of a text as a message needs to name it.
+/// The first 100 characters of a text, for a message. Not escaped: the answer's JSON and the log do that.
 pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     const ENOUGH: usize = 100;
     match text.char_indices().nth(ENOUGH) {

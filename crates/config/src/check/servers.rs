@@ -1,12 +1,12 @@
-//! All other servers that a configuration sends requests to, and where it names them.
+//! The servers that a configuration proxies to, and the paths where it names them.
 
 use super::action::{Action, ActionKind};
 use super::{Config, ServerAddress};
 use crate::Path;
 
 impl Config {
-    /// Each server that a `proxy` of a route, be it as a fallback, or an upstream names; of an upstream's
-    /// servers, the path is that of `servers`.
+    /// Each server of a `proxy`, fallbacks included, and of an upstream, for which the path is that of
+    /// `servers`.
     #[must_use]
     pub fn servers(&self) -> Vec<(Path, &ServerAddress)> {
         let mut servers = Vec::new();

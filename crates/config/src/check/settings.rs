@@ -135,16 +135,17 @@ fn check_http<'a>(
             })?,
             "large_header_buffer_size" | "large_header_buffers" => {
                 size(checker, name, value)?;
-                checker.warn("a header section may have 32 KiB, so this has no effect");
+                checker.warn(
+                    "header sections are limited to 32 KiB in any case, so this has no effect",
+                );
             }
             "body_buffer_size" => {
                 size(checker, name, value)?;
-                checker.warn("bodies are passed on as they come, so this has no effect");
+                checker.warn("bodies are streamed, so this has no effect");
             }
             "body_temp_path" => {
-                checker.warn(
-                    "bodies are passed on as they come and are in no file, so this has no effect",
-                );
+                checker
+                    .warn("bodies are streamed and never written to files, so this has no effect");
             }
             "chunked_transform" if is_true => settings.chunked_transform = true,
             "chunked_transform" => {
@@ -188,7 +189,7 @@ fn check_mime_types<'a>(
         let shown = shortened(name);
         if HeaderValue::from_str(name).is_err() {
             return Err(checker.error(format!(
-                "The \"{shown}\" MIME type cannot stand in a header field."
+                "The \"{shown}\" MIME type is not a valid value of a header field."
             )));
         }
         patterns::one_or_several(checker, value, |checker, value| {

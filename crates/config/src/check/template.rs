@@ -45,7 +45,7 @@ fn refused(checker: &Checker<'_>, name: &str, error: &TemplateError) -> ConfigEr
             format!("The variable \"{variable}\" has no value")
         }
         TemplateErrorKind::Script => {
-            "This server has no support of njs: JavaScript cannot stand".to_owned()
+            "This server does not support njs: JavaScript is not possible".to_owned()
         }
     };
     checker.error(format!("{why} in the \"{name}\" value."))

@@ -11,16 +11,12 @@ use crate::{
     print, print_pretty, put,
 };
 
-/// Runs `data` through everything that reads bytes from outside: the parser,
-/// the printer, edits at a path, the checks. It must return whatever `data` is.
-///
-/// The first line is taken for a path, the rest for a text; without a line feed
-/// all of it is the text.
+/// Parses, prints, edits and checks `data`. The first line is a path, the rest a text; without a line feed all of
+/// it is the text.
 ///
 /// # Panics
 ///
-/// When a printed value does not read back as the same value, or an edit or an
-/// error does not keep its promise. That is what a fuzzer looks for.
+/// If a printed value does not parse to the same value, or an edit or an error is inconsistent, which is a bug.
 pub fn fuzz_text(data: &[u8]) {
     let mut lines = data.splitn(2, |&byte| byte == b'\n');
     let (target, text) = match (lines.next(), lines.next()) {

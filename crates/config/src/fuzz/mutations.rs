@@ -30,7 +30,7 @@ const SEEDS: &[&str] = &[
 const ALPHABET: &[u8] = b"{}[]:,\"\\/*\n 0919.-+eEutrfnx$%\x00\x1f\x7f\xc3\xa9\xff";
 
 #[test]
-fn no_text_makes_anything_panic() {
+fn mutated_configurations_do_not_panic() {
     let mutations = Mutations::of(SEEDS)
         .with_bytes(ALPHABET)
         .with_longest_copy(30);
@@ -72,7 +72,7 @@ const VALUES: &[&str] = &[
 
 /// Mutated bytes seldom leave a text that parses; these always do.
 #[test]
-fn no_value_in_any_place_makes_a_check_panic() {
+fn mutated_value_trees_do_not_panic_the_check() {
     let values: Vec<_> = VALUES.iter().map(|text| parse(text)).collect();
     let mut random = Random::new();
     let (mut accepted, mut places) = (0, BTreeSet::new());
@@ -135,7 +135,7 @@ fn collect(value: &Value, path: &Path, paths: &mut Vec<Path>) {
 }
 
 #[test]
-fn the_seeds_themselves_parse() {
+fn unmutated_seeds_parse() {
     for seed in SEEDS {
         let (_, text) = seed.split_once('\n').unwrap();
         crate::parse(text.as_bytes()).unwrap();

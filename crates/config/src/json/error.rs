@@ -1,16 +1,16 @@
-//! What is wrong with a text, and where.
+//! Errors of the parser, with their place in the text.
 
 use thiserror::Error;
 
 use super::limits::{MAX_DEPTH, MAX_ELEMENTS};
 
-/// A text that is no JSON of Unit's dialect.
+/// Why a text is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{location}: {kind}")]
 pub struct JsonError {
-    /// What is wrong there.
+    /// The reason.
     pub kind: JsonErrorKind,
-    /// Where.
+    /// The place.
     pub location: Location,
 }
 
@@ -20,8 +20,8 @@ pub struct Location {
     /// Bytes before the place. A byte order mark at the start of the text is
     /// not counted, as in Unit.
     pub offset: usize,
-    /// The line and the column, unless the line is not UTF-8 before the place
-    /// (a comment may hold any bytes): then there is no column to count.
+    /// The line and the column. `None` if the line is not UTF-8 before the place, as a comment may be: its
+    /// characters cannot be counted then.
     pub position: Option<Position>,
 }
 
@@ -69,14 +69,14 @@ pub(super) fn fail<T>(kind: JsonErrorKind, at: usize) -> Result<T, Failure> {
     Err(Failure { kind, at })
 }
 
-/// What a parser stumbled over. The texts are the `detail` of the control API's
-/// answer, so they are sentences.
+/// The reason why a text is refused. The texts are the `detail` of the control API's answer, so they are
+/// sentences.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum JsonErrorKind {
     /// No value at all.
     #[error("There is no JSON here: the text is empty but for spaces and comments.")]
     Empty,
-    /// Something that starts no value, or a number or word that goes on wrongly.
+    /// Text that does not start a value, or a number or word with a wrong end.
     #[error(
         "A JSON value must stand here: null, true, false, a number, a string in double quotes, \
          an array in brackets [], or an object in braces {{}}."
@@ -100,7 +100,7 @@ pub enum JsonErrorKind {
     /// A member's name is missing.
     #[error("The name of an object member must stand here, in double quotes \".")]
     Name,
-    /// A name that this object has already.
+    /// A duplicate member name.
     #[error("This object has a member of this name already; names must be unique.")]
     Duplicate,
     /// No colon after a name.
@@ -115,7 +115,7 @@ pub enum JsonErrorKind {
     /// A control character in a string.
     #[error("A control character in a string must be written as an escape.")]
     Control,
-    /// A backslash that starts no escape.
+    /// A backslash without a valid escape.
     #[error("This backslash starts no escape; for a backslash itself, write two.")]
     Escape,
     /// `\u` without four hexadecimal digits.
@@ -125,7 +125,7 @@ pub enum JsonErrorKind {
     #[error("This escape is half of a UTF-16 surrogate pair, and the other half is missing.")]
     LoneSurrogate,
     /// Two escapes that do not pair.
-    #[error("These two escapes are no UTF-16 surrogate pair.")]
+    #[error("These two escapes are not a UTF-16 surrogate pair.")]
     SurrogatePair,
     /// A string that is not UTF-8.
     #[error("A string must be UTF-8, and this byte is not.")]
@@ -140,13 +140,13 @@ pub enum JsonErrorKind {
     #[error("A number must not start with a zero that other digits follow.")]
     LeadingZero,
     /// A number of more than 14 characters.
-    #[error("The number is too long: 14 characters are the most.")]
+    #[error("The number is too long: at most 14 characters are allowed.")]
     NumberLength,
     /// A number that is too large, or too near to zero.
     #[error("The number is out of range.")]
     NumberRange,
     /// Too deep.
-    #[error("Arrays and objects lie deeper in each other than {MAX_DEPTH} levels.")]
+    #[error("Arrays and objects are nested deeper than {MAX_DEPTH} levels.")]
     Depth,
     /// Too many elements or members.
     #[error("An array or object has more than {MAX_ELEMENTS} elements.")]

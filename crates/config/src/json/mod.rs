@@ -1,16 +1,14 @@
 //! Unit's dialect of JSON.
 //!
-//! It is RFC 8259 with these differences, all of them Unit's:
+//! RFC 8259 with these differences, all of them Unit's:
 //!
-//! | more | less |
-//! | --- | --- |
-//! | a comma after the last member or element | a member name must not come twice in an object |
-//! | `//` comments, ended by a line feed (not by the end of the text) | numbers have at most 14 characters and a magnitude below 2⁶³ |
-//! | `/* */` comments | at most [`MAX_DEPTH`] levels, [`MAX_ELEMENTS`] elements each |
-//! | a byte order mark at the start | |
+//! - Accepted: a comma after the last member or element; `/* */` comments, and `//` comments that end with a line
+//!   feed (not with the end of the text); a byte order mark at the start.
+//! - Refused: duplicate member names; numbers of more than 14 characters or a magnitude from 2⁶³; more than
+//!   [`MAX_DEPTH`] levels, or [`MAX_ELEMENTS`] elements in one array or object.
 //!
-//! Unlike Unit, strings must be UTF-8 (comments need not be), and `-01` is no
-//! number: Unit takes both, and what it then gives back is not JSON.
+//! Unlike in Unit, strings must be UTF-8 (comments need not be), and `-01` is refused: Unit accepts both, and then
+//! returns invalid JSON.
 
 mod error;
 mod limits;

@@ -1,4 +1,4 @@
-//! Text to tree.
+//! The parser: text to value tree.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ const MAX_NUMBER: usize = 14;
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, and where.
+/// The first error, and its place.
 ///
 /// ```
 /// let error = config::parse(b"{\n\t\"a\": 1\n\t\"b\": 2\n}").unwrap_err();
@@ -42,8 +42,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
 /// Where in `text` the value at `path` starts; where its nearest parent starts
 /// if the value itself is missing. `None` if `text` does not parse.
 ///
-/// Errors of content name a path; this makes a line and a column of it for
-/// whoever has the text at hand.
+/// Errors of the check name a path; this converts it to a line and a column of the text.
 ///
 /// ```
 /// let text = b"{\n\t\"listeners\": {\n\t\t\"*:80\": 7\n\t}\n}";
@@ -65,7 +64,7 @@ pub fn locate(text: &[u8], path: &Path) -> Option<Location> {
 /// A value, and where it ends.
 type Parsed = Result<(Value, usize), Failure>;
 
-/// What is left of the path that [`locate`] follows, while the parser is on it.
+/// The rest of the path that [`locate`] follows. `None` in values that are not on it.
 type Sought<'a> = Option<&'a [String]>;
 
 struct Parser<'a> {
@@ -232,21 +231,20 @@ impl Parser<'_> {
         if !in_range(&text) {
             return fail(Kind::NumberRange, start);
         }
-        let goes_on = !matches!(
+        let continues = !matches!(
             self.text.get(end),
             None | Some(
                 b' ' | b'\t' | b'\r' | b'\n' | b',' | b'}' | b']' | b'{' | b'[' | b'"' | b'/'
             )
         );
         match Number::new(&text) {
-            Some(number) if !goes_on => Ok((Value::Number(number), end)),
+            Some(number) if !continues => Ok((Value::Number(number), end)),
             _ => fail(Kind::Value, start),
         }
     }
 
-    /// The first byte at or after `at` that is neither space nor comment. A
-    /// comment that does not end is where it starts: it is no space, and the
-    /// caller finds a slash where it wants something else.
+    /// The first byte at or after `at` that is neither space nor comment. A comment that does not end is not
+    /// skipped, so that the caller finds an unexpected slash.
     fn skip_space(&self, mut at: usize) -> usize {
         loop {
             let rest = &self.text[at.min(self.text.len())..];

@@ -1,3 +1,5 @@
+//! The parser: values, numbers, escapes, limits, and the places of errors.
+
 use super::*;
 use crate::{Position, print};
 

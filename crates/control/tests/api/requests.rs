@@ -215,7 +215,7 @@ async fn bad_content_is_named_by_its_path() {
 }
 
 #[tokio::test]
-async fn what_has_no_effect_is_warned_of() {
+async fn an_option_without_effect_is_a_warning() {
     let (_directory, server) = start();
     let body = r#"{"applications": {"a": {"type": "wasm", "module": "/c", "processes": 2}}}"#;
     server.put("/config", body).await.is(

@@ -21,7 +21,7 @@ const SEEDS: &[&str] = &[
 const ALPHABET: &[u8] = b"*.:/@[]%?#-_\\\n 0179afxXAZ+\x00\x7f\xc3\xa9\xef\xbc\x90\xff";
 
 #[test]
-fn no_text_makes_anything_panic() {
+fn mutated_grants_and_uris_do_not_panic() {
     let mutations = Mutations::of(SEEDS).with_bytes(ALPHABET);
     for text in mutations.texts(60_000) {
         fuzz_policy(&text);
@@ -29,7 +29,7 @@ fn no_text_makes_anything_panic() {
 }
 
 #[test]
-fn the_seeds_themselves_are_looked_at() {
+fn unmutated_seeds_are_grants_and_do_not_panic() {
     for seed in SEEDS {
         let (grant, uri) = seed.split_once('\n').unwrap();
         crate::Grant::parse(grant).unwrap();

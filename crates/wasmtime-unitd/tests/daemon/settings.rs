@@ -155,7 +155,7 @@ fn mime_types_are_added_to_and_replaced() {
 }
 
 #[test]
-fn what_has_no_effect_is_warned_of() {
+fn an_option_without_effect_is_a_warning() {
     let mut server = with("{}");
     let (status, answer) = server.put(
         "/config/settings",

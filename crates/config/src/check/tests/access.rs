@@ -1,3 +1,5 @@
+//! `access`: folders and outgoing requests.
+
 use super::*;
 
 fn folders(text: &str) -> Result<Checked, ConfigError> {
@@ -34,14 +36,14 @@ fn a_folder_is_a_string_or_an_object() {
 }
 
 #[test]
-fn a_folder_that_is_none_is_refused_with_its_place() {
+fn an_invalid_folder_is_refused_with_its_path() {
     let absolute = |name: &str, text: &str| {
         format!("The \"{name}\" of a folder must be absolute, but not \"{text}\".")
     };
     let above = |text: &str| {
         format!(
-            "The folder \"{text}\" has \"..\" in the name that guests would know it by; give it \
-             another with \"as\"."
+            "Guests would see the folder \"{text}\" under a name with \"..\"; give it another name \
+             with \"as\"."
         )
     };
     let kinds = "The \"filesystem\" array must contain only strings, and objects of \"path\", \
@@ -111,7 +113,7 @@ fn a_folder_that_is_none_is_refused_with_its_place() {
 }
 
 #[test]
-fn two_folders_of_one_name_are_refused() {
+fn two_folders_with_the_same_name_are_refused() {
     for second in [
         r#""/a""#,
         r#""/a/""#,
@@ -121,8 +123,7 @@ fn two_folders_of_one_name_are_refused() {
         refused(
             folders(&format!(r#"["/a",{second}]"#)),
             "/applications/a/access/filesystem/1",
-            "Another folder is called \"/a\" already; each needs a name of its own, which \"as\" \
-             can give.",
+            "Guests would see two folders as \"/a\"; give one of them another name with \"as\".",
         );
     }
     // Two views of one folder are no mistake.
@@ -130,7 +131,7 @@ fn two_folders_of_one_name_are_refused() {
 }
 
 #[test]
-fn there_are_only_so_many_folders() {
+fn the_number_of_folders_is_limited() {
     let many = |count: usize| {
         let names: Vec<_> = (0..count).map(|n| format!("\"/{n}\"")).collect();
         folders(&format!("[{}]", names.join(",")))
@@ -161,7 +162,7 @@ fn outgoing_requests_are_granted_one_by_one() {
 }
 
 #[test]
-fn what_grants_nothing_is_refused_with_what_would() {
+fn an_invalid_grant_is_refused_with_a_valid_example() {
     refused(
         outbound(r#"["*","api.example.com"]"#),
         "/applications/a/access/outbound_http/1",

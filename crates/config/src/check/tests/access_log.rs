@@ -1,3 +1,5 @@
+//! `access_log`.
+
 use super::*;
 use crate::{AccessLog, LogFormat};
 
@@ -11,7 +13,7 @@ fn found(text: &str) -> AccessLog {
 }
 
 #[test]
-fn a_path_alone_is_a_log_in_the_combined_format() {
+fn an_access_log_of_a_path_alone_has_the_combined_format() {
     let short = found(r#""/var/log/access.log""#);
     let long = found(
         r#"{"path":"/var/log/access.log","format":"$remote_addr - - [$time_local] \"$request_line\" $status $body_bytes_sent \"$header_referer\" \"$header_user_agent\""}"#,
@@ -50,12 +52,12 @@ fn a_format_is_a_text_or_an_object_of_texts() {
     refused(
         log(r#"{"path":"/a","if":"`${uri}`"}"#),
         "/access_log/if",
-        "This server has no support of njs: JavaScript cannot stand in the \"if\" value.",
+        "This server does not support njs: JavaScript is not possible in the \"if\" value.",
     );
 }
 
 #[test]
-fn a_log_has_an_absolute_path() {
+fn the_path_of_an_access_log_is_absolute() {
     refused(
         log("{}"),
         "/access_log/path",

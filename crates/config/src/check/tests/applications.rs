@@ -1,3 +1,5 @@
+//! `applications`: types, environment, and options without effect.
+
 use super::*;
 
 #[test]
@@ -193,7 +195,7 @@ fn an_option_in_the_modules_form_is_only_a_variable() {
 }
 
 #[test]
-fn what_has_no_effect_is_warned_of() {
+fn an_option_without_effect_is_a_warning() {
     warned(
         application(
             r#""limits":{"requests":1,"shm":2,"timeout":3},"processes":2,"user":"u","group":"g",
@@ -217,7 +219,7 @@ fn what_has_no_effect_is_warned_of() {
 }
 
 #[test]
-fn what_has_no_effect_is_checked_all_the_same() {
+fn an_option_without_effect_is_checked_nevertheless() {
     for (members, path, detail) in [
         (
             r#""processes":0"#,
@@ -294,7 +296,7 @@ fn what_has_no_effect_is_checked_all_the_same() {
 }
 
 #[test]
-fn a_cgroup_has_a_path_that_linux_takes() {
+fn the_path_of_a_cgroup_is_one_that_linux_accepts() {
     let cgroup = |length: usize| {
         let path = "x".repeat(length);
         application(&format!(r#""isolation":{{"cgroup":{{"path":"{path}"}}}}"#))
@@ -339,7 +341,7 @@ fn the_authority_is_the_server_name_or_the_host() {
 }
 
 #[test]
-fn a_slip_in_what_has_no_effect_is_told_all_the_same() {
+fn an_unknown_name_in_an_option_without_effect_is_reported_nevertheless() {
     for (members, unknown, suggestion) in [
         (
             r#""isolation":{"namespaces":{"credentials":true}}"#,

@@ -1,3 +1,5 @@
+//! `forwarded` and `client_ip`.
+
 use http::HeaderName;
 use routing::{AddressPatterns, Forwarded};
 
@@ -20,7 +22,7 @@ fn patterns(texts: &[&str]) -> AddressPatterns {
 }
 
 #[test]
-fn the_fields_and_who_is_believed_are_read() {
+fn the_fields_and_the_trusted_proxies_are_read() {
     assert_eq!(found(r#""backlog":1"#), []);
     assert_eq!(
         found(
@@ -65,7 +67,7 @@ fn the_older_form_comes_after_the_newer_one() {
 }
 
 #[test]
-fn something_to_believe_and_somebody_are_required() {
+fn a_field_and_a_source_are_required() {
     for (members, path, detail) in [
         (
             r#""forwarded":{"source":"127.0.0.1"}"#,
@@ -128,7 +130,7 @@ fn something_to_believe_and_somebody_are_required() {
 }
 
 #[test]
-fn a_slip_in_a_name_is_told_with_the_name() {
+fn an_unknown_name_in_forwarded_has_a_suggestion() {
     for (members, unknown, suggestion) in [
         (r#""forwared":{}"#, "forwared", "forwarded"),
         (
@@ -149,7 +151,7 @@ fn a_slip_in_a_name_is_told_with_the_name() {
 }
 
 #[test]
-fn a_name_that_no_field_has_is_warned_of() {
+fn an_invalid_field_name_is_a_warning() {
     for name in ["", "x forwarded", "ä"] {
         let members = format!(
             r#""forwarded":{{"client_ip":"{name}","protocol":"p","source":"unix"}},

@@ -1,10 +1,12 @@
+//! `limits` and `instances`.
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
 
 #[test]
-fn a_timeout_is_in_seconds_and_zero_is_none() {
+fn a_timeout_is_in_seconds_and_zero_means_unlimited() {
     let timeout = |text: &str| application(&format!(r#""limits":{{"timeout":{text}}}"#));
     let found = |text: &str| timeout(text).unwrap().config.applications[0].limits.timeout;
     assert_eq!(found("10"), Some(Duration::from_secs(10)));
@@ -42,7 +44,7 @@ fn limits_are_read_with_their_units() {
 }
 
 #[test]
-fn a_limit_out_of_bounds_is_refused_with_its_bounds() {
+fn a_limit_out_of_bounds_is_refused_with_the_bounds() {
     let (time, memory, concurrency, files, weight) = (
         "seconds from 0.001 to 4294967, or 0 for no limit",
         "a whole number of bytes from 65536 to 17179869184",
@@ -105,7 +107,7 @@ fn a_limit_of_another_kind_is_refused() {
 }
 
 #[test]
-fn instances_serve_one_request_unless_told_otherwise() {
+fn instances_serve_one_request_by_default() {
     let found = |members: &str| application(members).unwrap().config.applications[0].instances;
     let number = |number| NonZeroU32::new(number).unwrap();
     assert_eq!(found(""), Instances::default());

@@ -1,3 +1,5 @@
+//! `listeners`: addresses, `pass` and `backlog`.
+
 use super::*;
 
 #[test]
@@ -78,7 +80,7 @@ fn a_listener_needs_an_address_and_a_pass() {
 }
 
 #[test]
-fn two_names_of_one_socket_are_refused() {
+fn two_addresses_of_the_same_socket_are_refused() {
     refused(
         check(
             r#"{"listeners":{"*:80":{"pass":"applications/a"},"0.0.0.0:80":{"pass":"applications/a"}},
@@ -98,7 +100,7 @@ fn two_names_of_one_socket_are_refused() {
 }
 
 #[test]
-fn a_backlog_below_zero_is_the_servers_choice() {
+fn a_negative_backlog_means_the_default() {
     let backlog = |text: &str| {
         listener(
             "*:80",

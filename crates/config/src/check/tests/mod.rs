@@ -1,3 +1,5 @@
+//! The check of whole configurations: unknown members, kinds, order of errors, JavaScript.
+
 mod access;
 mod access_log;
 mod applications;
@@ -109,7 +111,7 @@ fn empty_configurations_are_configurations() {
 }
 
 #[test]
-fn unknown_members_are_refused_and_near_ones_suggested() {
+fn unknown_members_are_refused_with_a_suggestion() {
     let error = application(r#""enviroment":{}"#).unwrap_err();
     assert_eq!(error.detail, "Unknown parameter \"enviroment\".");
     assert_eq!(error.path.to_string(), "/applications/a");
@@ -152,7 +154,7 @@ fn kinds_are_checked_with_their_path() {
 }
 
 #[test]
-fn a_slip_in_the_name_of_an_option_is_told_with_the_name() {
+fn an_unknown_option_has_the_nearest_name_as_suggestion() {
     for (members, path, unknown, suggestion) in [
         (
             r#""limits":{"execution_timout":1}"#,
@@ -210,7 +212,7 @@ fn the_first_error_in_the_text_is_the_one_reported() {
 }
 
 #[test]
-fn templates_of_javascript_are_refused_wherever_templates_may_stand() {
+fn javascript_templates_are_refused_in_every_template() {
     const T: &str = "`/${uri}`";
     let action = |members: &str| format!(r#"{{"routes":[{{"action":{{{members}}}}}]}}"#);
     let texts = [
@@ -260,7 +262,7 @@ fn templates_of_javascript_are_refused_wherever_templates_may_stand() {
         assert_eq!(
             error.detail,
             format!(
-                "This server has no support of njs: JavaScript cannot stand in the \"{name}\" value."
+                "This server does not support njs: JavaScript is not possible in the \"{name}\" value."
             ),
             "{text}"
         );

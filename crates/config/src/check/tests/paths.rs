@@ -1,9 +1,11 @@
+//! Paths of applications under `working_directory` and `rootfs`.
+
 use std::path::PathBuf;
 
 use super::*;
 
 #[test]
-fn output_goes_to_files_of_absolute_paths() {
+fn stdout_and_stderr_are_files_with_absolute_paths() {
     let checked = application(r#""stdout":"/o","stderr":"/e""#).unwrap();
     assert_eq!(checked.warnings, []);
     let found = &checked.config.applications[0];

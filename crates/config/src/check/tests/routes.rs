@@ -1,3 +1,5 @@
+//! `routes`: actions, patterns, shares, response headers and rewrites.
+
 use super::*;
 use crate::{Action, ActionKind};
 
@@ -86,7 +88,7 @@ fn an_action_is_of_one_kind() {
 }
 
 #[test]
-fn a_pass_leads_somewhere() {
+fn a_pass_to_a_missing_destination_is_refused() {
     let pass = |text: &str| action(&format!(r#""pass":"{text}""#));
     let found = |text: &str| match first(pass(text)).kind {
         ActionKind::Pass(pass) => pass,
@@ -142,12 +144,12 @@ fn a_return_has_a_status_of_three_digits() {
     refused(
         action(r#""return":301,"location":"`${host}`""#),
         "/routes/main/0/action/location",
-        "This server has no support of njs: JavaScript cannot stand in the \"location\" value.",
+        "This server does not support njs: JavaScript is not possible in the \"location\" value.",
     );
 }
 
 #[test]
-fn patterns_are_checked_where_they_stand() {
+fn invalid_patterns_are_refused_with_their_path() {
     unmatched(
         r#""uri":["/a","~("]"#,
         "/uri/1",
@@ -252,7 +254,7 @@ fn a_share_has_files_and_may_have_a_fallback() {
 }
 
 #[test]
-fn response_headers_are_fields_that_do_not_frame_the_body() {
+fn response_headers_that_frame_the_body_are_refused() {
     let headers =
         |members: &str| action(&format!(r#""return":200,"response_headers":{{{members}}}"#));
     let found = first(headers(r#""X-A":"$host","Server":null"#)).response_headers;
@@ -292,7 +294,7 @@ fn response_headers_are_fields_that_do_not_frame_the_body() {
     refused(
         headers(r#""A":"1","a":"2""#),
         &format!("{path}/a"),
-        "The response header \"a\" is there twice: case makes no difference.",
+        "The response header \"a\" is set twice: names are compared without regard to case.",
     );
     let many = |count| {
         let members: Vec<_> = (0..count).map(|at| format!(r#""a{at}":"1""#)).collect();

@@ -1,3 +1,5 @@
+//! `settings`: `http`, `compression` and `telemetry`.
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ fn http(members: &str) -> Result<Checked, ConfigError> {
 }
 
 #[test]
-fn what_is_not_set_is_as_in_unit() {
+fn settings_have_units_defaults() {
     let settings = http("").unwrap().config.settings;
     assert_eq!(settings, Settings::default());
     assert_eq!(settings.idle_timeout, Duration::from_secs(180));
@@ -88,7 +90,7 @@ fn settings_out_of_bounds_are_refused() {
     refuses(
         r#""static":{"mime_types":{"a\n":".x"}}"#,
         "/static/mime_types/a\n",
-        "The \"a\n\" MIME type cannot stand in a header field.",
+        "The \"a\n\" MIME type is not a valid value of a header field.",
     );
     let error = http(r#""log_routes":true"#).unwrap_err();
     assert_eq!(error.suggestion, Some("log_route"));
@@ -110,7 +112,7 @@ fn settings_out_of_bounds_are_refused() {
 }
 
 #[test]
-fn settings_about_buffers_are_warned_of() {
+fn settings_of_buffers_are_a_warning() {
     warned(
         http(
             r#""large_header_buffer_size":8192,"body_buffer_size":1,"body_temp_path":"/tmp",

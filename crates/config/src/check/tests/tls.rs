@@ -1,3 +1,5 @@
+//! `tls`: certificates, sessions and tickets.
+
 use std::time::Duration;
 
 use certificates::{Tickets, TlsOptions};
@@ -31,7 +33,7 @@ fn a_certificate_is_a_name_or_several() {
 }
 
 #[test]
-fn sessions_are_as_in_units_example() {
+fn session_resumption_is_configured_as_in_units_example() {
     let session = |text: &str| tls(&format!(r#"{{"session":{text},"certificate":"a"}}"#));
     let session = |text: &str| session(text).unwrap().session;
     let example = session(&format!(
@@ -52,7 +54,7 @@ fn sessions_are_as_in_units_example() {
 }
 
 #[test]
-fn what_is_no_tls_is_refused_with_its_place() {
+fn invalid_tls_options_are_refused_with_their_path() {
     let kinds = "must be either a string or an array, but not an integer number.";
     for (text, place, detail) in [
         (
@@ -124,7 +126,7 @@ fn what_is_no_tls_is_refused_with_its_place() {
 }
 
 #[test]
-fn certificates_that_are_not_there_are_found_in_the_tree() {
+fn missing_certificates_are_found_in_the_tree() {
     let root = tree(
         r#"{"listeners":{
             "*:80":{"pass":"applications/a"},

@@ -1,3 +1,5 @@
+//! `upstreams` and `proxy`.
+
 use std::path::PathBuf;
 
 use super::*;
@@ -146,7 +148,7 @@ fn servers_are_addresses() {
 }
 
 #[test]
-fn what_an_upstream_is_made_of_is_checked_with_its_path() {
+fn invalid_upstreams_are_refused_with_their_path() {
     refused(
         check(r#"{"upstreams":{"u":[]}}"#),
         "/upstreams/u",
@@ -175,7 +177,7 @@ fn what_an_upstream_is_made_of_is_checked_with_its_path() {
 }
 
 #[test]
-fn only_an_upstream_that_is_there_is_passed_to() {
+fn a_pass_to_a_missing_upstream_is_refused() {
     let listener = |pass: &str| {
         check(&format!(
             r#"{{"listeners":{{"*:80":{{"pass":"{pass}"}}}},
@@ -206,7 +208,7 @@ fn only_an_upstream_that_is_there_is_passed_to() {
 }
 
 #[test]
-fn a_proxy_leads_to_an_address_behind_http() {
+fn a_proxy_is_an_http_uri_with_an_address() {
     for (text, address) in addresses() {
         let config = proxy(&format!("http://{text}")).unwrap().config;
         let action = &config.routes[0].steps.steps()[0].1;
