@@ -23,12 +23,11 @@ pub struct Path {
 }
 
 impl Path {
-    /// Reads the path of a request target (no query): each segment is percent-decoded
-    /// once, so that `%2F` is a slash within a name, as in Unit; empty segments fall away.
+    /// Parses the path of a request target without its query. As in Unit, each segment is percent-decoded once, so
+    /// that `%2F` is a slash within a name, and empty segments are skipped.
     ///
-    /// A `.` or `..` segment is refused, encoded or not. Unit resolves them. But whoever
-    /// sends one on may have decoded the path before resolving it, and have let pass
-    /// another path than the one that would be read here.
+    /// A `.` or `..` segment, encoded or not, is refused. Unit resolves them; but a proxy in between may have decoded
+    /// and resolved the path differently, and have authorised another path than the one used here.
     ///
     /// # Errors
     ///
@@ -92,7 +91,7 @@ impl<S: Into<String>> FromIterator<S> for Path {
     }
 }
 
-/// Why a request target is no path.
+/// Why the path of a request is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum PathError {
     /// `%` without two hexadecimal digits after it.

@@ -254,7 +254,7 @@ impl Object {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether the object has no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()

@@ -1,3 +1,5 @@
+//! The body of a response: a file, or parts of it, in pieces of at most 64 KiB.
+
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -11,17 +13,16 @@ use crate::open::Wait;
 use crate::open_files::{OpenFiles, Permit};
 use crate::read::{FILE_PIECE, Reader};
 
-/// The content of a response: nothing, a file, parts of a file.
+/// The body of a response: empty, a file, or parts of a file.
 ///
-/// It has exactly the length that its [`SizeHint`] and `Content-Length` tell, or ends in an error.
-/// At most one piece of 64 KiB is held at a time, besides those that were given and are still in
-/// use. What is in the page cache is read on the spot; for the rest a thread of the runtime's
-/// blocking pool is asked, so it has to be polled within a tokio runtime. Dropping it closes the
-/// file, at the latest when such a read returns.
+/// It has exactly the length of its [`SizeHint`] and `Content-Length`, or ends in an error. It holds one piece of
+/// at most 64 KiB, besides those that it has returned. Data in the page cache is read on the polling thread, other
+/// data on the runtime's blocking pool, so it must be polled within a tokio runtime. Dropping it closes the file,
+/// at the latest when a read on the pool returns.
 pub struct Body {
     parts: VecDeque<Part>,
     reader: Option<Reader>,
-    /// How many bytes are still to be given.
+    /// The bytes not yet returned.
     left: u64,
 }
 
@@ -30,17 +31,17 @@ pub(crate) enum Part {
     File { at: u64, length: u64 },
 }
 
-/// Why a body ends before its end. The response must not look whole then.
+/// Why a body is incomplete. The client must be able to notice, so the response must not end normally.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The file became shorter after its length was announced.
-    #[error("the file was cut off while it was sent, {missing} bytes before its end")]
+    /// The file became shorter after `Content-Length` was sent.
+    #[error("the file was truncated while it was sent; {missing} bytes are missing")]
     Shrunk {
-        /// How many bytes are missing.
+        /// The number of missing bytes.
         missing: u64,
     },
     /// A read failed, or the runtime shuts down.
-    #[error("the file could not be read while it was sent: {0}")]
+    #[error("reading the file failed while it was sent: {0}")]
     Read(#[from] io::Error),
 }
 
@@ -62,14 +63,14 @@ impl Body {
         }
     }
 
-    /// Reads what comes first, if that goes without waiting or may wait. A small file is whole then,
-    /// and is closed. What goes wrong here goes wrong again when the body is polled.
+    /// Reads the first piece, if that is possible without blocking or `wait` allows it. A small file is complete
+    /// then, and closed. An error is not reported here, but again when the body is polled.
     ///
-    /// A file that stays open counts by `permit`, or by another one of `open_files`.
+    /// A file that stays open counts by `permit`, or by a new one of `open_files`.
     ///
     /// # Errors
     ///
-    /// When no further file may stay open.
+    /// If the limit on open files is reached.
     pub(crate) fn read_ahead(
         &mut self,
         wait: Wait,
@@ -144,7 +145,7 @@ impl Body {
         }
     }
 
-    /// Closes the file before all has been given, which may take its client long.
+    /// Closes the file once all of it is read, rather than when a slow client has taken all.
     fn close_if_read(&mut self) {
         let is_text = |part: &Part| matches!(part, Part::Text(_));
         if self.parts.iter().all(is_text) {
@@ -164,7 +165,7 @@ impl http_body::Body for Body {
         let piece = ready!(self.poll_piece(cx));
         match &piece {
             Some(Ok(piece)) => self.left -= piece.len() as u64,
-            // After an error there is nothing more, and the file is of no use.
+            // An error ends the body, so the file is not needed any more.
             Some(Err(_)) | None => *self = Self::empty(),
         }
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))

@@ -1,7 +1,9 @@
+//! `Accept-Encoding`: which precompressed sibling a client prefers (RFC 9110, section 12.5.3).
+
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
-/// A content coding that a file may have a sibling in.
+/// A content coding of precompressed siblings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Brotli,
@@ -10,7 +12,7 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// What is preferred where the client likes several as much: what is smallest, mostly.
+    /// In order of preference if the client's weights are equal: the smallest in most cases first.
     pub(crate) const ALL: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
 
     /// The name in `Content-Encoding`.
@@ -22,7 +24,7 @@ impl Coding {
         }
     }
 
-    /// What the sibling's name ends in.
+    /// The suffix of the sibling's name.
     pub(crate) fn suffix(self) -> &'static [u8] {
         match self {
             Self::Brotli => b".br",
@@ -32,10 +34,8 @@ impl Coding {
     }
 }
 
-/// Which codings a client takes (RFC 9110, section 12.5.3).
-///
-/// A list element that breaks the grammar is as good as not there. Of an element that is there
-/// twice, the first counts.
+/// The codings that a client accepts (RFC 9110, section 12.5.3). Malformed list elements are ignored, and of
+/// duplicates the first counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     /// By [`Coding::ALL`], in thousandths.
@@ -45,7 +45,7 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    /// None without the field: any coding would do then, and the file as it is, is the safest.
+    /// `None` without the field: every coding is acceptable then, and the uncompressed file is the safest choice.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(ACCEPT_ENCODING).iter().peekable();
         values.peek()?;
@@ -82,8 +82,8 @@ impl Accepted {
         }
     }
 
-    /// The codings to look for, the best one first: those that are accepted, and no less liked than
-    /// the file as it is.
+    /// The codings to look for, the best one first: the accepted ones whose weight is not lower than that of
+    /// `identity`.
     pub(crate) fn preferred(&self) -> impl Iterator<Item = Coding> {
         let mut liked: Vec<(u16, Coding)> = Vec::new();
         for (coding, weight) in Coding::ALL.into_iter().zip(self.codings) {
@@ -92,12 +92,12 @@ impl Accepted {
                 liked.push((weight, coding));
             }
         }
-        // Stable: of equals, ours counts.
+        // A stable sort: our order decides between equal weights.
         liked.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
         liked.into_iter().map(|(_, coding)| coding)
     }
 
-    /// Whether the file may be sent as it is.
+    /// Whether the uncompressed file is acceptable.
     pub(crate) fn identity(&self) -> bool {
         self.identity.or(self.any) != Some(0)
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_are_none_are_as_good_as_not_there() {
+    fn malformed_weights_are_ignored() {
         for weight in [
             "q",
             "q=",

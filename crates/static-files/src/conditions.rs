@@ -1,3 +1,6 @@
+//! Conditional requests (RFC 9110, section 13): `If-Match`, `If-None-Match`, `If-Modified-Since`,
+//! `If-Unmodified-Since` and `If-Range`.
+
 use std::time::SystemTime;
 
 use http::HeaderMap;
@@ -8,23 +11,22 @@ use http::header::{
 use crate::entity_tag;
 use crate::validators::{self, EntityTag, Validators};
 
-/// What a request's conditions say about a file (RFC 9110, section 13).
+/// The result of a request's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The file is to be sent.
+    /// Send the file.
     Send,
-    /// 304: the client has it.
+    /// 304: the client's copy is current.
     NotModified,
-    /// 412: the client had another one in mind.
+    /// 412: the client expected another state of the file.
     Failed,
 }
 
-/// Weighs the conditions of a GET or HEAD in the order of RFC 9110, section 13.2.2.
+/// Evaluates the conditions of a GET or HEAD in the order of RFC 9110, section 13.2.2.
 ///
-/// A date that is none, or of which there are several, is not a condition. A list of tags that is
-/// none matches nothing. A file that may have changed without another time is not taken for what the
-/// client has.
-pub(crate) fn weigh(
+/// An invalid or repeated date is ignored. An invalid list of ETags matches nothing. A file that may change
+/// without a new modification time never matches the client's copy.
+pub(crate) fn evaluate(
     headers: &HeaderMap,
     tag: &EntityTag,
     validators: &Validators,
@@ -54,9 +56,9 @@ pub(crate) fn weigh(
     Verdict::Send
 }
 
-/// Whether a range may be sent: without `If-Range`, or when the client's part is of the same file
-/// (RFC 9110, section 13.1.5). Tags are compared strongly, dates have to be equal.
-pub(crate) fn range_is_of_this(
+/// Whether a range may be sent: without `If-Range`, or if that matches the file (RFC 9110, section 13.1.5).
+/// ETags are compared strongly, dates have to be equal.
+pub(crate) fn if_range_matches(
     headers: &HeaderMap,
     tag: &EntityTag,
     validators: &Validators,

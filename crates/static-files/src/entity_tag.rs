@@ -1,10 +1,10 @@
+//! Comparing lists of entity tags (ETags, RFC 9110, section 8.8.3).
+
 use http::HeaderMap;
 use http::header::HeaderName;
 
-/// The parts of a list of entity tags (RFC 9110, section 8.8.3), each with its weakness and its
-/// opaque text, quotes included.
-///
-/// None as soon as something is not a tag: what a client means by the rest cannot be told.
+/// The entity tags of a list: whether each is weak, and its opaque text with quotes. Ends at the first element that
+/// is not an entity tag, since the rest is ambiguous then.
 struct Tags<'a>(&'a [u8]);
 
 impl<'a> Iterator for Tags<'a> {
@@ -43,8 +43,8 @@ impl<'a> Iterator for Tags<'a> {
     }
 }
 
-/// Whether `field` has `*` or a tag that equals `ours`, which is strong; none is equalled by nothing.
-/// With `weakly`, a weak tag equals a strong one of the same text (RFC 9110, section 8.8.3.2).
+/// Whether `field` contains `*`, or a tag that matches `ours`, which is strong; `None` matches `*` only. With
+/// `weakly`, weak tags match, too (RFC 9110, section 8.8.3.2).
 pub(crate) fn any_matches(
     headers: &HeaderMap,
     field: &HeaderName,

@@ -10,62 +10,59 @@
 //!                                                        200 206 301 304 412 416   cut off
 //! ```
 //!
-//! This crate knows no configuration text, no routes, no listeners. It expands no variables, draws
-//! no error pages, lists no folders, compresses nothing, and writes nothing to any disk. It does not
-//! normalise the request's path, nor decode it: what it is given is what it opens.
+//! This crate knows neither configurations nor routes. It does not expand variables, make error pages, list
+//! folders, compress, or write files. It does not decode or normalise the request's path either: it opens the
+//! path that it is given.
 //!
 //! # Which file
 //!
-//! The paths of `share` are tried in order, and the first one that leads to a file or a folder is
-//! the answer. As in Unit, a path is all of the file's path, not a folder that the request's path is
-//! added to.
+//! The paths of `share` are tried in order, and the first one that leads to a file or a folder is served. As in
+//! Unit, a path is the complete path of a file, not a folder to which the request's path is added.
 //!
 //! | at the path | answer |
 //! | --- | --- |
 //! | a regular file | 200 |
 //! | a folder, and the path ends in `/` | the same with its index, or the next path |
-//! | a folder, and the path does not | 301 to the request's path with `/`, the query kept |
+//! | a folder, and the path does not end in `/` | 301 to the request's path with `/`, the query kept |
 //! | nothing; a name that is too long, or has a NUL; a pipe, a socket, a device | the next path, else 404 |
 //! | what permissions, `chroot`, `follow_symlinks`, `traverse_mounts` or `types` forbid | the next path, else 403 |
-//! | no answer: out of descriptors, a broken disk | 500, and nothing else is tried |
+//! | an error: out of descriptors, a broken disk | 500, and nothing else is tried |
 //!
-//! The status of the last path counts where all fail, and [`NotServed::may_fall_back`] says whether
-//! `fallback` is taken.
+//! If all paths fail, the status is that of the last one, and [`NotServed::may_fall_back`] says whether
+//! `fallback` applies.
 //!
-//! # What no path leaves
+//! # Path traversal and symlinks
 //!
-//! Without `chroot`, Unit has no root: links are followed wherever they lead, unless
-//! `follow_symlinks` is off. With `chroot`, the kernel resolves the path within that folder
-//! (`openat2` with `RESOLVE_IN_ROOT`): `..` and absolute links end there, and links of `/proc`
-//! that jump are forbidden. There is one lookup, and what it opened is what is sent, so that no
-//! link that is swapped in between matters. Without a kernel that can do this (Linux 5.6), a share with
-//! `chroot`, or with one of the two switches off, serves nothing (500).
+//! Without `chroot`, symlinks are followed to anywhere, as in Unit, unless `follow_symlinks` is off. With
+//! `chroot`, the kernel resolves the path within that folder (`openat2` with `RESOLVE_IN_ROOT`): `..` and
+//! absolute symlinks cannot leave it, and the magic links of `/proc` are forbidden. The file that this single
+//! lookup opens is the one that is sent, so that there is no race with a symlink that is replaced. On kernels
+//! before Linux 5.6, a share with `chroot`, or with one of the two options off, serves nothing (500).
 //!
-//! Either way, a variable cannot bring `..` into a path (403): see [`ExpandedPath`].
+//! In both cases, a variable cannot add a `..` segment to a path (403): see [`ExpandedPath`].
 //!
 //! # Speed
 //!
-//! A request for a small file that is in the page cache costs `openat2`, `fstat`, `preadv2` and
-//! `close`, all of them on the calling thread, which none of them blocks: `RESOLVE_CACHED` and
-//! `RWF_NOWAIT` have the kernel say so where they would. Only then, the runtime's blocking pool
-//! is asked, once for opening and the first 64 KiB. `chroot` costs two system calls more, since
-//! the folder is opened each time, as in Unit, and may be replaced at any time.
+//! A small file in the page cache costs `openat2`, `fstat`, `preadv2` and `close`, all on the calling thread and
+//! none of them blocking: with `RESOLVE_CACHED` and `RWF_NOWAIT`, the kernel returns an error instead. Only then
+//! the runtime's blocking pool does the same, once for opening and the first 64 KiB. `chroot` costs two more
+//! system calls: as in Unit, its folder is opened for each request, since it may be replaced at any time.
 //!
-//! Some file systems cannot tell what is cached. Of these, tmpfs is read on the spot, which is
-//! memory; overlayfs and squashfs are for files of at most 64 KiB, which may wait for a disk; the
-//! rest is read in the pool.
+//! Some file systems do not support `RWF_NOWAIT`. Of these, tmpfs is memory and is read on the calling thread; so
+//! are overlayfs and squashfs for files of at most 64 KiB, which may block on a disk; all others are read in the
+//! pool.
 //!
 //! # Open files
 //!
-//! A client that reads slowly, or not at all, keeps the file of its response open; over HTTP/2, one for each of its
-//! streams. [`OpenFiles`] bounds how many: beyond that, what is larger than 64 KiB or not in the kernel's caches
-//! is not served ([`NotServed::TooManyOpen`]). The rest is, as it is read and closed on the spot.
+//! A client that reads slowly keeps the file of its response open; over HTTP/2, one for each stream.
+//! [`OpenFiles`] limits their number. When the limit is reached, files that are larger than 64 KiB or not in the
+//! kernel's caches are not served ([`NotServed::TooManyOpen`]). Others are, since they are closed at once.
 //!
 //! # What Unit does not have
 //!
 //! Conditional requests (RFC 9110, section 13), ranges (section 14), and precompressed siblings
-//! ([`Options::precompressed`]). Where Unit's answer is odd or wrong, the comment beside the code
-//! says so, and whether it is followed.
+//! ([`Options::precompressed`]). Comments in the code name the answers of Unit that are odd, and whether they are
+//! followed.
 //!
 //! ```
 //! # use http::{HeaderMap, Method, header};

@@ -1,47 +1,48 @@
+//! The MIME type of a file, by its name.
+
 use std::collections::HashMap;
 
 use http::HeaderValue;
 
 use crate::mime_table;
 
-/// Which MIME type a file's name has: Unit's own table, a further one of what Unit lacks, and what
-/// `settings.http.static.mime_types` adds to it or puts in its place.
+/// The MIME types of files by their names: Unit's table, some types that Unit lacks, and the additions and
+/// replacements of `settings.http.static.mime_types`.
 ///
-/// A key is an extension with its dot (`.html`) or a whole file name (`README`); either is matched
-/// without regard to the case of ASCII letters. Only the last extension counts: `a.tar.gz` is
-/// looked up as `.gz`, and `.profile` as `.profile`.
+/// A key is an extension with its dot (`.html`) or a whole file name (`README`), compared without regard to ASCII
+/// case. Only the last extension counts: `a.tar.gz` is looked up as `.gz`, and `.profile` as `.profile`.
 #[derive(Clone, Debug)]
 pub struct MimeTypes {
-    /// By names in lower case.
+    /// By extension or file name, in lower case.
     by_name: HashMap<Box<[u8]>, MimeType>,
 }
 
 #[derive(Clone, Debug)]
 struct MimeType {
     text: Box<str>,
-    /// None for the empty type, which is as good as no type.
+    /// `None` for the empty type, which means no type.
     field: Option<HeaderValue>,
 }
 
-/// An addition to the table that means nothing.
+/// Why an addition to the table is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MimeTypeError {
-    /// Unit refuses this as well.
+    /// As in Unit.
     #[error("an extension of the MIME type \"{0}\" is empty")]
     EmptyExtension(String),
-    /// Unit refuses this as well, even where both types are the same.
+    /// As in Unit, even if both types are the same.
     #[error(
         "the extension \"{extension}\" is given to the MIME types \"{first}\" and \"{second}\""
     )]
     Twice {
-        /// As it was written the second time.
+        /// The extension as written the second time.
         extension: String,
-        /// The type that had it.
+        /// The type of the first addition.
         first: String,
-        /// The type that wants it.
+        /// The type of the second addition.
         second: String,
     },
-    /// Unit would send it, line breaks and all.
+    /// Stricter than Unit, which sends even line breaks.
     #[error("the MIME type \"{}\" is not a valid value of a header field", .0.escape_debug())]
     NotAField(String),
 }
@@ -49,11 +50,11 @@ pub enum MimeTypeError {
 impl MimeTypes {
     /// The built-in types with `additions`, pairs of a type and an extension or file name.
     ///
-    /// An addition takes precedence over the table. The empty type takes a name out of it.
+    /// An addition has precedence over the table. The empty type removes a name from it.
     ///
     /// # Errors
     ///
-    /// For the first addition that is empty, that is there twice, or whose type is no header field.
+    /// For the first addition that is empty or a duplicate, or whose type is not valid in a header field.
     pub fn new<'a>(
         additions: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, MimeTypeError> {
@@ -82,7 +83,7 @@ impl MimeTypes {
         Ok(types)
     }
 
-    /// The type of the file at `path`, and its header field; `""` and none when it is unknown.
+    /// The type of the file at `path`, and its header field; `""` and `None` if it is unknown.
     pub(crate) fn of(&self, path: &[u8]) -> (&str, Option<&HeaderValue>) {
         /// Longer than any key that is in use; a longer one costs an allocation.
         const SHORT: usize = 32;

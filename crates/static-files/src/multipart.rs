@@ -11,7 +11,7 @@ use http::header::InvalidHeaderValue;
 
 use crate::body::Part;
 
-/// A line that the file does not have: 128 bits that nobody can foresee who writes one.
+/// A boundary that the file does not contain: 128 random bits, which the file's author cannot predict.
 pub(crate) fn boundary() -> String {
     let random = || RandomState::new().hash_one(());
     format!("{:016x}{:016x}", random(), random())

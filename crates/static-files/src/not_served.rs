@@ -1,33 +1,35 @@
+//! Why a request is not served, and the status for it.
+
 use std::io;
 
 use http::StatusCode;
 
-/// Why a share does not serve a request, in the words of a response.
+/// Why a share does not serve a request.
 ///
-/// What went wrong with which path is logged where it happened, and never told to the client.
+/// Paths and system errors are logged, and not for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum NotServed {
     /// Neither `GET` nor `HEAD`. The response must have `Allow` with [`NotServed::ALLOW`] (RFC 9110,
-    /// section 15.5.6), which Unit's has not.
-    #[error("a share is not for this method")]
+    /// section 15.5.6), which Unit omits.
+    #[error("files are served for GET and HEAD only")]
     MethodNotAllowed,
-    /// The last path is there, and may not be served: by the file system's permissions, by `chroot`,
-    /// `follow_symlinks`, `traverse_mounts` or `types`, or because a variable had it climb.
-    #[error("the file may not be served")]
+    /// The last path is forbidden: by permissions, `chroot`, `follow_symlinks`, `traverse_mounts` or `types`, or as
+    /// path traversal by a variable.
+    #[error("access to the file is forbidden")]
     Forbidden,
-    /// Nothing is at the last path, or nothing that is a file.
+    /// The last path does not exist, or is not a file.
     #[error("there is no such file")]
     NotFound,
-    /// The client takes the file neither as it is nor in a coding that is there. The response should
+    /// The client accepts neither the uncompressed file nor a precompressed sibling that exists. The response should
     /// have `Vary: Accept-Encoding`.
-    #[error("the file is not there in a coding that the client takes")]
+    #[error("no content coding of the file is acceptable to the client")]
     NotAcceptable,
-    /// As many files are open for responses as may be: see [`OpenFiles`](crate::OpenFiles).
-    #[error("as many files are open as may be")]
+    /// The limit on open files is reached: see [`OpenFiles`](crate::OpenFiles).
+    #[error("the limit on open files is reached")]
     TooManyOpen,
-    /// The system failed us, with the last path that was tried: out of descriptors or memory, a
-    /// broken disk, a kernel without `openat2` for an option that needs it.
-    #[error("a file could not be opened: {0}")]
+    /// A system error: out of descriptors or memory, a broken disk, or a kernel without `openat2` for an option that
+    /// needs it.
+    #[error("opening a file failed: {0}")]
     Failed(#[source] io::Error),
 }
 
@@ -35,7 +37,7 @@ impl NotServed {
     /// The value of `Allow`.
     pub const ALLOW: &str = "GET, HEAD";
 
-    /// What to answer where there is no `fallback`, or where it may not be taken.
+    /// The status if there is no `fallback`, or it does not apply.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -48,8 +50,7 @@ impl NotServed {
         }
     }
 
-    /// Whether `fallback` is taken. As in Unit, not where a file was found, nor after a failure of
-    /// the system.
+    /// Whether `fallback` applies. As in Unit, not if a file was found, and not after a system error.
     #[must_use]
     pub fn may_fall_back(&self) -> bool {
         match self {

@@ -1,10 +1,8 @@
-//! Opens files, below a folder or anywhere, without leaving it.
+//! Opening files, confined to a folder or not, with the kernel's checks of symlinks and mount points.
 //!
-//! All of the confinement is the kernel's, in one `openat2`: it walks the path once and checks each
-//! step as it takes it, so that there is no moment between a check and a use. `cap-std` would walk
-//! the path as well as that, but it has no root that absolute links stay within
-//! (`RESOLVE_IN_ROOT`, which is what Unit's `chroot` means) and no way to stop at mount points.
-//! `rustix` has both as they are.
+//! The kernel checks each step of the path as it resolves it, in one `openat2`, so that there is no race between
+//! check and use. `cap-std` has neither a root that absolute symlinks stay within (`RESOLVE_IN_ROOT`, which is the
+//! meaning of Unit's `chroot`) nor a check of mount points.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,21 +13,21 @@ use rustix::io::Errno;
 /// Whether the calling thread may wait for a disk or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It serves others as well. What is not in the kernel's caches is given up.
+    /// No: it serves other requests, too. Fails if the kernel's caches do not suffice.
     Never,
-    /// It is there for that.
+    /// Yes: a thread of the blocking pool.
     Allowed,
 }
 
-/// Why there is no file.
+/// Why a file was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
-    /// It can only be told with [`Wait::Allowed`].
+    /// Only [`Wait::Allowed`] can find out.
     WouldWait,
     System(Errno),
 }
 
-/// Where the paths of one share are looked up, and how.
+/// The start and the rules of lookups for one share.
 pub(crate) struct Place {
     /// The folder of `chroot`.
     root: Option<OwnedFd>,
@@ -37,16 +35,14 @@ pub(crate) struct Place {
     wait: Wait,
 }
 
-/// What is opened for reading.
-///
-/// `NONBLOCK` for Unit's reason: pipes, terminals and other devices must not block in `open`.
-/// `NOCTTY`, since a terminal must not become ours.
+/// The flags of `open`. `NONBLOCK`, as in Unit, so that pipes and devices do not block; `NOCTTY`, so that a terminal
+/// does not become the controlling one.
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// What an errno says that does not change by asking again.
+/// Whether an error is final, and blocking would not change it.
 const FINAL: [Errno; 7] = [
     Errno::NOENT,
     Errno::NOTDIR,
@@ -58,7 +54,7 @@ const FINAL: [Errno; 7] = [
 ];
 
 impl Place {
-    /// Paths as they are, relative ones from the working folder.
+    /// Unconfined: absolute paths, and relative ones from the working folder.
     pub(crate) fn anywhere(resolve: ResolveFlags, wait: Wait) -> Self {
         Self {
             root: None,
@@ -67,7 +63,7 @@ impl Place {
         }
     }
 
-    /// Paths within `chroot`, which itself is found by following whatever leads there, as in Unit.
+    /// Confined to `chroot`. As in Unit, symlinks in the path of `chroot` itself are followed.
     pub(crate) fn below(
         chroot: &[u8],
         resolve: ResolveFlags,
@@ -98,7 +94,7 @@ fn open(
     resolve: ResolveFlags,
     wait: Wait,
 ) -> Result<OwnedFd, OpenError> {
-    // No name has one. Unit's strings end there.
+    // A NUL: no file name has one. Unit's strings end there.
     if path.contains(&0) {
         return Err(OpenError::System(Errno::NOENT));
     }
@@ -123,10 +119,10 @@ fn open_waiting(
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
-    /// How often a walk is begun again that a rename has disturbed.
+    /// How often a lookup is repeated that a concurrent rename has disturbed.
     const TIMES: usize = 32;
-    // A kernel before 5.6 has no `openat2`, and some sandboxes forbid it. Where nothing is confined,
-    // nothing is lost without it; everywhere else its absence is an error.
+    // Kernels before 5.6 have no `openat2`, and some sandboxes forbid it. Plain `open` is a safe fallback only if
+    // nothing is confined; otherwise it is an error.
     if resolve.is_empty() {
         return rustix::io::retry_on_intr(|| {
             rustix::fs::openat(&folder, path, flags, Mode::empty())
@@ -148,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Looks at a path, of which something is expected: a text, or an error that does not change.
+    /// Opens a path, with and without waiting, and compares the content or the error.
     #[track_caller]
     fn expect(place: &Place, path: &str, expected: Result<&str, Errno>) {
         let found = match place.open(path.as_bytes()) {
@@ -158,8 +154,8 @@ mod tests {
                 Ok(text)
             }
             Err(OpenError::System(errno)) => Err(errno),
-            // A walk in the caches gives up over a rename on the machine, a link whose time of access
-            // has to be written, a name that was never looked for.
+            // A lookup in the caches fails for concurrent renames, symlinks whose access time has to be written,
+            // and names that were never looked up.
             Err(OpenError::WouldWait) => {
                 assert_eq!(place.wait, Wait::Never, "{path}");
                 return;
@@ -175,12 +171,12 @@ mod tests {
         std::fs::write(&path, "a").unwrap();
         let path = path.into_os_string().into_string().unwrap();
         let place = Place::anywhere(ResolveFlags::empty(), Wait::Never);
-        let told = (0..100).any(|_| place.open(path.as_bytes()).is_ok());
-        assert!(told, "is this a kernel before 5.12?");
+        let cached = (0..100).any(|_| place.open(path.as_bytes()).is_ok());
+        assert!(cached, "is this a kernel before 5.12?");
     }
 
     #[test]
-    fn whoever_may_wait_sees_what_others_see() {
+    fn a_lookup_that_may_block_sees_the_same_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, path(name)).unwrap();

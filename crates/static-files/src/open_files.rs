@@ -1,4 +1,4 @@
-//! Counts the files that responses have open. It closes none.
+//! The limit on files that responses have open. Only counts: files are closed by their owners.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -11,13 +11,11 @@ use crate::NotServed;
 /// precompressed sibling.
 const LOOKUP: usize = 3;
 
-/// A limit on the files that responses have open at the same time, of all shares that have it.
+/// A limit on the files that responses have open at the same time, shared by its clones.
 ///
-/// It counts what a client decides about, and what a disk does: files that are larger than what is read at once,
-/// until their response is over, and lookups on threads that may wait. A small file that is in the page cache is
-/// not counted, as it is closed before anything else is done on its thread.
-///
-/// Cloning is cheap, and makes no other limit.
+/// Counted are files that a slow client or a slow disk can keep open: those larger than one read, until their
+/// response ends, and lookups on the blocking pool. Small files in the page cache are not counted, since they are
+/// closed at once.
 #[derive(Clone, Debug)]
 pub struct OpenFiles(Arc<Inner>);
 
@@ -27,21 +25,21 @@ struct Inner {
     open: AtomicUsize,
 }
 
-/// The right to have some files open, until it is dropped.
+/// The permission to have some files open, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     of: Arc<Inner>,
     files: usize,
 }
 
-/// A file, and what it counts by if it is counted. They stay together wherever it is read.
+/// A file with its permit, if it is counted, so that both are dropped together.
 pub(crate) struct CountedFile {
     pub(crate) file: File,
     pub(crate) permit: Option<Permit>,
 }
 
 impl OpenFiles {
-    /// At most so many files; at least as many as one lookup takes.
+    /// A limit of this number, but at least of the files of one lookup.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Inner {
@@ -50,24 +48,24 @@ impl OpenFiles {
         }))
     }
 
-    /// How many may be open.
+    /// The limit.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// How many are.
+    /// The number of files that are open.
     #[must_use]
     pub fn open(&self) -> usize {
         self.0.open.load(Relaxed)
     }
 
-    /// Leave to have a file open for as long as its response takes.
+    /// A permit for the file of one response.
     pub(crate) fn permit(&self) -> Result<Permit, NotServed> {
         self.permit_for(1)
     }
 
-    /// Leave to look a file up.
+    /// A permit for one lookup.
     pub(crate) fn permit_lookup(&self) -> Result<Permit, NotServed> {
         self.permit_for(LOOKUP)
     }
@@ -88,7 +86,7 @@ impl OpenFiles {
 }
 
 impl Permit {
-    /// The lookup is over, with one file.
+    /// Returns all but one: the lookup has ended.
     pub(crate) fn reduce_to_one(&mut self) {
         self.of.open.fetch_sub(self.files - 1, Relaxed);
         self.files = 1;

@@ -5,39 +5,33 @@ use std::sync::Arc;
 
 use crate::mime_types::MimeTypes;
 
-/// What an action of the kind `share` is configured with, but for the paths. Its defaults are
-/// Unit's.
+/// The options of a share, except for its paths. The defaults are Unit's.
 #[derive(Clone)]
 pub struct Options {
-    /// The file that stands for its folder: added to a path that ends in `/`. By default
-    /// `index.html`. Empty, folders are not found (404).
+    /// The name that is added to a path that ends in `/`. Default: `index.html`. If empty, folders are not found
+    /// (404).
     pub index: String,
-    /// Whether symbolic links are followed: by default yes, wherever they lead. Without, a path
-    /// with a link in it, anywhere, is forbidden (403). With a `chroot`, only what is below it
-    /// counts.
+    /// Whether symlinks are followed. Default: yes, to anywhere. If not, a path with a symlink in any place is
+    /// forbidden (403); with a `chroot`, in any place below it.
     pub follow_symlinks: bool,
-    /// Whether mount points are crossed: by default yes. Without, a path that leads into another
-    /// file system than it begins in, which is `/`, the working folder, or `chroot`, is forbidden
-    /// (403).
+    /// Whether mount points are crossed. Default: yes. If not, a path that leaves the file system of its start
+    /// (`/`, the working folder, or `chroot`) is forbidden (403).
     pub traverse_mounts: bool,
-    /// Which files are served, by their types: by default all.
+    /// Which MIME types are served. Default: all.
     ///
-    /// As in Unit, it is the type of the path's extension that is asked about, before the file is
-    /// looked for. Unlike in Unit, that holds for an index, too. `""` is asked where there is no type,
-    /// which is the case for folders without their slash: to see them redirected, `types` must accept
-    /// `""`.
+    /// As in Unit, the type is that of the path's extension, and checked before the file is looked up. Unlike in
+    /// Unit, an index is checked, too. The type is `""` if it is unknown, and for folders without their slash: to
+    /// redirect those, `types` must accept `""`.
     pub types: Option<TypeFilter>,
-    /// Which type a file has.
+    /// The MIME types of files.
     pub mime_types: Arc<MimeTypes>,
-    /// Whether siblings with the suffix `.br`, `.zst` or `.gz` are sent to clients that accept
-    /// Brotli, Zstandard or Gzip. By default no, since Unit does not; it costs up to three `openat2`
-    /// in a request that accepts these. A sibling that is older than its file is taken to be out of
-    /// date, and passed over.
+    /// Whether precompressed siblings with the suffix `.br`, `.zst` or `.gz` are sent to clients that accept
+    /// Brotli, Zstandard or Gzip. Default: no, as Unit has no such option. Costs up to three `openat2` per request
+    /// that accepts these. Siblings that are older than their file are out of date, and skipped.
     pub precompressed: bool,
 }
 
-/// Says whether files of a MIME type are served. It is called in the middle of a request, so it
-/// must not block.
+/// Whether files of a MIME type are served. Called for each request; must not block.
 pub type TypeFilter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl Default for Options {

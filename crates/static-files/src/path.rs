@@ -1,10 +1,11 @@
-/// A path, or a `chroot`, whose variables have been expanded, with the memory of what came out of a
-/// variable.
+//! Expanded paths, with the check against path traversal by variables, and `chroot`.
+
+/// A path of `share`, or a `chroot`, with its variables expanded. It records which parts came from variables, to
+/// detect path traversal.
 ///
-/// A segment `..` that a variable brought, or helped to make, climbs out of the folder that the
-/// configuration names. Such a path is refused with 403. Unit's `$uri` has no such segment, since
-/// it is normalised before; but `$arg_…`, `$header_…` and `$cookie_…` may, and Unit follows them.
-/// Dots that the configuration itself has are followed.
+/// A `..` segment of which a part came from a variable could leave the folder that the configuration names, and is
+/// refused with 403. `$uri` has no such segments, since it is normalised; but `$arg_…`, `$header_…` and
+/// `$cookie_…` can have them, and Unit follows them. `..` segments of the configuration itself are followed.
 ///
 /// ```
 /// use static_files::ExpandedPath;
@@ -17,7 +18,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExpandedPath {
     bytes: Vec<u8>,
-    /// Whether the last segment, which may yet grow, has bytes of a variable.
+    /// Whether the last segment, which may still grow, has bytes from a variable.
     expanded: bool,
     /// Whether a segment before the last one climbs.
     climbs: bool,
@@ -30,25 +31,25 @@ impl ExpandedPath {
         Self::default()
     }
 
-    /// Adds what the configuration has as it is.
+    /// Appends text of the configuration.
     #[must_use]
     pub fn literal(self, text: impl AsRef<[u8]>) -> Self {
         self.push(text.as_ref(), false)
     }
 
-    /// Adds the value of a variable.
+    /// Appends the value of a variable.
     #[must_use]
     pub fn variable(self, value: impl AsRef<[u8]>) -> Self {
         self.push(value.as_ref(), true)
     }
 
-    /// The path as it will be opened.
+    /// The path to open.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether a variable made a segment `..` of it.
+    /// Whether it contains path traversal: a `..` segment that came from a variable, at least in part.
     #[must_use]
     pub fn climbs(&self) -> bool {
         self.climbs || self.last_segment_climbs()
@@ -78,10 +79,10 @@ impl ExpandedPath {
     }
 }
 
-/// What is left of `share` below `chroot`, compared as texts in which a run of slashes is one.
+/// The part of `share` below `chroot`, compared as texts in which adjacent slashes count as one. `None` if it is
+/// not below.
 ///
-/// As in Unit, nothing else is normalised: `/www/./a` is not below `/www/a`, and what equals
-/// `chroot` is not below it.
+/// As in Unit, nothing else is normalised: `/www/./a` is not below `/www/a`, and `chroot` is not below itself.
 pub(crate) fn below<'a>(chroot: &[u8], share: &'a [u8]) -> Option<&'a [u8]> {
     let mut rest = share;
     if chroot.first() == Some(&b'/') {
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_dots_that_a_variable_brought_climb() {
+    fn path_traversal_is_only_dots_that_came_from_a_variable() {
         let path = ExpandedPath::new;
         assert!(!path().literal("/a/../b").variable("/c").climbs());
         assert!(!path().literal("/a/..").variable("/c").climbs());

@@ -1,9 +1,11 @@
+//! `Range` requests (RFC 9110, section 14).
+
 use std::ops::Range;
 
 use http::HeaderMap;
 use http::header::RANGE;
 
-/// How many ranges a request may have. With more, the whole file is sent.
+/// The limit on ranges of one request. With more, the whole file is sent.
 pub const MAX_RANGES: usize = 16;
 
 /// One `range-spec` of `bytes` (RFC 9110, section 14.1.2).
@@ -15,23 +17,22 @@ enum Spec {
     Suffix(u64),
 }
 
-/// What a request asks of a file of a certain size.
+/// The ranges of a request, resolved against the size of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// All of it, since there is no range that is understood, or too much is asked.
+    /// The whole file: no valid ranges, or too many.
     Whole,
-    /// Parts, one or more, none of them empty, in the client's order.
+    /// One or more parts, none of them empty, in the client's order.
     Parts(Vec<Range<u64>>),
-    /// Only parts that are not there: 416.
+    /// Only ranges after the end of the file: 416.
     Nothing,
 }
 
-/// Reads the ranges of a request for a file of `size` bytes.
+/// Parses the `Range` of a request for a file of `size` bytes.
 ///
-/// Ignored, so that the whole file is sent, are: units other than `bytes`; a field that breaks the
-/// grammar, or is there twice; more than [`MAX_RANGES`] ranges; ranges that together are longer than
-/// the file, which must overlap (RFC 9110, section 14.2). Ranges that are not there are left out as
-/// long as one is.
+/// The field is ignored, and the whole file sent, for units other than `bytes`; a malformed or repeated field; more
+/// than [`MAX_RANGES`] ranges; ranges that together are longer than the file, and so overlap (RFC 9110,
+/// section 14.2). Ranges after the end of the file are left out if another one is within it.
 pub(crate) fn of(headers: &HeaderMap, size: u64) -> Asked {
     let mut values = headers.get_all(RANGE).iter();
     match (values.next(), values.next()) {
@@ -49,8 +50,7 @@ pub(crate) fn resolve(value: &[u8], size: u64) -> Asked {
     for spec in specs {
         let part = match spec {
             Spec::From { first, last } => first..last.saturating_add(1).min(size),
-            // Any part of the end of an empty file is all of it, and `Content-Range` has no words
-            // for an empty part.
+            // A suffix of an empty file is the whole file: `Content-Range` cannot express an empty part.
             Spec::Suffix(length) if length > 0 && size == 0 => return Asked::Whole,
             Spec::Suffix(length) => size.saturating_sub(length)..size,
         };
@@ -68,7 +68,7 @@ pub(crate) fn resolve(value: &[u8], size: u64) -> Asked {
     }
 }
 
-/// The specs of a field value; none when it is no set of byte ranges, or is too long a one.
+/// The specs of a field value; `None` if it is malformed or has too many.
 fn parse(value: &[u8]) -> Option<Vec<Spec>> {
     let value = value.trim_ascii();
     let unit = value.iter().position(|byte| *byte == b'=')?;
@@ -80,7 +80,7 @@ fn parse(value: &[u8]) -> Option<Vec<Spec>> {
     let mut specs = Vec::new();
     for element in set.split(|byte| *byte == b',') {
         let element = trim(element);
-        // RFC 9110, section 5.6.1.2: empty elements of a list count for nothing.
+        // RFC 9110, section 5.6.1.2: empty elements of a list are ignored.
         if element.is_empty() {
             continue;
         }
@@ -107,7 +107,7 @@ fn spec(element: &[u8]) -> Option<Spec> {
     (first <= last).then_some(Spec::From { first, last })
 }
 
-/// Digits; more than fit are the greatest number, which is beyond any file.
+/// A number of digits only; one that overflows becomes the greatest, which is after the end of any file.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_as_good_as_no_range() {
+    fn a_malformed_range_is_ignored() {
         for value in [
             "",
             "bytes",
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_are_not_there_are_told() {
+    fn ranges_after_the_end_are_not_satisfiable() {
         for value in ["bytes=10-", "bytes=10-11,-0", "bytes=18446744073709551616-"] {
             assert_eq!(resolve(value.as_bytes(), 10), Asked::Nothing, "{value}");
         }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_for_too_much_gets_the_file() {
+    fn too_many_or_overlapping_ranges_get_the_whole_file() {
         let most = format!("bytes={}", "0-0,".repeat(MAX_RANGES));
         assert_eq!(resolve(most.as_bytes(), 1000), Asked::Parts(vec![0..1; 16]));
         let more = format!("bytes={}", "0-0,".repeat(MAX_RANGES + 1));

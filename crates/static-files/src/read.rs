@@ -1,3 +1,5 @@
+//! Reading files without blocking the calling thread, if they are in the page cache.
+
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem;
@@ -13,35 +15,34 @@ use tokio::task::JoinHandle;
 use crate::open::Wait;
 use crate::open_files::{CountedFile, Permit};
 
-/// How much is read of a file at once, and is in memory of it at a time.
+/// The size of a read, in bytes, and the memory for each file.
 pub(crate) const FILE_PIECE: usize = 64 * 1024;
 
-/// Reads pieces of a file, on the spot while they are in the page cache, else on a thread that may
-/// wait.
+/// Reads pieces of a file: on the calling thread if they are in the page cache, else on the blocking pool.
 pub(crate) struct Reader {
-    state: State,
-    /// The memory of the last piece. Once whoever got that has let it go, it is used again.
+    state: ReadState,
+    /// The memory of the last piece, which is reused when the receiver has dropped it.
     last: Bytes,
     place: ReadFrom,
 }
 
-/// Where a file is read, as its file system decides.
+/// Which thread reads a file, depending on its file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadFrom {
-    /// On the spot, what is in the page cache: the file system can tell.
+    /// The calling thread, if the data is in the page cache: the file system supports `RWF_NOWAIT`.
     Cache,
-    /// On the spot: it cannot tell, and has everything in memory.
+    /// The calling thread: no `RWF_NOWAIT`, but everything is in memory.
     Memory,
-    /// On the spot, if it is at most a piece, else elsewhere: it cannot tell, and is of this machine.
-    /// What was looked up in the kernel's caches is in the page cache as well, most of the time; at
-    /// worst, a thread waits for a disk once, as Unit's does each time. In a container, this is
-    /// where the image's files are, and asking another thread for each would take five times as long.
+    /// The calling thread for files of at most one piece, else the pool: no `RWF_NOWAIT`, but a local file system. A
+    /// file that was found in the kernel's caches is mostly in the page cache, too; at worst the thread blocks on a
+    /// disk once, as Unit's does each time. The files of container images are of this kind, and the pool would take
+    /// five times as long for each.
     Disk,
-    /// Elsewhere: it may be a network's.
+    /// The pool: it may be a network file system.
     Unknown,
 }
 
-enum State {
+enum ReadState {
     Idle(CountedFile),
     Reading(JoinHandle<Done>),
     /// After a thread was lost.
@@ -57,23 +58,23 @@ struct Done {
 impl Reader {
     pub(crate) fn new(file: CountedFile) -> Self {
         Self {
-            state: State::Idle(file),
+            state: ReadState::Idle(file),
             last: Bytes::new(),
             place: ReadFrom::Cache,
         }
     }
 
-    /// Has the file count for as long as it is open.
+    /// Makes the file count among the open files until it is closed.
     pub(crate) fn count(&mut self, permit: Permit) {
-        if let State::Idle(file) = &mut self.state {
+        if let ReadState::Idle(file) = &mut self.state {
             file.permit = Some(permit);
         }
     }
 
-    /// At most `length` bytes from `at` on, and at most [`FILE_PIECE`]; none while it would have to wait
-    /// and may not. Empty at the end of the file.
+    /// At most `length` bytes from `at`, and at most [`FILE_PIECE`]; empty at the end of the file. `None` if it would
+    /// have to block and `wait` forbids it.
     pub(crate) fn read(&mut self, at: u64, length: u64, wait: Wait) -> Option<io::Result<Bytes>> {
-        let State::Idle(CountedFile { file, .. }) = &self.state else {
+        let ReadState::Idle(CountedFile { file, .. }) = &self.state else {
             return None;
         };
         let mut buffer = buffer(mem::take(&mut self.last), length);
@@ -82,7 +83,7 @@ impl Reader {
             match read_cached(file, &mut buffer, at) {
                 Ok(length) => read = Some(Ok(length)),
                 Err(NotCached::Wait) => {}
-                Err(NotCached::CannotTell) => self.place = ReadFrom::without_telling(file),
+                Err(NotCached::CannotTell) => self.place = ReadFrom::without_nowait(file),
                 Err(NotCached::Failed(error)) => read = Some(Err(error)),
             }
         }
@@ -102,12 +103,12 @@ impl Reader {
         Some(read.map(|read| self.piece(buffer, read, length)))
     }
 
-    /// The same, and waits elsewhere if it must. Until it is ready, it is called with the same
-    /// arguments.
+    /// Like [`read`](Self::read), and uses the blocking pool if necessary. Until it is ready, it must be called with
+    /// the same arguments.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, when it must wait.
+    /// Outside of a tokio runtime, if it uses the pool.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,10 +118,10 @@ impl Reader {
         if let Some(read) = self.read(at, length, Wait::Never) {
             return Poll::Ready(read);
         }
-        let mut task = match mem::replace(&mut self.state, State::Lost) {
-            State::Reading(task) => task,
-            State::Lost => return Poll::Ready(Err(io::Error::other("its reader is gone"))),
-            State::Idle(file) => {
+        let mut task = match mem::replace(&mut self.state, ReadState::Lost) {
+            ReadState::Reading(task) => task,
+            ReadState::Lost => return Poll::Ready(Err(io::Error::other("its reader is gone"))),
+            ReadState::Idle(file) => {
                 let last = mem::take(&mut self.last);
                 tokio::task::spawn_blocking(move || {
                     let mut buffer = buffer(last, length);
@@ -130,16 +131,16 @@ impl Reader {
             }
         };
         let Poll::Ready(done) = Pin::new(&mut task).poll(cx) else {
-            self.state = State::Reading(task);
+            self.state = ReadState::Reading(task);
             return Poll::Pending;
         };
-        // Lost where the runtime is shutting down.
+        // The runtime is shutting down.
         let Done { file, buffer, read } = done.map_err(io::Error::other)?;
-        self.state = State::Idle(file);
+        self.state = ReadState::Idle(file);
         Poll::Ready(read.map(|read| self.piece(buffer, read, length)))
     }
 
-    /// What was read, of `wanted` bytes in all.
+    /// The piece of `read` bytes; `wanted` bytes are left to read in all.
     fn piece(&mut self, buffer: Vec<u8>, read: usize, wanted: u64) -> Bytes {
         let mut piece = Bytes::from(buffer);
         if wanted > read as u64 {
@@ -151,8 +152,8 @@ impl Reader {
 }
 
 impl ReadFrom {
-    /// Where to read a file whose file system cannot tell what is cached.
-    fn without_telling(file: &File) -> Self {
+    /// For a file whose file system does not support `RWF_NOWAIT`.
+    fn without_nowait(file: &File) -> Self {
         /// By `f_type` of statfs(2).
         const TMPFS: FsWord = 0x0102_1994;
         const RAMFS: FsWord = 0x8584_58f6;
@@ -166,7 +167,7 @@ impl ReadFrom {
     }
 }
 
-/// A buffer for `length` bytes, or for a piece of them, of `last` if that is nobody else's.
+/// A buffer for `length` bytes, at most one piece; `last` is reused if nothing else refers to it.
 fn buffer(last: Bytes, length: u64) -> Vec<u8> {
     let length = usize::try_from(length).map_or(FILE_PIECE, |length| length.min(FILE_PIECE));
     match last.try_into_mut() {
@@ -197,11 +198,11 @@ enum NotCached {
 fn read_cached(file: &File, buffer: &mut [u8], at: u64) -> Result<usize, NotCached> {
     let into = &mut [IoSliceMut::new(buffer)];
     match rustix::io::preadv2(file, into, at, ReadWriteFlags::NOWAIT) {
-        // Some kernels say this of what is not cached (preadv2(2), "BUGS"): that a file has ended is
-        // only believed when an ordinary read tells it.
+        // Some kernels return 0 for data that is not cached (preadv2(2), "BUGS"), so only an ordinary read can
+        // report the end of the file.
         Ok(0) | Err(Errno::AGAIN | Errno::INTR) => Err(NotCached::Wait),
         Ok(read) => Ok(read),
-        // File systems that cannot tell, and kernels that cannot.
+        // File systems and kernels without `RWF_NOWAIT`.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Err(NotCached::CannotTell),
         Err(errno) => Err(NotCached::Failed(errno.into())),
     }

@@ -6,28 +6,27 @@ use http::{HeaderMap, Method};
 
 use crate::path::ExpandedPath;
 
-/// The files that one request may be served with, after all variables have been expanded.
+/// The paths to look up for one request, with all variables expanded.
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
-    /// What `share` lists. They are tried in order; the last one's failure is the outcome.
+    /// The paths of `share`, which are tried in order. If all fail, the last one's error counts.
     pub share: Vec<ExpandedPath>,
-    /// The folder that none of them leaves: the kernel keeps links, absolute ones too, within it.
-    /// Empty is none. A path that does not begin with this text, or equals it, is forbidden (403).
+    /// The folder that lookups cannot leave, not even by absolute symlinks; empty for no such folder. A path that
+    /// does not begin with this text, or equals it, is forbidden (403).
     pub chroot: ExpandedPath,
 }
 
-/// What of a request counts.
+/// The parts of a request that a share uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Anything but `GET` and `HEAD` is not served.
+    /// Only `GET` and `HEAD` are served.
     pub method: &'a Method,
-    /// The conditions, `range` and `accept-encoding` are read.
+    /// Of these, conditions, `range` and `accept-encoding` are used.
     pub headers: &'a HeaderMap,
-    /// The path as Unit knows it: percent-decoded and normalised. It is not looked for, but is what
-    /// a redirection is made of.
+    /// The percent-decoded and normalised path. Not looked up, only used for redirects.
     pub path: &'a [u8],
-    /// Without the question mark, as the client sent it.
+    /// The query as the client sent it, without the question mark.
     pub query: &'a str,
-    /// The time of the response's `Date`.
+    /// The time for the response's `Date`.
     pub now: SystemTime,
 }

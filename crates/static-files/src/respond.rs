@@ -1,3 +1,5 @@
+//! From a file that was found to a response: conditions, then ranges.
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -18,13 +20,13 @@ use crate::redirect;
 use crate::search::{Found, FoundFile};
 use crate::{NotServed, Request};
 
-/// The response to a GET or HEAD with what its path led to.
+/// The response to a GET or HEAD for a file or folder that was found.
 pub(crate) fn to(request: &Request<'_>, found: Found) -> Result<Response<Body>, NotServed> {
     let response = match found {
         Found::File(found) => file(request, found),
         Found::Folder => folder(request),
     };
-    // A query that cannot be sent back, which no parser of requests lets through.
+    // An error only for a query that is not valid in a header field, which parsers of requests refuse.
     response.map_err(|error| NotServed::Failed(io::Error::other(error)))
 }
 
@@ -41,13 +43,13 @@ fn file(request: &Request<'_>, found: FoundFile) -> Result<Response<Body>, Inval
     let tag = HeaderValue::try_from(entity_tag.as_str())?;
     let mut fields = HeaderMap::with_capacity(8);
     if found.varies {
-        // In every answer about the file, or a cache gives it to clients that want another.
+        // In every response about the file, so that caches do not serve it to clients that accept another coding.
         fields.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    match conditions::weigh(request.headers, &entity_tag, validators, request.now) {
+    match conditions::evaluate(request.headers, &entity_tag, validators, request.now) {
         Verdict::Send => {}
         Verdict::NotModified => {
-            // No `Last-Modified` beside a tag, and no length (RFC 9110, section 15.4.5).
+            // A 304 has no length, and no `Last-Modified` if it has an ETag (RFC 9110, section 15.4.5).
             fields.insert(ETAG, tag);
             return Ok(response(StatusCode::NOT_MODIFIED, fields, Body::empty()));
         }
@@ -56,7 +58,7 @@ fn file(request: &Request<'_>, found: FoundFile) -> Result<Response<Body>, Inval
 
     // Ranges are for GET alone (RFC 9110, section 14.2).
     let takes_range = request.method == Method::GET
-        && conditions::range_is_of_this(request.headers, &entity_tag, validators, request.now);
+        && conditions::if_range_matches(request.headers, &entity_tag, validators, request.now);
     let asked = if takes_range {
         range::of(request.headers, validators.size)
     } else {
@@ -67,7 +69,7 @@ fn file(request: &Request<'_>, found: FoundFile) -> Result<Response<Body>, Inval
         Asked::Whole => None,
         Asked::Parts(ranges) => Some(ranges),
         Asked::Nothing => {
-            // RFC 9110, section 14.4. Nothing of the file is sent, so nothing is said about it.
+            // RFC 9110, section 14.4. No content of the file is sent, so the fields about it are left out.
             let size = format!("bytes */{}", validators.size);
             fields.insert(CONTENT_RANGE, HeaderValue::try_from(size)?);
             return Ok(without_content(StatusCode::RANGE_NOT_SATISFIABLE, fields));
@@ -107,7 +109,7 @@ fn content(
         }
     };
     if let Some(content_type) = found.content_type {
-        // In front of each part, where there are several.
+        // Before each part of several.
         fields.entry(CONTENT_TYPE).or_insert(content_type);
     }
     let length = parts.iter().map(Part::length).sum::<u64>();

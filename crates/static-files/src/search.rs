@@ -1,3 +1,5 @@
+//! The search for a file: the paths of `share`, the index, and precompressed siblings.
+
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
@@ -12,7 +14,7 @@ use crate::path::{self, ExpandedPath};
 use crate::validators::{Modified, Validators};
 use crate::{NotServed, Options};
 
-/// A search for the file to serve.
+/// The search for the file of one request.
 pub(crate) struct Search<'a> {
     pub(crate) options: &'a Options,
     pub(crate) headers: &'a HeaderMap,
@@ -20,10 +22,10 @@ pub(crate) struct Search<'a> {
     pub(crate) wait: Wait,
 }
 
-/// What is at a path.
+/// The file or folder at a path.
 pub(crate) enum Found {
     File(FoundFile),
-    /// A folder, at a path without a slash at its end.
+    /// A folder, at a path without a trailing slash.
     Folder,
 }
 
@@ -31,7 +33,7 @@ pub(crate) struct FoundFile {
     pub(crate) file: File,
     pub(crate) validators: Validators,
     pub(crate) content_type: Option<HeaderValue>,
-    /// Whether another request might get a sibling.
+    /// Whether the response depends on `Accept-Encoding`.
     pub(crate) varies: bool,
 }
 
@@ -39,14 +41,14 @@ pub(crate) struct FoundFile {
 #[derive(Debug)]
 pub(crate) enum Stop {
     NotServed(NotServed),
-    /// The path at this place can only be looked up by someone who may wait.
+    /// The path at this index can only be looked up by blocking.
     WouldWait {
         at: usize,
     },
 }
 
 impl Search<'_> {
-    /// What the first path leads to that leads to anything, from the one at `from` on.
+    /// The first file or folder that exists, from the path at index `from` on.
     pub(crate) fn first(&self, paths: &[ExpandedPath], from: usize) -> Result<Found, Stop> {
         let mut reason = NotServed::NotFound;
         for (at, path) in paths.iter().enumerate().skip(from) {
@@ -76,8 +78,8 @@ impl Search<'_> {
             Cow::Borrowed(share)
         };
         let (text, content_type) = self.options.mime_types.of(&full);
-        // Unit does not filter an index, so that a folder's URI serves what the file's URI does not.
-        // Without an index, a folder is looked for in vain.
+        // `types` hold for an index, too: in Unit, a folder's URI serves a file that its own URI does not. Without
+        // an index, a folder is not found.
         let names_file = !is_folder || !self.options.index.is_empty();
         if let Some(types) = &self.options.types
             && names_file
@@ -112,11 +114,10 @@ impl Search<'_> {
         Ok(Found::File(found))
     }
 
-    /// Where a path is looked up, and by which name.
+    /// The place to look a path up, and the name there.
     ///
-    /// Unit matches a path without variables against `chroot` before it has added the index, and so
-    /// never finds the index of such a path. Its documentation has no such exception, and it is not
-    /// followed.
+    /// Unit compares a path without variables with `chroot` before it adds the index, and so never finds the index of
+    /// `chroot` itself. Its documentation does not mention that, and it is not followed.
     fn place<'p>(&self, full: &'p [u8]) -> Result<(Place, &'p [u8]), Miss> {
         let mut resolve = ResolveFlags::empty();
         if !self.options.follow_symlinks {
@@ -137,7 +138,7 @@ impl Search<'_> {
         Ok((place, name))
     }
 
-    /// The best sibling that the client takes, or else the file itself.
+    /// The best precompressed sibling that the client accepts, or else the file itself.
     fn sibling(&self, place: &Place, name: &[u8], found: FoundFile) -> Result<FoundFile, Miss> {
         let Some(accepted) = Accepted::of(self.headers) else {
             return Ok(found);
@@ -146,7 +147,7 @@ impl Search<'_> {
             let file = match place.open(&[name, coding.suffix()].concat()) {
                 Ok(file) => file,
                 Err(OpenError::WouldWait) => return Err(Miss::WouldWait),
-                // It is nobody's business to have siblings, so there is nothing to tell.
+                // Siblings are optional, so a missing one is not logged.
                 Err(OpenError::System(_)) => continue,
             };
             let Ok(status) = rustix::fs::fstat(&file) else {
@@ -174,20 +175,20 @@ impl Search<'_> {
     }
 }
 
-/// Why a path leads to nothing.
+/// Why a path is not served.
 enum Miss {
-    /// The next path is tried.
+    /// Try the next path.
     Next(NotServed),
-    /// No other path is.
+    /// Do not try other paths.
     Final(NotServed),
     WouldWait,
 }
 
-/// Which status an error is, and whether it is logged, both as in Unit.
+/// The status of an error, and whether it is logged; both as in Unit.
 fn miss(error: OpenError, path: &[u8]) -> Miss {
     match error {
         OpenError::WouldWait => Miss::WouldWait,
-        // ENXIO is what opening a socket of the Unix domain says.
+        // ENXIO: a Unix domain socket.
         OpenError::System(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::NXIO) => {
             Miss::Next(NotServed::NotFound)
         }
@@ -204,7 +205,7 @@ fn failed(errno: Errno, path: &[u8]) -> Miss {
     Miss::Final(NotServed::Failed(io::Error::from(errno)))
 }
 
-/// A path for the log, in which nothing can look like another line.
+/// A path for the log, escaped so that it cannot forge another line.
 fn shown(path: &[u8]) -> impl std::fmt::Display {
     path.escape_ascii()
 }
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_the_system_end_the_search() {
+    fn system_errors_end_the_search() {
         for errno in [
             Errno::MFILE,
             Errno::NOMEM,
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_looks_like_another_line_of_the_log() {
+    fn a_path_cannot_forge_another_line_of_the_log() {
         assert_eq!(
             shown(b"/a\n2026/01/01 [alert] \"\xff").to_string(),
             r#"/a\n2026/01/01 [alert] \"\xff"#

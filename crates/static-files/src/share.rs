@@ -11,15 +11,15 @@ use crate::open_files::{OpenFiles, Permit};
 use crate::search::{Search, Stop};
 use crate::{Body, NotServed, Options, Paths, Request, respond};
 
-/// An action of the kind `share`.
+/// A `share`. Cheap to clone.
 ///
-/// Cloning it is cheap. It holds no file open: every request looks its path up again, as in Unit,
-/// so a file that is replaced is served from then on.
+/// It holds no file open: as in Unit, every request looks its path up again, so a replaced file is served at
+/// once.
 #[derive(Clone, Debug)]
 pub struct Share(Arc<Options>);
 
 impl Share {
-    /// The share with these options.
+    /// A share with these options.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self(Arc::new(options))
@@ -27,27 +27,26 @@ impl Share {
 
     /// Answers a request with the first of `paths` that can be served.
     ///
-    /// What is in the kernel's caches is opened, and a first piece of 64 KiB read, on the spot: four
-    /// system calls for a small file, `close` among them, and no other thread. Where the kernel says
-    /// that it would have to wait, a thread of the runtime's blocking pool does the same.
+    /// A file in the kernel's caches is opened and its first 64 KiB read on the calling thread: four system calls
+    /// for a small file, `close` included. If the kernel reports that it would block, a thread of the runtime's
+    /// blocking pool does this.
     ///
-    /// A file that is not read and closed with that counts among `open_files` until its response is over.
+    /// A larger file counts among `open_files` until its response ends.
     ///
-    /// The response is one of 200, 206, 301, 304, 412 and 416, and is to be sent as it is, with
-    /// `Date` and `Server` at most. `Content-Length` is there where a body may be; the body of a
-    /// `HEAD` is empty all the same.
+    /// The status is 200, 206, 301, 304, 412 or 416. The caller sends the response unchanged, except for `Date` and
+    /// `Server`. `Content-Length` is set if the status allows a body; the body of a `HEAD` is empty.
     ///
     /// # Errors
     ///
-    /// When there is nothing to serve; what then, is the caller's.
+    /// If no file is served; the caller handles `fallback` and error pages.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, where it would have to wait.
+    /// Outside of a tokio runtime, if it would have to block.
     ///
     /// # Cancel safety
     ///
-    /// It can be dropped at any time. A lookup that is on its way elsewhere ends by itself.
+    /// Can be dropped at any time. A lookup on the blocking pool then ends by itself.
     pub async fn serve(
         &self,
         request: &Request<'_>,
@@ -72,7 +71,7 @@ impl Share {
         let (method, headers) = (request.method.clone(), request.headers.clone());
         let (path, query) = (request.path.to_vec(), request.query.to_owned());
         let now = request.now;
-        // Before a thread may have to wait, with files that are open.
+        // Taken before, since a blocked thread holds files open, and must count.
         let permit = open_files.permit_lookup()?;
         let open_files = open_files.clone();
         let waiting = tokio::task::spawn_blocking(move || {
@@ -94,7 +93,7 @@ impl Share {
         match waiting.await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(Stop::NotServed(reason))) => Err(reason),
-            // It was allowed to wait.
+            // Unreachable: this lookup is allowed to block.
             Ok(Err(Stop::WouldWait { .. })) => {
                 Err(NotServed::Failed(io::ErrorKind::WouldBlock.into()))
             }
@@ -103,12 +102,12 @@ impl Share {
     }
 }
 
-/// How the file for a response is looked up.
+/// One lookup of a file.
 struct Lookup<'a> {
-    /// The path that is tried first.
+    /// The index of the path that is tried first.
     from: usize,
     wait: Wait,
-    /// What the lookup counts by, if it may have to wait.
+    /// The lookup's share of the limit on open files, if it may block.
     permit: Option<Permit>,
     open_files: &'a OpenFiles,
 }

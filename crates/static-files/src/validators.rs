@@ -1,4 +1,4 @@
-//! What tells one state of a file from another: its entity tag and its date.
+//! The validators of a file: its ETag and `Last-Modified`.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,13 +8,13 @@ use rustix::fs::Stat;
 
 use crate::coding::Coding;
 
-/// How long after its time of modification a file may have been written again without another time.
+/// How long after its modification time a file may be written again without a new modification time.
 ///
-/// The clock that Linux takes the time from ticks every few milliseconds; file systems that know no
-/// fractions round down to a second, or to two (FAT).
+/// Linux takes that time from a clock that ticks every few milliseconds; file systems without fractions round down
+/// to one second, or to two (FAT).
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// What tells one state of a file from another: its time of modification and its size.
+/// The modification time and the size of a file, which identify its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validators {
     pub(crate) modified: Modified,
@@ -22,10 +22,10 @@ pub(crate) struct Validators {
     pub(crate) coding: Option<Coding>,
 }
 
-/// When a file was modified.
+/// A modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Modified {
-    /// Since 1970.
+    /// Since 1970; negative before.
     pub(crate) seconds: i64,
     pub(crate) nanoseconds: u32,
 }
@@ -38,8 +38,8 @@ impl Modified {
         }
     }
 
-    /// Whether what has this time was made of a file with the time `other`, or after it. Some tools give
-    /// their output the time of their input without its fraction.
+    /// Whether a file with this time is not older than one with the time `other`. Some tools give their output the
+    /// time of their input without its fraction, so that is ignored if this time has none.
     pub(crate) fn is_up_to_date_with(&self, other: &Self) -> bool {
         self >= other || (self.seconds == other.seconds && self.nanoseconds == 0)
     }
@@ -52,27 +52,26 @@ pub(crate) struct EntityTag {
 }
 
 impl EntityTag {
-    /// As it stands in a field.
+    /// As in a header field.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What equals it in a condition. Nothing equals a weak one: what has it may have changed since.
+    /// The text for comparisons; `None` for a weak ETag, since the file may have changed since.
     pub(crate) fn comparable(&self) -> Option<&[u8]> {
         (!self.is_weak).then_some(self.text.as_bytes())
     }
 }
 
 impl Validators {
-    /// Unit's form, time and size in hexadecimal with a hyphen between, where the time is one of whole
-    /// seconds; otherwise the nanoseconds follow after a point. The inode is left out: servers behind
-    /// one load balancer have copies of a file with its time, but not with its inode.
+    /// The ETag: time and size in hexadecimal, separated by a hyphen, as in Unit; nanoseconds, if there are any, follow
+    /// the time after a point. The inode is not included: copies of a file on several servers behind one load
+    /// balancer have the same time, but not the same inode.
     ///
-    /// A precompressed file has the name of its coding in addition, since it is another
-    /// representation.
+    /// A precompressed file has the name of its coding in addition, since it is another representation.
     ///
-    /// While the file may be written again without another time, the tag is weak, and differs from the
-    /// one that the file has later: a weak comparison would take both for one.
+    /// While the file may be written again without a new time, the ETag is weak, and differs from the later strong
+    /// one, since a weak comparison would match both.
     pub(crate) fn entity_tag(&self, now: SystemTime) -> EntityTag {
         let Modified {
             seconds,
@@ -101,14 +100,13 @@ impl Validators {
         EntityTag { text, is_weak }
     }
 
-    /// `Last-Modified`. None before 1970 and after 9999, for which HTTP has no words.
+    /// `Last-Modified`. `None` before 1970 and after 9999, which HTTP's dates cannot express.
     ///
-    /// A time that is still to come is given as `now` (RFC 9110, section 8.8.2.1). While the file may be
-    /// written again within the same second, the second before is given, so that `If-Modified-Since`
-    /// does not take the next state of the file for this one.
+    /// A time in the future becomes `now` (RFC 9110, section 8.8.2.1). While the file may be written again within the
+    /// same second, the second before is used, so that `If-Modified-Since` detects that write.
     ///
-    /// Unit gives the router's local time and says that it is GMT. That is not followed: with a time
-    /// zone it would make every date comparison wrong.
+    /// Unit sends the router's local time as GMT, which makes date comparisons wrong in most time zones. Not
+    /// followed.
     pub(crate) fn last_modified(&self, now: SystemTime) -> Option<HeaderValue> {
         /// The first second of the year 10000.
         const END: i64 = 253_402_300_800;
@@ -124,7 +122,7 @@ impl Validators {
         HeaderValue::try_from(httpdate::fmt_http_date(time)).ok()
     }
 
-    /// Whether the next change of the file gives it another time.
+    /// Whether any later change of the file gives it another time.
     pub(crate) fn are_settled(&self, now: SystemTime) -> bool {
         let Modified {
             seconds,
@@ -139,7 +137,7 @@ impl Validators {
     }
 }
 
-/// The date in a field, in seconds since 1970; none if it is not one (RFC 9110, section 5.6.7).
+/// A date in seconds since 1970; `None` if it is not valid (RFC 9110, section 5.6.7).
 pub(crate) fn date(value: &HeaderValue) -> Option<i64> {
     let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
     Some(seconds(time))
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_etag_of_a_whole_second_is_unit_s() {
+    fn the_etag_of_a_whole_second_is_that_of_unit() {
         let now = SystemTime::now();
         assert_eq!(tag(&of(0x5d66_459d, 0), now), "\"5d66459d-d\"");
         assert_eq!(tag(&of(-0x15180, 0), now), "\"-15180-d\"");
@@ -209,12 +207,12 @@ mod tests {
         };
         assert_eq!(tag_at(18_499), "W/\"10.1dcd6500-d-new\"");
         assert_eq!(tag_at(18_500), "\"10.1dcd6500-d\"");
-        // A clock that is behind.
+        // The clock was set back.
         assert_eq!(tag_at(0), "W/\"10.1dcd6500-d-new\"");
     }
 
     #[test]
-    fn last_modified_is_never_in_the_future_nor_out_of_words() {
+    fn last_modified_is_never_in_the_future_or_out_of_range() {
         let text = |modified, now| of(modified, 0).last_modified(at(now));
         assert_eq!(
             text(784_111_777, 900_000_000).unwrap(),

@@ -75,7 +75,7 @@ pub(crate) fn config(
     provider: CryptoProvider,
 ) -> ClientConfig {
     let provider = Arc::new(provider);
-    let verifier = Arc::new(Anybody(Arc::clone(&provider)));
+    let verifier = Arc::new(AcceptAll(Arc::clone(&provider)));
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
@@ -166,9 +166,9 @@ impl TimeProvider for Clock {
 }
 
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAll(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAll {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

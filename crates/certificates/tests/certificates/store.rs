@@ -189,7 +189,7 @@ fn damaged_files_are_reported_and_do_not_affect_others() {
     fs::write(path("zeros"), [0; 4096]).unwrap();
     fs::write(path("huge"), "a".repeat(certificates::Bundle::MAX_TEXT * 2)).unwrap();
     fs::write(path("new\nline"), &text).unwrap();
-    fs::write(path(".hidden"), "somebody else's").unwrap();
+    fs::write(path(".hidden"), "another program's").unwrap();
     fs::write(path(".truncated.tmp"), "half").unwrap();
     fs::create_dir(path("folder")).unwrap();
     symlink(path("outside"), path("link")).unwrap();
@@ -200,7 +200,7 @@ fn damaged_files_are_reported_and_do_not_affect_others() {
 
     let (store, damaged) = Store::open(folder.path()).unwrap();
     assert_eq!(names(&store.snapshot()), ["good", "outside"]);
-    let told: Vec<_> = damaged
+    let found: Vec<_> = damaged
         .iter()
         .map(|damaged| damaged.name.as_str())
         .collect();
@@ -216,7 +216,7 @@ fn damaged_files_are_reported_and_do_not_affect_others() {
         "truncated",
         "zeros",
     ];
-    assert_eq!(told, wanted);
+    assert_eq!(found, wanted);
     for Damaged { name, kind } in &damaged {
         let right = match name.as_str() {
             "dangling" | "folder" | "link" | "pipe" => matches!(kind, DamageKind::NoFile),

@@ -13,7 +13,7 @@ use crate::Value;
 pub struct Upstream {
     /// As `pass` calls it.
     pub name: String,
-    /// In the order of the text. There may be none, and then there is nobody to answer.
+    /// In the order of the text. May be empty, as in Unit.
     pub servers: Vec<UpstreamServer>,
 }
 

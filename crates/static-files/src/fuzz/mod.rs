@@ -96,7 +96,7 @@ fn conditions(tags: &[u8], date: &[u8]) {
     let strong = entity_tag::any_matches(&strongly, &IF_MATCH, tag.comparable(), false);
     let weak = entity_tag::any_matches(&weakly, &IF_NONE_MATCH, tag.comparable(), true);
     assert!(weak || !strong, "{tags:?} matches only strongly");
-    let verdict = |headers| conditions::weigh(headers, &tag, &ours, now);
+    let verdict = |headers| conditions::evaluate(headers, &tag, &ours, now);
     assert_eq!(verdict(&strongly) == Verdict::Send, strong);
     assert_eq!(verdict(&weakly) == Verdict::Send, !weak);
 
@@ -106,7 +106,7 @@ fn conditions(tags: &[u8], date: &[u8]) {
     let mut headers = with(&IF_RANGE, &date);
     headers.insert(RANGE, tags.clone());
     headers.insert(ACCEPT_ENCODING, tags);
-    let _ = conditions::range_is_of_this(&headers, &tag, &ours, now);
+    let _ = conditions::if_range_matches(&headers, &tag, &ours, now);
     let _ = range::of(&headers, 13);
     let _ = Accepted::of(&headers);
 }

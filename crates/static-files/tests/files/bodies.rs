@@ -17,7 +17,7 @@ fn text(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn files_of_all_sizes_are_whole() {
+fn files_of_all_sizes_are_complete() {
     let site = Site::new(&[]);
     for length in [
         0,
@@ -72,7 +72,7 @@ fn a_small_file_is_read_before_its_head_is_sent() {
     });
 }
 
-/// What comes of a file of ten pieces when `change` happens after the first.
+/// The bytes received and the error of a file of ten pieces if `change` happens after the first.
 fn changed(change: impl FnOnce(&Site), range: Option<&str>) -> (usize, Option<BodyError>) {
     let site = Site::new(&[]);
     site.write("a", text(10 * PIECE));
@@ -100,7 +100,7 @@ fn changed(change: impl FnOnce(&Site), range: Option<&str>) -> (usize, Option<Bo
 }
 
 #[test]
-fn a_file_that_shrinks_never_looks_whole() {
+fn a_file_that_shrinks_never_looks_complete() {
     let shrink = |length: u64| {
         move |site: &Site| {
             let file = File::options().write(true).open(site.path("a")).unwrap();
@@ -119,7 +119,7 @@ fn a_file_that_shrinks_never_looks_whole() {
     assert_eq!(
         error.unwrap().to_string(),
         format!(
-            "the file was cut off while it was sent, {} bytes before its end",
+            "the file was truncated while it was sent; {} bytes are missing",
             8 * PIECE - 5
         )
     );
@@ -138,7 +138,7 @@ fn a_file_that_shrinks_never_looks_whole() {
 }
 
 #[test]
-fn a_file_that_grows_is_sent_with_the_length_that_was_announced() {
+fn a_file_that_grows_is_sent_with_its_first_content_length() {
     let grow = |site: &Site| {
         let mut file = File::options().append(true).open(site.path("a")).unwrap();
         file.write_all(&text(PIECE)).unwrap();
@@ -161,7 +161,7 @@ fn a_file_that_is_replaced_or_removed_is_sent_as_it_was() {
 }
 
 #[test]
-fn what_a_file_system_cannot_tell_about_is_read_elsewhere() {
+fn a_file_system_without_nowait_is_read_on_the_blocking_pool() {
     // Files in /proc have no page cache, and say that they are empty; in /sys they say 4096.
     let site = Site::new(&[]);
     let path = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -208,7 +208,7 @@ fn bodies_that_are_dropped_close_their_files() {
 }
 
 #[test]
-fn no_more_large_files_are_open_for_responses_than_may_be() {
+fn large_files_are_not_served_beyond_the_limit_on_open_files() {
     const MOST: usize = 8;
     let mut site = Site::new(&[("small", "small")]);
     site.write("large", text(2 * PIECE));
@@ -252,7 +252,7 @@ fn no_more_large_files_are_open_for_responses_than_may_be() {
 }
 
 #[test]
-fn files_that_are_not_sent_count_for_nothing_when_they_are_answered() {
+fn conditional_and_head_responses_do_not_count_as_open_files() {
     let site = Site::new(&[]);
     site.write("a", text(2 * PIECE));
     block_on(async {

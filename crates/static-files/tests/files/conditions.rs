@@ -32,7 +32,7 @@ fn status(fields: &[(HeaderName, &str)]) -> u16 {
 }
 
 #[test]
-fn a_file_has_unit_s_tag_and_its_date() {
+fn a_file_has_an_etag_of_units_form_and_last_modified() {
     let answer = with(&[]);
     assert_eq!(answer.status, 200);
     assert_eq!(answer.field(ETAG), format!("\"{MODIFIED:x}-5\""));
@@ -41,7 +41,7 @@ fn a_file_has_unit_s_tag_and_its_date() {
 }
 
 #[test]
-fn a_file_that_the_client_has_is_not_sent_again() {
+fn a_conditional_request_for_an_unchanged_file_gets_304() {
     for fields in [
         [(IF_NONE_MATCH, TAG)],
         [(IF_NONE_MATCH, "\"x\", W/\"2ebc98a1-5\"")],
@@ -61,7 +61,7 @@ fn a_file_that_the_client_has_is_not_sent_again() {
 }
 
 #[test]
-fn a_file_that_the_client_has_not_is_sent() {
+fn a_conditional_request_for_a_changed_file_gets_200() {
     for fields in [
         [(IF_NONE_MATCH, "\"2ebc98a1-6\"")],
         [(IF_NONE_MATCH, "2ebc98a1-5")],
@@ -78,7 +78,7 @@ fn a_file_that_the_client_has_not_is_sent() {
 }
 
 #[test]
-fn a_precondition_that_does_not_hold_is_a_412() {
+fn a_failed_precondition_gets_412() {
     for (fields, expected) in [
         ([(IF_MATCH, TAG)], 200),
         ([(IF_MATCH, "*")], 200),
@@ -94,7 +94,7 @@ fn a_precondition_that_does_not_hold_is_a_412() {
 }
 
 #[test]
-fn tags_come_before_dates_and_preconditions_before_all() {
+fn etags_have_precedence_over_dates_and_preconditions_over_all() {
     for (fields, expected) in [
         (
             vec![(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, DATE)],
@@ -130,7 +130,7 @@ fn conditions_hold_for_head_as_well() {
 }
 
 #[test]
-fn a_range_of_another_file_is_not_sent() {
+fn if_range_with_another_etag_or_date_gets_the_whole_file() {
     for (value, expected) in [
         (TAG, 206),
         (DATE, 206),
@@ -149,7 +149,7 @@ fn a_range_of_another_file_is_not_sent() {
 }
 
 #[test]
-fn no_range_is_joined_to_another_while_the_file_may_change_within_its_second() {
+fn if_range_never_matches_while_the_file_may_change_within_its_second() {
     let site = site();
     let at = |seconds| {
         let mut ask = site.ask("/a.txt");
@@ -163,7 +163,7 @@ fn no_range_is_joined_to_another_while_the_file_may_change_within_its_second() {
 }
 
 #[test]
-fn an_etag_and_a_date_tell_a_file_that_was_written_twice_within_a_second() {
+fn etag_and_last_modified_detect_two_writes_within_a_second() {
     for (first, second) in [(100_000_000, 900_000_000), (0, 0), (7, 7)] {
         let site = site();
         let ask = |since: f64| {
@@ -223,7 +223,7 @@ fn an_etag_is_strong_and_matches_again_once_it_has_settled() {
 }
 
 #[test]
-fn a_date_in_the_future_is_given_as_now() {
+fn last_modified_in_the_future_becomes_now() {
     let site = site();
     let mut ask = site.ask("/a.txt");
     ask.now = UNIX_EPOCH + Duration::from_secs(MODIFIED - 1);

@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use crate::support::Site;
 
 #[test]
-fn a_folder_is_its_index() {
+fn a_folder_serves_its_index() {
     let site = Site::new(&[("index.html", "0123456789"), ("dir/file", "blah")]);
     for uri in ["/", "//", "/./", "/index.html"] {
         let answer = site.get(uri);

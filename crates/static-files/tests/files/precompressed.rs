@@ -28,7 +28,7 @@ fn accepting(site: &Site, uri: &str, codings: &str) -> Answer {
 }
 
 #[test]
-fn the_best_sibling_that_is_accepted_is_sent() {
+fn the_best_accepted_precompressed_sibling_is_sent() {
     let site = site();
     for (codings, coding, text) in [
         ("gzip, deflate, br, zstd", "br", "brotli"),
@@ -53,7 +53,7 @@ fn the_best_sibling_that_is_accepted_is_sent() {
 }
 
 #[test]
-fn a_client_that_says_nothing_gets_the_file() {
+fn a_client_without_accept_encoding_gets_the_uncompressed_file() {
     let answer = site().get("/a.css");
     assert_eq!(answer.text(), "plain");
     assert_eq!(answer.field(VARY), "Accept-Encoding");
@@ -61,7 +61,7 @@ fn a_client_that_says_nothing_gets_the_file() {
 }
 
 #[test]
-fn the_index_has_siblings_too() {
+fn the_index_has_precompressed_siblings_too() {
     let answer = accepting(&site(), "/", "zstd");
     assert_eq!(answer.text(), "zstandard");
     assert_eq!(answer.field(CONTENT_ENCODING), "zstd");
@@ -69,7 +69,7 @@ fn the_index_has_siblings_too() {
 }
 
 #[test]
-fn each_coding_has_its_own_tag() {
+fn each_coding_has_its_own_etag() {
     let site = site();
     let plain = site.get("/a.css");
     let brotli = accepting(&site, "/a.css", "br");
@@ -87,7 +87,7 @@ fn each_coding_has_its_own_tag() {
 }
 
 #[test]
-fn ranges_are_of_what_is_sent() {
+fn ranges_are_of_the_precompressed_sibling_that_is_sent() {
     let site = site();
     let ask = site.ask("/a.css").field(ACCEPT_ENCODING, "br");
     let answer = ask.field(RANGE, "bytes=-2").answer();
@@ -102,7 +102,7 @@ fn ranges_are_of_what_is_sent() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_that_is_there_is_told_so() {
+fn a_client_that_accepts_no_existing_coding_gets_406() {
     let site = site();
     assert_eq!(accepting(&site, "/b.css", "identity;q=0").status, 406);
     assert_eq!(accepting(&site, "/b.css", "gzip, *;q=0").status, 406);
@@ -110,14 +110,14 @@ fn a_client_that_takes_nothing_that_is_there_is_told_so() {
 }
 
 #[test]
-fn a_sibling_alone_is_not_a_file() {
+fn a_precompressed_sibling_without_its_file_is_not_found() {
     let site = site();
     assert_eq!(accepting(&site, "/c.css", "gzip").status, 404);
     assert_eq!(site.get("/c.css.gz").text(), "no original");
 }
 
 #[test]
-fn a_sibling_that_is_older_than_its_file_is_passed_over() {
+fn a_sibling_older_than_its_file_is_skipped() {
     let site = site();
     site.set_modified("a.css", MODIFIED + 1);
     let answer = accepting(&site, "/a.css", "br, gzip");
@@ -129,7 +129,7 @@ fn a_sibling_that_is_older_than_its_file_is_passed_over() {
 }
 
 #[test]
-fn a_sibling_that_is_older_by_a_fraction_of_a_second_is_passed_over() {
+fn a_sibling_older_by_a_fraction_of_a_second_is_skipped() {
     let site = site();
     let time = |nanoseconds| UNIX_EPOCH + Duration::new(MODIFIED, nanoseconds);
     site.set_modified_at("a.css", time(500));
@@ -144,7 +144,7 @@ fn a_sibling_that_is_older_by_a_fraction_of_a_second_is_passed_over() {
 }
 
 #[test]
-fn a_sibling_that_is_no_file_or_leads_out_is_passed_over() {
+fn a_sibling_that_is_a_folder_or_a_symlink_out_of_the_chroot_is_skipped() {
     let mut site = site();
     site.write("secret", "secret");
     site.write("www/a", "plain");
@@ -156,7 +156,7 @@ fn a_sibling_that_is_no_file_or_leads_out_is_passed_over() {
 }
 
 #[test]
-fn without_the_option_siblings_are_files_like_others() {
+fn without_precompressed_siblings_are_ordinary_files() {
     let mut site = site();
     site.options.precompressed = false;
     let answer = accepting(&site, "/a.css", "br, identity;q=0");

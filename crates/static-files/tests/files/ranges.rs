@@ -11,7 +11,7 @@ fn with(range: &str) -> Answer {
 }
 
 #[test]
-fn one_range_is_a_part_of_the_file() {
+fn one_range_gets_206_with_a_part_of_the_file() {
     for (range, content_range, text) in [
         ("bytes=0-3", "bytes 0-3/10", "0123"),
         ("bytes=8-", "bytes 8-9/10", "89"),
@@ -30,7 +30,7 @@ fn one_range_is_a_part_of_the_file() {
 }
 
 #[test]
-fn ranges_that_are_not_there_are_a_416_with_the_size() {
+fn ranges_after_the_end_get_416_with_the_size() {
     for range in ["bytes=10-", "bytes=-0", "bytes=99-100,-0"] {
         let answer = with(range);
         assert_eq!(answer.status, 416, "{range}");
@@ -41,7 +41,7 @@ fn ranges_that_are_not_there_are_a_416_with_the_size() {
 }
 
 #[test]
-fn what_is_not_understood_is_ignored() {
+fn malformed_ranges_are_ignored() {
     for range in ["bytes=3-2", "octets=0-1", "bytes=x", "0-1", "bytes=0-1,x"] {
         let answer = with(range);
         assert_eq!(answer.status, 200, "{range}");
@@ -52,7 +52,7 @@ fn what_is_not_understood_is_ignored() {
 }
 
 #[test]
-fn several_ranges_come_in_parts_and_in_the_order_asked_for() {
+fn several_ranges_are_multipart_in_the_requested_order() {
     let answer = with("bytes=8-9, 0-1, 50-, 4-4");
     assert_eq!(answer.status, 206);
     assert!(!answer.headers.contains_key(CONTENT_RANGE));
@@ -75,7 +75,7 @@ fn several_ranges_come_in_parts_and_in_the_order_asked_for() {
 }
 
 #[test]
-fn parts_longer_than_a_piece_are_whole() {
+fn ranges_longer_than_one_read_are_complete() {
     let text: Vec<u8> = (0..500_000_u32).map(|at| (at % 251) as u8).collect();
     let site = Site::new(&[]);
     site.write("big", &text);
@@ -93,7 +93,7 @@ fn parts_longer_than_a_piece_are_whole() {
 }
 
 #[test]
-fn too_many_ranges_or_too_long_ones_are_the_whole_file() {
+fn too_many_or_overlapping_ranges_get_the_whole_file() {
     let many = format!("bytes=0-0{}", ",1-1".repeat(MAX_RANGES));
     assert_eq!(with(&many).status, 200);
     assert_eq!(with("bytes=0-,0-,0-,0-").status, 200);

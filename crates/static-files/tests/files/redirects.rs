@@ -19,7 +19,7 @@ fn a_folder_without_its_slash_is_redirected() {
 }
 
 #[test]
-fn a_redirection_keeps_the_query() {
+fn the_redirect_keeps_the_query() {
     let site = Site::new(&[("dir/a", "")]);
     let of = |query| site.ask("/dir").query(query).answer();
     assert_eq!(of("a=b&c=%2F?").field(LOCATION), "/dir/?a=b&c=%2F?");
@@ -27,7 +27,7 @@ fn a_redirection_keeps_the_query() {
 }
 
 #[test]
-fn a_redirection_is_encoded_again() {
+fn the_redirect_is_percent_encoded() {
     let site = Site::new(&[("ди р?/a", ""), ("line\r\nfeed/a", "")]);
     assert_eq!(
         site.get("/ди р?").field(LOCATION),
@@ -40,20 +40,20 @@ fn a_redirection_is_encoded_again() {
 }
 
 #[test]
-fn a_redirection_never_names_a_host() {
+fn the_redirect_never_names_a_host() {
     let site = Site::new(&[("example.org/a", "")]);
     assert_eq!(site.get("//example.org").field(LOCATION), "/example.org/");
 }
 
 #[test]
-fn the_request_s_path_is_redirected_and_not_the_file_s() {
+fn the_redirect_is_of_the_path_of_the_request_not_of_the_file() {
     let site = Site::new(&[("dir/a", "")]);
     let answer = site.ask("/other").answer_of(&site.paths(b"/dir"));
     assert_eq!(answer.field(LOCATION), "/other/");
 }
 
 #[test]
-fn a_link_to_a_folder_is_a_folder() {
+fn a_symlink_to_a_folder_is_a_folder() {
     let site = Site::new(&[("dir/a", "")]);
     site.link("dir", "link");
     assert_eq!(site.get("/link").field(LOCATION), "/link/");

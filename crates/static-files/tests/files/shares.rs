@@ -21,7 +21,7 @@ fn share(paths: &[&std::path::Path]) -> Paths {
 }
 
 #[test]
-fn the_first_path_that_leads_to_something_is_the_answer() {
+fn the_first_path_that_exists_is_served() {
     let site = Site::new(&[("a/x", "1"), ("b/x", "2"), ("b/y", "3"), ("b/dir/z", "")]);
     let of = |name: &str| {
         let (a, b) = (site.path("a").join(name), site.path("b").join(name));
@@ -36,7 +36,7 @@ fn the_first_path_that_leads_to_something_is_the_answer() {
 }
 
 #[test]
-fn the_last_failure_counts() {
+fn if_all_paths_fail_the_last_error_counts() {
     let mut site = Site::new(&[("a", "")]);
     site.options.follow_symlinks = false;
     site.link("a", "link");
@@ -48,7 +48,7 @@ fn the_last_failure_counts() {
 }
 
 #[test]
-fn a_fallback_is_for_what_is_not_there_or_forbidden() {
+fn a_fallback_applies_to_missing_and_forbidden_files() {
     let site = Site::new(&[("a", "")]);
     let reason = |method: Method, uri: &str| {
         let paths = site.paths(uri.as_bytes());
@@ -90,7 +90,7 @@ fn a_head_has_the_fields_and_no_body() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_found_and_blocks_nobody() {
+fn pipes_sockets_and_devices_are_not_found_and_do_not_block() {
     let site = Site::new(&[]);
     let made = std::process::Command::new("mkfifo")
         .arg(site.path("fifo"))
@@ -108,7 +108,7 @@ fn what_is_no_regular_file_is_not_found_and_blocks_nobody() {
 }
 
 #[test]
-fn odd_names_are_names() {
+fn hidden_and_odd_file_names_are_served() {
     let names = [
         "a b", " a ", "a\\b", "a\nb", "ф а", "%2e%2e", "...", ".hidden", "*", "a?b#c", "-", "~",
     ];
@@ -125,7 +125,7 @@ fn odd_names_are_names() {
 }
 
 #[test]
-fn names_that_no_file_has_are_not_found() {
+fn invalid_file_names_are_not_found() {
     let site = Site::new(&[("a", "a"), ("a.txt", "")]);
     assert_eq!(site.status("/a\0"), 404);
     assert_eq!(site.status("/a\0.txt"), 404);
@@ -138,7 +138,7 @@ fn names_that_no_file_has_are_not_found() {
 }
 
 #[test]
-fn what_may_not_be_read_is_forbidden() {
+fn a_file_without_read_permission_is_forbidden() {
     let site = Site::new(&[("a", ""), ("dir/a", "")]);
     let lock = |name| {
         let mode = std::fs::Permissions::from_mode(0o000);
@@ -158,7 +158,7 @@ fn what_may_not_be_read_is_forbidden() {
 }
 
 #[test]
-fn what_is_served_can_move_between_threads() {
+fn shares_and_bodies_are_send() {
     fn moves<T: Send + 'static>(_: &T) {}
     fn is_send<T: Send>(value: T) -> T {
         value

@@ -1,3 +1,5 @@
+//! A folder with files, and requests for them.
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Ways out of a share, which there are none of.
+//! Path traversal, symlinks and races: nothing leaves a share.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,7 +114,7 @@ fn spellings(site: &Site) -> Vec<String> {
 }
 
 #[test]
-fn no_spelling_leads_out() {
+fn no_spelling_of_path_traversal_leaves_the_folder() {
     let site = site();
     let spellings = spellings(&site);
     assert!(spellings.len() > 1000);
@@ -133,7 +133,7 @@ fn no_spelling_leads_out() {
 }
 
 #[test]
-fn a_chroot_holds_even_where_the_configuration_climbs() {
+fn a_chroot_confines_dot_segments_of_the_configuration() {
     let site = site();
     for spelling in spellings(&site) {
         let root = site.path("www");
@@ -155,7 +155,7 @@ fn a_chroot_holds_even_where_the_configuration_climbs() {
 }
 
 #[test]
-fn no_variable_moves_the_chroot_up() {
+fn a_variable_cannot_add_path_traversal_to_the_chroot() {
     let site = site();
     let root = ExpandedPath::new().literal(site.path("www/").to_str().unwrap());
     let paths = Paths {
@@ -166,7 +166,7 @@ fn no_variable_moves_the_chroot_up() {
 }
 
 #[test]
-fn no_link_leads_out_of_a_chroot() {
+fn no_symlink_leaves_a_chroot() {
     let site = site();
     let secret = site.path("secret");
     site.link(&secret, "www/absolute");
@@ -202,7 +202,7 @@ fn no_link_leads_out_of_a_chroot() {
 }
 
 #[test]
-fn links_of_the_kernel_do_not_jump_out_of_a_chroot() {
+fn magic_symlinks_of_proc_do_not_leave_a_chroot() {
     let site = site();
     let secret = site.path("secret");
     let held = fs::File::open(&secret).unwrap();
@@ -223,7 +223,7 @@ fn links_of_the_kernel_do_not_jump_out_of_a_chroot() {
 }
 
 #[test]
-fn without_following_every_link_is_forbidden() {
+fn without_follow_symlinks_every_symlink_is_forbidden() {
     let mut site = site();
     site.link("index.html", "www/link");
     site.link("dir", "www/folder");
@@ -253,7 +253,7 @@ fn without_following_every_link_is_forbidden() {
 }
 
 #[test]
-fn without_traversing_another_file_system_is_forbidden() {
+fn without_traverse_mounts_another_file_system_is_forbidden() {
     let mut site = site();
     let of = |site: &Site, path: &str, chroot: &str| {
         let paths = Paths {
@@ -277,7 +277,7 @@ fn without_traversing_another_file_system_is_forbidden() {
 
 /// `/dev/shm` is mounted below `/dev`, which is all that this needs.
 #[test]
-fn a_mount_below_the_chroot_is_crossed_only_if_it_may_be() {
+fn a_mount_below_the_chroot_is_crossed_only_with_traverse_mounts() {
     let mut site = site();
     let Ok(mounted) = tempfile::tempdir_in("/dev/shm") else {
         eprintln!("skipped: nothing may be written to /dev/shm");
@@ -299,7 +299,7 @@ fn a_mount_below_the_chroot_is_crossed_only_if_it_may_be() {
 
 /// A thread swaps a folder for a link to where the secret is, as fast as it can.
 #[test]
-fn no_race_leads_out_of_a_chroot() {
+fn no_symlink_race_leaves_a_chroot() {
     let site = site();
     fs::create_dir_all(site.path("www/swap/in")).unwrap();
     fs::create_dir_all(site.path("outside/in")).unwrap();
@@ -353,7 +353,7 @@ fn no_race_leads_out_of_a_chroot() {
 
 /// The same without `chroot`, where links are not followed.
 #[test]
-fn no_race_makes_a_link_be_followed() {
+fn no_race_makes_a_forbidden_symlink_be_followed() {
     let mut site = site();
     site.options.follow_symlinks = false;
     fs::write(site.path("www/swap"), "public").unwrap();

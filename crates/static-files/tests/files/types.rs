@@ -31,7 +31,7 @@ fn a_file_has_the_type_of_its_extension() {
 }
 
 #[test]
-fn the_configuration_s_types_come_before_unit_s() {
+fn configured_mime_types_have_precedence_over_units() {
     let mut site = site();
     site.write("README", "");
     let added = [("text/plain", ".xml"), ("text/x-blah/x-blah", "readme")];
@@ -45,7 +45,7 @@ fn the_configuration_s_types_come_before_unit_s() {
 }
 
 #[test]
-fn a_type_that_is_not_accepted_is_forbidden() {
+fn a_mime_type_that_types_does_not_accept_is_forbidden() {
     let mut site = site();
     only(&mut site, &["application/xml"]);
     assert_eq!(site.get("/file.xml").text(), ".xml");
@@ -57,7 +57,7 @@ fn a_type_that_is_not_accepted_is_forbidden() {
 }
 
 #[test]
-fn an_unknown_type_is_the_empty_one() {
+fn an_unknown_mime_type_is_empty() {
     let mut site = site();
     only(&mut site, &[""]);
     assert_eq!(site.status("/file"), 200);
@@ -65,7 +65,7 @@ fn an_unknown_type_is_the_empty_one() {
 }
 
 #[test]
-fn an_index_is_filtered_by_its_type_as_its_own_uri_is() {
+fn types_hold_for_an_index_as_for_its_own_uri() {
     let mut site = site();
     site.write("php/index.php", "source");
     site.write("php/index.php.gz", "source");

@@ -37,8 +37,8 @@ fn an_applications_paths_begin_at_its_root() {
             r#"{{"applications":{{"a":{{"type":"wasm",{members},"isolation":{{"rootfs":"/jail/"}}}}}}}}"#
         );
         let Checked { config, warnings } = check(&text).unwrap();
-        let told: Vec<_> = warnings.iter().map(|it| it.path.to_string()).collect();
-        assert_eq!(told, ["/applications/a/isolation"]);
+        let paths: Vec<_> = warnings.iter().map(|it| it.path.to_string()).collect();
+        assert_eq!(paths, ["/applications/a/isolation"]);
         assert!(warnings[0].to_string().contains("rootfs"), "{warnings:?}");
         config.applications.into_iter().next().unwrap()
     };
@@ -53,9 +53,9 @@ fn an_applications_paths_begin_at_its_root() {
     let folders: Vec<_> = folders
         .map(|it| (it.name.as_str(), it.path.to_str().unwrap()))
         .collect();
-    // Guests know them by what they are called inside.
+    // Guests see them under their names within the root.
     assert_eq!(folders, [("/data", "/jail/data"), ("/s", "/jail/secret")]);
-    // Whoever changes root is in it.
+    // The working folder is the new root.
     assert_eq!(
         found(r#""module":"c.wasm""#).component,
         PathBuf::from("/jail/c.wasm")

@@ -172,7 +172,7 @@ fn invalid_upstreams_are_refused_with_their_path() {
     let error = servers(r#""127.0.0.1:80":{"wieght":1}"#).unwrap_err();
     assert_eq!(error.path.to_string(), "/upstreams/u/servers/127.0.0.1:80");
     assert_eq!(error.suggestion, Some("weight"));
-    // As in Unit; there is nobody to answer then.
+    // Accepted, as in Unit.
     assert_eq!(servers("").unwrap().config.upstreams[0].servers, []);
 }
 
