@@ -27,7 +27,7 @@ pub(super) fn inet(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(host, port))
 }
 
-/// What is behind `unix:`: a path, or a name behind an `@`. As in Unit, it has two bytes at least. A
+/// The text after `unix:`: a path, or an abstract name after an `@`. As in Unit, it has at least two bytes. A
 /// path with a NUL would be cut off there.
 pub(super) fn unix(text: &str) -> Option<&str> {
     let path = text.strip_prefix("unix:")?;
