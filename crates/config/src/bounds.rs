@@ -1,21 +1,18 @@
-//! What the numbers among the options may be.
-//!
-//! One place for both forms of an option: the member of a configuration, and the name that the
-//! module for NGINX Unit reads out of an application's `environment`.
+//! The bounds of numeric options, for both of their forms: members of a configuration, and the names that the
+//! module for NGINX Unit reads from an application's `environment`.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// `limits.timeout`. Unit counts it in milliseconds, in 32 bits; as a member of the configuration
-/// it is whole.
+/// `limits.timeout`. Unit stores milliseconds in 32 bits. Members of a configuration are whole seconds.
 pub const TIMEOUT: Seconds = Seconds { most: 4_294_967 };
 
 /// `limits.execution_timeout`.
 pub const EXECUTION_TIMEOUT: Seconds = Seconds { most: 4_294_967 };
 
-/// `limits.memory`. The least is one page of a linear memory. The most is more than one 32-bit
-/// memory can have, since an instance may have several.
+/// `limits.memory`. At least one page of a linear memory; the maximum is larger than one 32-bit memory, since an
+/// instance may have several.
 pub const MEMORY: Whole = Whole {
     unit: "bytes",
     least: 1 << 16,
@@ -60,13 +57,13 @@ pub const INSTANCE_CONCURRENCY: Whole = Whole {
 /// Elements of `access.filesystem`.
 pub const FOLDERS: usize = 64;
 
-/// Elements of `access.outbound_http`. All are looked at for each outgoing request.
+/// Elements of `access.outbound_http`, which are compared one by one with each outgoing request.
 pub const GRANTS: usize = 256;
 
-/// Members of `response_headers`. A `HeaderMap` panics when it is asked to hold more than some 24,000.
+/// Members of `response_headers`. `HeaderMap` panics above some 24,000.
 pub const RESPONSE_HEADERS: usize = 1024;
 
-/// A whole number from `least` to `most`, both included. It prints as what it takes.
+/// A whole number from `least` to `most`, both included. `Display` describes the accepted values.
 ///
 /// ```
 /// use config::bounds::MEMORY;
@@ -80,16 +77,16 @@ pub const RESPONSE_HEADERS: usize = 1024;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// What is counted, in the plural; empty for a ratio.
+    /// The unit in the plural; empty for a ratio.
     pub unit: &'static str,
-    /// The least that is taken.
+    /// The minimum.
     pub least: u64,
-    /// The most.
+    /// The maximum.
     pub most: u64,
 }
 
 impl Whole {
-    /// The number that `text` is, in decimal digits alone; `None` when it is none, or out of bounds.
+    /// Parses decimal digits; `None` for other texts, and out of bounds.
     #[must_use]
     pub fn read<T: FromStr>(&self, text: &str) -> Option<T> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -110,17 +107,16 @@ impl Display for Whole {
     }
 }
 
-/// Seconds, fractions included: from a thousandth to `most`; or 0, which is no limit and becomes
-/// [`Duration::MAX`]. It prints as what it takes.
+/// Seconds with fractions, from 0.001 to `most`; or 0 for unlimited, which becomes [`Duration::MAX`]. `Display`
+/// describes the accepted values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seconds {
-    /// The most that is taken.
+    /// The maximum.
     pub most: u32,
 }
 
 impl Seconds {
-    /// The time that `text` is, in decimal digits with at most one point; `None` when it is none,
-    /// or out of bounds.
+    /// Parses decimal digits with at most one point; `None` for other texts, and out of bounds.
     ///
     /// ```
     /// use std::time::Duration;
@@ -138,11 +134,11 @@ impl Seconds {
         plain.then(|| self.of(text))?
     }
 
-    /// The same for any number of JSON's.
+    /// Converts a number of JSON.
     pub(crate) fn of(&self, text: &str) -> Option<Duration> {
         let seconds: f64 = text.parse().ok()?;
         if seconds == 0.0 {
-            // What is only rounded to zero asks for a short time, and must not get all of it.
+            // A tiny number that rounds to zero must not become unlimited.
             let mut digits = text.bytes().take_while(|byte| !b"eE".contains(byte));
             let zero = digits.all(|byte| !(b'1'..=b'9').contains(&byte));
             return zero.then_some(Duration::MAX);

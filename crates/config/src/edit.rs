@@ -1,4 +1,4 @@
-//! Changes by path. Each makes a new tree; the old one stays as it was.
+//! Edits by path. Each returns a new tree and leaves the old one unchanged.
 
 use thiserror::Error;
 
@@ -6,17 +6,13 @@ use crate::json::{MAX_DEPTH, MAX_ELEMENTS};
 use crate::value::index;
 use crate::{Object, Path, Value};
 
-/// Puts `value` at `path` (the control API's PUT).
-///
-/// What is there is replaced. A missing member of an object is added at the
-/// end, and so is the element after an array's last. At the root, the whole
-/// tree is replaced.
+/// Puts `value` at `path` (the control API's PUT), and replaces the value there. A missing member of an object is
+/// added at the end, and so is the element after an array's last. At the root, the whole tree is replaced.
 ///
 /// # Errors
 ///
-/// [`EditError::NotFound`] when the parent is missing, is neither object nor
-/// array, or is an array that ends before the index; a limit of [`parse`] that
-/// the new tree would break.
+/// [`EditError::NotFound`] if the parent is missing, is neither object nor array, or is an array that ends before
+/// the index; or the limit of [`parse`] that the new tree would exceed.
 ///
 /// [`parse`]: crate::parse()
 pub fn put(root: &Value, path: &Path, value: Value) -> Result<Value, EditError> {
@@ -50,9 +46,8 @@ pub fn put(root: &Value, path: &Path, value: Value) -> Result<Value, EditError> 
 ///
 /// # Errors
 ///
-/// [`EditError::NotAllowed`] at the root and at anything but an array,
-/// [`EditError::NotFound`] when nothing is there; a limit of [`parse`] that the
-/// new tree would break.
+/// [`EditError::NotAllowed`] at the root and at a value that is not an array, [`EditError::NotFound`] at a missing
+/// one; or the limit of [`parse`] that the new tree would exceed.
 ///
 /// [`parse`]: crate::parse()
 pub fn append(root: &Value, path: &Path, value: Value) -> Result<Value, EditError> {
@@ -67,12 +62,11 @@ pub fn append(root: &Value, path: &Path, value: Value) -> Result<Value, EditErro
     bounded(tree)
 }
 
-/// Removes what is at `path` (the control API's DELETE). At the root, an empty
-/// object remains.
+/// Removes the value at `path` (the control API's DELETE). At the root, an empty object remains.
 ///
 /// # Errors
 ///
-/// [`EditError::NotFound`] when nothing is there.
+/// [`EditError::NotFound`] if there is no value.
 pub fn delete(root: &Value, path: &Path) -> Result<Value, EditError> {
     let Some((last, parents)) = path.segments().split_last() else {
         return Ok(Object::default().into());
@@ -95,16 +89,16 @@ pub fn delete(root: &Value, path: &Path) -> Result<Value, EditError> {
     Ok(tree)
 }
 
-/// Why an edit makes no new tree.
+/// Why an edit is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EditError {
-    /// Nothing is at the path, or nothing can be put there.
+    /// There is no value at the path, or none can be put there.
     #[error("the value does not exist")]
     NotFound,
-    /// The value at the path is not of the kind that the method wants.
+    /// The value at the path is of the wrong kind for the method.
     #[error("the method is not allowed for this value")]
     NotAllowed,
-    /// More than [`MAX_DEPTH`] arrays and objects would lie in each other.
+    /// Arrays and objects would be nested deeper than [`MAX_DEPTH`] levels.
     #[error("the configuration would be nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
     /// An array or object would have more than [`MAX_ELEMENTS`] elements.
@@ -131,8 +125,7 @@ fn push(elements: &mut Vec<Value>, value: Value) -> Result<(), EditError> {
     Ok(())
 }
 
-/// An edited tree must stay readable: it is persisted as text, and many edits
-/// together could nest deeper than the parser goes.
+/// Checks the limits of the parser: an edited tree is persisted as text, and many edits together could exceed them.
 fn bounded(tree: Value) -> Result<Value, EditError> {
     if tree.depth() > MAX_DEPTH {
         Err(EditError::TooDeep)

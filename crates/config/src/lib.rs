@@ -6,17 +6,14 @@
 //!   └────────────────── print / print_pretty ◀───────────────┘ (the same Value)
 //! ```
 //!
-//! - [`parse`] reads Unit's dialect of JSON and says where it went wrong.
-//! - [`Value`] keeps what was written: the order of members and the text of
-//!   numbers, so that a GET gives back what a PUT gave.
-//! - [`put`], [`append`] and [`delete`] make a new tree out of an old one, by
-//!   the [`Path`] of a control API request.
-//! - [`Config::check`] looks at a whole tree and returns types on which nothing
-//!   has to be checked later, and warnings for what has no effect here.
+//! - [`parse`] reads Unit's dialect of JSON; errors have a line and a column.
+//! - [`Value`] keeps the order of members and the spelling of numbers, so that a GET returns what a PUT sent.
+//! - [`put`], [`append`] and [`delete`] return an edited copy of a tree, by the [`Path`] of a control API request.
+//! - [`Config::check`] converts a whole tree to types on which nothing has to be checked later, with warnings for
+//!   options without effect.
 //!
-//! This crate opens no file and no socket, and does not know what serves the
-//! configuration: whether a component loads, a folder is there or an address is
-//! free is found out by others.
+//! This crate opens no file and no socket. Whether a component loads, a folder exists or an address is free is
+//! checked by the crates that use the configuration.
 //!
 //! ```
 //! let tree = config::parse(br#"{
@@ -26,7 +23,7 @@
 //! let checked = config::Config::check(&tree)?;
 //! assert_eq!(checked.config.listeners[0].address.name(), "127.0.0.1:8080");
 //!
-//! // An edit makes a new tree; the old one is as it was.
+//! // An edit returns a new tree; the old one is unchanged.
 //! let path = config::Path::parse("/listeners/127.0.0.1:8080/pass")?;
 //! let edited = config::put(&tree, &path, config::parse(b"\"applications/other\"")?)?;
 //! let error = config::Config::check(&edited).unwrap_err();

@@ -1,15 +1,14 @@
-//! Where in the tree something is.
+//! Paths of values in the tree.
 
 use std::fmt::{self, Display, Formatter};
 
 use thiserror::Error;
 use untrusted_text::percent;
 
-/// The names and indices that lead from the root to a value.
+/// The names and indices from the root to a value.
 ///
-/// It is read from a request's target with [`Path::parse`] and printed as an
-/// RFC 6901 JSON pointer, the form of the `path` in an error's `location`: the
-/// root is the empty text, `~` is written `~0` and `/` is written `~1`.
+/// [`Path::parse`] reads it from a request's target. `Display` is an RFC 6901 JSON pointer, as in the `path` of an
+/// error's `location`: the root is the empty text, `~` is written `~0` and `/` is written `~1`.
 ///
 /// ```
 /// let path = config::Path::parse("/applications/a%2Fb/limits/")?;
@@ -154,7 +153,7 @@ mod tests {
         ] {
             assert_eq!(Path::parse(target), Err(PathError::DotSegment), "{target}");
         }
-        // Names of members, such as that of a listener on a Unix socket.
+        // As in the name of a listener on a Unix socket.
         assert_eq!(
             segments("/unix:%2Fa%2F..%2Fb/...,a./"),
             ["unix:/a/../b", "...,a."]

@@ -1,18 +1,17 @@
-//! The tree that a configuration text becomes.
+//! The value tree of a configuration.
 
 use std::time::Duration;
 
 /// One JSON value.
 ///
-/// Two values are equal when they print the same: members in another order, or
-/// `1.0` in place of `1`, make another value.
+/// Values are equal if they print the same: another order of members, or `1.0` instead of `1`, is a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number, as it was written.
+    /// A number, in its original spelling.
     Number(Number),
     /// A string, its escapes resolved.
     String(String),
@@ -23,8 +22,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value at `path`, or `None` where an object has no such member, an
-    /// array no such element, or something else has neither.
+    /// The value at `path`; `None` if there is no such member or element.
     ///
     /// ```
     /// let tree = config::parse(br#"{"routes": [{"action": 1}, {"action": 2}]}"#)?;
@@ -39,7 +37,7 @@ impl Value {
             .try_fold(self, |value, segment| value.child(segment))
     }
 
-    /// The member or element that one segment of a path names.
+    /// The member or element of one segment of a path.
     #[must_use]
     pub fn child(&self, segment: &str) -> Option<&Self> {
         match self {
@@ -76,7 +74,7 @@ impl Value {
         }
     }
 
-    /// How many arrays and objects lie inside each other, this one included.
+    /// The depth of nested arrays and objects, this one included.
     pub(crate) fn depth(&self) -> usize {
         match self {
             Self::Object(object) => 1 + object.iter().map(|(_, v)| v.depth()).max().unwrap_or(0),
@@ -108,7 +106,7 @@ impl From<Duration> for Value {
     /// Seconds, with microseconds.
     fn from(duration: Duration) -> Self {
         let text = format!("{}.{:06}", duration.as_secs(), duration.subsec_micros());
-        // Without them where there are more seconds than any clock has.
+        // Without microseconds if that would exceed the longest number.
         Number::new(&text).map_or_else(|| duration.as_secs().into(), Self::Number)
     }
 }
@@ -126,8 +124,7 @@ impl From<Object> for Value {
 }
 
 impl<'a> FromIterator<(&'a str, Value)> for Value {
-    /// An object of these members. Of several of one name, the last one's value stands where the first
-    /// one was.
+    /// An object of these members. Of duplicates, the last value stands at the first position.
     fn from_iter<I: IntoIterator<Item = (&'a str, Self)>>(members: I) -> Self {
         let members: Vec<_> = members.into_iter().collect();
         let object = if are_unique(members.iter().map(|(name, _)| *name)) {
@@ -148,7 +145,7 @@ impl<'a> FromIterator<(&'a str, Value)> for Value {
     }
 }
 
-/// In less than quadratic time: there may be thousands of applications.
+/// In less than quadratic time, since there may be thousands of applications.
 fn are_unique<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
@@ -166,12 +163,11 @@ pub(crate) fn index(segment: &str) -> Option<usize> {
         .filter(|&index| digits && index <= limit)
 }
 
-/// A number as it was written: at most 14 characters when it was parsed, so a
-/// finite `f64` of a magnitude below 2⁶³ (Unit's limits).
+/// A number in its original spelling. A parsed one has at most 14 characters and a magnitude below 2⁶³, as in Unit,
+/// and so is a finite `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    // In place, so that a text of many small numbers does not become as many
-    // allocations. What lies beyond the length is zero.
+    // Inline, to avoid an allocation for each number. Bytes after the length are zero.
     text: [u8; Self::LONGEST],
     length: u8,
 }
@@ -186,7 +182,7 @@ impl Number {
         Self { text, length: 1 }
     };
 
-    /// The caller has made sure that `text` is a number.
+    /// `text` must be a number.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let mut number = Self {
             text: [0; Self::LONGEST],
@@ -211,11 +207,10 @@ impl Number {
         self.as_str().parse().unwrap_or(0.0)
     }
 
-    /// The number's value when it is a whole one; `1.0` and `1e3` are whole, as
-    /// in Unit.
+    /// The value of a whole number; as in Unit, `1.0` and `1e3` are whole.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
-        // Without a point and an exponent, nothing is lost to rounding.
+        // Parsed as an integer first, since `f64` would round large ones.
         self.as_str().parse().ok().or_else(|| {
             let number = self.as_f64();
             (number == number.trunc()).then_some(number as i64)
@@ -223,10 +218,9 @@ impl Number {
     }
 }
 
-/// The members of an object: unique names, in the order they were written.
+/// The members of an object, with unique names and in their original order.
 ///
-/// Lookups walk the members. Unit does the same; a configuration's objects are
-/// small, and nothing looks up a member while it serves a request.
+/// Lookups are linear, as in Unit: objects are small, and no lookup is on the path of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object {
     members: Vec<(String, Value)>,
@@ -248,7 +242,7 @@ impl Object {
             .map(|(name, value)| (name.as_str(), value))
     }
 
-    /// How many members there are.
+    /// The number of members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
@@ -260,7 +254,7 @@ impl Object {
         self.members.is_empty()
     }
 
-    /// Replaces the value of `name` where it stands, or adds it at the end.
+    /// Replaces the value of `name` at its position, or adds it at the end.
     pub fn set(&mut self, name: &str, value: Value) {
         match self.get_mut(name) {
             Some(place) => *place = value,
@@ -281,7 +275,7 @@ impl Object {
             .map(|(_, value)| value)
     }
 
-    /// The caller has made sure that no name comes twice.
+    /// The names must be unique.
     pub(crate) fn from_unique(members: Vec<(String, Value)>) -> Self {
         Self { members }
     }

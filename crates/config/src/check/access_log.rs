@@ -1,4 +1,4 @@
-//! `access_log`: where requests are noted.
+//! `access_log`.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,23 @@ use super::schema::{Checker, Kinds, Member};
 use super::template;
 use crate::{Path, Value};
 
-/// Where requests are noted, and how.
+/// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
     /// The file that lines are appended to. The path is absolute.
     pub path: PathBuf,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Which requests are noted; all of them by default.
+    /// The condition (`if`) for a request to be logged; all are by default.
     pub condition: Option<Condition>,
-    /// Where `path` stands in the configuration.
+    /// The path of `path` in the configuration.
     pub at: Path,
 }
 
-/// How a line of an access log looks.
+/// The format of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// This, and a line feed.
+    /// This template, and a line feed.
     Text(Template),
     /// A JSON object with these members.
     Json(Vec<(String, Template)>),
@@ -80,7 +80,7 @@ pub(super) fn check<'a>(
     Ok(log)
 }
 
-/// Unit takes a relative one from where it was started.
+/// Stricter than Unit, which accepts a relative path, and resolves it against the folder it was started in.
 fn check_path(checker: &Checker<'_>, name: &str, text: &str) -> Result<PathBuf, ConfigError> {
     let wrong = if text.is_empty() {
         return Err(checker.error(format!("The \"{name}\" string must not be empty.")));

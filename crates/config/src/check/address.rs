@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Bytes of a Unix socket's path that the kernel takes, without a NUL at its end.
+/// The longest path of a Unix socket in bytes, without its final NUL.
 const MAX_PATH: usize = 107;
 
-/// `127.0.0.1:80`, `*:80` or `[::1]:80`. The port is a decimal number from 1 to 65535; a name is no
-/// address, and neither is an IPv6 address without brackets.
+/// `127.0.0.1:80`, `*:80` or `[::1]:80`. The port is a decimal number from 1 to 65535. Host names and IPv6 addresses
+/// without brackets are refused.
 pub(super) fn inet(text: &str) -> Option<SocketAddr> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

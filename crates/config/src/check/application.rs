@@ -1,4 +1,4 @@
-//! Applications: the component, and what it gets.
+//! `applications`: components, their environment, access and limits.
 
 use std::path::PathBuf;
 
@@ -15,28 +15,26 @@ use crate::{Path, Value};
 
 /// One member of `applications`.
 ///
-/// Equal ones are served the same way, so a reconfiguration can leave them be.
+/// A reconfiguration keeps an application that compares equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Application {
     /// The application's name.
     pub name: String,
-    /// Its type, which makes no difference but for the member's name that holds
-    /// the component.
+    /// The type. It only decides which member names the component.
     pub r#type: ApplicationType,
-    /// The component's file. The path is absolute: as it was written, or below
-    /// `working_directory`, and below `isolation.rootfs`, as are those of folders and output.
+    /// The absolute path of the component, with `working_directory` and `isolation.rootfs` applied, as in the paths of
+    /// folders and output.
     pub component: PathBuf,
     /// The whole environment of the component, in the order of the text. No
     /// name is empty or has a `=`, and nothing has a NUL.
     pub environment: Vec<(String, String)>,
-    /// What guests see as the authority of a request, if it is not the default of their version of
-    /// WASI.
+    /// The authority of requests for guests; `None` for the default of their version of WASI.
     pub authority: Option<Authority>,
-    /// What guests have beyond their requests.
+    /// Folders and outgoing requests.
     pub access: Access,
-    /// How many requests an instance serves.
+    /// The requests that an instance serves.
     pub instances: Instances,
-    /// What ends a request that goes too far.
+    /// The limits of its requests.
     pub limits: Limits,
     /// The file that the component's standard output is appended to. The path is absolute.
     pub stdout: Option<PathBuf>,
@@ -45,8 +43,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// An application with no environment, no access and no limits, that comes
-    /// from no configuration.
+    /// An application without environment, access and limits, outside of a configuration.
     #[must_use]
     pub fn new(name: impl Into<String>, component: impl Into<PathBuf>) -> Self {
         Self {
@@ -63,20 +60,19 @@ impl Application {
         }
     }
 
-    /// Where this application stands in the configuration.
+    /// The path of this application in the configuration.
     #[must_use]
     pub fn path(&self) -> Path {
         ["applications", &self.name].into_iter().collect()
     }
 
-    /// Where the name of the component's file stands in the configuration.
+    /// The path of `module` or `component` in the configuration.
     #[must_use]
     pub fn component_path(&self) -> Path {
         self.path().join(self.r#type.component_member())
     }
 
-    /// Where the folder of this index in `access.filesystem` stands in the
-    /// configuration.
+    /// The path of an element of `access.filesystem` in the configuration.
     #[must_use]
     pub fn folder_path(&self, index: usize) -> Path {
         let path = self.path().join("access").join("filesystem");
@@ -95,10 +91,10 @@ pub enum ApplicationType {
 }
 
 impl ApplicationType {
-    /// The versions that a type may be asked for in: that of Unit's modules, and ours.
+    /// The versions of a type that are accepted: that of Unit's modules, and ours.
     const VERSIONS: [&str; 2] = ["0.1", env!("CARGO_PKG_VERSION")];
 
-    /// A name, and perhaps a version or the first parts of one, as in `wasm 0.1`.
+    /// Parses a name, optionally with a version or the first parts of one: `wasm 0.1`.
     fn parse(text: &str) -> Option<Self> {
         let end = text.find(|c: char| c == ' ' || c.is_ascii_digit());
         let (name, version) = text.split_at(end.unwrap_or(text.len()));
@@ -142,7 +138,7 @@ const HANDLERS: Kinds = Kinds::STRING;
 
 const WASM: &[Member] = &[
     Member::required("module", Kinds::STRING),
-    // Required by Unit's own type; here they are only there to be ignored.
+    // Required by Unit's own type, and ignored here.
     Member::optional("request_handler", HANDLERS),
     Member::optional("malloc_handler", HANDLERS),
     Member::optional("free_handler", HANDLERS),
@@ -233,7 +229,7 @@ fn check_type(checker: &Checker<'_>, application: &Value) -> Result<ApplicationT
     })
 }
 
-/// Puts the application's paths where they lead, once all that they begin at is known.
+/// Makes the application's paths absolute, after `working_directory` and `rootfs` have been read.
 fn locate(
     checker: &mut Checker<'_>,
     application: &mut Application,

@@ -1,11 +1,11 @@
-//! `authority`: what guests see as the authority of a request.
+//! `authority`: the authority of a request for guests.
 
 use super::error::ConfigError;
 use super::schema::{Checker, shortened};
 use super::suggestion;
 use crate::Value;
 
-/// What guests of an application see as the authority of a request.
+/// The authority of a request that guests of an application see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
     /// `server-name`: the host in lower case, without port, as in Unit.
@@ -18,7 +18,7 @@ impl Authority {
     /// The values of the option.
     pub const NAMES: [&str; 2] = ["server-name", "host"];
 
-    /// Reads a value of the option; `None` if it is not one.
+    /// Parses a value of the option.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {

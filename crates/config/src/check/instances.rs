@@ -6,13 +6,12 @@ use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member};
 use crate::{Value, bounds};
 
-/// How many requests an instance of an application's component serves. By default it is one, and
-/// nothing of a request is left for another.
+/// The requests that an instance of a component serves. One by default, so that requests share no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instances {
-    /// Before it is destroyed.
+    /// The number of requests before the instance is destroyed.
     pub reuse: NonZeroU32,
-    /// At the same time; never more than `reuse`.
+    /// The number of requests at the same time; not more than `reuse`.
     pub concurrency: NonZeroU32,
 }
 
@@ -26,11 +25,11 @@ impl Default for Instances {
 }
 
 impl Instances {
-    /// Checks a value that stands by itself, as the member `instances` of an application is checked.
+    /// Checks a value outside of a configuration in the same way as `instances` of an application.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, and where in `value`.
+    /// The first error, and its path in `value`.
     ///
     /// ```
     /// let value = config::parse(br#"{"reuse": 100, "concurrency": 4}"#)?;

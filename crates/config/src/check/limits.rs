@@ -1,4 +1,4 @@
-//! `limits`: what one request may take.
+//! `limits` of an application.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,21 +7,20 @@ use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member};
 use crate::{Value, bounds};
 
-/// What ends a request that goes too far. `None` is for the server to choose.
+/// The limits of an application. `None` is the server's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a response may take to start, in whole seconds. [`Duration::MAX`], from a `timeout`
-    /// of 0, is no limit, as in Unit.
+    /// The time until a response starts, in whole seconds. As in Unit, 0 means unlimited: [`Duration::MAX`].
     pub timeout: Option<Duration>,
-    /// How long the guest may compute. [`Duration::MAX`], from 0, is no limit.
+    /// The CPU time of the guest. 0 means unlimited: [`Duration::MAX`].
     pub execution_timeout: Option<Duration>,
-    /// Bytes of all memories and tables of one instance.
+    /// The memories and tables of one instance together, in bytes.
     pub memory: Option<u64>,
-    /// Requests of the application in progress at a time.
+    /// The requests of the application in progress.
     pub concurrency: Option<NonZeroU32>,
-    /// Files that an instance may have open at a time.
+    /// The open files of an instance.
     pub files: Option<u32>,
-    /// How much the application may have of what all share, compared with others.
+    /// The application's share of shared resources, relative to others.
     pub weight: Option<NonZeroU32>,
 }
 

@@ -1,4 +1,4 @@
-//! Listeners: where to listen, and where requests go.
+//! `listeners`: addresses, TLS, and the destination of requests.
 
 use std::net::SocketAddr;
 
@@ -16,23 +16,22 @@ use crate::{Path, Value};
 /// One member of `listeners`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where to listen.
+    /// The address to listen at.
     pub address: ListenAddress,
-    /// Where requests go.
+    /// The destination of requests.
     pub pass: Pass,
-    /// How many connections may wait to be accepted; the system may cap it.
-    /// `None`, from no `backlog` or a negative one, is for the server to choose.
+    /// The length of the queue of connections to be accepted, which the system may limit further. `None` is the
+    /// server's default: no `backlog`, or a negative one.
     pub backlog: Option<u32>,
-    /// What TLS is spoken with; `None` for plain HTTP. That the certificates are
-    /// there is for [`missing_certificate`](crate::missing_certificate) to find.
+    /// The options of TLS; `None` for plain HTTP. [`missing_certificate`](crate::missing_certificate) checks that the
+    /// certificates exist.
     pub tls: Option<TlsOptions>,
-    /// Which proxies are believed about their clients: `forwarded`, then `client_ip` about what came
-    /// of that.
+    /// The trusted proxies: `forwarded`, then `client_ip`, which applies to the result of the first.
     pub forwarded: Vec<Forwarded>,
 }
 
 impl Listener {
-    /// Where this listener stands in the configuration.
+    /// The path of this listener in the configuration.
     #[must_use]
     pub fn path(&self) -> Path {
         ["listeners", self.address.name()].into_iter().collect()
@@ -42,8 +41,7 @@ impl Listener {
 /// The address of a listener: `127.0.0.1:8080`, `[::1]:8080`, `*:8080` for all IPv4 addresses of
 /// the machine, or a Unix socket, `unix:/path` or `unix:@name`.
 ///
-/// Two that differ in text may be the same socket (`*:80`, `0.0.0.0:80`);
-/// compare [`ListenAddress::socket`] for that.
+/// Different texts may mean the same socket (`*:80`, `0.0.0.0:80`): compare [`ListenAddress::socket`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddress {
     name: String,
@@ -51,9 +49,8 @@ pub struct ListenAddress {
 }
 
 impl ListenAddress {
-    /// Reads an address. The port is a decimal number from 1 to 65535; a name
-    /// is no address, and neither is an IPv6 address without brackets. A Unix socket's path or
-    /// name has from 2 to 107 bytes, the `@` included; the path has no NUL.
+    /// Parses an address. The port is a decimal number from 1 to 65535. Host names and IPv6 addresses without brackets
+    /// are refused. The path or name of a Unix socket has 2 to 107 bytes, the `@` included; a path has no NUL.
     ///
     /// ```
     /// use config::ServerAddress;
@@ -72,7 +69,7 @@ impl ListenAddress {
         })
     }
 
-    /// The address as it was written.
+    /// The address in its original spelling.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -86,8 +83,7 @@ impl ListenAddress {
 }
 
 impl From<SocketAddr> for ListenAddress {
-    /// For a listener that comes from no configuration; here the port may be 0,
-    /// which lets the system choose one.
+    /// For a listener outside of a configuration. Port 0 lets the system choose one.
     fn from(socket: SocketAddr) -> Self {
         Self {
             name: socket.to_string(),
@@ -131,8 +127,8 @@ pub(super) fn check<'a>(
         }
         Ok(())
     })?;
-    // As in Unit, `pass` goes before `application`, its older form. Unit takes a
-    // listener with neither and answers all of its requests with 500.
+    // As in Unit, `pass` has precedence over `application`, its older form. Unit accepts a listener with neither, and
+    // answers all of its requests with 500.
     let Some(pass) = passed.or(application) else {
         return checker.at("pass", |checker| {
             Err(checker.error("Required parameter \"pass\" is missing."))
@@ -203,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_address() {
+    fn host_names_and_malformed_addresses_are_refused() {
         for text in [
             "",
             ":",

@@ -1,4 +1,4 @@
-//! Where an application's paths lead on the machine, by `working_directory` and `isolation.rootfs`.
+//! The absolute paths of an application's files, by `working_directory` and `isolation.rootfs`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,11 +6,11 @@ use super::access::Folder;
 use super::error::ConfigError;
 use super::schema::Checker;
 
-/// What an application's paths begin at.
+/// The folders that an application's paths are relative to.
 ///
-/// Unit changes to `isolation.rootfs` and then to `working_directory` before it opens anything. Here
-/// the process has its own root and folder, so that both stand before the paths instead: what is named
-/// is the same file, but for links, which lead from the machine's root.
+/// Unit changes its root to `isolation.rootfs` and then its folder to `working_directory`. Here one process serves all
+/// applications, so that both are put before the paths instead. The file is the same one, except that absolute
+/// symlinks start at the machine's root.
 #[derive(Default)]
 pub(super) struct Base<'a> {
     /// `isolation.rootfs`: absolute, and not the machine's root.
@@ -20,11 +20,11 @@ pub(super) struct Base<'a> {
 }
 
 impl Base<'_> {
-    /// The path of the member `name`, the present place.
+    /// The absolute path for the member `name` at the current place.
     ///
     /// # Errors
     ///
-    /// When it is relative, and to nothing that is absolute.
+    /// If it is relative, and there is no absolute `working_directory`.
     pub(super) fn path(
         &self,
         checker: &Checker<'_>,
@@ -42,7 +42,7 @@ impl Base<'_> {
         }
     }
 
-    /// The same for folders, whose paths are absolute.
+    /// The same for a folder, whose path is absolute.
     pub(super) fn folders(&self, folders: &mut [Folder]) {
         if let Some(root) = self.root {
             for folder in folders {
@@ -52,7 +52,7 @@ impl Base<'_> {
     }
 }
 
-/// A path below `root`, which no `..` leads out of.
+/// A path below `root`; no `..` segment can leave it.
 fn inside(root: &str, path: &Path) -> PathBuf {
     let mut below: Vec<_> = Vec::new();
     for component in path.components() {

@@ -1,4 +1,4 @@
-//! `match`: which requests a step is for.
+//! `match`: the requests that a step applies to.
 
 use routing::{FieldKind, FieldNameError, FieldRule, Match, Property, PropertyRule, Scheme, Test};
 
@@ -64,7 +64,7 @@ fn property<'a>(
     Ok(Test::Property(rule))
 }
 
-/// An object whose members must all match, or an array of objects of which one must.
+/// An object of which all members must match, or an array of objects of which one must match.
 fn fields<'a>(
     checker: &mut Checker<'a>,
     name: &str,

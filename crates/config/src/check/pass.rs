@@ -1,4 +1,4 @@
-//! `pass`: who answers instead.
+//! `pass`: the destination of requests.
 
 use routing::{Destination, Template};
 
@@ -7,19 +7,18 @@ use super::schema::Checker;
 use super::template;
 use crate::Value;
 
-/// Where requests go.
+/// The destination of a `pass`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// To the application of this name, which exists.
+    /// The application of this name, which exists.
     Application(String),
-    /// To the steps of this name, which exist; those of the array that is all of `routes` have none.
+    /// The route of this name, which exists. `None` if `routes` is one array without names.
     Routes(Option<String>),
-    /// To the upstream of this name, which exists.
+    /// The upstream of this name, which exists.
     Upstream(String),
-    /// To the server's own counters, in Prometheus' text format.
+    /// The server's own metrics, in Prometheus' text format.
     Metrics,
-    /// To what this says for each request, which may be nothing that exists, and is never
-    /// [`Metrics`](Self::Metrics).
+    /// A destination that is expanded for each request. It may not exist, and is never [`Metrics`](Self::Metrics).
     Variable(Template),
 }
 
@@ -46,7 +45,7 @@ fn destination(checker: &Checker<'_>, pass: &str, text: &[u8]) -> Result<Pass, C
         found.is_some()
     };
     match destination {
-        // Applications of ours have no targets.
+        // Components have no targets.
         Destination::Application { name, target: None } if named("applications", &name) => {
             Ok(Pass::Application(name))
         }

@@ -1,4 +1,4 @@
-//! Patterns, one or an array of them.
+//! Patterns: one, or an array of them.
 
 use routing::{AddressPatternErrorKind, AddressPatterns, PatternError, PatternErrorKind};
 
@@ -6,8 +6,7 @@ use super::error::ConfigError;
 use super::schema::Checker;
 use crate::Value;
 
-/// Gives each pattern of `value` to `push`: it is one, or an array of them. `what` they are patterns
-/// for is for messages.
+/// Calls `push` for each pattern of `value`. Messages name the property `what`.
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     what: &str,
@@ -16,7 +15,7 @@ pub(super) fn check<'a>(
 ) -> Result<(), ConfigError> {
     one_or_several(checker, value, |checker, value| {
         let text = value.as_str().ok_or_else(|| {
-            // Unit's words, which differ.
+            // Unit's messages, which differ from each other.
             let wanted = match what {
                 "uri" | "query" | "arguments" => "a string",
                 _ => "strings",

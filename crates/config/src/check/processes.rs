@@ -1,5 +1,4 @@
-//! `processes`: checked as Unit checks it, so that a slip shows here as it would there. It has no
-//! effect.
+//! `processes`: checked as Unit checks it, so that mistakes are reported here as there. It has no effect.
 
 use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member};

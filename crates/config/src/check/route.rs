@@ -1,4 +1,4 @@
-//! `routes`: what is done with which request.
+//! `routes`: steps with their `match` and `action`.
 
 use routing::Match;
 
@@ -8,10 +8,10 @@ use super::matching;
 use super::schema::{Checker, Kinds, Member};
 use crate::Value;
 
-/// An array of steps, with what is done at each.
+/// An array of steps with their actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// As `pass` calls it. The array that is all of `routes` has none.
+    /// The name in `pass`. `None` if `routes` is one array without names.
     pub name: Option<String>,
     /// The steps, in order.
     pub steps: routing::Route<Action>,
@@ -55,7 +55,7 @@ fn route<'a>(
     })
 }
 
-/// Unit accepts a step without an action, and fails to apply it then.
+/// Stricter than Unit, which accepts a step without an action, and then fails to apply it.
 fn step<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(Match, Action), ConfigError> {
     if value.as_object().is_none() {
         return Err(checker.error("The \"routes\" array must contain only object values."));
@@ -68,7 +68,7 @@ fn step<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(Match, Actio
         }
         Ok(())
     })?;
-    // Not before the others, so that a near miss gets its suggestion.
+    // Checked last, so that a misspelt `action` gets its suggestion.
     let Some(action) = action else {
         return checker.at("action", |checker| {
             Err(checker.error("Required parameter \"action\" is missing."))

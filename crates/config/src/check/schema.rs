@@ -1,5 +1,4 @@
-//! Which members an object may have, of which kinds, and the walk through a
-//! tree that checks it in Unit's order.
+//! Tables of the members of objects, and the check of a tree against them in Unit's order.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,7 +10,7 @@ use super::suggestion;
 use crate::bounds::{Seconds, Whole};
 use crate::{Object, Path, Value};
 
-/// A set of the kinds of value that may stand somewhere.
+/// A set of kinds of values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kinds(u8);
 
@@ -179,9 +178,8 @@ impl<'a> Checker<'a> {
         Err(self.error(format!("{subject} must be {expected}, but not {found}.")))
     }
 
-    /// Checks the members of an object against `tables`: first that none is
-    /// missing, then each in the order of the text, its kind before `check`
-    /// sees it.
+    /// Checks the members of an object against `tables`: first that none is missing, then, in the order of the text,
+    /// the kind of each, before it calls `check`.
     pub(super) fn members(
         &mut self,
         value: &'a Value,
@@ -217,7 +215,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Checks each member of an object whose names are free.
+    /// Checks each member of an object with arbitrary names.
     pub(super) fn each(
         &mut self,
         value: &'a Value,
@@ -241,7 +239,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// A whole number within bounds, in Unit's words.
+    /// A whole number within Unit's bounds, with Unit's messages.
     pub(super) fn number(
         &self,
         name: &str,
@@ -266,7 +264,7 @@ impl<'a> Checker<'a> {
         Ok(number)
     }
 
-    /// A whole number within bounds that are ours.
+    /// A whole number within our own bounds.
     pub(super) fn whole<T: FromStr>(
         &self,
         name: &str,
@@ -282,7 +280,7 @@ impl<'a> Checker<'a> {
             .ok_or_else(|| self.out_of_bounds(name, value, bounds))
     }
 
-    /// Seconds within bounds that are ours.
+    /// Seconds within our own bounds.
     pub(super) fn seconds(
         &self,
         name: &str,
@@ -303,7 +301,7 @@ impl<'a> Checker<'a> {
         ))
     }
 
-    /// An array of no more than so many elements.
+    /// An array of at most `most` elements.
     pub(super) fn at_most(
         &self,
         name: &str,
@@ -319,7 +317,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// A string that is used where an empty one or a NUL makes no sense.
+    /// A string that is not empty and has no NUL.
     pub(super) fn filled(&self, name: &str, value: &'a Value) -> Result<&'a str, ConfigError> {
         let text = value.as_str().unwrap_or_default();
         let wrong = if text.is_empty() {
@@ -342,7 +340,7 @@ pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether an array or object has nothing in it.
+/// Whether an array or object is empty.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Object(object) => object.is_empty(),

@@ -1,4 +1,4 @@
-//! `settings`: what holds for all listeners.
+//! `settings` of all listeners.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -11,30 +11,30 @@ use super::schema::{Checker, Kinds, Member, is_empty, shortened};
 use super::{compression, patterns, telemetry};
 use crate::Value;
 
-/// What holds for all listeners. Its default is Unit's.
+/// The settings of all listeners. The defaults are Unit's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How many threads new connections are given to; `None` is for the server to choose.
+    /// The threads that serve connections; `None` is the server's default.
     pub listen_threads: Option<NonZeroU32>,
-    /// For the header section of a request, from its first byte on.
+    /// The time-out for the header section of a request, from its first byte.
     pub header_read_timeout: Duration,
-    /// Between two pieces of a request's body.
+    /// The time-out between two pieces of a request's body.
     pub body_read_timeout: Duration,
-    /// Between two pieces of a response.
+    /// The time-out between two pieces of a response.
     pub send_timeout: Duration,
-    /// For the first byte of a request.
+    /// The keep-alive time-out: until the first byte of the next request.
     pub idle_timeout: Duration,
-    /// Bytes of a request's body.
+    /// The largest body of a request, in bytes.
     pub max_body_size: u64,
-    /// Whether request fields are dropped whose names have anything but letters, digits and hyphens.
+    /// Whether request fields are dropped if their names contain other characters than letters, digits and hyphens.
     pub discard_unsafe_fields: bool,
-    /// Whether request bodies that come in chunks are sent on to other servers with their length.
+    /// Whether chunked request bodies are sent to proxied servers with a `Content-Length`.
     pub chunked_transform: bool,
-    /// Whether responses tell the server's version.
+    /// Whether responses contain the server's version.
     pub server_version: bool,
-    /// Whether the log tells how requests are routed.
+    /// Whether the routing of requests is logged.
     pub log_route: bool,
-    /// MIME types, and an extension or file name of each; none is there twice, but for case.
+    /// Pairs of a MIME type, and an extension or file name, which are unique without regard to case.
     pub mime_types: Vec<(String, String)>,
 }
 
@@ -90,7 +90,7 @@ const WEBSOCKET: &[Member] = &[
 
 const STATIC: &[Member] = &[Member::optional("mime_types", Kinds::OBJECT)];
 
-/// Seconds of a time-out; Unit counts milliseconds in 32 bits.
+/// A time-out in seconds; Unit stores milliseconds in 32 bits.
 const MOST_SECONDS: i64 = 4_294_967;
 
 pub(super) fn check<'a>(
@@ -166,7 +166,7 @@ fn check_http<'a>(
     })
 }
 
-/// Unit accepts less than one, and then no client is fast enough.
+/// Stricter than Unit, which accepts numbers below one: no client is fast enough then.
 fn seconds(checker: &Checker<'_>, name: &str, value: &Value) -> Result<Duration, ConfigError> {
     let seconds = checker.number(name, value, 1, MOST_SECONDS)?;
     Ok(Duration::from_secs(seconds.unsigned_abs()))
@@ -182,7 +182,7 @@ fn check_mime_types<'a>(
     value: &'a Value,
 ) -> Result<Vec<(String, String)>, ConfigError> {
     let mut pairs = Vec::new();
-    // By extension, whose case does not count.
+    // By extension, without regard to case.
     let mut taken: HashMap<String, &str> = HashMap::new();
     checker.each(value, |checker, name, value| {
         checker.kind(Some(name), value, Kinds::STRING.or(Kinds::ARRAY))?;

@@ -1,5 +1,5 @@
-//! `settings.telemetry`: checked as a Unit checks it that is built with OpenTelemetry, so that a slip
-//! shows here as it would there. It has no effect.
+//! `settings.telemetry`: checked as in a Unit with OpenTelemetry, so that mistakes are reported here as there. It
+//! has no effect.
 
 use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member, is_empty};

@@ -7,11 +7,10 @@ use routing::{
 use super::error::ConfigError;
 use super::schema::Checker;
 
-/// As in Unit, all variables may stand everywhere; those of the response are empty before there is
-/// one.
+/// As in Unit, all variables are allowed everywhere; those of the response are empty until there is one.
 const VARIABLES: VariableSet = VariableSet::ALL;
 
-/// A string that may have variables, the value of the member `name`.
+/// The value of the member `name`, which may contain variables.
 pub(super) fn check(
     checker: &Checker<'_>,
     name: &str,

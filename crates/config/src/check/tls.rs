@@ -1,4 +1,4 @@
-//! A listener's `tls`.
+//! `tls` of a listener.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const SESSION_MEMBERS: &[Member] = &[
     Member::optional("tickets", Kinds::STRING.or(Kinds::ARRAY).or(Kinds::BOOLEAN)),
 ];
 
-/// Checks the object `tls`, but not whether its certificates are there.
+/// Checks the object `tls`, but not whether its certificates exist.
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
@@ -106,7 +106,7 @@ fn check_tickets<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Tick
     Ok(Tickets::Keys(keys))
 }
 
-/// Unit repeats the key in its messages. It is a secret, and messages are logged.
+/// Unlike Unit, messages do not contain the key: it is a secret, and messages are logged.
 fn check_key(checker: &Checker<'_>, value: &Value) -> Result<TicketKey, ConfigError> {
     let text = value
         .as_str()
@@ -119,14 +119,14 @@ fn check_key(checker: &Checker<'_>, value: &Value) -> Result<TicketKey, ConfigEr
     })
 }
 
-/// Whether a listener of this tree names the certificate.
+/// Whether a listener of this tree uses the certificate.
 #[must_use]
 pub fn uses_certificate(root: &Value, name: &str) -> bool {
     named_certificates(root).any(|(_, named)| named == name)
 }
 
-/// The error for the first certificate that a listener of this tree names and `is_there` does not
-/// know. [`Config::check`](crate::Config::check) cannot know: what is there is kept apart from the
+/// The error for the first certificate that a listener of this tree names and that does not exist according to
+/// `is_there`. [`Config::check`](crate::Config::check) cannot check this, since certificates are not part of the
 /// configuration.
 pub fn missing_certificate(root: &Value, is_there: impl Fn(&str) -> bool) -> Option<ConfigError> {
     let (path, name) = named_certificates(root).find(|(_, name)| !is_there(name))?;
@@ -137,7 +137,7 @@ pub fn missing_certificate(root: &Value, is_there: impl Fn(&str) -> bool) -> Opt
     })
 }
 
-/// The certificates that listeners name, and where.
+/// The certificates that listeners name, with their paths.
 fn named_certificates(root: &Value) -> impl Iterator<Item = (Path, &str)> {
     let listeners = root.child("listeners").and_then(Value::as_object);
     let listeners = listeners.into_iter().flat_map(Object::iter);

@@ -1,4 +1,4 @@
-//! `upstreams`, and where `proxy` leads: other servers.
+//! `upstreams` and `proxy`: other servers, their addresses and weights for load balancing.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use super::error::ConfigError;
 use super::schema::{Checker, Kinds, Member, shortened};
 use crate::Value;
 
-/// One member of `upstreams`: servers that take turns.
+/// One member of `upstreams`: servers with load balancing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// As `pass` calls it.
+    /// The name in `pass`.
     pub name: String,
     /// In the order of the text. May be empty, as in Unit.
     pub servers: Vec<UpstreamServer>,
@@ -20,37 +20,37 @@ pub struct Upstream {
 /// One member of `servers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// Where it listens.
+    /// The server's address.
     pub address: ServerAddress,
-    /// Its share of the requests.
+    /// The server's weight for load balancing.
     pub weight: Weight,
 }
 
-/// Where a server listens, this one or another.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
-    /// By TCP. To reach another, all addresses of the machine (`*:80`) are as good as one of them.
+    /// A TCP address. `*:80` is accepted for other servers, too, and reaches this machine.
     Tcp(SocketAddr),
-    /// On a Unix socket in the file system.
+    /// The path of a Unix socket.
     Unix(PathBuf),
-    /// On a Unix socket with this name in Linux' abstract namespace.
+    /// The name of a Unix socket in Linux' abstract namespace.
     Abstract(String),
 }
 
-/// A number from 0 to 1,000,000, not whole perhaps. Only what the weights of one upstream's servers are
-/// to each other counts; a server without a weight of its own has 1, and one with 0 gets no request.
+/// A weight from 0 to 1,000,000, with or without a fraction, relative to those of the upstream's other servers. The
+/// default is 1; a server with 0 gets no requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weight(f64);
 
 impl Weight {
-    /// The number.
+    /// The weight as a number.
     #[must_use]
     pub fn number(self) -> f64 {
         self.0
     }
 }
 
-/// It is a number, always.
+/// Sound, since it is never NaN.
 impl Eq for Weight {}
 
 impl Default for Weight {
@@ -146,7 +146,7 @@ pub(super) fn check_proxy(
     value: &Value,
 ) -> Result<ServerAddress, ConfigError> {
     let text = value.as_str().unwrap_or_default();
-    // As in Unit, what is wrong is shown without what is right.
+    // As in Unit, the message contains the text without `http://`.
     let (address, rest) = match text.strip_prefix("http://") {
         Some(rest) => (ServerAddress::parse(rest), rest),
         None => (None, text),

@@ -1,8 +1,8 @@
-//! Tree to text.
+//! The printer: value tree to text.
 
 use crate::Value;
 
-/// The shortest text: no spaces and no line ends.
+/// The shortest text, without spaces and line breaks.
 ///
 /// ```
 /// let value = config::parse(b"{ \"a\": [1, 2.50], // two\n \"b\": \"\\u00e9\\u0001\" }")?;
@@ -19,9 +19,8 @@ pub fn print(value: &Value) -> String {
     printer.text
 }
 
-/// The text as Unit's control API lays it out: tabs, CRLF line ends, and an
-/// empty line between a filled array or object and the member after it. It does
-/// not end with a line end.
+/// The layout of Unit's control API: tabs, CRLF line breaks, and an empty line after a filled array or object that
+/// another member follows. The text does not end in a line break.
 ///
 /// ```
 /// let value = config::parse(br#"{"a":{"b":[]},"c":1,"d":2}"#)?;
@@ -52,7 +51,7 @@ struct Printer {
 
 struct Layout {
     level: usize,
-    /// A filled array or object has ended, and no member or element came since.
+    /// A filled array or object has just ended.
     more_space: bool,
 }
 
@@ -79,7 +78,7 @@ impl Printer {
             if position > 0
                 && let Some(layout) = &mut self.layout
             {
-                // Elements of an array follow each other without an empty line.
+                // No empty line between the elements of an array.
                 layout.more_space = false;
             }
             self.value(element);
@@ -107,7 +106,7 @@ impl Printer {
         self.close('}', !object.is_empty());
     }
 
-    /// A line end, and the indentation of the next line, `deeper` levels in.
+    /// A line break, and the indentation of the next line, `deeper` levels further.
     fn line(&mut self, deeper: usize) {
         if let Some(layout) = &mut self.layout {
             layout.level += deeper;

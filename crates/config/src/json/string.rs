@@ -1,4 +1,4 @@
-//! Strings: escapes to characters.
+//! Strings of JSON, with their escapes resolved.
 
 use super::error::{Failure, JsonErrorKind as Kind, fail};
 
@@ -19,8 +19,8 @@ pub(super) fn read(text: &[u8], open: usize) -> Result<(String, usize), Failure>
     Ok((string, end + 1))
 }
 
-/// Where the string that starts at `start` has its closing quote, and whether
-/// there are escapes before it. Every escape is complete then.
+/// The closing quote of the string that starts at `start`, and whether there are escapes before it. All escapes have
+/// been checked to be complete.
 fn closing_quote(text: &[u8], start: usize) -> Result<(usize, bool), Failure> {
     let mut at = start;
     let mut escapes = false;
