@@ -77,7 +77,7 @@ pub(crate) fn bundle(common_name: &str, alt_names: &[&str]) -> String {
     certificate.pem() + &key.serialize_pem()
 }
 
-/// Whether there is an `openssl` to run; says so if there is none.
+/// Whether `openssl` is installed; prints that the test is skipped if it is not.
 pub(crate) fn has_openssl() -> bool {
     let found = Command::new("openssl")
         .arg("version")
