@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_ends_in_one_way() {
+    fn request_smuggling_a_message_has_one_framing() {
         let of = |values: &[(&'static str, &str)]| {
             let mut fields = HeaderMap::new();
             for (name, value) in values {

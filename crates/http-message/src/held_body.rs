@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_body_takes_no_more_memory_than_is_told_however_it_comes() {
+    fn a_held_body_takes_no_more_memory_than_documented() {
         for size in [1, 100, 1024, 1025, 5000, BLOCK, BLOCK + 1, 100_000] {
             // Each is a part of a larger buffer, as one that was read from a connection.
             let mut body = HeldBody::default();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn single_bytes_take_no_queue_entry_each() {
+    fn single_bytes_share_a_block() {
         let mut body = HeldBody::default();
         for _ in 0..100_000 {
             body.push(b"a");

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_address_is_found_in_every_form_that_carries_it() {
+    fn ssrf_an_ipv4_address_embedded_in_ipv6_is_recognized() {
         for text in [
             "::ffff:127.0.0.1",
             "::ffff:7f00:1",

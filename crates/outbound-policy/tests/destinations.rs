@@ -108,7 +108,7 @@ fn a_port_is_a_number_in_range() {
 }
 
 #[test]
-fn odd_spellings_of_an_ipv4_address_lead_nowhere() {
+fn ssrf_odd_spellings_of_an_ipv4_address_are_refused() {
     for text in [
         "http://2130706433/",
         "http://017700000001/",
@@ -133,7 +133,7 @@ fn odd_spellings_of_an_ipv4_address_lead_nowhere() {
 }
 
 #[test]
-fn odd_hosts_lead_nowhere() {
+fn ssrf_odd_hosts_are_refused() {
     assert_eq!(host("http://a..b/"), HostError::EmptyLabel);
     assert_eq!(host("http://a../"), HostError::EmptyLabel);
     assert_eq!(host("http://./"), HostError::EmptyLabel);

@@ -45,7 +45,7 @@ fn every_form_of_the_grammar_is_a_grant_as_it_stands() {
 }
 
 #[test]
-fn other_spellings_of_the_same_are_normalised() {
+fn spellings_of_one_grant_are_normalised() {
     for (text, wanted) in [
         ("HTTPS://API.Example.COM", "https://api.example.com"),
         ("https://api.example.com.", "https://api.example.com"),
@@ -156,7 +156,7 @@ fn a_wildcard_is_a_whole_first_label_of_a_name() {
 }
 
 #[test]
-fn a_host_is_written_in_the_one_way_that_everybody_reads_alike() {
+fn a_host_with_several_readings_is_refused() {
     for (text, reason) in [
         ("http://", HostError::Empty),
         ("http://:80", HostError::Empty),

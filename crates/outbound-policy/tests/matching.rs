@@ -112,7 +112,7 @@ fn a_star_allows_private_networks_and_no_special_address() {
 }
 
 #[test]
-fn a_name_does_not_lead_to_a_special_address() {
+fn ssrf_a_name_does_not_lead_to_a_special_address() {
     for address in [
         "127.0.0.1",
         "::1",

@@ -1,3 +1,5 @@
+//! Why a request could not be proxied, and what follows: the client's status and the level in the log.
+
 use std::error::Error as StdError;
 use std::io;
 
@@ -7,22 +9,22 @@ use nix::errno::Errno;
 use tracing::Level;
 
 use crate::Server;
-use crate::pool::{HEADER_BYTES, HEADER_FIELDS};
+use crate::limits::{HEADER_BYTES, HEADER_FIELDS};
 
-/// Why there is no response, or why its body has no end. The text is for the log: it names servers, and
-/// is not for clients.
+/// Why there is no response, or why its body is cut off. The text is for the log: it is not for clients, since it may
+/// name servers.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     // The client is at fault.
     /// The method is `CONNECT`.
     #[error("the method CONNECT is not forwarded")]
     Method,
-    /// The request's fields do not agree on how long its body is.
-    #[error("the request's body is of no certain length: {0}")]
+    /// Request smuggling: the request's fields do not agree on how long its body is.
+    #[error("the length of the request's body is ambiguous: {0}")]
     RequestFraming(FramingError),
     /// The request's body is shorter or longer than its `content-length`. Nothing of it, or a
     /// cut-off part, has been sent.
-    #[error("the request's body is not of the announced {announced} bytes")]
+    #[error("the request's body does not have the announced {announced} bytes")]
     RequestBodySize {
         /// What `content-length` said.
         announced: u64,
@@ -33,24 +35,24 @@ pub enum ProxyError {
 
     // There is no connection.
     /// No server has a weight above zero.
-    #[error("the upstream has no server with a weight")]
+    #[error("the upstream has no server with a weight above 0")]
     NoServer,
-    /// The connection was refused, or there is no way to the server.
+    /// The connection was refused, or the server is unreachable.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     /// This machine has no socket, port or memory left for one more connection.
-    #[error("cannot open a connection: {0}")]
+    #[error("this machine cannot open another connection: {0}")]
     Resources(io::Error),
     /// There was no connection within [`Timeouts::connect`](crate::Timeouts::connect).
-    #[error("connecting takes too long")]
+    #[error("the connection was not established in time")]
     ConnectTimeout,
 
     // There was a connection.
-    /// The server took nothing for [`Timeouts::send`](crate::Timeouts::send).
-    #[error("the server does not take the request in time")]
+    /// The server read nothing for [`Timeouts::send`](crate::Timeouts::send).
+    #[error("the server stopped reading the request")]
     SendTimeout,
     /// There was no response within [`Timeouts::response`](crate::Timeouts::response).
-    #[error("the response does not come in time")]
+    #[error("the server did not respond in time")]
     ResponseTimeout,
     /// The server closed the connection before its response.
     #[error("the server closed the connection without a response")]
@@ -60,30 +62,30 @@ pub enum ProxyError {
         "the response's header section has more than {HEADER_BYTES} bytes or {HEADER_FIELDS} fields"
     )]
     ResponseHeaderTooLarge,
-    /// What the server sends is not HTTP, or is not certain to be read by all in the same way.
-    #[error("the server violates the protocol: {0}")]
+    /// The server's response is not HTTP, or other readers could read it differently (response smuggling).
+    #[error("the server violates HTTP: {0}")]
     Protocol(String),
 
     // There was a response.
-    /// The response's body ended before its end.
-    #[error("the response's body is cut off")]
+    /// The response's body is shorter than announced, or its connection failed.
+    #[error("the response's body is truncated")]
     ResponseIncomplete,
     /// A piece of the response's body did not come within [`Timeouts::read`](crate::Timeouts::read).
-    #[error("the response's body does not go on in time")]
+    #[error("the server stopped sending the response's body")]
     BodyTimeout,
 }
 
 impl ProxyError {
     /// The status to answer with where there is no response yet.
     ///
-    /// With a request's body that is at fault, whoever made the body may know better.
+    /// For [`ProxyError::RequestBody`] the body's own error may say more.
     pub fn status(&self) -> StatusCode {
         self.wire().0
     }
 
-    /// What is told to the client, and how loud to the log.
+    /// The client's status, and the level in the log.
     ///
-    /// Unit answers 502 and 504 as here; it has no 503, but 502 for what is one here.
+    /// As Unit's, except that Unit answers 502 instead of 503.
     fn wire(&self) -> (StatusCode, Level) {
         match self {
             Self::Method => (StatusCode::NOT_IMPLEMENTED, Level::DEBUG),
@@ -104,7 +106,7 @@ impl ProxyError {
         }
     }
 
-    /// Writes it to the log. The server is one that was asked, if it came to that.
+    /// Logs the error, with the server if one was chosen.
     pub(crate) fn log(&self, server: Option<&Server>) {
         let server = server
             .map(|server| format!(" {server}"))
@@ -116,9 +118,9 @@ impl ProxyError {
         }
     }
 
-    /// What it means that connecting failed.
+    /// The error for a failed connect.
     pub(crate) fn of_connecting(error: io::Error) -> Self {
-        // What this machine runs out of: descriptors, buffers, memory and local ports.
+        // This machine has no file descriptors, buffers, memory or local ports left.
         const OURS: [Errno; 5] = [
             Errno::EMFILE,
             Errno::ENFILE,
@@ -137,7 +139,7 @@ impl ProxyError {
         }
     }
 
-    /// What it means that there is no response.
+    /// The error for a request without a response.
     pub(crate) fn of_sending(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
             return Self::ResponseHeaderTooLarge;
@@ -151,7 +153,7 @@ impl ProxyError {
         Self::Terminated
     }
 
-    /// What it means that a response's body does not end well.
+    /// The error for a truncated response body.
     fn of_receiving(error: &hyper::Error) -> Self {
         if let Some(reason) = malformed(error) {
             return Self::Protocol(reason.to_string());
@@ -181,7 +183,7 @@ impl From<ReceivedBodyError> for ProxyError {
     }
 }
 
-/// Whether it is our socket's own time-out, which is that of writes.
+/// Whether it is the time-out of `SocketIo`, which is for writes only.
 fn is_timeout(error: &hyper::Error) -> bool {
     chain(error).any(|cause| {
         cause

@@ -1,7 +1,9 @@
+//! The request's body while its response is awaited and read: which of the two ends the other, and when.
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -9,42 +11,43 @@ use bytes::Bytes;
 use http::Method;
 use http_body::{Body as _, Frame, SizeHint};
 use http_message::{CutOff, Length, ReadAhead, SentBody};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{ProxyError, fields};
 
-/// Bytes that are still sent of a request's body when its response is over.
+/// Bytes of a request's body that are still sent after its response.
 pub(crate) const MAX_BYTES_AFTER_RESPONSE: u64 = 64 * 1024 * 1024;
 
-/// What the two messages of one request know of each other. The request's body stays here and not
-/// with a connection, so that it can go to another one while nothing of it has been read.
+/// The state that a request and its response share. The request's body is here and not in a connection, so that it can
+/// be sent on another connection as long as nothing of it has been read.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    state: Mutex<State>,
+    state: Mutex<Upload>,
     is_sent: AtomicBool,
     sent: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct Upload {
     body: SentBody,
-    /// Why the request's body was cut off, until somebody is told.
+    /// Why the request's body was cut off, until the error is returned.
     failure: Option<ProxyError>,
     is_cancelled: bool,
-    /// What the rest of the request's body is held to, once the response is over.
+    /// Limits on the rest of the request's body, once the response is over.
     after_response: Option<AfterResponse>,
-    /// The server is first to say that it wants the body.
+    /// `expect: 100-continue`: the body waits for the server to ask for it.
     is_held: bool,
-    /// Whoever waits for the request's body.
+    /// Of the connection's task, which waits for the request's body.
     waker: Option<Waker>,
 }
 
-/// Limits on an upload that nothing waits for any more but the server, and a client that may send it for ever.
+/// Limits on an upload after its response: only the server still waits for it, and the client may never end it.
 #[derive(Debug)]
 struct AfterResponse {
     until: Instant,
-    /// Armed when the connection asks for the body.
+    /// Created when the connection polls the body.
     timer: Option<Pin<Box<Sleep>>>,
     /// Bytes that may still be sent.
     left: u64,
@@ -70,7 +73,7 @@ impl Exchange {
     pub(crate) fn new(body: SentBody) -> Arc<Self> {
         Arc::new(Self {
             is_sent: AtomicBool::new(body.is_end_stream()),
-            state: Mutex::new(State {
+            state: Mutex::new(Upload {
                 body,
                 failure: None,
                 is_cancelled: false,
@@ -121,23 +124,23 @@ impl Exchange {
         }
     }
 
-    /// Reads the body ahead, until it is time to decide on its length.
+    /// Reads the body ahead, until its length can be decided.
     ///
     /// # Errors
     ///
-    /// When the body fails, of which nothing has been sent then.
+    /// When the body fails. Nothing of it has been sent then.
     pub(crate) async fn read_ahead(&self, method: &Method) -> Result<(), ProxyError> {
-        // What a client has sent goes on without delay.
+        // What a client has sent is forwarded without delay.
         let mut ahead = ReadAhead::new(method, Duration::ZERO);
         poll_fn(|cx| ahead.poll(&mut self.state().body, cx)).await?;
         Ok(())
     }
 
-    /// Goes on reading ahead while something else is waited for.
+    /// Continues to read ahead while `other` is waited for.
     ///
     /// # Errors
     ///
-    /// When the body fails, of which nothing has been sent then.
+    /// When the body fails. Nothing of it has been sent then.
     pub(crate) async fn read_ahead_while<T>(
         &self,
         other: impl Future<Output = Result<T, ProxyError>>,
@@ -155,7 +158,7 @@ impl Exchange {
         .await
     }
 
-    /// The length of a body of which none was announced, by what was read ahead. It holds from then on.
+    /// Decides the length of a body without an announced one, by what was read ahead. It does not change after that.
     pub(crate) fn decide(&self, method: &Method, keeps_trailers: bool) -> Length {
         let mut state = self.state();
         let length = state.body.decide(method, keeps_trailers);
@@ -175,14 +178,14 @@ impl Exchange {
         self.is_sent.load(Ordering::Acquire)
     }
 
-    /// Waits for that. For one caller at a time.
+    /// Waits until all of the request's body was taken. For one caller at a time.
     pub(crate) async fn sent(&self) {
         while !self.is_sent() {
             self.sent.notified().await;
         }
     }
 
-    /// Whether all of the request's body is still here, if there is any.
+    /// Whether nothing of the request's body has been sent, so that it can be sent again.
     pub(crate) fn is_whole(&self) -> bool {
         self.state().body.given() == 0
     }
@@ -202,18 +205,18 @@ impl Exchange {
         self.wake(|state| state.is_held = false);
     }
 
-    /// The request's own failure; without one, what it looked like from the other side.
+    /// The failure of the request's body, if there is one: it is the cause of what the connection reports as `error`.
     pub(crate) fn explain(&self, error: ProxyError) -> ProxyError {
         self.state().failure.take().unwrap_or(error)
     }
 
-    /// Nobody wants the response any more.
+    /// The response was dropped: the request's body is cut off.
     pub(crate) fn cancel(&self) {
         self.wake(|state| state.is_cancelled = true);
     }
 
-    /// The response is over. A body that waits for leave to be sent waits for nothing then; what is left of
-    /// another may go on for `limit`.
+    /// The response is over. A body that still waits for `100 Continue` is cut off; the rest of another may be sent for
+    /// `limit`.
     pub(crate) fn finish(&self, limit: Duration) {
         let is_sent = self.is_sent();
         self.wake(|state| {
@@ -222,7 +225,7 @@ impl Exchange {
         });
     }
 
-    fn wake(&self, change: impl FnOnce(&mut State)) {
+    fn wake(&self, change: impl FnOnce(&mut Upload)) {
         let waker = {
             let mut state = self.state();
             change(&mut state);
@@ -233,26 +236,25 @@ impl Exchange {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Upload> {
+        self.state.lock()
     }
 }
 
-/// Ends the request's body, too, when the response is dropped before its end.
+/// Ends the request's body when the response is dropped before its end.
 #[derive(Debug)]
-pub(crate) struct Interest {
+pub(crate) struct UploadGuard {
     exchange: Arc<Exchange>,
-    is_satisfied: bool,
+    is_complete: bool,
     /// For what is left of the request's body after the response.
     after_response: Duration,
 }
 
-impl Interest {
+impl UploadGuard {
     pub(crate) fn new(exchange: Arc<Exchange>, after_response: Duration) -> Self {
         Self {
             exchange,
-            is_satisfied: false,
+            is_complete: false,
             after_response,
         }
     }
@@ -261,18 +263,18 @@ impl Interest {
         &self.exchange
     }
 
-    /// The response was whole. What is left of the request's body may still be sent, within limits.
-    pub(crate) fn satisfy(&mut self) {
-        if !self.is_satisfied {
-            self.is_satisfied = true;
+    /// The response was complete. The rest of the request's body may still be sent, within limits.
+    pub(crate) fn complete(&mut self) {
+        if !self.is_complete {
+            self.is_complete = true;
             self.exchange.finish(self.after_response);
         }
     }
 }
 
-impl Drop for Interest {
+impl Drop for UploadGuard {
     fn drop(&mut self) {
-        if !self.is_satisfied {
+        if !self.is_complete {
             self.exchange.cancel();
         }
     }

@@ -1,4 +1,5 @@
-//! What of a message's fields is forwarded, and in which way its length is told anew.
+//! The fields of forwarded requests and responses, and the defence against smuggling: a message with an ambiguous length
+//! is refused, and the length of all others is written again. The hop-by-hop rule itself is `http_message`'s.
 
 use bytes::Bytes;
 use http::header::{
@@ -16,54 +17,53 @@ use crate::ProxyError;
 
 const WEBSOCKET: &str = "websocket";
 
-/// What else a request asks of its connection than to be forwarded.
+/// Hop-by-hop features that a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
-    /// To become a WebSocket.
+pub(crate) struct HopOptions {
+    /// An upgrade to WebSocket.
     pub(crate) upgrade: bool,
-    /// To be told to go on before there is a body.
-    pub(crate) proceed: bool,
-    /// For a client that may be told which protocol to upgrade to: HTTP/2 has no such field (RFC 9113,
-    /// section 8.2.2).
-    pub(crate) hears_upgrade: bool,
+    /// `expect: 100-continue`: the body is sent only when the server asks for it.
+    pub(crate) expects_continue: bool,
+    /// The client may be sent an `upgrade` field, which HTTP/2 does not have (RFC 9113, section 8.2.2).
+    pub(crate) allows_upgrade_field: bool,
 }
 
-/// The length of a request's body, as far as its head and its body know it.
+/// The length of a request's body, as its fields and the body itself say.
 ///
 /// # Errors
 ///
-/// When they do not agree: then the next server may see another end than this one.
+/// If the fields are ambiguous: the server could see another end of the request than this one (request smuggling).
 pub(crate) fn known_length(
     head: &Parts,
     exact: Option<u64>,
-    is_none: bool,
+    is_empty: bool,
 ) -> Result<Length, ProxyError> {
     let framing = Framing::of(&head.headers).map_err(ProxyError::RequestFraming)?;
     Ok(match (framing, exact) {
         (Framing::Length(length), _) => Length::Exactly(length),
-        (Framing::Chunked, _) if is_none => Length::of_no_body(&head.method),
-        (Framing::None, _) if is_none || exact == Some(0) => Length::of_no_body(&head.method),
+        (Framing::Chunked, _) if is_empty => Length::of_no_body(&head.method),
+        (Framing::None, _) if is_empty || exact == Some(0) => Length::of_no_body(&head.method),
         (Framing::None, Some(length)) => Length::Exactly(length),
         (Framing::Chunked, _) | (Framing::None, None) => Length::Unknown,
     })
 }
 
-/// Makes a request's fields fit for the next server, but for those that tell its length.
+/// Prepares a request's fields for the server, except those about its length.
 ///
-/// `host` stays as the client sent it, as do all fields about who forwarded the request before: Unit
-/// adds none. An HTTP/1.0 request may have no host, but the one that is sent in HTTP/1.1 must
-/// (RFC 9112, section 3.2).
-pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
+/// `host` stays as the client sent it, and so do `x-forwarded-*`, `forwarded` and `via`, to which nothing is added, as
+/// in Unit. An HTTP/1.0 request may have no host, but the HTTP/1.1 request that is sent must have one (RFC 9112,
+/// section 3.2).
+pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> HopOptions {
     let has_body = !matches!(length, Length::None | Length::Exactly(0));
     let is_http_1_0 = head.version < Version::HTTP_11;
-    let asked = Asked {
+    let options = HopOptions {
         upgrade: !has_body && asks_for_websocket(head),
         // RFC 9110, section 10.1.1.
-        proceed: has_body && !is_http_1_0 && expects_continue(&head.headers),
-        hears_upgrade: head.version < Version::HTTP_2,
+        expects_continue: has_body && !is_http_1_0 && expects_continue(&head.headers),
+        allows_upgrade_field: head.version < Version::HTTP_2,
     };
     let wants_trailers = has_token(&head.headers, &TE, "trailers");
-    let keeps_expect = asked.proceed || !expects_continue(&head.headers);
+    let keeps_expect = options.expects_continue || !expects_continue(&head.headers);
 
     let mut fields = without_hop_by_hop(std::mem::take(&mut head.headers), |name| match *name {
         CONTENT_LENGTH => false,
@@ -75,45 +75,46 @@ pub(crate) fn prepare_request(head: &mut Parts, length: Length) -> Asked {
         let host = HeaderValue::from_str(host.unwrap_or_default());
         fields.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
     }
-    // RFC 9110, sections 7.8 and 10.1.4: both have to be named as the connection's.
+    // RFC 9110, sections 7.8 and 10.1.4: `connection` must name both.
     if wants_trailers {
         fields.insert(TE, HeaderValue::from_static("trailers"));
         fields.append(CONNECTION, HeaderValue::from_static("te"));
     }
-    if asked.upgrade {
+    if options.upgrade {
         fields.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
         fields.append(CONNECTION, HeaderValue::from_static("upgrade"));
     }
     head.headers = fields;
-    asked
+    options
 }
 
-/// Makes a response's fields fit for the client. `server` is left out, as in Unit, which names itself.
+/// Prepares a response's fields for the client. `server` is dropped, as in Unit, which names itself.
 ///
-/// Returns whether the connection may be used again, as far as the fields tell.
+/// Returns whether the fields allow the connection to be reused.
 ///
 /// # Errors
 ///
-/// When the response's length is not certain.
+/// If the response's length is ambiguous, or it switches protocols without having been asked: against response
+/// smuggling.
 pub(crate) fn prepare_response(
     fields: &mut HeaderMap,
     status: StatusCode,
-    asked: Asked,
+    options: HopOptions,
 ) -> Result<bool, ProxyError> {
     // As in Unit, no response has both a length and chunks.
     let framing = Framing::of(fields).map_err(|error| ProxyError::Protocol(error.to_string()))?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    if switches && !(asked.upgrade && is_websocket(fields)) {
-        let reason = "it switches protocols without being asked";
+    if switches && !(options.upgrade && is_websocket(fields)) {
+        let reason = "a 101 response without a request for an upgrade";
         return Err(ProxyError::Protocol(reason.to_owned()));
     }
-    // RFC 9110, section 8.6, and RFC 9112, section 6.1. Who announces a body here may send one, which
-    // would be taken for the next response.
+    // Response smuggling: there is no body here (RFC 9110, section 8.6, and RFC 9112, section 6.1), but a server that
+    // announces one may send it, and it would be read as the next response.
     let is_empty = switches || status == StatusCode::NO_CONTENT;
-    let is_kept = !(is_empty && framing.announces_content());
+    let keeps_alive = !(is_empty && framing.announces_content());
     let required: Vec<_> = match status {
         // RFC 9110, section 15.5.22: it must name the protocols.
-        StatusCode::UPGRADE_REQUIRED if asked.hears_upgrade => {
+        StatusCode::UPGRADE_REQUIRED if options.allows_upgrade_field => {
             fields.get_all(UPGRADE).iter().cloned().collect()
         }
         _ => Vec::new(),
@@ -137,11 +138,10 @@ pub(crate) fn prepare_response(
         }
     }
     *fields = prepared;
-    Ok(is_kept)
+    Ok(keeps_alive)
 }
 
-/// Leaves of a piece, if it is a body's trailers, what may be there: nothing on which the message's
-/// framing, routing or handling depends (RFC 9110, section 6.5.1).
+/// Drops trailers on which the framing, routing or handling of the message depends (RFC 9110, section 6.5.1).
 pub(crate) fn prepare_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     let fields = match frame.into_trailers() {
         Ok(fields) => fields,
@@ -166,8 +166,8 @@ pub(crate) fn prepare_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     }))
 }
 
-/// RFC 9110, section 7.8: an HTTP/1.0 request cannot ask. Other protocols are not asked for:
-/// behind `h2c` requests would pass that nobody has routed.
+/// RFC 9110, section 7.8: an HTTP/1.0 request cannot ask for it. Other protocols are not forwarded: requests over `h2c`
+/// would bypass routing.
 fn asks_for_websocket(head: &Parts) -> bool {
     head.version == Version::HTTP_11
         && head.method == Method::GET

@@ -1,8 +1,9 @@
-//! Sends requests on to other HTTP/1.1 servers, and streams their responses back.
+//! A reverse proxy: forwards requests to other HTTP/1.1 servers, and streams their responses back. Configurations,
+//! routing, listeners and clients are not its business.
 //!
 //! ```text
-//!            ┌─ Upstream: whose turn          ┌─ Pool: one kept, or connect
-//! Request ───┴─▶ fields, length made anew ────┴─▶ connection ─▶ fields, length made anew ─▶ Response
+//!            ┌─ Upstream: load balancing      ┌─ Pool: an idle one, or connect
+//! Request ───┴─▶ fields, length ──────────────┴─▶ connection ─▶ fields, length ────────────▶ Response
 //!    │ NoServer   │ RequestFraming                 │  ▲ Connect, ConnectTimeout │ Protocol    │ body
 //!    ▼            │ Method                         │  │ Terminated, …Timeout    │             ▼
 //!   body ─────────────────────────────────────────┘  └── 101: Tunnel           ResponseIncomplete,
@@ -10,91 +11,89 @@
 //! ```
 //!
 //! - [`Upstream`] has servers and their weights. [`Server`] is an address.
-//! - [`Pool`] keeps connections. It may be shared, and outlive a configuration.
-//! - [`Proxy`] is both together with [`Timeouts`]; [`Proxy::send`] is all that it does.
-//! - [`ProxyError`] says what went wrong, and what to answer. It has written the log by then.
-//! - [`tunnel`](tunnel()) takes what a WebSocket leaves of a request: two connections.
+//! - [`Pool`] has the keep-alive connections. It may be shared, and outlive a configuration.
+//! - [`Proxy`] combines both with [`Timeouts`]; [`Proxy::send`] is all that it does.
+//! - [`ProxyError`] says what failed, and which status to answer with. It has been logged.
+//! - [`Tunnel`] has the two connections of a WebSocket.
 //!
-//! It knows nothing of configurations, of routing, of listeners, or of who made a request.
+//! # Like Unit
 //!
-//! # As Unit has it
-//!
-//! - Servers take turns by weight; there is no fail-over, see [`Upstream`].
-//! - The `host` field is the client's, and so is the target, unless whoever calls has rewritten it.
-//! - No `x-forwarded-*`, `forwarded` or `via` is added, and those that are there stay.
-//! - `server` is taken from responses, since this server names itself; `date` stays.
+//! - Load balancing is by weight; there is no fail-over, see [`Upstream`].
+//! - The `host` field is the client's, and so is the target, unless the caller has rewritten it.
+//! - No `x-forwarded-*`, `forwarded` or `via` is added, and those of the request are forwarded.
+//! - `server` is dropped from responses, since this server names itself; `date` is not.
 //! - No redirect is followed, no `location` or cookie rewritten, and no error of a server replaced.
 //! - A server that cannot be reached, closes, or does not speak HTTP is a 502; one that takes too long is
-//!   a 504. [`Timeouts`] has Unit's.
+//!   a 504. [`Timeouts`] are Unit's.
 //!
 //! # Unlike Unit
 //!
-//! - Connections are kept. Unit asks for each to be closed.
-//! - Bodies stream; Unit reads a request's whole body first. `expect: 100-continue` reaches the server: the
-//!   body waits for it to say so, for a second at most.
-//! - A body without a length goes on in chunks, unless all of it (64 KiB at most) has come before the
-//!   connection to the server is there, or without a pause: then the server is sent its length. A request that
-//!   has none gets `content-length: 0` if its method is POST, PUT or PATCH.
-//! - WebSockets go through.
-//! - Fields that `connection` names stay with their connection, as do `keep-alive`, `te`, `upgrade`, and
-//!   those for proxies; Unit takes out `connection` and `transfer-encoding` alone.
-//! - Names of fields are in lower case, and a response's reason phrase is the usual one.
-//! - A machine that has no socket left is a 503.
+//! - Connections are kept alive. Unit asks for each to be closed.
+//! - Bodies stream; Unit reads a request's whole body first. `expect: 100-continue` is forwarded: the body waits
+//!   for the server's `100 Continue`, for a second at most.
+//! - A body without a length is sent in chunks, unless all of it (64 KiB at most) has come before the
+//!   connection to the server is established, or without a pause: then the server is sent its length. A request
+//!   without a body gets `content-length: 0` if its method is POST, PUT or PATCH.
+//! - WebSockets are supported.
+//! - All hop-by-hop fields are dropped, and those that `connection` names; Unit drops `connection` and
+//!   `transfer-encoding` alone.
+//! - Names of fields are in lower case, and a response's reason phrase is the standard one.
+//! - A machine without free sockets is a 503.
 //!
-//! # Framing
+//! # Framing, against smuggling
 //!
-//! How long a message is, is decided once and told anew; what could be read in two ways is not sent on.
+//! The length of a message is decided once, and written again. A message that could be read in two ways is not
+//! forwarded.
 //!
 //! | what | a request | a response |
 //! | --- | --- | --- |
 //! | `content-length` several times, the same | sent once | sent once |
-//! | other values, or none that is a number | refused | 502 |
+//! | different values, or not a number | refused | 502 |
 //! | `transfer-encoding` with `content-length` | refused | 502, as in Unit |
 //! | `transfer-encoding` other than just `chunked` | refused | 502 |
 //! | `transfer-encoding` in HTTP/1.0 | the client's parser's | 502 |
 //! | a folded line, a bare CR, a NUL, space before the colon | the client's parser's | 502 |
-//! | a bare LF at a line's end | the client's parser's | taken, in the header section only |
-//! | a body that is shorter, or chunks that are none | cut off, in an error | cut off, in an error |
-//! | a body that is longer | cut off before its last byte, in an error | ends, and the connection with it |
-//! | 1xx | – | passed over: hyper's server has no way to send them |
+//! | a bare LF at a line's end | the client's parser's | accepted, in the header section only |
+//! | a body that is shorter, or malformed chunks | cut off, in an error | cut off, in an error |
+//! | a body that is longer | cut off before its last byte, in an error | ends, and the connection is closed |
+//! | 1xx | – | dropped: hyper's server cannot send them |
 //! | 426 | – | with `upgrade`, which a client of HTTP/1 needs |
-//! | HEAD, 204, 304 | – | no body, whatever the fields say |
+//! | HEAD, 204, 304 | – | no body, even if the fields announce one |
 //! | trailers | if `trailer` announces them, and without framing | without framing |
 //! | `CONNECT` | refused | – |
 //!
-//! Nothing that a server has sent before a request is taken for the request's response: a connection is
-//! looked at before it is used again.
+//! Response smuggling: bytes that a server sends before a request are never read as the response to it. An idle
+//! connection on which bytes have come is closed instead of being reused.
 //!
-//! # A request that is sent twice
+//! # Retries
 //!
-//! A server may close a kept connection at the very moment in which a request is sent. The request goes to
-//! a new connection then, once, if
+//! A server may close an idle connection at the moment in which a request is sent on it. The request is then sent on a
+//! new connection, once, if
 //!
 //! - nothing of it was written; or
-//! - its method is idempotent (RFC 9110, section 9.2.2), no piece of its body was read, and not a
-//!   byte of a response has come.
+//! - its method is idempotent (RFC 9110, section 9.2.2), no piece of its body was read, and no byte of a response has
+//!   come.
 //!
-//! On a new connection nothing is repeated.
+//! On a new connection nothing is retried.
 //!
-//! # A pool of its own
+//! # Why not hyper-util's pool
 //!
-//! hyper's HTTP/1 connections are used as they are, without `hyper-util`'s pooled client. That one
-//! does not tell whether a connection was kept or whether a byte came before it failed, by which repeating is
-//! decided; it repeats nothing that was written; and it names destinations by URIs, which have no
-//! words for a Unix socket.
+//! `hyper-util`'s pooled client does not say whether a connection was an idle one, or whether a byte came before it
+//! failed, which retries depend on; it does not retry what was written; and its destinations are URIs, which cannot
+//! express a Unix socket. So hyper's HTTP/1 connections are used directly.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! | what | how much |
+//! | what | limit |
 //! | --- | --- |
 //! | idle connections | [`PoolOptions`]: 32 to one server, each for 60 seconds |
-//! | connections in use | one for each request in progress; [`Proxy::send_with`] has them counted |
-//! | what is sent of a request's body after its response | 64 MiB, within [`Timeouts::after_response`] |
+//! | connections in use | one for each request in progress; a caller counts them by [`Proxy::send_with`] |
+//! | the rest of a request's body after its response | 64 MiB, within [`Timeouts::after_response`] |
 //! | a response's header section, or its trailers | 64 KiB, as in Unit, and 256 fields |
 //! | bytes of a request's body that are read before its head is sent | 64 KiB |
-//! | bytes that one connection holds | 128 KiB each way |
-//! | bytes that a tunnel holds | 16 KiB each way |
-//! | the wait for a last word when a server takes no more | 1 second |
+//! | buffers of a connection | 128 KiB each way |
+//! | buffers of a tunnel | 16 KiB each way |
+//! | the wait for a response after the server has stopped reading | 1 second |
 //!
 //! ```
 //! use proxy::{Pool, Proxy, Server, Timeouts, Upstream};
@@ -114,6 +113,7 @@
 mod error;
 mod exchange;
 mod fields;
+mod limits;
 mod pool;
 mod proxy;
 mod request_body;
@@ -131,5 +131,5 @@ pub use proxy::Proxy;
 pub use response_body::ResponseBody;
 pub use server::Server;
 pub use timeouts::Timeouts;
-pub use tunnel::{Tunnel, TunnelError, tunnel};
+pub use tunnel::{Tunnel, TunnelError};
 pub use upstream::{MAX_WEIGHT, Upstream, WeightError};

@@ -1,45 +1,42 @@
+//! Keep-alive: the idle connections to all servers, and opening new ones. What is sent on them is decided by `proxy`.
+
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use crate::limits::{CONNECTION_BUFFER, HEADER_BYTES, HEADER_FIELDS};
 use crate::request_body::RequestBody;
-use crate::socket::{Socket, SocketIo, View};
+use crate::socket::{Socket, SocketIo, SocketView};
 use crate::{ProxyError, Server, Timeouts};
 
-/// Of a response's header section, and of its trailers, as in Unit.
-pub(crate) const HEADER_BYTES: usize = 64 * 1024;
-/// Of a response, or of its trailers.
-pub(crate) const HEADER_FIELDS: usize = 256;
-/// Of what hyper has read and not yet given, and of what it has taken and not yet written.
-const BUFFER: usize = 128 * 1024;
-
-/// Longer than any server keeps one.
+/// [`PoolOptions::idle_time`] is at most this: longer than any server keeps an idle connection.
 const LONGEST_IDLE: Duration = Duration::from_secs(60 * 60);
 
-/// Connections that are kept for the next request, by server. A clone is the same pool; proxies that
-/// share one share its connections, so a pool outlives a change of the configuration.
+/// Keep-alive connections, by server. A clone is the same pool; proxies that share one share its connections, so a
+/// pool can outlive a change of the configuration.
 ///
-/// Connections in use are not counted here, and not bounded: there are as many as requests in progress. See
-/// [`Proxy::send_with`](crate::Proxy::send_with) for how to count all of them.
+/// Connections in use are neither counted nor limited here: there are as many as requests in progress. To count all of
+/// them, see [`Proxy::send_with`](crate::Proxy::send_with).
 ///
-/// It has to be used within a tokio runtime with I/O and time. Each connection is driven by a task on
-/// the runtime that opened it, and one more task closes what has been idle for too long.
+/// It must be used within a tokio runtime with I/O and time. Each connection is driven by a task on the runtime that
+/// opened it, and one more task closes those that have been idle for too long.
 #[derive(Clone)]
-pub struct Pool(Arc<Shared>);
+pub struct Pool(Arc<SharedPool>);
 
 /// How many connections are kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolOptions {
-    /// Idle connections to one server. Default: 32. One more is closed after its response. With 0 every
-    /// request has a connection of its own, as in Unit.
+    /// Idle connections to one server. Default: 32. One more is closed after its response. With 0 each request opens a
+    /// connection, as in Unit.
     pub idle: usize,
-    /// How long one is kept idle. Default: 60 seconds; more than an hour is taken for an hour. One that its server closes before is let go at
-    /// once.
+    /// How long a connection is kept idle. Default: 60 seconds; at most an hour. One that its server closes before is
+    /// dropped at once.
     pub idle_time: Duration,
 }
 
@@ -52,20 +49,20 @@ impl Default for PoolOptions {
     }
 }
 
-struct Shared {
+struct SharedPool {
     options: PoolOptions,
-    state: Mutex<State>,
+    connections: Mutex<IdleConnections>,
 }
 
 #[derive(Default)]
-struct State {
-    /// The longest idle first.
-    idle: HashMap<Server, Vec<Idle>>,
-    /// A task looks after them.
-    is_watched: bool,
+struct IdleConnections {
+    /// For each server the longest idle first.
+    by_server: HashMap<Server, Vec<IdleConnection>>,
+    /// There is a task that closes those that expire.
+    has_expiry_task: bool,
 }
 
-struct Idle {
+struct IdleConnection {
     connection: Connection,
     until: Instant,
 }
@@ -73,75 +70,82 @@ struct Idle {
 /// A connection that one request has for itself. Dropped, it is closed.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<RequestBody>,
-    pub(crate) socket: View,
+    pub(crate) socket: SocketView,
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(options: PoolOptions) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedPool {
             options,
-            state: Mutex::default(),
+            connections: Mutex::default(),
         }))
     }
 
-    /// How many connections to a server are idle, those among them that the server has closed since.
+    /// How many connections to a server are idle, including those that the server has closed since.
     pub fn idle(&self, server: &Server) -> usize {
-        self.0.state().idle.get(server).map_or(0, Vec::len)
+        self.0
+            .connections
+            .lock()
+            .by_server
+            .get(server)
+            .map_or(0, Vec::len)
     }
 
-    /// A connection that was kept, and is as good as new for all that can be told.
+    /// An idle connection that can be reused.
     pub(crate) fn take(&self, server: &Server) -> Option<Connection> {
         let now = Instant::now();
-        // Closing wakes tasks, which is nothing to do under a lock.
-        let mut unfit = Vec::new();
-        let mut state = self.0.state();
-        let idle = state.idle.get_mut(server)?;
-        // The last one that was used is the last one that its server will close.
-        while let Some(Idle { connection, until }) = idle.pop() {
-            if now < until && connection.is_fit() {
+        // Dropped after the lock: closing wakes tasks.
+        let mut unusable = Vec::new();
+        let mut connections = self.0.connections.lock();
+        let idle = connections.by_server.get_mut(server)?;
+        // The most recently used first: its server will close it last.
+        while let Some(IdleConnection { connection, until }) = idle.pop() {
+            if now < until && connection.is_reusable() {
                 return Some(connection);
             }
-            unfit.push(connection);
+            unusable.push(connection);
         }
         None
     }
 
-    /// Closes the connection that has been idle for the longest time, of all servers. Returns whether there was
-    /// one.
+    /// Closes the connection that has been idle for the longest time, of all servers. Returns whether there was one.
     pub(crate) fn close_longest_idle(&self) -> bool {
         let connection = {
-            let mut state = self.0.state();
-            let first = |idle: &&mut Vec<Idle>| idle.first().map(|it| it.until);
-            let all = state.idle.values_mut().filter(|idle| !idle.is_empty());
+            let mut connections = self.0.connections.lock();
+            let first = |idle: &&mut Vec<IdleConnection>| idle.first().map(|it| it.until);
+            let all = connections
+                .by_server
+                .values_mut()
+                .filter(|idle| !idle.is_empty());
             let Some(idle) = all.min_by_key(first) else {
                 return false;
             };
             idle.remove(0).connection
         };
-        // Its socket is closed a moment later, by the task that has it.
+        // The task that drives the connection closes its socket only a moment later, and the lease is needed now.
         drop(connection.socket.take_lease());
         true
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, unless it is closed or there are too many.
     pub(crate) fn put(&self, server: &Server, connection: Connection) {
         if connection.sender.is_closed() || self.0.options.idle == 0 {
             return;
         }
         let until = Instant::now() + self.0.options.idle_time.min(LONGEST_IDLE);
-        let mut state = self.0.state();
-        let idle = match state.idle.get_mut(server) {
+        let mut connections = self.0.connections.lock();
+        let idle = match connections.by_server.get_mut(server) {
             Some(idle) => idle,
-            None => state.idle.entry(server.clone()).or_default(),
+            None => connections.by_server.entry(server.clone()).or_default(),
         };
         if idle.len() >= self.0.options.idle {
             return;
         }
-        idle.push(Idle { connection, until });
-        if !state.is_watched {
-            state.is_watched = true;
-            tokio::spawn(watch(Arc::downgrade(&self.0), until));
+        idle.push(IdleConnection { connection, until });
+        if !connections.has_expiry_task {
+            connections.has_expiry_task = true;
+            tokio::spawn(expire_idle(Arc::downgrade(&self.0), until));
         }
     }
 }
@@ -160,13 +164,13 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Shared {
-    /// Lets go of what has been idle for too long, and says when to look again.
+impl SharedPool {
+    /// Closes what has been idle for too long. Returns when to do so again; `None` if nothing is idle.
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut expired = Vec::new();
         let next = {
-            let mut state = self.state();
-            state.idle.retain(|_, idle| {
+            let mut connections = self.connections.lock();
+            connections.by_server.retain(|_, idle| {
                 let count = idle
                     .iter()
                     .take_while(|it| it.until <= now || it.connection.sender.is_closed())
@@ -174,21 +178,21 @@ impl Shared {
                 expired.extend(idle.drain(..count));
                 !idle.is_empty()
             });
-            let next = state.idle.values().flatten().map(|it| it.until).min();
-            state.is_watched = next.is_some();
+            let next = connections
+                .by_server
+                .values()
+                .flatten()
+                .map(|it| it.until)
+                .min();
+            connections.has_expiry_task = next.is_some();
             next
         };
         drop(expired);
         next
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-async fn watch(pool: Weak<Shared>, mut next: Instant) {
+async fn expire_idle(pool: Weak<SharedPool>, mut next: Instant) {
     loop {
         sleep_until(next).await;
         let Some(pool) = pool.upgrade() else { return };
@@ -209,21 +213,22 @@ impl Connection {
         let (sender, connection) = Builder::new()
             .max_header_size(HEADER_BYTES)
             .max_headers(HEADER_FIELDS)
-            .max_buf_size(BUFFER)
+            .max_buf_size(CONNECTION_BUFFER)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| ProxyError::of_sending(&error))?;
         tokio::spawn(async move {
-            // Whoever has the request is told, too, and knows what it means.
+            // The request in progress, if there is one, fails with the same error, and logs it with its meaning.
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!("a connection to an upstream server ended: {error}");
+                tracing::debug!("connection to an upstream server failed: {error}");
             }
         });
         Ok(Self { sender, socket })
     }
 
-    /// Whether it takes a request now, and has nothing to say that nobody has asked for.
-    fn is_fit(&self) -> bool {
+    /// Whether it can take a request. Against response smuggling, a connection on which bytes have come before a
+    /// request is not reused: they would be read as the response to it.
+    fn is_reusable(&self) -> bool {
         self.sender.is_ready() && self.socket.is_quiet()
     }
 }

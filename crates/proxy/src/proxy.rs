@@ -1,3 +1,5 @@
+//! One proxied request: the choice of a connection, a possible retry, and the head of the response.
+
 use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,54 +17,54 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::sleep;
 
-use crate::exchange::{Exchange, Interest};
-use crate::fields::{self, Asked};
+use crate::exchange::{Exchange, UploadGuard};
+use crate::fields::{self, HopOptions};
 use crate::pool::{Connection, Pool};
 use crate::request_body::RequestBody;
-use crate::response_body::Kept;
+use crate::response_body::KeepAlive;
 use crate::socket::Lease;
-use crate::{BoxError, ProxyError, ResponseBody, Server, Timeouts, Tunnel, Upstream};
+use crate::tunnel::Tunnel;
+use crate::{BoxError, ProxyError, ResponseBody, Server, Timeouts, Upstream};
 
-/// How long a server is waited for to say that it wants a body, as `expect: 100-continue` has it.
-/// Servers that do not know it say nothing (RFC 9110, section 10.1.1).
+/// How long a `100 Continue` is waited for before the body is sent anyway: servers that do not support it send none
+/// (RFC 9110, section 10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
-/// Sends requests on to the servers of one upstream. A clone is the same proxy, and costs next to nothing.
+/// Forwards requests to the servers of one upstream. A clone is the same proxy, and is cheap.
 #[derive(Clone, Debug)]
-pub struct Proxy(Arc<Inner>);
+pub struct Proxy(Arc<ProxyInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ProxyInner {
     upstream: Upstream,
     pool: Pool,
     timeouts: Timeouts,
 }
 
 impl Proxy {
-    /// A proxy that keeps its connections in `pool`. It needs no runtime, and connects to nothing.
+    /// A proxy with its keep-alive connections in `pool`. It needs no runtime, and does not connect yet.
     pub fn new(upstream: Upstream, pool: Pool, timeouts: Timeouts) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ProxyInner {
             upstream,
             pool,
             timeouts,
         }))
     }
 
-    /// Sends a request to the server whose turn it is, and waits for the head of its response. It has
-    /// to be polled within a tokio runtime with I/O and time. Dropping the future cancels the request,
-    /// and closes its connection.
+    /// Sends a request to the server whose turn it is, and waits for the head of its response. It has to be polled
+    /// within a tokio runtime with I/O and time. Dropping the future cancels the request and closes its connection.
     ///
-    /// The target is the URI's path and query as they are, so whoever rewrites one has to encode it;
-    /// scheme and authority do not count, but for the `host` field of a request that has none. The
-    /// crate's documentation says what becomes of the fields.
+    /// The request target is the URI's path and query, unchanged, so a caller that rewrites them has to encode them.
+    /// Scheme and authority are not sent, except as the `host` field of a request without one. The crate's
+    /// documentation says which fields are forwarded.
     ///
-    /// For an upgrade to WebSocket, the request has to be as hyper's server gave it: its extensions
-    /// lead to the client's connection. See [`tunnel`](crate::tunnel()).
+    /// For an upgrade to WebSocket, the request must have the extensions that hyper's server has set: they lead to the
+    /// client's connection. See [`ResponseBody::take_tunnel`].
     ///
     /// # Errors
     ///
-    /// When there is no response, for which [`ProxyError::status`] has an answer; it is in the log then.
-    /// A response of any status is a response.
+    /// If there is no response. The error is logged, and [`ProxyError::status`] is the status to answer with. A response
+    /// of any status is not an error.
     pub async fn send<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>, ProxyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -71,9 +73,9 @@ impl Proxy {
         self.send_with(request, ()).await
     }
 
-    /// The same, and keeps `lease` for as long as the request's connection is open: while it waits for one,
-    /// until its response and its body are over, for all of its tunnel, and while the connection is idle, until
-    /// the next request has it, with its own lease. So connections can be counted, by permits for instance.
+    /// As [`Proxy::send`], and holds `lease` as long as the request's connection is open: while it is being established,
+    /// until both bodies have ended, for the time of a tunnel, and while the connection is idle, until another request
+    /// uses it with its own lease. So connections can be counted, by permits for instance.
     ///
     /// # Errors
     ///
@@ -100,8 +102,8 @@ impl Proxy {
         sent
     }
 
-    /// Closes the connection that has been idle for the longest time, of whichever server and proxy of the
-    /// same pool, so that its lease is free for another. Returns whether there was one.
+    /// Closes the connection that has been idle for the longest time, of all servers and proxies of the same pool, so
+    /// that its lease is free. Returns whether there was one.
     pub fn close_longest_idle(&self) -> bool {
         self.0.pool.close_longest_idle()
     }
@@ -121,58 +123,58 @@ impl Proxy {
         }
         let client = hyper::upgrade::on(&mut request);
         let (mut head, body) = request.into_parts();
-        let is_none = body.is_end_stream();
-        let length = fields::known_length(&head, body.size_hint().exact(), is_none)?;
-        let asked = fields::prepare_request(&mut head, length);
+        let is_empty = body.is_end_stream();
+        let length = fields::known_length(&head, body.size_hint().exact(), is_empty)?;
+        let options = fields::prepare_request(&mut head, length);
         head.uri = target(&head.uri);
-        // The client's version is that of another connection, as are its extensions.
+        // Version and extensions are the client's connection's.
         head.version = Version::HTTP_11;
         head.extensions = Extensions::new();
         let body = match length {
-            // There is nothing to be read, whatever the body has.
+            // The body is not read, even if it has bytes.
             Length::None => SentBody::new(Empty::new(), None),
             Length::Exactly(0) => SentBody::new(Empty::new(), Some(0)),
             Length::Exactly(length) => SentBody::new(body, Some(length)),
             Length::Unknown => SentBody::new(body, None),
         };
-        let interest = Interest::new(Exchange::new(body), self.0.timeouts.after_response);
-        let job = Job {
+        let upload = UploadGuard::new(Exchange::new(body), self.0.timeouts.after_response);
+        let attempts = Attempts {
             proxy: &self.0,
             server,
-            asked,
+            options,
             length,
             lease,
-            client: asked.upgrade.then_some(client),
+            client: options.upgrade.then_some(client),
         };
-        job.run(head, interest).await
+        attempts.run(head, upload).await
     }
 }
 
-/// One request.
-struct Job<'a> {
-    proxy: &'a Inner,
+/// The attempts to send one request: at most two, the first of which is on an idle connection.
+struct Attempts<'a> {
+    proxy: &'a ProxyInner,
     server: &'a Server,
-    asked: Asked,
-    /// What is known of the body's length without reading it.
+    options: HopOptions,
+    /// The body's length as known without reading it.
     length: Length,
     lease: Lease,
     client: Option<OnUpgrade>,
 }
 
-/// An attempt that came to nothing.
-enum Failed {
-    /// Nothing was sent, and here it is again.
+/// Why an attempt failed.
+enum AttemptError {
+    /// Nothing of the request was written: its head, for another attempt.
     Unsent(Parts),
-    For(ProxyError),
+    Failed(ProxyError),
 }
 
-impl Job<'_> {
+impl Attempts<'_> {
     async fn run(
         self,
         head: Parts,
-        interest: Interest,
+        upload: UploadGuard,
     ) -> Result<Response<ResponseBody>, ProxyError> {
-        let exchange = Arc::clone(interest.exchange());
+        let exchange = Arc::clone(upload.exchange());
         let method = head.method.clone();
         if self.reads_ahead() {
             exchange.read_ahead(&method).await?;
@@ -180,15 +182,15 @@ impl Job<'_> {
         let mut head = match self.proxy.pool.take(self.server) {
             None => head,
             Some(mut kept) => {
-                // The server may have closed it at this moment.
+                // For another attempt, since the server may be closing the connection at this moment.
                 let copy = method.is_idempotent().then(|| head.clone());
                 let mut head = head;
-                self.tell_length(&mut head, &exchange);
+                self.write_length(&mut head, &exchange);
                 match self.attempt(&mut kept, head, &exchange).await {
-                    Ok(response) => return self.finish(response, kept, interest),
-                    Err(Failed::Unsent(head)) => head,
-                    // RFC 9110, section 9.2.2: nothing but what does no harm when done twice.
-                    Err(Failed::For(error)) => match copy {
+                    Ok(response) => return self.finish(response, kept, upload),
+                    Err(AttemptError::Unsent(head)) => head,
+                    // RFC 9110, section 9.2.2: only idempotent requests are retried.
+                    Err(AttemptError::Failed(error)) => match copy {
                         Some(copy)
                             if matches!(error, ProxyError::Terminated)
                                 && !kept.socket.has_received()
@@ -207,21 +209,21 @@ impl Job<'_> {
         } else {
             connecting.await?
         };
-        self.tell_length(&mut head, &exchange);
+        self.write_length(&mut head, &exchange);
         match self.attempt(&mut connection, head, &exchange).await {
-            Ok(response) => self.finish(response, connection, interest),
-            Err(Failed::Unsent(_)) => Err(ProxyError::Terminated),
-            Err(Failed::For(error)) => Err(exchange.explain(error)),
+            Ok(response) => self.finish(response, connection, upload),
+            Err(AttemptError::Unsent(_)) => Err(ProxyError::Terminated),
+            Err(AttemptError::Failed(error)) => Err(exchange.explain(error)),
         }
     }
 
-    /// Whether the body may turn out to be a short one. One that the server is to ask for first is not read
-    /// before: the client would be asked for it then.
+    /// Whether the body is read before its head is sent, as it may be short. With `expect: 100-continue` it is not:
+    /// reading it makes hyper ask the client for it.
     fn reads_ahead(&self) -> bool {
-        self.length == Length::Unknown && !self.asked.proceed
+        self.length == Length::Unknown && !self.options.expects_continue
     }
 
-    fn tell_length(&self, head: &mut Parts, exchange: &Exchange) {
+    fn write_length(&self, head: &mut Parts, exchange: &Exchange) {
         let length = if self.reads_ahead() {
             exchange.decide(&head.method, head.headers.contains_key(TRAILER))
         } else {
@@ -235,9 +237,9 @@ impl Job<'_> {
         connection: &mut Connection,
         head: Parts,
         exchange: &Arc<Exchange>,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> Result<Response<Incoming>, AttemptError> {
         let mut request = Request::from_parts(head, RequestBody::new(Arc::clone(exchange)));
-        if self.asked.proceed {
+        if self.options.expects_continue {
             exchange.hold();
             let exchange = Arc::clone(exchange);
             hyper::ext::on_informational(&mut request, move |interim| {
@@ -249,7 +251,7 @@ impl Job<'_> {
         connection.socket.begin(&self.lease);
         let mut sending = pin!(connection.sender.try_send_request(request));
         let response = async {
-            if self.asked.proceed {
+            if self.options.expects_continue {
                 tokio::select! {
                     biased;
                     response = &mut sending => return Some(response),
@@ -272,10 +274,10 @@ impl Job<'_> {
         match response.await {
             Some(Ok(response)) => Ok(response),
             Some(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => Failed::Unsent(request.into_parts().0),
-                None => Failed::For(ProxyError::of_sending(error.error())),
+                Some(request) => AttemptError::Unsent(request.into_parts().0),
+                None => AttemptError::Failed(ProxyError::of_sending(error.error())),
             }),
-            None => Err(Failed::For(ProxyError::ResponseTimeout)),
+            None => Err(AttemptError::Failed(ProxyError::ResponseTimeout)),
         }
     }
 
@@ -283,25 +285,25 @@ impl Job<'_> {
         self,
         response: Response<Incoming>,
         connection: Connection,
-        interest: Interest,
+        upload: UploadGuard,
     ) -> Result<Response<ResponseBody>, ProxyError> {
         let (mut head, incoming) = response.into_parts();
-        let is_kept = fields::prepare_response(&mut head.headers, head.status, self.asked)?;
+        let keeps_alive = fields::prepare_response(&mut head.headers, head.status, self.options)?;
         if head.status.is_success() {
-            // Who does not refuse what is announced wants it, though it does not say so first.
-            interest.exchange().release();
+            // A server that responds with success without a `100 Continue` may still want the body.
+            upload.exchange().release();
         }
         let switched = head.extensions.remove::<OnUpgrade>();
         head.extensions = Extensions::new();
         head.version = Version::HTTP_11;
         let timeouts = &self.proxy.timeouts;
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let kept = (is_kept && !switches).then(|| Kept {
+        let keep_alive = (keeps_alive && !switches).then(|| KeepAlive {
             connection,
             pool: self.proxy.pool.clone(),
         });
         let server = self.server.clone();
-        let mut body = ResponseBody::new(incoming, timeouts.read, interest, server, kept);
+        let mut body = ResponseBody::new(incoming, timeouts.read, upload, server, keep_alive);
         if let (true, Some(client), Some(server)) = (switches, self.client, switched) {
             body.tunnel = Some(Tunnel::new(client, server, *timeouts));
         }
@@ -309,8 +311,7 @@ impl Job<'_> {
     }
 }
 
-/// The URI to write into the request line: nothing but path and query (RFC 9112, section 3.2.1), or
-/// the asterisk of `OPTIONS`.
+/// The URI for the request line: path and query only (RFC 9112, section 3.2.1), or the asterisk of `OPTIONS`.
 fn target(uri: &Uri) -> Uri {
     let path = uri.path_and_query().cloned();
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))

@@ -1,3 +1,5 @@
+//! The request's body as a connection sees it. The body itself is in `exchange`.
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +10,7 @@ use http_message::CutOff;
 
 use crate::exchange::Exchange;
 
-/// What a connection has of a request's body.
+/// The body as hyper's connection polls it.
 #[derive(Debug)]
 pub(crate) struct RequestBody(Arc<Exchange>);
 

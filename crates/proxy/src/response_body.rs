@@ -1,3 +1,5 @@
+//! The response's body, and what its end means for the connection and for the rest of the upload.
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -7,26 +9,28 @@ use http_body::{Body, Frame, SizeHint};
 use http_message::ReceivedBody;
 use hyper::body::Incoming;
 
-use crate::exchange::Interest;
+use crate::exchange::UploadGuard;
 use crate::pool::{Connection, Pool};
-use crate::{ProxyError, Server, Tunnel, fields};
+use crate::tunnel::Tunnel;
+use crate::{ProxyError, Server, fields};
 
 /// A response's body as the server sends it, with a limit on the wait for each piece.
 ///
-/// It ends in an error if the server does not end it properly, which is in the log then; after an error
-/// there is nothing more. Dropped before its end, it takes along what is left of the request's body, and its
-/// connection is closed. Read to its end, it gives the connection back to its pool.
+/// It ends in an error, which is logged, if the server does not complete it; after an error there is nothing more.
+/// Dropping it before its end cuts off the rest of the request's body and closes the connection. Reading it to its end
+/// returns the connection to its pool.
 #[derive(Debug)]
 pub struct ResponseBody {
     received: ReceivedBody,
-    interest: Interest,
+    upload: UploadGuard,
     server: Server,
-    /// What is kept when all went well.
-    kept: Option<Kept>,
+    /// Returned to the pool when the body is complete.
+    keep_alive: Option<KeepAlive>,
     pub(crate) tunnel: Option<Tunnel>,
 }
 
-pub(crate) struct Kept {
+/// A connection that may serve another request.
+pub(crate) struct KeepAlive {
     pub(crate) connection: Connection,
     pub(crate) pool: Pool,
 }
@@ -35,27 +39,32 @@ impl ResponseBody {
     pub(crate) fn new(
         incoming: Incoming,
         timeout: Duration,
-        interest: Interest,
+        upload: UploadGuard,
         server: Server,
-        kept: Option<Kept>,
+        keep_alive: Option<KeepAlive>,
     ) -> Self {
         let mut body = Self {
             received: ReceivedBody::new(incoming, timeout),
-            interest,
+            upload,
             server,
-            kept,
+            keep_alive,
             tunnel: None,
         };
         body.note_end();
         body
     }
 
-    /// As [`tunnel`](crate::tunnel()) does, for who has the body by itself.
+    /// Takes the tunnel of a 101 response; `None` for all other responses, and the second time.
+    ///
+    /// The response has to be sent to the client, by a hyper connection with upgrades enabled, while the tunnel is
+    /// [run](Tunnel::run) in a task of its own. Without upgrades enabled, it is run when hyper has returned the
+    /// connection, by [`Tunnel::run_with`]. If the tunnel is not taken, dropping the body closes the server's
+    /// connection.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
         self.tunnel.take()
     }
 
-    /// Many readers do not ask again when the last piece says that it is.
+    /// Many readers do not poll again after a piece that is marked as the last one.
     fn note_end(&mut self) {
         if self.is_end_stream() {
             self.end();
@@ -64,19 +73,19 @@ impl ResponseBody {
 
     fn end(&mut self) {
         self.received.end();
-        self.interest.satisfy();
-        let Some(Kept { connection, pool }) = self.kept.take() else {
+        self.upload.complete();
+        let Some(KeepAlive { connection, pool }) = self.keep_alive.take() else {
             return;
         };
-        // Else the rest of the upload has it.
-        if self.interest.exchange().is_sent() {
+        // Otherwise the connection is still used by the rest of the upload, and closed after it.
+        if self.upload.exchange().is_sent() {
             pool.put(&self.server, connection);
         }
     }
 
     fn fail(&mut self, error: ProxyError) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        self.kept = None;
-        let error = self.interest.exchange().explain(error);
+        self.keep_alive = None;
+        let error = self.upload.exchange().explain(error);
         error.log(Some(&self.server));
         Poll::Ready(Some(Err(error)))
     }
@@ -115,8 +124,8 @@ impl Body for ResponseBody {
     }
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for KeepAlive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Kept")
+        f.write_str("KeepAlive")
     }
 }

@@ -1,36 +1,37 @@
+//! Addresses of servers.
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-/// Where a server listens. Two that are equal share the connections that are kept.
+/// The address of a server. Servers with equal addresses share keep-alive connections.
 ///
-/// It is an address and no name: as in Unit, nothing is resolved.
+/// Host names are not accepted: as in Unit, nothing is resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server(Address);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp(SocketAddr),
-    /// A path; an abstract name has a NUL in front, as the kernel has it.
+    /// A path, or an abstract name after a NUL, as in the kernel's addresses.
     Unix(PathBuf),
 }
 
 impl Server {
-    /// A server that is reached by TCP over IPv4 or IPv6.
+    /// A server by TCP over IPv4 or IPv6.
     pub fn tcp(address: SocketAddr) -> Self {
         Self(Address::Tcp(address))
     }
 
-    /// A server on a Unix socket in the file system. A path that the kernel does not take, as it is
-    /// empty, too long or has a NUL, is found out when it is connected to.
+    /// A server at a Unix socket in the file system. A path that the kernel refuses (empty, too long, with a NUL) fails
+    /// only when it is connected to.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self(Address::Unix(path.into()))
     }
 
-    /// A server on a Unix socket of Linux' abstract namespace; `name` is without the NUL (or the
-    /// `@`) that stands for the namespace.
+    /// A server at a Unix socket in Linux' abstract namespace; `name` is without the NUL, or `@`, in front.
     pub fn abstract_name(name: impl AsRef<[u8]>) -> Self {
         let mut path = vec![0];
         path.extend_from_slice(name.as_ref());
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_shown_as_it_is_configured() {
+    fn a_server_is_displayed_as_it_is_configured() {
         let shown = |server: Server| server.to_string();
         assert_eq!(
             shown(Server::tcp("127.0.0.1:80".parse().unwrap())),

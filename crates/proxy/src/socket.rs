@@ -1,14 +1,17 @@
+//! The socket of one connection to a server: limits on writes, leases, and whether bytes have come.
+
 use std::any::Any;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http_message::StallTimer;
+use parking_lot::Mutex;
 use socket2::SockRef;
 use sockets::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,10 +20,10 @@ use tokio::time::{Sleep, sleep, timeout};
 use crate::server::Address;
 use crate::{ProxyError, Server};
 
-/// How long a server that takes no more is still listened to: it may have answered why.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a server that has stopped reading is still read from: it may have sent a response that says why.
+const READ_AFTER_BROKEN_PIPE: Duration = Duration::from_secs(1);
 
-/// Something that a caller counts connections with: each has one for as long as its socket is open.
+/// What a caller counts connections with: a connection holds one for as long as its socket is open.
 pub(crate) type Lease = Arc<dyn Any + Send + Sync>;
 
 /// A connection's socket.
@@ -31,12 +34,11 @@ pub(crate) struct Socket {
     lease: Mutex<Option<Lease>>,
 }
 
-/// What can be told of a socket that hyper has, which keeps it from being closed no longer than hyper
-/// does.
+/// A view of a socket that belongs to hyper. It does not keep the socket open.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct SocketView {
     socket: Weak<Socket>,
-    /// Bytes have come since it was last used.
+    /// Bytes have come since the last request began.
     has_received: Arc<AtomicBool>,
 }
 
@@ -58,11 +60,6 @@ impl Socket {
             lease: Mutex::default(),
         })
     }
-
-    fn lease(&self) -> MutexGuard<'_, Option<Lease>> {
-        // Nothing is left half done under this lock.
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl std::fmt::Debug for Socket {
@@ -73,9 +70,9 @@ impl std::fmt::Debug for Socket {
     }
 }
 
-impl View {
-    /// Whether there is nothing to read: no byte that nobody has asked for, and no end. hyper finds
-    /// out, too, when it comes to it, which may be behind the next request.
+impl SocketView {
+    /// Whether there is nothing to read, neither a byte nor the end. hyper notices both, too, but possibly only after
+    /// the next request has been sent, and would take such bytes for its response (response smuggling).
     pub(crate) fn is_quiet(&self) -> bool {
         let Some(socket) = self.socket.upgrade() else {
             return false;
@@ -84,20 +81,20 @@ impl View {
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// From here on a byte is one of the next response, and the connection counts by `lease`: until it is
-    /// closed, which may be long after its response is over, while the rest of an upload is sent.
+    /// A request begins: bytes from now on are of its response, and the connection holds `lease` until the next request
+    /// begins or the socket is closed. That may be long after the response, while the rest of an upload is sent.
     pub(crate) fn begin(&self, lease: &Lease) {
         self.has_received.store(false, Ordering::Release);
         if let Some(socket) = self.socket.upgrade() {
-            let before = socket.lease().replace(Arc::clone(lease));
-            // Not under the lock.
+            let before = socket.lease.lock().replace(Arc::clone(lease));
+            // After the lock: a lease runs the caller's code when it is dropped.
             drop(before);
         }
     }
 
-    /// Takes what the connection counts by, as it is going to be closed.
+    /// Takes the lease of a connection that is going to be closed.
     pub(crate) fn take_lease(&self) -> Option<Lease> {
-        self.socket.upgrade()?.lease().take()
+        self.socket.upgrade()?.lease.lock().take()
     }
 
     pub(crate) fn has_received(&self) -> bool {
@@ -105,13 +102,13 @@ impl View {
     }
 }
 
-/// What hyper has of a socket, which is closed with it.
+/// A socket as hyper uses it. Dropping this closes the socket.
 #[derive(Debug)]
 pub(crate) struct SocketIo {
     socket: Arc<Socket>,
-    /// With a write that waits for the server.
+    /// Runs while a write waits for the server.
     stall_timer: StallTimer,
-    /// Why it takes no more, which is told when its last words have had their time.
+    /// Why the server takes no more bytes. hyper gets the error when the response has had its time to come.
     broken: Option<(io::Error, Pin<Box<Sleep>>)>,
 }
 
@@ -124,8 +121,8 @@ impl SocketIo {
         }
     }
 
-    pub(crate) fn view(&self) -> View {
-        View {
+    pub(crate) fn view(&self) -> SocketView {
+        SocketView {
             socket: Arc::downgrade(&self.socket),
             has_received: Arc::clone(&self.socket.has_received),
         }
@@ -155,7 +152,7 @@ impl SocketIo {
         self.stall_timer.disarm();
         match written {
             Err(error) if is_end(&error) => {
-                let mut pause = Box::pin(sleep(LAST_WORDS));
+                let mut pause = Box::pin(sleep(READ_AFTER_BROKEN_PIPE));
                 let _ = pause.as_mut().poll(cx);
                 self.broken = Some((error, pause));
                 Poll::Pending

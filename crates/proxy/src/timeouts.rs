@@ -1,34 +1,34 @@
+//! The time-outs of a proxy.
+
 use std::time::Duration;
 
-/// How long a server is waited for. [`Timeouts::default`] is what Unit waits, which has no options
-/// for it.
+/// How long a server is waited for. [`Timeouts::default`] has Unit's values; Unit has no options for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until there is a connection, when none is kept. Default: 60 seconds. At the edge the request ends
-    /// in [`ProxyError::ConnectTimeout`](crate::ProxyError::ConnectTimeout).
+    /// For a new connection. Default: 60 seconds. After that the request ends in
+    /// [`ProxyError::ConnectTimeout`](crate::ProxyError::ConnectTimeout).
     pub connect: Duration,
-    /// Until the server takes more of what is sent to it; each time that it takes some, it begins
-    /// anew. Default: 30 seconds. At the edge the connection is closed, and the request ends in
-    /// [`ProxyError::SendTimeout`](crate::ProxyError::SendTimeout), or its response's body in an error.
-    /// It holds for tunnels, too.
+    /// For each write to make progress. Default: 30 seconds. After that the connection is closed, and the request ends
+    /// in [`ProxyError::SendTimeout`](crate::ProxyError::SendTimeout), or its response's body in an error. It holds for
+    /// tunnels, too.
     pub send: Duration,
-    /// From when all of the request is sent until all of the response's header section is there.
-    /// Default: 60 seconds. Interim responses (1xx) do not prolong it. At the edge the request ends in
-    /// [`ProxyError::ResponseTimeout`](crate::ProxyError::ResponseTimeout). While a body is being
-    /// uploaded, the client is waited for, by whoever made the body, and the server by `send`.
+    /// From the end of the request to the end of the response's header section. Default: 60 seconds. Interim responses
+    /// (1xx) do not prolong it. After that the request ends in
+    /// [`ProxyError::ResponseTimeout`](crate::ProxyError::ResponseTimeout). During an upload the request's body has the
+    /// time-out for the client, and `send` is the one for the server.
     pub response: Duration,
-    /// Between two pieces of the response's body, counted only while the reader waits for one.
-    /// Default: 30 seconds. At the edge the body ends in
+    /// Between two pieces of the response's body, counted only while the reader waits for one. Default: 30 seconds.
+    /// After that the body ends in
     /// [`ProxyError::BodyTimeout`](crate::ProxyError::BodyTimeout).
     pub read: Duration,
-    /// For what is left of a request's body when its response is over: a server may answer early, and read on.
-    /// Default: 30 seconds. At the edge the body is given up, and the connection closed.
+    /// For the rest of a request's body after its response: a server may respond early and read on. Default: 30 seconds.
+    /// After that the body is cut off, and the connection closed.
     pub after_response: Duration,
-    /// How long nothing may move in either direction of a [`Tunnel`](crate::Tunnel) until it is
-    /// closed. Default: an hour; Unit has no such thing.
+    /// How long a [`Tunnel`](crate::Tunnel) may be without data in either direction before it is closed. Default: an
+    /// hour; Unit has no limit.
     pub tunnel: Duration,
-    /// The same once one side of a tunnel has ended: a client that has closed its connection looks like one that
-    /// only has no more to say. Default: 60 seconds.
+    /// The same after one side of a tunnel has ended: a client that has closed its connection looks like one that has
+    /// only half-closed it. Default: 60 seconds.
     pub half_closed_tunnel: Duration,
 }
 

@@ -1,28 +1,28 @@
-use std::sync::{Mutex, PoisonError};
+//! Load balancing: which server is next. Connections to it are the business of `pool`.
+
+use parking_lot::Mutex;
 
 use crate::Server;
 
-/// The sum of all weights is at most this, as in Unit, so that what is counted with stays within 32
-/// bits.
+/// The sum of the scaled weights is at most this, as in Unit, so that sums of gains fit into 32 bits.
 const MOST: f64 = (i32::MAX / 2) as f64;
 
 /// The largest weight that one server may have.
 pub const MAX_WEIGHT: f64 = 1_000_000.0;
 
-/// Servers of which each gets its share of the requests, by its weight.
+/// Load balancing: servers that share the requests by weight.
 ///
-/// They take turns as in Unit (and NGINX): for each request every server gains its weight; the one
-/// that has the most by then is asked, the first in order of several, and pays the sum of all weights. So
-/// with the weights 2 and 1 the turns are first, second, first, and not first, first, second.
+/// It is the smooth weighted round-robin of Unit and NGINX. For each request every server gains its weight; the one with
+/// the highest gain, the first of several, is chosen and pays the sum of all weights. So with the weights 2 and 1 the
+/// order is first, second, first, and not first, first, second.
 ///
-/// Unit's routers have such a state for each of their threads, and so only come close to the shares.
-/// Here there is one, and they are exact.
+/// Unit's router has such a state for each of its threads, so that its shares are approximate. Here there is one state,
+/// and shares are exact.
 ///
 /// # Fail-over
 ///
-/// There is none, as in Unit: a server that does not answer has its turn like all others, and the
-/// request that it had the turn for ends in an error. No server is tried in the place of another, and none
-/// is left out for its failures.
+/// There is none, as in Unit: a server that does not answer has its turn like all others, and that request ends in an
+/// error. No other server is tried instead, and none is left out because of failures.
 #[derive(Debug, Default)]
 pub struct Upstream {
     turns: Mutex<Vec<Turn>>,
@@ -35,11 +35,11 @@ struct Turn {
     gained: i32,
 }
 
-/// A weight is none.
+/// Why a weight is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum WeightError {
     /// It is below zero, or not a number.
-    #[error("the weight {0} is not a number from 0 on")]
+    #[error("the weight {0} is negative or not a number")]
     Negative(f64),
     /// It is above [`MAX_WEIGHT`].
     #[error("the weight {0} is above {MAX_WEIGHT}")]
@@ -47,17 +47,16 @@ pub enum WeightError {
 }
 
 impl Upstream {
-    /// Servers in the order in which they are asked when all else is equal. A weight is a real number
-    /// from 0 to [`MAX_WEIGHT`]; Unit's default is 1.
+    /// Servers with their weights. Of servers with equal gains the first one is chosen. A weight is a real number from 0
+    /// to [`MAX_WEIGHT`]; Unit's default is 1.
     ///
-    /// A server of weight 0 is never asked. Where there is no other, or none at all, no request
-    /// finds a server ([`ProxyError::NoServer`](crate::ProxyError::NoServer)). Weights are kept to some
-    /// nine digits of their sum; a weight above 0 that is less than that still counts as the least
-    /// that there is.
+    /// A server of weight 0 is never chosen. If there are only such servers, or none, requests end in
+    /// [`ProxyError::NoServer`](crate::ProxyError::NoServer). Weights are rounded to about a billionth of their sum; a
+    /// weight above 0 is not rounded down to 0.
     ///
     /// # Errors
     ///
-    /// When a weight is none.
+    /// When a weight is not in that range.
     pub fn new(servers: impl IntoIterator<Item = (Server, f64)>) -> Result<Self, WeightError> {
         let servers: Vec<_> = servers.into_iter().collect();
         for &(_, weight) in &servers {
@@ -70,7 +69,7 @@ impl Upstream {
         }
         let sum: f64 = servers.iter().map(|(_, weight)| weight).sum();
         let scale = if sum == 0.0 { 0.0 } else { MOST / sum };
-        // Weights next to nothing would have an endless one.
+        // The quotient is infinite if all weights are nearly 0.
         let scale = if scale.is_finite() { scale } else { 1.0 };
         let turns = servers.into_iter().map(|(server, weight)| Turn {
             server,
@@ -93,10 +92,9 @@ impl Upstream {
         }
     }
 
-    /// Whose turn it is; `None` if no server has a weight.
+    /// The server whose turn it is; `None` if no server has a weight above 0.
     pub fn choose(&self) -> Option<Server> {
-        // Nothing is left half done under this lock that would matter.
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.turns.lock();
         let mut sum = 0;
         let mut best: Option<usize> = None;
         for at in 0..turns.len() {
@@ -115,12 +113,12 @@ impl Upstream {
     }
 }
 
-/// At least 1 for all that is not 0.
+/// Rounds, to at least 1 unless the weight is 0.
 fn scaled(weight: f64) -> i32 {
     if weight == 0.0 {
         0
     } else {
-        // What is converted is at most `MOST`.
+        // It fits: it is at most `MOST`.
         weight.round().max(1.0) as i32
     }
 }
@@ -158,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_taken_smoothly() {
+    fn load_balancing_takes_turns_smoothly() {
         assert_eq!(turns(&upstream(&[1.0, 1.0]), 4), [1, 2, 1, 2]);
         assert_eq!(turns(&upstream(&[2.0, 1.0]), 6), [1, 2, 1, 1, 2, 1]);
         assert_eq!(turns(&upstream(&[5.0, 1.0, 1.0]), 7), [1, 1, 2, 1, 3, 1, 1]);
     }
 
     #[test]
-    fn shares_follow_the_weights() {
+    fn load_balancing_follows_the_weights() {
         // Those of Unit's own tests among them.
         assert_eq!(shares(&[3.0, 1.0], 100), [75, 25]);
         assert_eq!(shares(&[3.0, 1.0, 2.0], 100), [50, 17, 33]);
@@ -178,22 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_of_zero_is_never_asked() {
+    fn load_balancing_never_chooses_a_weight_of_zero() {
         assert_eq!(shares(&[0.0, 1.0], 10), [0, 10]);
         assert_eq!(turns(&upstream(&[0.0, 0.0]), 2), [0, 0]);
         assert_eq!(turns(&upstream(&[]), 2), [0, 0]);
     }
 
     #[test]
-    fn the_least_of_weights_is_still_one() {
+    fn load_balancing_rounds_a_positive_weight_up_to_one() {
         assert_eq!(turns(&upstream(&[f64::MIN_POSITIVE]), 2), [1, 1]);
         assert_eq!(turns(&upstream(&[5e-324, 5e-324]), 2), [1, 2]);
         let tiny = upstream(&[5e-324, MAX_WEIGHT]);
-        assert_eq!(tiny.turns.lock().unwrap()[0].weight, 1);
+        assert_eq!(tiny.turns.lock()[0].weight, 1);
     }
 
     #[test]
-    fn what_is_no_weight_is_refused() {
+    fn an_invalid_weight_is_refused() {
         for weight in [-1.0, -5e-324, f64::NAN, f64::NEG_INFINITY] {
             let error = Upstream::new([(server(1), weight)]).unwrap_err();
             assert!(matches!(error, WeightError::Negative(_)), "{weight}");
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sum_overflows() {
+    fn load_balancing_sums_do_not_overflow() {
         let weights = [MAX_WEIGHT; 200];
         let upstream = upstream(&weights);
         for _ in 0..1_000 {

@@ -38,7 +38,7 @@ async fn an_announced_body_is_sent_as_announced() {
 }
 
 #[tokio::test]
-async fn a_body_is_never_made_whole_when_its_length_is_wrong() {
+async fn a_body_of_another_length_than_announced_is_cut_off() {
     for (length, body, announced) in [
         ("10", written(&["hello"]), 10),
         ("10", written(&[]), 10),
@@ -126,7 +126,7 @@ async fn request_and_response_stream_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn an_upload_ends_with_the_response_that_nobody_wants() {
+async fn dropping_the_response_ends_the_upload() {
     let upstream = Upstream::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         stream
@@ -146,7 +146,7 @@ async fn an_upload_ends_with_the_response_that_nobody_wants() {
 }
 
 #[tokio::test]
-async fn a_cut_off_response_is_not_a_whole_one() {
+async fn a_truncated_response_does_not_look_complete() {
     for reply in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -167,7 +167,7 @@ async fn a_cut_off_response_is_not_a_whole_one() {
 }
 
 #[tokio::test]
-async fn chunks_that_are_none_violate_the_protocol() {
+async fn malformed_chunks_are_a_protocol_error() {
     let reply = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n";
     let upstream = Upstream::replies_once(reply).await;
     let response = get(&upstream.client(), &upstream.uri()).await.unwrap();

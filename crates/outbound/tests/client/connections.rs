@@ -19,7 +19,7 @@ use crate::support::{
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_request() {
+async fn keep_alive_reuses_the_connection() {
     let upstream = Upstream::replies(HELLO).await;
     let client = upstream.client();
     for _ in 0..10 {
@@ -45,7 +45,7 @@ async fn spellings_of_one_destination_share_a_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_closed_meanwhile_does_not_fail_the_next_request() {
+async fn a_keep_alive_connection_closed_by_the_server_does_not_fail_the_next_request() {
     let upstream = Upstream::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         stream.write_all(HELLO.as_bytes()).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_connection_that_the_server_closed_meanwhile_does_not_fail_the_next_re
 }
 
 #[tokio::test]
-async fn a_connection_with_an_unread_body_is_not_used_again() {
+async fn keep_alive_ends_with_an_unread_body() {
     let upstream = Upstream::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         stream
@@ -87,7 +87,7 @@ async fn a_connection_with_an_unread_body_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_longer_wanted_closes_its_connection() {
+async fn a_cancelled_request_closes_its_connection() {
     let closed = Arc::new(Notify::new());
     let notify = Arc::clone(&closed);
     let upstream = Upstream::start(move |mut stream, _| {
@@ -109,7 +109,7 @@ async fn a_request_that_is_no_longer_wanted_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn requests_in_progress_are_counted_until_their_bodies_are_gone() {
+async fn the_request_limit_counts_a_request_until_its_bodies_end() {
     let upstream = Upstream::replies(HELLO).await;
     let options = Options {
         requests: 2,
@@ -143,7 +143,7 @@ async fn until_sent(client: &Client, upstream: &Upstream) {
 }
 
 #[tokio::test]
-async fn open_connections_are_counted_idle_or_not() {
+async fn the_connection_limit_counts_idle_connections() {
     let first = Upstream::replies(HELLO).await;
     let second = Upstream::replies_once(HELLO).await;
     let options = Options {
@@ -185,7 +185,7 @@ impl ConnectionBudget for Budget {
 }
 
 #[tokio::test]
-async fn clients_that_share_a_budget_have_no_more_connections_than_it_allows() {
+async fn the_connection_budget_is_shared_by_clients() {
     let upstream = Upstream::replies(HELLO).await;
     let budget = Arc::new(Semaphore::new(1));
     let client = || {
@@ -219,7 +219,7 @@ async fn a_closed_port_refuses() {
 }
 
 #[tokio::test]
-async fn host_is_set_from_the_uri_and_nothing_of_a_connection_is_sent() {
+async fn host_is_set_from_the_uri_and_hop_by_hop_fields_are_dropped() {
     let (sender, mut heads) = tokio::sync::mpsc::channel(1);
     let upstream = Upstream::start(move |mut stream, _| {
         let sender = sender.clone();

@@ -182,7 +182,7 @@ async fn a_content_length_that_is_set_is_kept_and_held_against_the_body() {
 }
 
 #[tokio::test]
-async fn te_goes_out_with_the_connection_field_that_names_it() {
+async fn te_is_sent_as_a_hop_by_hop_field() {
     let (upstream, mut received) = Upstream::answers_after("").await;
     let fields = [("te", "trailers, deflate")];
     send(

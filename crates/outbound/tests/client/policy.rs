@@ -66,7 +66,7 @@ async fn what_is_not_granted_is_denied_before_anything_is_connected() {
 }
 
 #[tokio::test]
-async fn a_name_that_resolves_to_loopback_is_prohibited_under_a_wildcard() {
+async fn ssrf_a_name_that_resolves_to_loopback_is_prohibited_under_a_wildcard() {
     let upstream = Upstream::replies(HELLO).await;
     let uri = format!("http://localhost:{}/", upstream.address.port());
     for grants in [
@@ -87,7 +87,7 @@ async fn a_name_that_resolves_to_loopback_is_prohibited_under_a_wildcard() {
 }
 
 #[tokio::test]
-async fn a_mapped_address_is_called_as_the_one_it_carries() {
+async fn ssrf_a_mapped_address_is_treated_as_the_ipv4_address() {
     let upstream = Upstream::replies(HELLO).await;
     let uri = format!("http://[::ffff:7f00:1]:{}/", upstream.address.port());
     let response = get(&upstream.client(), &uri).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_mapped_address_is_called_as_the_one_it_carries() {
 }
 
 #[tokio::test]
-async fn odd_uris_lead_nowhere() {
+async fn ssrf_odd_uris_are_refused() {
     let client = client(&["*", "http://127.0.0.1:*"]);
     for uri in [
         "http://2130706433/",

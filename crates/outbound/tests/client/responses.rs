@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::support::{Called as _, Upstream, get, read_head, read_rest, text};
 
 #[tokio::test]
-async fn garbage_violates_the_protocol() {
+async fn a_malformed_response_is_a_protocol_error() {
     for reply in [
         "SSH-2.0-OpenSSH_9.6\r\n",
         "HTTP/1.1 99999 What\r\n\r\n",
@@ -25,7 +25,7 @@ async fn garbage_violates_the_protocol() {
 }
 
 #[tokio::test]
-async fn a_server_may_leave_without_an_answer() {
+async fn a_connection_closed_without_a_response_is_an_error() {
     for reply in ["", "HTTP/1.1 200 OK\r\ncontent-"] {
         let upstream = Upstream::replies_once(reply).await;
         let error = get(&upstream.client(), &upstream.uri()).await.unwrap_err();
@@ -34,7 +34,7 @@ async fn a_server_may_leave_without_an_answer() {
 }
 
 #[tokio::test]
-async fn a_giant_head_is_not_taken() {
+async fn a_response_head_over_the_limit_is_refused() {
     let field = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "a".repeat(100_000));
     let fields = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(257));
     for reply in [field, fields] {
@@ -56,7 +56,7 @@ async fn a_giant_head_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_head_of_256_fields_is_taken() {
+async fn a_response_head_of_256_fields_is_accepted() {
     let fields = "a: b\r\n".repeat(255);
     let reply = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 5\r\n\r\nhello");
     let upstream = Upstream::replies_once(reply).await;
@@ -77,7 +77,7 @@ async fn interim_responses_are_passed_over() {
 }
 
 #[tokio::test]
-async fn what_follows_a_response_is_not_the_next_one() {
+async fn response_smuggling_bytes_after_a_response_do_not_become_the_next_one() {
     let hello = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
     let upstream = Upstream::start(move |mut stream, number| async move {
         read_head(&mut stream).await;
@@ -96,7 +96,7 @@ async fn what_follows_a_response_is_not_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_response_of_no_certain_length_violates_the_protocol() {
+async fn response_smuggling_a_response_with_ambiguous_framing_is_rejected() {
     for fields in [
         "content-length: 5\r\ntransfer-encoding: chunked",
         "transfer-encoding: chunked\r\ncontent-length: 5",
@@ -114,7 +114,7 @@ async fn a_response_of_no_certain_length_violates_the_protocol() {
 }
 
 #[tokio::test]
-async fn a_body_that_may_not_be_there_is_not_the_next_response() {
+async fn response_smuggling_the_body_of_a_204_does_not_become_the_next_response() {
     for first in [
         "HTTP/1.1 204 No Content\r\ncontent-length: 43\r\n\r\n",
         "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n",

@@ -31,7 +31,7 @@ async fn silent() -> Upstream {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_accept_is_not_waited_for() {
+async fn a_server_that_does_not_accept_is_a_connect_timeout() {
     // TLS that never answers is a connection that never comes to be.
     let upstream = silent().await;
     let uri = format!("https://{}/", upstream.address);
@@ -71,7 +71,7 @@ async fn the_time_to_connect_ends_when_tcp_is_connected() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_not_waited_for() {
+async fn a_silent_server_is_a_first_byte_timeout() {
     let upstream = silent().await;
     let start = Instant::now();
     let sending = upstream
@@ -127,7 +127,7 @@ async fn an_upload_that_advances_may_take_its_time() {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_is_not_waited_for() {
+async fn a_stalled_body_is_a_between_bytes_timeout() {
     let upstream = Upstream::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
@@ -176,7 +176,7 @@ async fn a_slow_body_is_waited_for_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn absurd_timeouts_are_taken_for_what_is_possible() {
+async fn extreme_timeouts_are_clamped() {
     let upstream = Upstream::replies(HELLO).await;
     let client = upstream.client();
     let all = |time| Timeouts {

@@ -254,7 +254,7 @@ async fn a_certificate_has_to_be_trusted_and_for_the_host() {
 }
 
 #[tokio::test]
-async fn an_alert_is_told() {
+async fn a_tls_alert_is_reported() {
     // Nothing in common: RFC 7301 has the server say so.
     let server = Secure::start(&["127.0.0.1"], &["mqtt"]).await;
     let error = get(&server.client(), &server.uri("127.0.0.1"))
@@ -267,7 +267,7 @@ async fn an_alert_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_not_tls_is_an_error_of_tls() {
+async fn a_server_without_tls_is_a_tls_error() {
     let upstream = crate::support::Upstream::replies_once("HTTP/1.1 400 Bad Request\r\n\r\n").await;
     let uri = format!("https://{}/", upstream.address);
     let client = trusting(rustls::RootCertStore::empty());
@@ -390,7 +390,7 @@ async fn a_response_over_http_2_has_no_more_fields_than_one_over_http_1() {
 }
 
 #[tokio::test]
-async fn a_connection_of_http_2_that_ends_takes_its_requests_along() {
+async fn the_end_of_an_http_2_connection_ends_its_requests() {
     let server = Secure::start(&["127.0.0.1"], &["h2"]).await;
     let client = server.client();
     let uri = server.uri("127.0.0.1");

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_cut_off_response_is_not_a_whole_one() {
+async fn a_truncated_response_does_not_look_complete() {
     for reply in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
         "HTTP/1.0 200 OK\r\ncontent-length: 10\r\n\r\nhello",
@@ -35,7 +35,7 @@ async fn a_cut_off_response_is_not_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_reset_cuts_off_a_body_that_the_connections_end_would_have_ended() {
+async fn a_reset_truncates_a_body_that_ends_with_the_connection() {
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         write(&mut stream, "HTTP/1.0 200 OK\r\n\r\nhello").await;
@@ -89,7 +89,7 @@ async fn an_upload_that_fails_is_cut_off_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_longer_wanted_closes_its_connection() {
+async fn a_cancelled_request_closes_its_connection() {
     let (fake, mut received) = Fake::listens().await;
     let (writer, body) = pieces();
     writer.write("hello");
@@ -103,7 +103,7 @@ async fn a_request_that_is_no_longer_wanted_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn an_upload_ends_with_the_response_that_nobody_wants() {
+async fn dropping_the_response_ends_the_upload() {
     let (sender, mut received) = tokio::sync::mpsc::channel(1);
     let fake = Fake::start(move |mut stream, _| {
         let sender = sender.clone();
@@ -127,7 +127,7 @@ async fn an_upload_ends_with_the_response_that_nobody_wants() {
 }
 
 #[tokio::test]
-async fn an_upload_may_go_on_when_the_response_is_over() {
+async fn an_upload_may_continue_after_the_response() {
     let (sender, mut received) = tokio::sync::mpsc::channel(1);
     let fake = Fake::start(move |mut stream, _| {
         let sender = sender.clone();
@@ -178,7 +178,7 @@ async fn request_and_response_stream_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_early_and_leaves_is_heard() {
+async fn an_early_response_is_read_though_the_server_closes() {
     for round in 0..10 {
         let fake = Fake::start(move |mut stream, _| async move {
             read_head(&mut stream).await;
@@ -211,7 +211,7 @@ async fn a_server_that_answers_early_and_leaves_is_heard() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_more_is_heard_to_the_end() {
+async fn a_response_is_read_after_the_server_has_stopped_reading() {
     const LENGTH: usize = 100_000;
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;

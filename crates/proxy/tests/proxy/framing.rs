@@ -39,7 +39,7 @@ async fn an_announced_body_is_sent_as_announced() {
 }
 
 #[tokio::test]
-async fn a_request_of_no_certain_length_is_not_sent() {
+async fn request_smuggling_a_request_with_ambiguous_framing_is_not_sent() {
     for fields in [
         &[("content-length", "5"), ("content-length", "6")][..],
         &[("content-length", "5, 6")],
@@ -72,7 +72,7 @@ async fn a_request_of_no_certain_length_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_body_is_never_made_whole_when_its_length_is_wrong() {
+async fn a_body_of_another_length_than_announced_is_cut_off() {
     for (length, body, announced) in [
         ("10", written(&["hello"]), 10),
         ("10", written(&[]), 10),
@@ -177,7 +177,7 @@ async fn responses_end_where_they_say() {
 }
 
 #[tokio::test]
-async fn a_response_of_no_certain_length_is_a_bad_one() {
+async fn response_smuggling_a_response_with_ambiguous_framing_is_rejected() {
     for fields in [
         "content-length: 5\r\ncontent-length: 6",
         "content-length: 5, 6",
@@ -229,7 +229,7 @@ async fn a_response_of_no_certain_length_is_a_bad_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_response_is_a_bad_one() {
+async fn a_malformed_response_is_a_bad_gateway() {
     for reply in [
         "hello",
         "\r\n\r\n",
@@ -254,7 +254,7 @@ async fn what_is_no_response_is_a_bad_one() {
 }
 
 #[tokio::test]
-async fn the_header_section_is_bounded() {
+async fn the_header_section_of_a_response_is_limited() {
     let fields = |count: usize, length: usize| {
         let fields: String = (0..count)
             .map(|at| format!("x-{at}: {}\r\n", "a".repeat(length)))
@@ -276,7 +276,7 @@ async fn the_header_section_is_bounded() {
 }
 
 #[tokio::test]
-async fn chunks_that_are_none_cut_the_body_off() {
+async fn malformed_chunks_cut_the_body_off() {
     for rest in [
         "xyz\r\n",
         "5 5\r\nhello\r\n",
@@ -356,7 +356,7 @@ async fn a_response_to_head_keeps_its_length_and_has_no_body() {
 }
 
 #[tokio::test]
-async fn nothing_behind_a_response_becomes_the_next_one() {
+async fn response_smuggling_bytes_after_a_response_do_not_become_the_next_one() {
     const FORGED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged";
     for first in [
         HELLO_AND_MORE,
@@ -388,7 +388,7 @@ async fn nothing_behind_a_response_becomes_the_next_one() {
 const HELLO_AND_MORE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 #[tokio::test]
-async fn a_body_that_is_expected_waits_for_the_server() {
+async fn expect_100_continue_waits_for_the_server() {
     let (go, mut gone) = tokio::sync::mpsc::channel::<String>(1);
     let fake = Fake::start(move |mut stream, _| {
         let go = go.clone();
@@ -416,7 +416,7 @@ async fn a_body_that_is_expected_waits_for_the_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_is_not_sent_what_was_expected() {
+async fn expect_100_continue_sends_no_body_to_a_server_that_refuses() {
     let (sender, mut received) = tokio::sync::mpsc::channel(1);
     let fake = Fake::start(move |mut stream, _| {
         let sender = sender.clone();
@@ -438,7 +438,7 @@ async fn a_server_that_refuses_is_not_sent_what_was_expected() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_know_expectations_gets_the_body_soon() {
+async fn expect_100_continue_sends_the_body_after_a_wait() {
     let (fake, mut received) = Fake::answers_after("hello").await;
     let fields = [("content-length", "5"), ("expect", "100-continue")];
     post(&fake.proxy(), &fields, written(&["hello"]))
@@ -448,7 +448,7 @@ async fn a_server_that_does_not_know_expectations_gets_the_body_soon() {
 }
 
 #[tokio::test]
-async fn only_those_expect_who_may() {
+async fn expect_100_continue_is_forwarded_only_where_it_is_allowed() {
     let (fake, mut received) = Fake::answers_after("hello").await;
     let fields = [("content-length", "5"), ("expect", "100-continue")];
     let mut request = request("POST", &fields).body(full("hello")).unwrap();
@@ -463,7 +463,7 @@ async fn only_those_expect_who_may() {
 }
 
 #[tokio::test]
-async fn the_target_is_the_clients() {
+async fn the_request_target_is_forwarded_unchanged() {
     for (uri, target) in [
         ("http://a/", "/"),
         ("http://a", "/"),

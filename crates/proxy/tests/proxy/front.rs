@@ -49,8 +49,8 @@ async fn answer(
 ) -> Response<Either<ResponseBody, Full<Bytes>>> {
     match proxy.send(request).await {
         Ok(mut response) => {
-            if let Some(tunnel) = proxy::tunnel(&mut response) {
-                assert!(proxy::tunnel(&mut response).is_none());
+            if let Some(tunnel) = response.body_mut().take_tunnel() {
+                assert!(response.body_mut().take_tunnel().is_none());
                 tokio::spawn(async move {
                     let _ = ended.send(tunnel.run().await).await;
                 });
@@ -70,7 +70,7 @@ async fn client(fake: &Fake) -> TcpStream {
 }
 
 #[tokio::test]
-async fn requests_and_responses_go_the_whole_way() {
+async fn requests_and_responses_pass_between_two_sockets() {
     let (fake, mut received) = Fake::answers_after("hello").await;
     let mut client = client(&fake).await;
     for _ in 0..3 {
@@ -91,7 +91,7 @@ async fn requests_and_responses_go_the_whole_way() {
 }
 
 #[tokio::test]
-async fn an_old_client_gets_a_body_that_its_connections_end_ends() {
+async fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
     let reply = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let fake = Fake::replies(reply).await;
     let mut client = client(&fake).await;
@@ -103,7 +103,7 @@ async fn an_old_client_gets_a_body_that_its_connections_end_ends() {
 }
 
 #[tokio::test]
-async fn a_response_that_breaks_off_breaks_off_for_the_client() {
+async fn a_truncated_response_is_truncated_for_the_client() {
     for reply in [
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
@@ -127,7 +127,7 @@ async fn a_response_that_breaks_off_breaks_off_for_the_client() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_breaks_off_for_the_server() {
+async fn a_truncated_upload_is_truncated_for_the_server() {
     for rest in ["", "xyz\r\n", "5\r\nhelloo\r\n"] {
         let (fake, mut received) = Fake::listens().await;
         let mut client = client(&fake).await;
@@ -146,7 +146,7 @@ async fn an_upload_that_breaks_off_breaks_off_for_the_server() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_request() {
+async fn a_client_that_disconnects_cancels_its_request() {
     let (fake, mut received) = Fake::listens().await;
     let mut client = client(&fake).await;
     write(&mut client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -156,7 +156,7 @@ async fn a_client_that_leaves_ends_its_request() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_to_go_on_when_the_server_says_so() {
+async fn expect_100_continue_reaches_the_client_when_the_server_sends_it() {
     let fake = Fake::start(|mut stream, _| async move {
         let head = read_head(&mut stream).await.unwrap();
         if head.contains("/refused") {
@@ -195,7 +195,7 @@ async fn a_client_is_told_to_go_on_when_the_server_says_so() {
 }
 
 #[tokio::test]
-async fn an_upload_is_taken_while_its_response_is_not_read() {
+async fn an_upload_is_read_while_its_response_is_not() {
     const LENGTH: usize = 32 << 20;
     let fake = Fake::start(|stream, _| async move {
         let (mut read, mut write_half) = stream.into_split();
@@ -223,7 +223,7 @@ async fn an_upload_is_taken_while_its_response_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_response_without_a_body_does_not_look_as_if_it_had_one() {
+async fn a_response_without_a_body_has_no_framing() {
     for (method, reply, length) in [
         ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", "5"),
         // hyper's server does not say it then, which is as good.

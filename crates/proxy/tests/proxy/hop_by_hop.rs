@@ -41,7 +41,7 @@ async fn of_te_only_trailers_is_forwarded_as_a_hop_by_hop_field() {
 }
 
 #[tokio::test]
-async fn what_unit_forwards_as_it_came_is_forwarded_as_it_came() {
+async fn end_to_end_fields_are_forwarded_unchanged() {
     let sent = [
         ("x-forwarded-for", "192.0.2.1"),
         ("x-forwarded-proto", "https"),
@@ -68,7 +68,7 @@ async fn what_unit_forwards_as_it_came_is_forwarded_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_host_gets_the_uris() {
+async fn a_request_without_a_host_gets_that_of_its_uri() {
     for (uri, host) in [("http://b.example/", "b.example"), ("/", "")] {
         let (fake, mut received) = Fake::answers_after("").await;
         let request = http::Request::get(uri)

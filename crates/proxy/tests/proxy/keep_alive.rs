@@ -22,7 +22,7 @@ fn keeping(fake: &Fake, options: PoolOptions) -> (Proxy, Pool) {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_request() {
+async fn keep_alive_reuses_the_connection() {
     let fake = Fake::replies(HELLO).await;
     let (proxy, pool) = keeping(&fake, PoolOptions::default());
     for _ in 0..10 {
@@ -40,7 +40,7 @@ async fn a_connection_is_kept_for_the_next_request() {
 }
 
 #[tokio::test]
-async fn all_ways_to_end_a_response_keep_the_connection() {
+async fn keep_alive_survives_all_ways_to_end_a_response() {
     for (method, reply) in [
         ("GET", HELLO),
         (
@@ -68,7 +68,7 @@ async fn all_ways_to_end_a_response_keep_the_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_to_be_closed_is_not_used_again() {
+async fn keep_alive_ends_if_the_server_closes() {
     for reply in [
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nconnection: x\r\nconnection: Close\r\ncontent-length: 5\r\n\r\nhello",
@@ -84,7 +84,7 @@ async fn a_connection_that_is_to_be_closed_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn uploads_keep_the_connection() {
+async fn keep_alive_survives_uploads() {
     let (fake, _received) = Fake::answers_after("hello").await;
     let proxy = fake.proxy();
     for _ in 0..3 {
@@ -103,7 +103,7 @@ async fn uploads_keep_the_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_with_an_unread_body_is_not_used_again() {
+async fn keep_alive_ends_with_an_unread_body() {
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         write(
@@ -124,7 +124,7 @@ async fn a_connection_with_an_unread_body_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn idle_connections_are_bounded_in_number() {
+async fn keep_alive_connections_are_limited_in_number() {
     let fake = Fake::replies(HELLO).await;
     let (proxy, pool) = keeping(
         &fake,
@@ -159,7 +159,7 @@ async fn idle_connections_are_bounded_in_number() {
 }
 
 #[tokio::test]
-async fn idle_connections_are_bounded_in_time() {
+async fn keep_alive_connections_are_closed_after_the_idle_time() {
     let closed = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&closed);
     let fake = Fake::start(move |mut stream, _| {
@@ -189,7 +189,7 @@ async fn idle_connections_are_bounded_in_time() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_closed_meanwhile_is_not_used() {
+async fn a_keep_alive_connection_closed_by_the_server_is_not_reused() {
     for method in ["GET", "POST"] {
         let fake = Fake::start(|mut stream, _| async move {
             read_head(&mut stream).await;
@@ -211,7 +211,7 @@ async fn a_connection_that_the_server_closed_meanwhile_is_not_used() {
 
 /// A server that ends its first connection when it has read the second request's head, as one that
 /// closes it at the same moment would; all others it keeps. It counts requests.
-async fn closes_in_the_face(reset: bool, last: &'static str) -> (Fake, Arc<AtomicUsize>) {
+async fn closes_on_reuse(reset: bool, last: &'static str) -> (Fake, Arc<AtomicUsize>) {
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
     let fake = Fake::start(move |mut stream, number| {
@@ -243,10 +243,10 @@ async fn closes_in_the_face(reset: bool, last: &'static str) -> (Fake, Arc<Atomi
 }
 
 #[tokio::test]
-async fn a_harmless_request_that_a_kept_connection_lost_is_sent_once_more() {
+async fn an_idempotent_request_lost_on_a_keep_alive_connection_is_retried_once() {
     for reset in [false, true] {
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
-            let (fake, requests) = closes_in_the_face(reset, "").await;
+            let (fake, requests) = closes_on_reuse(reset, "").await;
             let proxy = fake.proxy();
             text(get(&proxy).await.unwrap()).await.unwrap();
             let request = request(method, &[("x-a", "1")]).body(empty()).unwrap();
@@ -258,9 +258,9 @@ async fn a_harmless_request_that_a_kept_connection_lost_is_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_request_that_may_have_done_something_is_not_sent_once_more() {
+async fn a_request_that_is_not_idempotent_is_not_retried() {
     for method in ["POST", "PATCH"] {
-        let (fake, requests) = closes_in_the_face(false, "").await;
+        let (fake, requests) = closes_on_reuse(false, "").await;
         let proxy = fake.proxy();
         text(get(&proxy).await.unwrap()).await.unwrap();
         let request = request(method, &[]).body(empty()).unwrap();
@@ -272,8 +272,8 @@ async fn a_request_that_may_have_done_something_is_not_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_body_that_has_begun_is_not_sent_once_more() {
-    let (fake, requests) = closes_in_the_face(false, "").await;
+async fn a_request_whose_body_has_begun_is_not_retried() {
+    let (fake, requests) = closes_on_reuse(false, "").await;
     let proxy = fake.proxy();
     text(get(&proxy).await.unwrap()).await.unwrap();
     let request = request("PUT", &[]).body(full("hello")).unwrap();
@@ -283,8 +283,8 @@ async fn a_body_that_has_begun_is_not_sent_once_more() {
 }
 
 #[tokio::test]
-async fn a_body_that_has_not_begun_goes_along() {
-    let (fake, requests) = closes_in_the_face(false, "").await;
+async fn a_retry_sends_a_body_that_has_not_begun() {
+    let (fake, requests) = closes_on_reuse(false, "").await;
     let proxy = fake.proxy();
     text(get(&proxy).await.unwrap()).await.unwrap();
     let (writer, body) = crate::support::pieces();
@@ -300,8 +300,8 @@ async fn a_body_that_has_not_begun_goes_along() {
 }
 
 #[tokio::test]
-async fn a_response_that_has_begun_is_not_asked_for_once_more() {
-    let (fake, requests) = closes_in_the_face(false, "HTTP/1.1 20").await;
+async fn a_request_whose_response_has_begun_is_not_retried() {
+    let (fake, requests) = closes_on_reuse(false, "HTTP/1.1 20").await;
     let proxy = fake.proxy();
     text(get(&proxy).await.unwrap()).await.unwrap();
     let error = get(&proxy).await.unwrap_err();
@@ -310,7 +310,7 @@ async fn a_response_that_has_begun_is_not_asked_for_once_more() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_asked_for_close_an_idle_connection() {
+async fn response_smuggling_unrequested_bytes_close_an_idle_connection() {
     let fake = Fake::start(|mut stream, _| async move {
         while read_head(&mut stream).await.is_some() {
             write(&mut stream, HELLO).await;
@@ -332,7 +332,7 @@ async fn bytes_that_nobody_asked_for_close_an_idle_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_requests_at_once_do_not_mix() {
+async fn concurrent_requests_do_not_mix() {
     let fake = Fake::start(|mut stream, _| async move {
         while let Some(head) = read_head(&mut stream).await {
             let number = head.split("x-number: ").nth(1).unwrap();

@@ -71,7 +71,7 @@ async fn a_lease_is_kept_until_the_rest_of_an_upload_has_been_sent() {
 }
 
 #[tokio::test]
-async fn an_upload_has_its_time_when_its_response_is_over_and_no_more() {
+async fn an_upload_after_the_response_is_limited_in_time() {
     let (fake, mut ended) = hasty().await;
     let proxy = fake.proxy_with(Timeouts {
         after_response: SHORT,
@@ -88,7 +88,7 @@ async fn an_upload_has_its_time_when_its_response_is_over_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_upload_has_its_time_although_the_server_takes_no_more() {
+async fn an_upload_after_the_response_is_limited_in_time_if_the_server_reads_nothing() {
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         write(&mut stream, HELLO).await;
@@ -123,7 +123,7 @@ impl Body for Endless {
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_for_so_many_bytes_when_its_response_is_over_and_no_further() {
+async fn an_upload_after_the_response_is_limited_in_bytes() {
     let (fake, mut ended) = hasty().await;
     let proxy = fake.proxy_with(Timeouts {
         after_response: Duration::from_secs(600),
@@ -165,7 +165,7 @@ async fn an_idle_connection_has_its_lease_until_the_next_request_or_its_end() {
 }
 
 #[tokio::test]
-async fn a_lease_goes_with_a_request_that_comes_to_nothing() {
+async fn a_lease_ends_with_a_failed_request() {
     let (fake, mut received) = Fake::listens().await;
     let proxy = fake.proxy();
     let lease = Arc::new(());

@@ -151,7 +151,7 @@ async fn a_body_that_pauses_is_sent_in_chunks() {
 }
 
 #[tokio::test]
-async fn a_response_that_comes_first_is_not_waited_for_by_the_body() {
+async fn an_early_response_does_not_wait_for_the_body() {
     let fake = Fake::replies(HELLO).await;
     let (writer, body) = pieces();
     let request = request("POST", CHUNKED).body(body).unwrap();

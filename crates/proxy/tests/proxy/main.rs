@@ -10,8 +10,9 @@ mod hop_by_hop;
 mod keep_alive;
 mod leases;
 mod lengths;
+mod load_balancing;
 mod mutated;
-mod round_robin;
+
 mod support;
 mod timeouts;
 mod unix;

@@ -58,7 +58,7 @@ async fn a_server_that_does_not_accept_is_a_gateway_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_a_gateway_timeout() {
+async fn a_silent_server_is_a_gateway_timeout() {
     for begun in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 103 A\r\n\r\n"] {
         let fake = Fake::start(move |mut stream, _| async move {
             read_head(&mut stream).await;
@@ -101,7 +101,7 @@ async fn interim_responses_do_not_prolong_the_wait() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_its_time_is_not_the_servers_fault() {
+async fn a_slow_client_is_not_a_gateway_timeout() {
     let (fake, _received) = Fake::answers_after("0\r\n\r\n").await;
     let proxy = fake.proxy_with(Timeouts {
         response: SHORT,
@@ -117,7 +117,7 @@ async fn a_client_that_takes_its_time_is_not_the_servers_fault() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_nothing_is_a_gateway_timeout() {
+async fn a_server_that_reads_nothing_is_a_gateway_timeout() {
     let fake = Fake::start(|stream, _| async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
         drop(stream);
@@ -138,7 +138,7 @@ async fn a_server_that_takes_nothing_is_a_gateway_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_a_little_now_and_then_is_waited_for() {
+async fn a_slow_but_steady_server_is_waited_for() {
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         for _ in 0..4 {
@@ -164,7 +164,7 @@ async fn a_server_that_takes_a_little_now_and_then_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_go_on_ends_in_an_error() {
+async fn a_stalled_response_body_ends_in_an_error() {
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         write(
@@ -189,7 +189,7 @@ async fn a_body_that_does_not_go_on_ends_in_an_error() {
 }
 
 #[tokio::test]
-async fn a_body_may_take_as_long_as_it_moves() {
+async fn a_slow_but_steady_response_body_is_read() {
     let fake = Fake::start(|mut stream, _| async move {
         read_head(&mut stream).await;
         write(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;

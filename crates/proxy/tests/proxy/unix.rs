@@ -19,7 +19,7 @@ async fn serve(listener: UnixListener) {
 }
 
 #[tokio::test]
-async fn a_path_is_reached() {
+async fn a_server_at_a_unix_socket_path_is_reached() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     tokio::spawn(serve(UnixListener::bind(&path).unwrap()));
@@ -32,7 +32,7 @@ async fn a_path_is_reached() {
 }
 
 #[tokio::test]
-async fn an_abstract_name_is_reached() {
+async fn a_server_at_an_abstract_unix_socket_is_reached() {
     use std::os::linux::net::SocketAddrExt as _;
     let name = format!("wasmtime-unitd-proxy-{}", std::process::id());
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
@@ -44,7 +44,7 @@ async fn an_abstract_name_is_reached() {
 }
 
 #[tokio::test]
-async fn a_path_where_nobody_is_is_a_bad_gateway() {
+async fn a_unix_socket_without_a_listener_is_a_bad_gateway() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = folder.path().join("nobody");
     let left = folder.path().join("left");

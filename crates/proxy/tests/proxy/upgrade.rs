@@ -36,7 +36,7 @@ async fn switching(also: &'static str) -> (Fake, mpsc::Receiver<(String, TcpStre
 }
 
 #[tokio::test]
-async fn a_websocket_goes_through_both_ways() {
+async fn a_websocket_upgrade_tunnels_both_ways() {
     let (fake, mut switched) = switching("first").await;
     let (address, mut ended) = front(fake.proxy()).await;
     let mut client = TcpStream::connect(address).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_websocket_goes_through_both_ways() {
 }
 
 #[tokio::test]
-async fn the_servers_end_is_passed_on_as_one() {
+async fn a_tunnel_passes_the_end_of_one_side_on() {
     let (fake, mut switched) = switching("").await;
     let (address, mut ended) = front(fake.proxy()).await;
     let mut client = TcpStream::connect(address).await.unwrap();
@@ -100,7 +100,7 @@ async fn the_servers_end_is_passed_on_as_one() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_not_sent_to_without_bound() {
+async fn back_pressure_limits_what_a_tunnel_buffers() {
     let (fake, mut switched) = switching("").await;
     let (address, _ended) = front(fake.proxy()).await;
     let mut client = TcpStream::connect(address).await.unwrap();
@@ -119,7 +119,7 @@ async fn who_does_not_read_is_not_sent_to_without_bound() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fails_takes_the_other_along() {
+async fn a_tunnel_closes_both_connections_if_one_fails() {
     for fails in ["client", "server"] {
         let (fake, mut switched) = switching("").await;
         let (address, mut ended) = front(fake.proxy()).await;
@@ -143,7 +143,7 @@ async fn a_connection_that_fails_takes_the_other_along() {
 }
 
 #[tokio::test]
-async fn a_tunnel_in_which_nothing_moves_is_closed() {
+async fn an_idle_tunnel_is_closed() {
     let (fake, mut switched) = switching("").await;
     let proxy = fake.proxy_with(Timeouts {
         tunnel: SHORT,
@@ -166,7 +166,7 @@ async fn a_tunnel_in_which_nothing_moves_is_closed() {
 }
 
 #[tokio::test]
-async fn a_half_closed_tunnel_in_which_nothing_moves_is_closed_sooner() {
+async fn an_idle_half_closed_tunnel_is_closed_sooner() {
     for ends in ["client", "server"] {
         let (fake, mut switched) = switching("").await;
         let proxy = fake.proxy_with(Timeouts {
@@ -194,7 +194,7 @@ async fn a_half_closed_tunnel_in_which_nothing_moves_is_closed_sooner() {
 }
 
 #[tokio::test]
-async fn a_server_may_refuse_to_switch() {
+async fn a_server_may_refuse_an_upgrade() {
     let fake = Fake::replies(HELLO).await;
     let proxy = fake.proxy();
     let (address, _ended) = front(proxy.clone()).await;
@@ -210,7 +210,7 @@ async fn a_server_may_refuse_to_switch() {
 }
 
 #[tokio::test]
-async fn only_a_websocket_is_asked_for() {
+async fn only_websocket_upgrades_are_forwarded() {
     let asks = [
         ("connection", "upgrade"),
         ("upgrade", "websocket"),
@@ -251,7 +251,7 @@ async fn only_a_websocket_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_server_that_switches_to_something_else_is_a_bad_one() {
+async fn an_upgrade_to_another_protocol_is_a_bad_gateway() {
     for reply in [
         "HTTP/1.1 101 A\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
         "HTTP/1.1 101 A\r\n\r\n",
@@ -267,14 +267,14 @@ async fn a_server_that_switches_to_something_else_is_a_bad_one() {
 }
 
 #[tokio::test]
-async fn a_tunnel_that_nobody_takes_closes_the_servers_connection() {
+async fn a_tunnel_that_is_not_taken_closes_the_connection_to_the_server() {
     let (fake, mut switched) = switching("").await;
     let asks = [("connection", "upgrade"), ("upgrade", "websocket")];
     let request = request("GET", &asks).body(empty()).unwrap();
     let mut response = send(&fake.proxy(), request).await.unwrap();
     let (_, mut server) = within(switched.recv()).await.unwrap();
     assert!(response.body_mut().frame().await.is_none());
-    let tunnel = proxy::tunnel(&mut response).unwrap();
+    let tunnel = response.body_mut().take_tunnel().unwrap();
     // There is no client's connection that could be switched.
     let error = within(tunnel.run()).await.unwrap_err();
     assert!(matches!(error, TunnelError::NotSwitched(_)), "{error}");
@@ -283,7 +283,7 @@ async fn a_tunnel_that_nobody_takes_closes_the_servers_connection() {
 }
 
 #[tokio::test]
-async fn large_messages_pass() {
+async fn a_tunnel_carries_large_messages() {
     let (fake, mut switched) = switching("").await;
     let (address, _ended) = front(fake.proxy()).await;
     let mut client = TcpStream::connect(address).await.unwrap();

@@ -25,7 +25,7 @@ async fn named(name: &str) -> Fake {
 }
 
 #[tokio::test]
-async fn servers_are_asked_by_their_weights() {
+async fn load_balancing_by_weight_reaches_each_server() {
     let (a, b, c) = (named("a").await, named("b").await, named("c").await);
     let proxy = balanced(vec![
         (a.server(), 2.0),
@@ -45,7 +45,7 @@ async fn servers_are_asked_by_their_weights() {
 }
 
 #[tokio::test]
-async fn no_other_server_stands_in_for_one_that_fails() {
+async fn load_balancing_does_not_fail_over() {
     let good = Fake::replies(HELLO).await;
     let proxy = balanced(vec![(good.server(), 1.0), (nobody().await, 1.0)]);
     for _ in 0..10 {
@@ -68,7 +68,7 @@ async fn an_upstream_without_servers_is_a_bad_gateway() {
 }
 
 #[tokio::test]
-async fn servers_of_ipv6_are_reached() {
+async fn an_ipv6_server_is_reached() {
     // A machine may be without.
     let Ok(listener) = TcpListener::bind("[::1]:0").await else {
         return;
