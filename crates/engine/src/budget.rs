@@ -1,4 +1,5 @@
-//! Budgets that applications share fairly: one type for instances, memory and open files.
+//! Budgets that applications share fairly: for instances, memory and open files. Requests that wait for a
+//! share, and in which order, are the users' business.
 //!
 //! The rule is that of shared switch buffers with dynamic thresholds (Choudhury and Hahne, 1998). An
 //! application may take more as long as, after that,
@@ -7,13 +8,13 @@
 //! used by it  <=  3 × weight × (free + 1)          free = limit − used by all
 //! ```
 //!
-//! The one more is what lets the last unit of a small budget be used. The last thirty-second is for those
-//! that have next to nothing.
+//! The `+ 1` lets the last unit of a small budget be used. The last thirty-second of a budget is reserved for
+//! applications that hold almost nothing.
 //!
-//! So one greedy application gets three quarters, `k` of them get 3/(1 + 3k) each, and a part is always
-//! free for an application that has nothing yet. What others do not use may be borrowed; an application
-//! over its threshold gets nothing more until it is below, so that what it gives back goes to others.
-//! The check is a few atomic operations, and needs no list of the applications.
+//! So one greedy application gets three quarters, `k` of them get 3/(1 + 3k) each, and a part is always free
+//! for an application that holds nothing yet. What others do not use may be borrowed; an application over its
+//! threshold gets nothing more until it is below, so that what it gives back goes to others. The check is a few
+//! atomic operations, and needs no list of the applications.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,36 +23,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How much of what is free an application of weight 1 may have, as a multiple.
 const FACTOR: u64 = 3;
 
-/// The part of a budget that is kept for applications that have next to nothing, one in so many, and what
-/// is next to nothing. Without it, a few greedy applications that come one after the other would take all.
+/// The part of a budget that is reserved for applications that hold almost nothing (one in so many), and how much
+/// that is. Without it, a few greedy applications that start one after the other would take everything.
 const RESERVE_PART: u64 = 32;
 const SMALL_PART: u64 = 256;
 
-/// The least budget of which anything is kept.
+/// The smallest budget with a reserve.
 const LEAST_RESERVED: u64 = 8;
 
-/// Something that all applications have together, up to a limit.
+/// A resource that all applications share, up to a limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: CacheLine<AtomicU64>,
     limit: u64,
-    /// `None` where there is only one application, which may have all.
+    /// `None` where there is only one application, which may take everything.
     factor: Option<u64>,
     reserve: u64,
 }
 
-/// What one application has of a [`Budget`].
+/// What one application holds of a [`Budget`].
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
     used: CacheLine<AtomicU64>,
     weight: u64,
-    /// Of the changes of the budget's number.
+    /// Of changes of the budget's counter.
     ordering: Ordering,
 }
 
-/// A value on a cache line of its own, so that threads that write to it do not slow those down that read
-/// what is beside it. It has two lines: processors fetch them in pairs.
+/// A value on a cache line of its own, so that writes to it do not slow down readers of its neighbours (false
+/// sharing). Two lines wide, since processors prefetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct CacheLine<T>(T);
@@ -124,14 +125,14 @@ impl Budget {
 }
 
 impl Share {
-    /// Of something that requests wait for. Each of them has either seen what came free, or is seen by
-    /// who gave it back: see `InstancePool::acquire`. For that all threads have to see the changes in one
-    /// order.
+    /// A share of a resource that requests wait for. `SeqCst`, since all threads have to see the changes in one
+    /// order: a request that begins to wait either sees what was given back, or is seen by the thread that
+    /// gives it back (see `InstanceShare::acquire`).
     pub(crate) fn new(budget: Arc<Budget>, weight: u64) -> Self {
         Self::ordered(budget, weight, Ordering::SeqCst)
     }
 
-    /// Of something that is refused where there is none left. The number alone counts.
+    /// A share of a resource that is refused, and not waited for, when nothing is left.
     pub(crate) fn without_waiters(budget: Arc<Budget>, weight: u64) -> Self {
         Self::ordered(budget, weight, Ordering::Relaxed)
     }
@@ -145,7 +146,7 @@ impl Share {
         }
     }
 
-    /// Takes `amount` more, if there is so much and the application may have it.
+    /// Takes `amount` more, if the budget has it and the application may have it.
     ///
     /// The budget's limit is never exceeded. Calls at the same time may each pass the application's
     /// threshold by what the others take.
@@ -164,7 +165,7 @@ impl Share {
         taken.is_ok()
     }
 
-    /// Gives back what was taken. Returns what all have left.
+    /// Gives back what was taken. Returns what all applications still hold.
     pub(crate) fn give_back(&self, amount: u64) -> u64 {
         self.used.fetch_sub(amount, Ordering::Relaxed);
         self.budget.used.fetch_sub(amount, self.ordering) - amount
@@ -179,8 +180,8 @@ impl Share {
         (self.budget).allows(self.weight, wanted, amount, after)
     }
 
-    /// Whether the application has more than half of what it may have at this moment: too much to keep
-    /// anything that is not at work.
+    /// Whether the application holds more than half of what it may have at this moment: too much to keep anything
+    /// idle.
     pub(crate) fn is_scarce(&self) -> bool {
         let used = self.used();
         let all = self.budget.used();
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_goes_to_the_application_that_has_less() {
+    fn what_is_given_back_goes_to_the_application_that_holds_less() {
         let budget = Budget::fair(1000);
         let greedy = Share::new(Arc::clone(&budget), 1);
         let other = Share::new(budget, 1);
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_or_overflows_is_not_taken() {
+    fn amounts_that_do_not_fit_or_overflow_are_not_taken() {
         let share = Share::new(Budget::fair(100), 1000);
         assert!(!share.try_take(101));
         assert!(!share.try_take(u64::MAX));
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn scarcity_is_each_application_s_own() {
+    fn scarcity_is_judged_per_application() {
         let budget = Budget::fair(1000);
         let greedy = Share::new(Arc::clone(&budget), 1);
         let other = Share::new(budget, 1);

@@ -1,53 +1,55 @@
+//! What an application has counted: requests, failures, computing, instances, memory, files.
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::sandbox::memory::Holdings;
+use crate::sandbox::application_memory::ApplicationMemory;
+use crate::sandbox::descriptors::Descriptors;
 use crate::{Failure, FailureKind};
 
-/// What an application has come to since it was made.
+/// Statistics of an application since it was made.
 ///
-/// Read while requests go on, so that numbers of one moment may differ by those that come and go.
+/// The numbers are not read at one moment: while requests are in progress, they need not add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Instances that exist now, those that wait for their next request included.
+pub struct ApplicationStats {
+    /// Instances that exist now, idle ones included.
     pub instances: u64,
-    /// Instances that were started.
+    /// Instances that have been made.
     pub instances_started: u64,
-    /// Linear memories and tables of all instances that exist now, in bytes.
+    /// Linear memories and tables of all instances now, in bytes.
     pub memory: u64,
-    /// The most that this has ever been.
+    /// The highest value of `memory` so far, in bytes.
     pub peak_memory: u64,
-    /// Files that guests have open, and connections of their outgoing requests, idle ones included.
+    /// Open files of guests and connections of their outgoing requests now, idle ones included.
     pub files: u64,
-    /// How long guests have computed, over all turns that are over. A guest's turn ends when it
-    /// waits, and after some milliseconds.
+    /// Processor time of guests, of all turns that have ended. A turn ends when the guest waits, and after some
+    /// milliseconds.
     pub execution_time: Duration,
-    /// Responses that broke off after their heads had been sent.
+    /// Responses that were cut off after their heads had been sent.
     pub cut_off: u64,
     answers: [u64; CLASSES.len()],
     failures: [u64; FailureKind::ALL.len()],
 }
 
-impl Figures {
-    /// Requests by the class of the status that they were answered with, by their guests or for
-    /// them; the last is for statuses beyond 599.
+impl ApplicationStats {
+    /// Requests by the class of their status, set by the guest or by [`Failure::answer`]; the last class is for
+    /// statuses above 599.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CLASSES.into_iter().zip(self.answers)
     }
 
-    /// Failures by kind, those after a response included. Several may have come of one request.
+    /// Failures by kind, including those after a response. One request may have several.
     pub fn failures(&self) -> impl Iterator<Item = (FailureKind, u64)> {
         FailureKind::ALL.into_iter().zip(self.failures)
     }
 }
 
-/// Classes of statuses. A response of 1xx is a failure, and so 500.
+/// Classes of statuses. There is no 1xx: a guest that sets one gets 500.
 const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
 
-/// What an application counts. Each is one relaxed addition: numbers need not agree with each
-/// other at any moment.
+/// The counters of an application. Each event is one relaxed addition.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     nanoseconds: AtomicU64,
@@ -57,7 +59,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// A guest has had a turn.
+    /// A turn of a guest has ended.
     pub(crate) fn computed(&self, took: Duration) {
         self.nanoseconds.fetch_add(took.as_nanos() as u64, Relaxed);
     }
@@ -72,7 +74,7 @@ impl Counters {
         self.count(failure.kind());
     }
 
-    /// A response is cut off: because its guest has failed, or else because it was broken.
+    /// A response is cut off, by a failure of its guest, or else because its body is broken.
     pub(crate) fn cut_off(&self, failure: Option<&Failure>) {
         self.cut_off.fetch_add(1, Relaxed);
         self.count(failure.map_or(FailureKind::Broken, Failure::kind));
@@ -82,14 +84,17 @@ impl Counters {
         self.failures[kind as usize].fetch_add(1, Relaxed);
     }
 
-    /// All that is counted, here and there.
-    pub(crate) fn figures(&self, holdings: &Holdings) -> Figures {
-        Figures {
-            instances: holdings.instances(),
-            instances_started: holdings.instances_started(),
-            memory: holdings.memory(),
-            peak_memory: holdings.peak_memory(),
-            files: holdings.descriptors().used(),
+    pub(crate) fn stats(
+        &self,
+        memory: &ApplicationMemory,
+        descriptors: &Descriptors,
+    ) -> ApplicationStats {
+        ApplicationStats {
+            instances: memory.instances(),
+            instances_started: memory.instances_started(),
+            memory: memory.used(),
+            peak_memory: memory.peak(),
+            files: descriptors.used(),
             execution_time: Duration::from_nanos(self.nanoseconds.load(Relaxed)),
             cut_off: self.cut_off.load(Relaxed),
             answers: self.answers.each_ref().map(|count| count.load(Relaxed)),
@@ -102,18 +107,18 @@ impl Counters {
 mod tests {
     use super::*;
     use crate::budget::Budget;
-    use crate::sandbox::open_files::{DescriptorBudget, Descriptors};
+    use crate::sandbox::descriptors::DescriptorBudget;
 
     #[test]
     fn answers_are_counted_by_class() {
         let counters = Counters::default();
         let all = DescriptorBudget::new(Budget::fair(0));
         let descriptors = Descriptors::new(all, 1);
-        let holdings = Holdings::new(Budget::fair(0), descriptors, 1);
+        let memory = ApplicationMemory::new(Budget::fair(0), 1);
         for status in [200, 204, 301, 404, 500, 599, 600, 999] {
             counters.answered(StatusCode::from_u16(status).unwrap());
         }
-        let answers: Vec<_> = counters.figures(&holdings).answers().collect();
+        let answers: Vec<_> = counters.stats(&memory, &descriptors).answers().collect();
         assert_eq!(
             answers,
             [("2xx", 2), ("3xx", 1), ("4xx", 1), ("5xx", 2), ("other", 2)]

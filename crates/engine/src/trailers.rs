@@ -1,4 +1,5 @@
-//! Trailers of responses over HTTP/1, most of which do not reach their client.
+//! Trailers of responses over HTTP/1, most of which do not reach the client: which can be sent, and a log of
+//! those that cannot. Sending them is the front end's part.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,11 +13,11 @@ use crate::RequestId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http1Trailers {
     refused: Option<LostTrailers>,
-    /// Empty where they are refused anyway.
+    /// Empty where all are refused.
     announced: HashSet<HeaderName>,
 }
 
-/// Why a client does not get trailers.
+/// Why a client does not get trailers. The values are bits of [`LostTrailersLog`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LostTrailers {
     NotAccepted = 1,
@@ -25,7 +26,7 @@ enum LostTrailers {
 }
 
 impl Http1Trailers {
-    /// Those of a response with these fields. `accepts` says that the client speaks HTTP/1.1 and has sent
+    /// The rules for a response with these fields. `accepts` says that the client speaks HTTP/1.1 and has sent
     /// `te: trailers`.
     #[must_use]
     pub fn new(accepts: bool, response: &HeaderMap) -> Self {
@@ -56,7 +57,8 @@ impl Http1Trailers {
     }
 }
 
-/// Why trailers of an application have been lost, as far as the log has it: it says each reason once.
+/// The reasons that have been logged for an application. Each is logged once, since it concerns every response of a
+/// guest.
 #[derive(Default)]
 pub(crate) struct LostTrailersLog(AtomicU8);
 
@@ -80,18 +82,18 @@ impl LostTrailersLog {
             return;
         }
         match why {
-            // Most clients do not, and it is nothing that a guest does wrong.
+            // `info`: most clients do not accept trailers, which is not the guest's fault.
             LostTrailers::NotAccepted => tracing::info!(
                 application,
                 %request,
-                "the trailers of a response are not sent: its client has not sent \"te: trailers\" over \
+                "the trailers of a response are not sent: the client has not sent \"te: trailers\" over \
                  HTTP/1.1; this is logged once"
             ),
             LostTrailers::HasLength => tracing::warn!(
                 application,
                 %request,
-                "the trailers of a response are not sent: over HTTP/1.1 there are none where it has a \
-                 \"content-length\"; this is logged once"
+                "the trailers of a response are not sent: over HTTP/1.1 a response with \
+                 \"content-length\" cannot have any; this is logged once"
             ),
             LostTrailers::NotAnnounced => tracing::warn!(
                 application,
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_as_many_as_there_can_be_are_checked_in_a_moment() {
+    fn the_largest_number_of_trailers_is_checked_quickly() {
         let names: Vec<_> = (0..24_000).map(|number| format!("x-{number}")).collect();
         let announced = [(TRAILER, names.join(", ").parse().unwrap())];
         let announced = announced.into_iter().collect();

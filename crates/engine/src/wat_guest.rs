@@ -1,11 +1,11 @@
-//! Guests that are written in WebAssembly, for what no compiler makes. For tests only.
+//! Guests in the WebAssembly text format, for what compilers do not generate. For tests only.
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 
 use crate::{
-    Application, Component, Engine, Failure, Options, RequestBodyError, RequestId, Settings,
+    Application, Component, Engine, Failure, Options, RequestBodyError, RequestId, Settings, Source,
 };
 
 /// An application of a component of WASI 0.2 whose handler is the function `handle` of the core module
@@ -33,19 +33,17 @@ pub(crate) fn importing(types: &str, core: &str, settings: Settings) -> Applicat
             (export "wasi:http/incoming-handler@0.2.0" (instance $handler))
         )"#
     );
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("guest.wasm");
-    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    let source = Source::from_bytes("guest.wat", wat::parse_str(text).unwrap()).unwrap();
     let engine = Engine::new(&Options {
         instances: 2,
         ..Options::default()
     });
     let engine = engine.unwrap();
-    let component = Component::load(&engine, &file).unwrap();
+    let component = Component::compile(&engine, &source).unwrap();
     Application::new(engine, component, settings)
 }
 
-/// How a request ends that such a guest, which cannot answer, gets.
+/// The failure of a request to such a guest, which cannot answer.
 pub(crate) fn failure(application: &Application) -> Failure {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -114,7 +114,7 @@ async fn drain(
     }
     if !process.is_ending() {
         // Guests that take longer are cancelled with their runtimes.
-        let _ = tokio::time::timeout(BACKGROUND_GRACE, process.engine.idle()).await;
+        let _ = tokio::time::timeout(BACKGROUND_GRACE, process.engine.wait_idle()).await;
     }
 }
 

@@ -30,6 +30,13 @@ impl RequestId {
     }
 }
 
+impl Default for RequestId {
+    /// The [`next`](Self::next) id.
+    fn default() -> Self {
+        Self::next()
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -1,23 +1,22 @@
-//! How many stacks an instance of a component may need at the same time. Wasmtime says how many tables and
-//! memories it has, but not this.
+//! How many stacks an instance of a component may need at the same time. Wasmtime reports how many tables and
+//! memories it needs, but not this.
 
 use wasmparser::{
     BinaryReaderError, CanonicalFunction, Chunk, ComponentAlias, ComponentExternalKind,
     ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding, Parser, Payload,
 };
 
-/// Stacks that an instance needs beyond one for each of its component instances that may block: that of the
-/// guest that runs meanwhile, or has run.
+/// Stacks beyond one for each component instance that may block: that of the guest task that runs meanwhile.
 const RUNNING: u64 = 1;
 
-/// Why that cannot be told.
+/// Why the number of stacks cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StacksError {
     #[error("{0}")]
     Malformed(#[from] BinaryReaderError),
-    #[error("it ends early")]
+    #[error("the component is truncated")]
     Short,
-    #[error("it instantiates a component that is not part of it, but is passed to it")]
+    #[error("it instantiates a component that it gets as an argument")]
     Passed,
 }
 
@@ -29,12 +28,12 @@ pub(crate) fn needed(component: &[u8]) -> Result<u64, StacksError> {
     Ok(callees(component)?.saturating_add(RUNNING))
 }
 
-/// A component that is being read, with those around it.
+/// A component that is being read.
 #[derive(Default)]
 struct Definition {
-    /// Its index space of components: how many callees an instance of each has, where that is known.
+    /// Its index space of components: how many callees an instance of each has; `None` where that is unknown.
     components: Vec<Option<u64>>,
-    /// The same for this one, as far as it has been read.
+    /// The callees of its instances that have been read so far.
     instances: u64,
     lifts: bool,
 }
@@ -81,7 +80,7 @@ fn callees(component: &[u8]) -> Result<u64, StacksError> {
                 }
             }
             Payload::ComponentExportSection(exports) => {
-                // What is exported has one more index.
+                // An export defines a new index.
                 for export in exports {
                     let export = export?;
                     if export.kind == ComponentExternalKind::Component {
@@ -190,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_component_that_is_passed_cannot_be_counted() {
+    fn stacks_of_a_component_passed_as_an_argument_cannot_be_counted() {
         let text = r#"(import "c" (component $c)) (instance (instantiate $c))"#;
         assert!(matches!(of(text), Err(StacksError::Passed)));
         assert!(of(r#"(import "c" (component $c))"#).is_ok());
     }
 
     #[test]
-    fn what_is_not_a_component_is_an_error() {
+    fn stacks_of_something_else_than_a_component_are_an_error() {
         let whole = wat::parse_str(format!("(component $root {NESTED})")).unwrap();
         assert!(callees(&whole).is_ok());
         // Within its last section.

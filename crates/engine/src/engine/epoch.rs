@@ -1,3 +1,6 @@
+//! The clock that interrupts guests which compute for long, through Wasmtime's epochs. What happens at an
+//! interruption is in [`sandbox`](crate::sandbox).
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -6,38 +9,36 @@ use std::time::{Duration, Instant};
 
 use wasmtime::EngineWeak;
 
-/// How long a guest may compute before it yields to the others on its thread, where guests compute
-/// for long.
-pub(crate) const PERIOD: Duration = Duration::from_millis(1);
+/// How often guests are interrupted while any computes for long, so that others on their threads get a turn.
+const FAST_TICK: Duration = Duration::from_millis(1);
 
-/// The same where none has done so lately. Waking up a thread a thousand times a second costs a
-/// virtual machine some per cent of a core, and small requests need nobody who interrupts them.
-const PATIENCE: Duration = Duration::from_millis(5);
+/// How often while none does. Waking up a thread a thousand times a second costs a virtual machine some per
+/// cent of a core, and small requests need no interruption.
+const SLOW_TICK: Duration = Duration::from_millis(5);
 
-/// How long that goes on after the last long turn.
-const VIGILANCE: Duration = Duration::from_millis(100);
+/// How long [`FAST_TICK`] holds after the last long turn.
+const FAST_TICK_HOLD: Duration = Duration::from_millis(100);
 
-/// Advances the engines' epochs while guests compute: every [`PERIOD`] when one has just computed for
-/// long, otherwise every [`PATIENCE`]. It sleeps without waking up when none has computed since the
-/// last tick: to wake this thread up for each turn of a guest costs more than most turns do.
+/// Advances the epochs while guests compute: every [`FAST_TICK`] while turns are long, otherwise every
+/// [`SLOW_TICK`]. It parks when no guest has computed since the last tick. It does not park sooner, since
+/// waking it up for each turn of a guest would cost more than most turns do.
 ///
-/// Stores are set to yield at the next epoch, so an endless loop in a guest costs its thread
-/// one slice at a time.
+/// Stores yield at the next epoch, so that an endless loop in a guest occupies its thread for a tick at a time.
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
     thread: JoinHandle<()>,
 }
 
-struct Shared {
+struct TickerState {
     /// Polls of guests in progress.
     computing: AtomicUsize,
-    /// There was one since the last tick.
+    /// Whether there was one since the last tick.
     computed: AtomicBool,
-    /// A turn was long.
+    /// Whether a turn was long since the last tick.
     long: AtomicBool,
-    /// Turns were long lately.
-    is_vigilant: AtomicBool,
-    /// The thread found nobody computing and waits to be unparked.
+    /// Whether a turn was long within the last [`FAST_TICK_HOLD`].
+    cpu_pressure: AtomicBool,
+    /// Whether the thread is parked, or about to be.
     parked: AtomicBool,
     stop: AtomicBool,
     ticks: AtomicU64,
@@ -46,13 +47,13 @@ struct Shared {
 impl Ticker {
     /// # Errors
     ///
-    /// When the operating system has no thread to give.
+    /// When the thread cannot be started.
     pub(crate) fn start(engines: [EngineWeak; 2]) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TickerState {
             computing: AtomicUsize::new(0),
             computed: AtomicBool::new(false),
             long: AtomicBool::new(false),
-            is_vigilant: AtomicBool::new(false),
+            cpu_pressure: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             ticks: AtomicU64::new(0),
@@ -64,8 +65,8 @@ impl Ticker {
         Ok(Self { shared, thread })
     }
 
-    /// Ticks until the returned guard is dropped.
-    pub(crate) fn computing(&self) -> Computing<'_> {
+    /// Marks a poll of a guest, until the returned guard is dropped. The epochs advance meanwhile.
+    pub(crate) fn computing(&self) -> ComputingGuard<'_> {
         self.shared.computing.fetch_add(1, Ordering::SeqCst);
         if !self.shared.computed.load(Ordering::Relaxed) {
             self.shared.computed.store(true, Ordering::Relaxed);
@@ -73,7 +74,7 @@ impl Ticker {
         if self.shared.parked.load(Ordering::SeqCst) {
             self.thread.thread().unpark();
         }
-        Computing(&self.shared)
+        ComputingGuard(&self.shared)
     }
 
     /// How often the epochs have been advanced.
@@ -81,14 +82,14 @@ impl Ticker {
         self.shared.ticks.load(Ordering::Relaxed)
     }
 
-    /// A guest has computed for long in one turn.
+    /// To be called after a long turn.
     pub(crate) fn note_long_turn(&self) {
         self.shared.long.store(true, Ordering::Relaxed);
     }
 
-    /// Whether one has lately.
-    pub(crate) fn is_vigilant(&self) -> bool {
-        self.shared.is_vigilant.load(Ordering::Relaxed)
+    /// Whether any guest has lately computed for long in one turn.
+    pub(crate) fn cpu_pressure(&self) -> bool {
+        self.shared.cpu_pressure.load(Ordering::Relaxed)
     }
 }
 
@@ -99,7 +100,7 @@ impl Drop for Ticker {
     }
 }
 
-impl Shared {
+impl TickerState {
     fn run(&self, engines: &[EngineWeak]) {
         let mut pace = Pace::default();
         while !self.stop.load(Ordering::SeqCst) {
@@ -107,8 +108,8 @@ impl Shared {
             let is_needed = computed || self.computing.load(Ordering::SeqCst) > 0;
             let was_long = self.long.swap(false, Ordering::Relaxed);
             let wait = pace.next(is_needed, was_long, Instant::now());
-            self.is_vigilant
-                .store(wait == Some(PERIOD), Ordering::Relaxed);
+            self.cpu_pressure
+                .store(wait == Some(FAST_TICK), Ordering::Relaxed);
             let Some(wait) = wait else {
                 self.park();
                 continue;
@@ -125,8 +126,8 @@ impl Shared {
     }
 
     fn park(&self) {
-        // Announce, look again, then sleep: a guest that starts in between sees the announcement and
-        // unparks us. A stale unpark only costs one turn of the loop.
+        // Announce, check again, then park, in this order: a guest that starts in between sees the announcement and
+        // unparks this thread. A stale unpark costs one iteration of the loop.
         self.parked.store(true, Ordering::SeqCst);
         if self.computing.load(Ordering::SeqCst) == 0 && !self.stop.load(Ordering::SeqCst) {
             thread::park();
@@ -135,27 +136,27 @@ impl Shared {
     }
 }
 
-/// How soon the next tick is to come.
+/// Decides when the next tick is.
 #[derive(Default)]
 struct Pace {
-    vigilant_until: Option<Instant>,
+    fast_until: Option<Instant>,
 }
 
 impl Pace {
-    /// The wait before the next tick; none while none is needed.
+    /// The wait before the next tick; `None` where none is needed.
     fn next(&mut self, is_needed: bool, was_long: bool, now: Instant) -> Option<Duration> {
         if was_long {
-            self.vigilant_until = Some(now + VIGILANCE);
+            self.fast_until = Some(now + FAST_TICK_HOLD);
         }
-        let is_vigilant = self.vigilant_until.is_some_and(|until| now < until);
-        is_needed.then_some(if is_vigilant { PERIOD } else { PATIENCE })
+        let is_fast = self.fast_until.is_some_and(|until| now < until);
+        is_needed.then_some(if is_fast { FAST_TICK } else { SLOW_TICK })
     }
 }
 
-/// One poll of a guest in progress.
-pub(crate) struct Computing<'a>(&'a Shared);
+/// A poll of a guest in progress.
+pub(crate) struct ComputingGuard<'a>(&'a TickerState);
 
-impl Drop for Computing<'_> {
+impl Drop for ComputingGuard<'_> {
     fn drop(&mut self) {
         self.0.computing.fetch_sub(1, Ordering::SeqCst);
     }
@@ -166,17 +167,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_come_sooner_for_a_while_after_a_long_turn_and_not_at_all_when_none_computes() {
+    fn ticks_are_fast_for_a_while_after_a_long_turn_and_stop_when_no_guest_computes() {
         let now = Instant::now();
         let mut pace = Pace::default();
-        assert_eq!(pace.next(true, false, now), Some(PATIENCE));
-        assert_eq!(pace.next(true, true, now), Some(PERIOD));
+        assert_eq!(pace.next(true, false, now), Some(SLOW_TICK));
+        assert_eq!(pace.next(true, true, now), Some(FAST_TICK));
         assert_eq!(pace.next(false, false, now), None);
-        let later = now + VIGILANCE / 2;
-        assert_eq!(pace.next(true, false, later), Some(PERIOD));
-        assert_eq!(pace.next(true, false, now + VIGILANCE), Some(PATIENCE));
-        // Another one begins it anew.
-        assert_eq!(pace.next(true, true, later), Some(PERIOD));
-        assert_eq!(pace.next(true, false, now + VIGILANCE), Some(PERIOD));
+        let later = now + FAST_TICK_HOLD / 2;
+        assert_eq!(pace.next(true, false, later), Some(FAST_TICK));
+        assert_eq!(
+            pace.next(true, false, now + FAST_TICK_HOLD),
+            Some(SLOW_TICK)
+        );
+        // Another long turn extends it.
+        assert_eq!(pace.next(true, true, later), Some(FAST_TICK));
+        assert_eq!(
+            pace.next(true, false, now + FAST_TICK_HOLD),
+            Some(FAST_TICK)
+        );
     }
 }

@@ -1,11 +1,11 @@
-//! What the machine offers, as far as sizing needs to know.
+//! The limits that the system sets, for the defaults: memory and open files.
 
 use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// Bytes of memory this process may hope for: the machine's, or the cgroup's limit where that is
-/// lower. `None` where neither can be read.
+/// The memory of the machine, or the limit of the cgroup if that is lower, in bytes. `None` where neither can
+/// be read.
 pub(crate) fn memory() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
@@ -19,7 +19,7 @@ pub(crate) fn memory() -> Option<u64> {
     }
 }
 
-/// Files that this process may have open. Where the system does not say it, as many as it usually is.
+/// The soft limit of open files (`RLIMIT_NOFILE`). The usual 1024 where it cannot be read.
 pub(crate) fn files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }

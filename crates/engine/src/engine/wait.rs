@@ -1,11 +1,10 @@
-//! How long requests wait for a place, and how many of them: for one within `limits.concurrency`, and for an
+//! How long, and in what number, requests wait: for the concurrency limit of their application, and for an
 //! instance.
 
 use std::time::Duration;
 
-/// How long a request waits where all that may be in progress are, for each of the two.
+/// How long a request waits at most, at each of the two.
 pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
-/// The least number of requests that may wait, so that a small number of places does not refuse at once
-/// what a moment's patience would serve.
+/// The shortest queue: with a small limit, a burst that a moment's wait would serve is not refused at once.
 pub(crate) const LEAST_QUEUE: usize = 16;

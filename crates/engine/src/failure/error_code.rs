@@ -1,5 +1,7 @@
-//! Error codes of `wasi:http` in its versions.
+//! Error codes of `wasi:http`: between its versions, and as statuses. Which errors a guest gets is decided where
+//! they arise.
 
+use http::StatusCode;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
 use wasmtime_wasi_http::p3::bindings::http::types as p3;
@@ -7,8 +9,8 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 /// Bytes that are kept of a text in an error code. The log takes less.
 const MAX_TEXT: usize = 4096;
 
-/// Cuts the texts of an error code that a guest has made: to format one of megabytes, for the log, takes
-/// longer than the request.
+/// Truncates the text in an error code that a guest has made. It may have megabytes, and formatting that for
+/// the log would block the thread for longer than the request takes.
 pub(crate) fn shorten(code: &mut p2::ErrorCode) {
     use p2::ErrorCode as Code;
 
@@ -122,7 +124,7 @@ pub(crate) fn of_03(code: p3::ErrorCode) -> p2::ErrorCode {
     }
 }
 
-/// The error code of WASI 0.2 that a body's error is, as `wasmtime-wasi-http` has it elsewhere.
+/// The error code of WASI 0.2 for an error of a body, as `wasmtime-wasi-http` maps errors elsewhere.
 pub(crate) fn of_body(error: Error) -> p2::ErrorCode {
     use p2::ErrorCode as Code;
 
@@ -190,9 +192,54 @@ pub(crate) fn of_body(error: Error) -> p2::ErrorCode {
         Error::LoopDetected => Code::LoopDetected,
         Error::ConfigurationError => Code::ConfigurationError,
         Error::InternalError(message) => Code::InternalError(message),
-        // Bodies here come from our own server and client, which tell hyper's errors apart themselves.
+        // Unreachable in practice: the bodies are those of our own server and client, which map hyper's errors.
         Error::Hyper(_) | Error::Connect(_) | Error::Tls(_) => Code::HttpProtocolError,
         _ => Code::InternalError(None),
+    }
+}
+
+/// 502 where another server or the network is at fault, 500 where the guest is.
+pub(super) fn status_of(code: &p2::ErrorCode) -> StatusCode {
+    match code {
+        p2::ErrorCode::DnsTimeout
+        | p2::ErrorCode::DnsError(_)
+        | p2::ErrorCode::DestinationNotFound
+        | p2::ErrorCode::DestinationUnavailable
+        | p2::ErrorCode::DestinationIpProhibited
+        | p2::ErrorCode::DestinationIpUnroutable
+        | p2::ErrorCode::ConnectionRefused
+        | p2::ErrorCode::ConnectionTerminated
+        | p2::ErrorCode::ConnectionTimeout
+        | p2::ErrorCode::ConnectionReadTimeout
+        | p2::ErrorCode::ConnectionWriteTimeout
+        | p2::ErrorCode::ConnectionLimitReached
+        | p2::ErrorCode::TlsProtocolError
+        | p2::ErrorCode::TlsCertificateError
+        | p2::ErrorCode::TlsAlertReceived(_)
+        | p2::ErrorCode::HttpResponseIncomplete
+        | p2::ErrorCode::HttpResponseHeaderSectionSize(_)
+        | p2::ErrorCode::HttpResponseHeaderSize(_)
+        | p2::ErrorCode::HttpResponseBodySize(_)
+        | p2::ErrorCode::HttpResponseTrailerSectionSize(_)
+        | p2::ErrorCode::HttpResponseTrailerSize(_)
+        | p2::ErrorCode::HttpResponseTransferCoding(_)
+        | p2::ErrorCode::HttpResponseContentCoding(_)
+        | p2::ErrorCode::HttpResponseTimeout
+        | p2::ErrorCode::HttpUpgradeFailed
+        | p2::ErrorCode::HttpProtocolError => StatusCode::BAD_GATEWAY,
+        p2::ErrorCode::HttpRequestDenied
+        | p2::ErrorCode::HttpRequestLengthRequired
+        | p2::ErrorCode::HttpRequestBodySize(_)
+        | p2::ErrorCode::HttpRequestMethodInvalid
+        | p2::ErrorCode::HttpRequestUriInvalid
+        | p2::ErrorCode::HttpRequestUriTooLong
+        | p2::ErrorCode::HttpRequestHeaderSectionSize(_)
+        | p2::ErrorCode::HttpRequestHeaderSize(_)
+        | p2::ErrorCode::HttpRequestTrailerSectionSize(_)
+        | p2::ErrorCode::HttpRequestTrailerSize(_)
+        | p2::ErrorCode::LoopDetected
+        | p2::ErrorCode::ConfigurationError
+        | p2::ErrorCode::InternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -201,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_an_error_code_is_cut_at_a_character() {
+    fn the_text_of_an_error_code_is_truncated_at_a_character() {
         let text = |length| Some("é".repeat(length));
         let mut code = p2::ErrorCode::InternalError(text(1 << 20));
         shorten(&mut code);

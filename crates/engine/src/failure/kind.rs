@@ -1,4 +1,6 @@
-/// What kind a [`Failure`](crate::Failure) is of, for counting.
+//! Failures without their detail, as they are counted and named in statistics.
+
+/// A [`Failure`](crate::Failure) without its detail, for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// [`Failure::Trap`](crate::Failure::Trap)
@@ -11,7 +13,8 @@ pub enum FailureKind {
     ErrorCode,
     /// [`Failure::InterimStatus`](crate::Failure::InterimStatus)
     InterimStatus,
-    /// [`Failure::Broken`](crate::Failure::Broken), and what is as broken after its head was sent.
+    /// [`Failure::Broken`](crate::Failure::Broken), and responses cut off for the same reasons after their heads
+    /// were sent.
     Broken,
     /// [`Failure::Timeout`](crate::Failure::Timeout)
     Timeout,
@@ -30,7 +33,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// All of them, in the order of their declaration.
+    /// All kinds, in the order of their declaration.
     pub const ALL: [Self; Self::Panic as usize + 1] = [
         Self::Trap,
         Self::Exit,
@@ -47,7 +50,7 @@ impl FailureKind {
         Self::Panic,
     ];
 
-    /// Its name, in lower case with underscores.
+    /// The name in statistics, in lower case with underscores.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_where_it_is_counted() {
+    fn the_index_of_each_kind_is_its_discriminant() {
         for (index, kind) in FailureKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index, "{kind:?}");
         }

@@ -1,28 +1,30 @@
+//! Why a request has no response of its guest: the kinds, what the client gets, what the log says. What ends a
+//! body after its head was sent is a [`CutOff`].
+
+pub(crate) mod cut_off;
 pub(crate) mod error_code;
 pub(crate) mod kind;
+mod text;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
 use tracing::Level;
-use unit_log::{BoundedText, Escaped};
 use wasmtime::{PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-use crate::{CutOff, FailureKind, RequestId};
+use crate::RequestId;
+use crate::failure::cut_off::CutOff;
+use crate::failure::error_code::status_of;
+use crate::failure::kind::FailureKind;
+use crate::failure::text::{Bounded, Chain, Frames, MAX_TEXT, MAX_TRAP};
 
-/// Bytes of a failure's text in the log.
-const MAX_TEXT: usize = 2048;
-
-/// Bytes of a trap's message beside its backtrace.
-const MAX_TRAP: usize = 1024;
-
-/// Why a request has no response of its guest's.
+/// Why a request has no response of its guest.
 ///
-/// The [`Display`](fmt::Display) form is for the log; a client is told [`Failure::answer`] and
-/// nothing else.
+/// The [`Display`](fmt::Display) form is for the log and may contain text of the guest (bounded, escaped).
+/// Clients get [`Failure::answer`] only.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
@@ -35,7 +37,7 @@ pub enum Failure {
     NoResponse,
     /// The guest answered with an `error-code` of its own.
     ErrorCode(ErrorCode),
-    /// The guest set an informational status, which is no final response (RFC 9110, section 15.2).
+    /// The guest set an informational status (1xx), which is not a final response (RFC 9110, section 15.2).
     InterimStatus(StatusCode),
     /// The guest's response was broken before any of it was sent.
     Broken(CutOff),
@@ -44,16 +46,17 @@ pub enum Failure {
     /// The guest computed for longer than
     /// [`Limits::execution_timeout`](crate::Limits::execution_timeout).
     ExecutionTimeout(Duration),
-    /// The instance is gone, through the fault of another request that it served at the same time.
+    /// The instance failed over another request that it served at the same time
+    /// ([`Instances::concurrency`](crate::Instances::concurrency)).
     Lost,
-    /// All instances were busy for a second, or as many requests of the application in progress as
-    /// there may be, or too many wait already.
+    /// The concurrency limit or the instance limit was reached and nothing came free within a second, or the
+    /// queue was full.
     Busy,
-    /// The instance could not be made: too little memory is free, most often.
+    /// The instance could not be made; most often, too little memory is free.
     Instantiate(wasmtime::Error),
-    /// The request cannot be told to a guest.
+    /// The request cannot be represented in `wasi:http`, as one without an authority.
     Request(wasmtime::Error),
-    /// The host panicked while it worked for the guest. A defect of ours.
+    /// The host panicked while it worked for the guest: a defect of this crate or of Wasmtime.
     Panic(String),
 }
 
@@ -67,7 +70,8 @@ pub struct Answer {
 }
 
 impl Failure {
-    /// What the client gets. This is the one place where kinds of failure become status codes.
+    /// What the client gets. The only place where failures become status codes: there is no catch-all arm, so
+    /// that a new variant forces a decision.
     #[must_use]
     pub fn answer(&self) -> Answer {
         let (status, retry_after) = match self {
@@ -92,7 +96,7 @@ impl Failure {
         }
     }
 
-    /// What kind it is of.
+    /// The failure without its detail, for counting.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -112,9 +116,14 @@ impl Failure {
         }
     }
 
-    /// Writes the failure to the log: the guest's own doing as an error of the application, what
-    /// load or the client brought about as a warning.
-    pub(crate) fn log(&self, application: &str, request: RequestId) {
+    /// Writes the failure to the log: as an error where the guest is at fault, as a warning where load or the
+    /// client is. `consequence` is what the server does about it.
+    pub(crate) fn log(
+        &self,
+        application: &str,
+        request: RequestId,
+        consequence: impl fmt::Display,
+    ) {
         let level = match self {
             Self::Trap(_)
             | Self::Exit(_)
@@ -128,15 +137,15 @@ impl Failure {
             Self::Timeout(_) | Self::Busy | Self::Instantiate(_) | Self::Request(_) => Level::WARN,
         };
         if level == Level::ERROR {
-            tracing::error!(application, %request, "{self}");
+            tracing::error!(application, %request, "{self}; {consequence}");
         } else {
-            tracing::warn!(application, %request, "{self}");
+            tracing::warn!(application, %request, "{self}; {consequence}");
         }
     }
 
-    /// The failure behind an error that ended a guest.
+    /// Sorts the error with which Wasmtime ended a guest.
     pub(crate) fn of_guest(error: wasmtime::Error) -> Self {
-        // It has met a limit of the pool that all instances share.
+        // The pool's own limits are met by load, and are not the guest's fault.
         if error.is::<PoolConcurrencyLimitError>() {
             return Self::Busy;
         }
@@ -158,7 +167,7 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
-            Self::Exit(code) => write!(f, "the guest exited with {code} before it answered"),
+            Self::Exit(code) => write!(f, "the guest called exit({code}) before it set a response"),
             Self::NoResponse => f.write_str("the guest returned without a response"),
             Self::ErrorCode(code) => {
                 let code = format_args!("{code:?}");
@@ -168,24 +177,33 @@ impl fmt::Display for Failure {
             Self::InterimStatus(status) => {
                 write!(
                     f,
-                    "the guest set status {}, which is no final response",
+                    "the guest set status {}, which is not a final response",
                     status.as_u16()
                 )
             }
-            Self::Broken(cut_off) => write!(f, "nothing of the response was sent: {cut_off}"),
+            Self::Broken(cut_off) => write!(
+                f,
+                "the response is broken, and none of it was sent: {cut_off}"
+            ),
             Self::Timeout(limit) => {
-                write!(f, "no response within {} seconds", limit.as_secs_f64())
+                write!(
+                    f,
+                    "no response within {} seconds (limits.timeout)",
+                    limit.as_secs_f64()
+                )
             }
             Self::ExecutionTimeout(limit) => {
                 write!(
                     f,
-                    "the guest computed for longer than {} seconds",
+                    "the guest computed for longer than {} seconds (limits.execution_timeout)",
                     limit.as_secs_f64()
                 )
             }
-            Self::Lost => f.write_str("the instance was lost over another request that it served"),
+            Self::Lost => f.write_str(
+                "the instance failed over another request that it served at the same time",
+            ),
             Self::Busy => {
-                f.write_str("no instance, or no place within limits.concurrency, came free in time")
+                f.write_str("limits.concurrency or the limit of instances was reached for too long")
             }
             Self::Instantiate(error) => {
                 write!(
@@ -197,7 +215,7 @@ impl fmt::Display for Failure {
             Self::Request(error) => {
                 write!(
                     f,
-                    "the request cannot be told to a guest: {}",
+                    "the request cannot be passed to the guest: {}",
                     Bounded(MAX_TEXT, Chain(error))
                 )
             }
@@ -210,124 +228,13 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// 502 for what a guest met beyond itself, 500 for what it did itself.
-fn status_of(code: &ErrorCode) -> StatusCode {
-    match code {
-        ErrorCode::DnsTimeout
-        | ErrorCode::DnsError(_)
-        | ErrorCode::DestinationNotFound
-        | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationIpProhibited
-        | ErrorCode::DestinationIpUnroutable
-        | ErrorCode::ConnectionRefused
-        | ErrorCode::ConnectionTerminated
-        | ErrorCode::ConnectionTimeout
-        | ErrorCode::ConnectionReadTimeout
-        | ErrorCode::ConnectionWriteTimeout
-        | ErrorCode::ConnectionLimitReached
-        | ErrorCode::TlsProtocolError
-        | ErrorCode::TlsCertificateError
-        | ErrorCode::TlsAlertReceived(_)
-        | ErrorCode::HttpResponseIncomplete
-        | ErrorCode::HttpResponseHeaderSectionSize(_)
-        | ErrorCode::HttpResponseHeaderSize(_)
-        | ErrorCode::HttpResponseBodySize(_)
-        | ErrorCode::HttpResponseTrailerSectionSize(_)
-        | ErrorCode::HttpResponseTrailerSize(_)
-        | ErrorCode::HttpResponseTransferCoding(_)
-        | ErrorCode::HttpResponseContentCoding(_)
-        | ErrorCode::HttpResponseTimeout
-        | ErrorCode::HttpUpgradeFailed
-        | ErrorCode::HttpProtocolError => StatusCode::BAD_GATEWAY,
-        ErrorCode::HttpRequestDenied
-        | ErrorCode::HttpRequestLengthRequired
-        | ErrorCode::HttpRequestBodySize(_)
-        | ErrorCode::HttpRequestMethodInvalid
-        | ErrorCode::HttpRequestUriInvalid
-        | ErrorCode::HttpRequestUriTooLong
-        | ErrorCode::HttpRequestHeaderSectionSize(_)
-        | ErrorCode::HttpRequestHeaderSize(_)
-        | ErrorCode::HttpRequestTrailerSectionSize(_)
-        | ErrorCode::HttpRequestTrailerSize(_)
-        | ErrorCode::LoopDetected
-        | ErrorCode::ConfigurationError
-        | ErrorCode::InternalError(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-/// Text that a guest can influence, on one line and of at most so many bytes, before what could do
-/// something in a log is escaped.
-struct Bounded<T>(usize, T);
-
-impl<T: fmt::Display> fmt::Display for Bounded<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(limit, text) = self;
-        let text = BoundedText::of(*limit, text);
-        let lines = text.as_str().lines().map(str::trim);
-        for (n, line) in lines.filter(|line| !line.is_empty()).enumerate() {
-            if n > 0 {
-                f.write_str("; ")?;
-            }
-            Escaped(&mut *f).write_str(line)?;
-        }
-        if text.is_cut() {
-            f.write_str("… (cut)")?;
-        }
-        Ok(())
-    }
-}
-
-/// An error that is not a trap, with what led to it. The guest's frames that Wasmtime adds to it are left
-/// out: see [`Frames`].
-struct Chain<'a>(&'a wasmtime::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(error) = self;
-        match error.downcast_ref::<WasmBacktrace>() {
-            Some(_) => write!(f, "{}", error.root_cause()),
-            None => write!(f, "{error:#}"),
-        }
-    }
-}
-
-/// The guest's frames, as Wasmtime writes them, but for C++: its names are left as the linker has them.
-///
-/// Wasmtime has them demangled, by `cpp_demangle`, into a string of no bounded length: a name may refer to
-/// parts of itself, a thousand times to a part that does the same. A component with such a name would
-/// take all of the machine's memory by a trap.
-struct Frames<'a>(&'a WasmBacktrace);
-
-impl fmt::Display for Frames<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("error while executing at wasm backtrace:")?;
-        for (number, frame) in self.0.frames().iter().enumerate() {
-            let module = frame.module().name().unwrap_or("<unknown>");
-            write!(f, "\n  {number:>3}: ")?;
-            if let Some(offset) = frame.module_offset() {
-                write!(f, "{offset:#8x} - ")?;
-            }
-            write!(f, "{module}!")?;
-            match frame.func_name() {
-                // It is bounded in depth and in length, and stops when it cannot write.
-                Some(name) => match rustc_demangle::try_demangle(name) {
-                    Ok(name) => write!(f, "{name}")?,
-                    Err(_) => f.write_str(name)?,
-                },
-                None => write!(f, "<wasm function {}>", frame.func_index())?,
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Settings, wat_guest};
 
     #[test]
-    fn what_a_guest_met_beyond_itself_is_a_bad_gateway() {
+    fn an_error_code_about_another_server_is_a_bad_gateway() {
         assert_eq!(
             Failure::ErrorCode(ErrorCode::ConnectionRefused)
                 .answer()
@@ -343,14 +250,14 @@ mod tests {
     }
 
     #[test]
-    fn busy_tells_when_to_come_back() {
+    fn busy_has_a_retry_after() {
         let answer = Failure::Busy.answer();
         assert_eq!(answer.status, 503);
         assert_eq!(answer.retry_after, Some(Duration::from_secs(1)));
     }
 
     #[test]
-    fn a_name_of_cpp_is_not_demangled_for_a_backtrace() {
+    fn cpp_names_in_backtraces_are_not_demangled() {
         // A thousand times a thousand parameters, of which the second thousand are the first.
         let name = format!("_Z1f1aI{}E1bI{}E", "i".repeat(1000), "S0_".repeat(1000));
         let module = |name: &str| {
@@ -375,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guests_text_cannot_break_or_flood_the_log() {
+    fn text_of_guests_cannot_inject_or_flood_log_lines() {
         assert_eq!(
             Bounded(MAX_TEXT, "a\n\n  b\u{1b}[0m\r\nc").to_string(),
             "a; b\\u{1b}[0m; c"

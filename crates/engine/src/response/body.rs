@@ -1,3 +1,6 @@
+//! The body of a response, as the caller gets it: polling it runs the guest. What the guest has written but not
+//! yet been polled for is in [`outgoing`](crate::response::outgoing).
+
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,126 +10,111 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
+use crate::failure::cut_off::CutOff;
 use crate::response::outgoing::Outgoing;
-use crate::run::{InProgress, Run};
-use crate::{Application, Failure, Http1Trailers, RequestId};
+use crate::run::{RequestInProgress, Run};
+use crate::trailers::Http1Trailers;
+use crate::{Application, Failure, RequestId};
 
 /// The body of a guest's response.
 ///
-/// Polling it runs the guest; dropping it before its end cancels the instance. When the end has
-/// come, or the announced `content-length` has been delivered, what the guest still has to do
-/// goes on in a task of its own, for at most
+/// Polling it runs the guest; dropping it before its end cancels the instance. After the end, or when the announced
+/// `content-length` has been delivered, the guest may continue in a task of its own, for at most
 /// [`Limits::after_response`](crate::Limits::after_response).
 ///
-/// An error means that the body is cut off: whoever sends it on must make that visible to the
-/// client. The reason is in the log already.
-pub struct Body(State);
+/// An error means that the body is cut off: the caller has to make that visible to the client. The
+/// reason is logged already.
+pub struct Body(BodyState);
 
-enum State {
-    /// Nothing more to come.
+enum BodyState {
+    /// At its end.
     Done,
-    /// All of it is there.
-    Whole {
+    /// All of it is in memory.
+    Buffered {
         data: Option<Bytes>,
         trailers: Option<Box<HeaderMap>>,
     },
-    /// The guest is at work, or has left more than was asked for yet.
-    Live(Box<Live>),
+    /// The guest is at work, or has left more than has been polled for.
+    Streaming(Box<StreamingBody>),
 }
 
-struct Live {
+struct StreamingBody {
     outgoing: Outgoing,
-    progress: Progress,
-    /// Of an announced `content-length`, what has not been delivered yet.
+    producer: Producer,
+    /// What has not been delivered yet of an announced `content-length`, in bytes.
     remaining: Option<u64>,
-    /// Nobody is to see this body, so that it does not matter how it ends.
+    /// The body is not sent, so that it does not matter how it ends.
     discarded: bool,
-    /// How the body has ended, when that is still to be told.
+    /// How the body has ended, where the error has not been returned yet.
     cut_off: Option<CutOff>,
-    /// The guest has ended, and the host goes on with what it left.
+    /// The guest has ended, and the host works on what it has left.
     lingers: bool,
-    /// A frame has been delivered since then, or since this was last asked.
-    moved: bool,
-    /// Which trailers can be sent, unless all can.
+    /// A frame has been delivered since the host last began to linger.
+    progressed: bool,
+    /// Which trailers can be sent; `None` if all can.
     http1_trailers: Option<Http1Trailers>,
 }
 
-enum Progress {
+/// Who still writes the body.
+enum Producer {
     Running(Run),
-    Ended(InProgress, Result<(), Failure>),
-    /// Only while the variants above change places, and when the body is over.
-    Gone,
+    /// The guest has ended, and its body is forwarded from elsewhere or in memory.
+    Ended(RequestInProgress, Result<(), Failure>),
+    /// Only while the variants above change places, and when the body has ended.
+    Taken,
 }
 
-impl Progress {
-    fn request(&self) -> Option<&InProgress> {
+impl Producer {
+    fn request(&self) -> Option<&RequestInProgress> {
         match self {
             Self::Running(run) => Some(run.request()),
             Self::Ended(request, _) => Some(request),
-            Self::Gone => None,
+            Self::Taken => None,
         }
     }
 }
 
-/// Why a body ends before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CutOff {
-    /// The guest failed: a trap, most often.
-    #[error("the guest failed before its body was finished")]
-    Failed,
-    /// The guest dropped its body, or finished it with less than it had announced.
-    #[error("the guest dropped its body unfinished, or it is shorter than its content-length")]
-    Dropped,
-    /// The guest returned without finishing its body.
-    #[error("the guest returned without finishing its body")]
-    Unfinished,
-    /// The guest wrote more than it had announced.
-    #[error("the guest's body is longer than its content-length")]
-    TooLong,
-}
-
 impl Body {
     /// The body of a guest that is still at work.
-    pub(crate) fn live(outgoing: Outgoing, run: Run, length: Option<u64>) -> Self {
-        Self::of(outgoing, Progress::Running(run), length)
+    pub(crate) fn streaming(outgoing: Outgoing, run: Run, length: Option<u64>) -> Self {
+        Self::of(outgoing, Producer::Running(run), length)
     }
 
-    /// The body of a guest that has ended, and that passes on what others send.
-    pub(crate) fn passed_on(
+    /// The body of a guest that has ended, and that forwards a body from elsewhere.
+    pub(crate) fn forwarded(
         outgoing: Outgoing,
-        request: InProgress,
+        request: RequestInProgress,
         outcome: Result<(), Failure>,
         length: Option<u64>,
     ) -> Self {
-        Self::of(outgoing, Progress::Ended(request, outcome), length)
+        Self::of(outgoing, Producer::Ended(request, outcome), length)
     }
 
-    fn of(outgoing: Outgoing, progress: Progress, length: Option<u64>) -> Self {
-        let lingers = matches!(&progress, Progress::Running(run) if run.lingers());
-        Self(State::Live(Box::new(Live {
+    fn of(outgoing: Outgoing, producer: Producer, length: Option<u64>) -> Self {
+        let lingers = matches!(&producer, Producer::Running(run) if run.lingers());
+        Self(BodyState::Streaming(Box::new(StreamingBody {
             outgoing,
-            progress,
+            producer,
             remaining: length,
             discarded: false,
             cut_off: None,
             lingers,
-            moved: false,
+            progressed: false,
             http1_trailers: None,
         })))
     }
 
-    /// No body at all.
+    /// A response without a body.
     pub(crate) fn empty() -> Self {
-        Self(State::Done)
+        Self(BodyState::Done)
     }
 
-    /// A body whose end is known, so that all of it is there.
+    /// A body whose end is known, so that all of it can be read now.
     ///
     /// # Errors
     ///
-    /// When the body is not whole. Nothing of it has been sent then.
-    pub(crate) fn whole(
+    /// When the body is incomplete. Nothing of it has been sent then.
+    pub(crate) fn buffered(
         mut outgoing: Outgoing,
         length: Option<u64>,
         cx: &mut Context<'_>,
@@ -146,54 +134,49 @@ impl Body {
         }
         let total = data.as_ref().map_or(0, Bytes::len) as u64;
         match (length, cut_off) {
-            // The host also refuses to finish a body that is too long, which says less.
+            // First, since a body that is too long is also cut off by the host, with an error that says less.
             (Some(length), _) if total > length => Err(CutOff::TooLong),
             (_, Some(cut_off)) => Err(cut_off),
             (Some(length), None) if total < length => Err(CutOff::Dropped),
-            _ => Ok(Self(State::Whole { data, trailers })),
+            _ => Ok(Self(BodyState::Buffered { data, trailers })),
         }
     }
 
-    /// Whether trailers may come.
+    /// Whether trailers may follow.
     #[must_use]
     pub fn may_have_trailers(&self) -> bool {
         match &self.0 {
-            State::Done => false,
-            State::Whole { trailers, .. } => trailers.is_some(),
-            State::Live(_) => true,
+            BodyState::Done => false,
+            BodyState::Buffered { trailers, .. } => trailers.is_some(),
+            BodyState::Streaming(_) => true,
         }
     }
 
-    /// Has the log say, once for each application and reason, if trailers come that cannot be sent.
-    /// `application` and `id` are those of the request.
+    /// Checks trailers against the rules of HTTP/1, and logs those that cannot be sent, once per application
+    /// and reason. `application` and `id` are those of the request.
     pub fn set_http1(&mut self, application: &Application, id: RequestId, rules: Http1Trailers) {
         match &mut self.0 {
-            State::Done => {}
-            State::Whole { trailers, .. } => {
+            BodyState::Done => {}
+            BodyState::Buffered { trailers, .. } => {
                 if let Some(trailers) = trailers {
                     application.inner().check_trailers(id, &rules, trailers);
                 }
             }
-            State::Live(live) => live.http1_trailers = Some(rules),
+            BodyState::Streaming(live) => live.http1_trailers = Some(rules),
         }
     }
 
-    /// Lets the guest write a body that nobody is to see, as after `HEAD`.
-    pub(crate) fn discard(mut self) {
-        let State::Live(live) = &mut self.0 else {
+    /// Reads and discards the body in a task of its own, so that the guest can finish it, as for `HEAD`.
+    pub(crate) fn drain(mut self) {
+        let BodyState::Streaming(live) = &mut self.0 else {
             return;
         };
         live.discarded = true;
-        let Progress::Running(run) = &live.progress else {
+        let Producer::Running(run) = &live.producer else {
             return;
         };
-        let limit = run
-            .request()
-            .active
-            .application()
-            .settings
-            .limits
-            .after_response;
+        let settings = run.request().in_flight.application().settings();
+        let limit = settings.limits.after_response;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -207,16 +190,16 @@ impl Body {
                     }
                 }
             });
-            // Dropping the body at the deadline cancels the instance and says so in the log.
+            // Dropping the body at the deadline cancels the instance, and logs that.
             let _ = tokio::time::timeout(limit, all).await;
         });
     }
 }
 
-/// One buffer of both; without copying where there is only one.
+/// Concatenates both. A single piece is not copied.
 fn append(data: Option<Bytes>, piece: Bytes) -> Bytes {
     let Some(data) = data else { return piece };
-    // No one else has it from the second piece on, so that it grows where it is.
+    // From the second piece on the buffer is unique, and grows in place.
     let mut all = data
         .try_into_mut()
         .unwrap_or_else(|shared| shared[..].into());
@@ -224,15 +207,15 @@ fn append(data: Option<Bytes>, piece: Bytes) -> Bytes {
     all.freeze()
 }
 
-impl Live {
+impl StreamingBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         if let Some(cut_off) = self.cut_off {
             return Poll::Ready(Some(Err(cut_off)));
         }
         let frame = self.next(cx);
         if let Poll::Ready(Some(Err(cut_off))) = frame {
-            // A sender drops what it has not flushed when a body fails, the head included. It
-            // flushes when there is nothing more to be had for the moment, so that comes first.
+            // hyper drops what it has not flushed when a body fails, the head included, and flushes when a body is
+            // pending. So the error is returned one poll later.
             self.cut_off = Some(cut_off);
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -242,7 +225,7 @@ impl Live {
 
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         loop {
-            // What has been written comes first, so that a trap takes nothing back.
+            // What has been written goes first: a trap does not take it back.
             match self.outgoing.poll(cx) {
                 Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(self.deliver(frame))),
                 Poll::Ready(Some(Err(cut_off))) => {
@@ -258,50 +241,50 @@ impl Live {
                 Poll::Pending => {}
             }
             match self.take() {
-                Progress::Running(mut run) => match run.poll(cx) {
+                Producer::Running(mut run) => match run.poll(cx) {
                     Poll::Ready(outcome) => {
                         if !self
                             .outgoing
                             .settle(outcome.as_ref().err().map(Failure::kind), cx)
                         {
-                            let may_move = !self.lingers || self.moved;
-                            if may_move && run.linger() {
-                                (self.lingers, self.moved) = (true, false);
-                                self.progress = Progress::Running(run);
+                            let may_progress = !self.lingers || self.progressed;
+                            if may_progress && run.linger() {
+                                (self.lingers, self.progressed) = (true, false);
+                                self.producer = Producer::Running(run);
                                 continue;
                             }
                             self.outgoing.abandon();
                         }
                         let request = run.into_request(outcome.is_ok());
-                        self.progress = Progress::Ended(request, outcome);
+                        self.producer = Producer::Ended(request, outcome);
                     }
                     Poll::Pending => {
-                        // The guest may have written before it stopped; its write has woken this
-                        // task, so that looking again here would only be work done twice.
-                        self.progress = Progress::Running(run);
+                        // The guest may have written before it yielded. Its write has woken this task, so the
+                        // output is not checked again here.
+                        self.producer = Producer::Running(run);
                         return Poll::Pending;
                     }
                 },
-                // A body that comes from elsewhere.
-                ended @ Progress::Ended(..) => {
-                    self.progress = ended;
+                // A body that is forwarded from elsewhere.
+                ended @ Producer::Ended(..) => {
+                    self.producer = ended;
                     return Poll::Pending;
                 }
-                Progress::Gone => return Poll::Ready(None),
+                Producer::Taken => return Poll::Ready(None),
             }
         }
     }
 
-    fn take(&mut self) -> Progress {
-        std::mem::replace(&mut self.progress, Progress::Gone)
+    fn take(&mut self) -> Producer {
+        std::mem::replace(&mut self.producer, Producer::Taken)
     }
 
     fn deliver(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutOff> {
-        self.moved = true;
+        self.progressed = true;
         if let (Some(trailers), Some(rules)) = (frame.trailers_ref(), &self.http1_trailers)
-            && let Some(request) = self.progress.request()
+            && let Some(request) = self.producer.request()
         {
-            let application = request.active.application();
+            let application = request.in_flight.application();
             application.check_trailers(request.id, rules, trailers);
         }
         if let (Some(data), Some(remaining)) = (frame.data_ref(), self.remaining) {
@@ -313,38 +296,38 @@ impl Live {
         Ok(frame)
     }
 
-    /// The body is whole. The guest may have more to do.
+    /// The body is complete. The guest may have more to do.
     fn end(&mut self) {
         match self.take() {
-            Progress::Running(run) if run.lingers() => drop(run),
-            Progress::Running(run) => run.detach(),
-            Progress::Ended(request, Err(failure)) => request.report(&failure),
-            Progress::Ended(..) | Progress::Gone => {}
+            Producer::Running(run) if run.lingers() => drop(run),
+            Producer::Running(run) => run.detach(),
+            Producer::Ended(request, Err(failure)) => request.report_after_response(&failure),
+            Producer::Ended(..) | Producer::Taken => {}
         }
     }
 
-    /// The body is cut off; the log gets the reason, and a guest at work is cancelled.
+    /// Cuts the body off: logs the reason, and cancels a guest at work.
     fn cut(&mut self, cut_off: CutOff) -> CutOff {
         if self.discarded {
             self.end();
             return cut_off;
         }
         let (request, failure) = match self.take() {
-            Progress::Ended(request, outcome) => (request, outcome.err()),
-            Progress::Running(mut run) => {
-                let failure = run.told();
+            Producer::Ended(request, outcome) => (request, outcome.err()),
+            Producer::Running(mut run) => {
+                let failure = run.take_failure();
                 (run.into_request(false), failure)
             }
-            Progress::Gone => return cut_off,
+            Producer::Taken => return cut_off,
         };
-        let application = request.active.application();
+        let application = request.in_flight.application();
         application.counters.cut_off(failure.as_ref());
         let reason: &dyn fmt::Display = match &failure {
             Some(failure) => failure,
             None => &cut_off,
         };
         tracing::error!(
-            application = &*application.settings.name,
+            application = &*application.settings().name,
             request = %request.id,
             "the response is cut off: {reason}"
         );
@@ -352,20 +335,20 @@ impl Live {
     }
 }
 
-impl Drop for Live {
+impl Drop for StreamingBody {
     fn drop(&mut self) {
         match self.take() {
-            // A sender that has the announced length does not ask for the end.
-            Progress::Running(run) if self.remaining == Some(0) && run.lingers() => drop(run),
-            Progress::Running(run) if self.remaining == Some(0) => run.detach(),
-            Progress::Running(run) if self.discarded => {
+            // hyper does not poll for the end once it has the announced length.
+            Producer::Running(run) if self.remaining == Some(0) && run.lingers() => drop(run),
+            Producer::Running(run) if self.remaining == Some(0) => run.detach(),
+            Producer::Running(run) if self.discarded => {
                 run.log_cancelled("it was still writing a body that is not sent");
             }
-            Progress::Running(run) => {
+            Producer::Running(run) => {
                 run.log_cancelled("its connection ended before its response did");
             }
-            Progress::Ended(request, Err(failure)) => request.report(&failure),
-            Progress::Ended(..) | Progress::Gone => {}
+            Producer::Ended(request, Err(failure)) => request.report_after_response(&failure),
+            Producer::Ended(..) | Producer::Taken => {}
         }
     }
 }
@@ -379,18 +362,18 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         match &mut self.0 {
-            State::Done => Poll::Ready(None),
-            State::Whole { data, trailers } => {
+            BodyState::Done => Poll::Ready(None),
+            BodyState::Buffered { data, trailers } => {
                 let frame = data
                     .take()
                     .map(Frame::data)
                     .or_else(|| trailers.take().map(|fields| Frame::trailers(*fields)));
                 Poll::Ready(frame.map(Ok))
             }
-            State::Live(live) => {
+            BodyState::Streaming(live) => {
                 let frame = live.poll_frame(cx);
                 if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-                    self.0 = State::Done;
+                    self.0 = BodyState::Done;
                 }
                 frame
             }
@@ -399,26 +382,26 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            State::Done => true,
-            State::Whole { data, trailers } => data.is_none() && trailers.is_none(),
-            State::Live(_) => false,
+            BodyState::Done => true,
+            BodyState::Buffered { data, trailers } => data.is_none() && trailers.is_none(),
+            BodyState::Streaming(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            State::Done => SizeHint::with_exact(0),
-            State::Whole { data, trailers } => {
+            BodyState::Done => SizeHint::with_exact(0),
+            BodyState::Buffered { data, trailers } => {
                 let length = data.as_ref().map_or(0, Bytes::len) as u64;
                 let mut hint = SizeHint::with_exact(length);
                 if trailers.is_some() {
-                    // HTTP/1 has room for trailers only where no length is announced.
+                    // HTTP/1 can carry trailers only where no length is announced.
                     hint = SizeHint::new();
                     hint.set_lower(length);
                 }
                 hint
             }
-            State::Live(live) => live
+            BodyState::Streaming(live) => live
                 .remaining
                 .map_or_else(SizeHint::new, SizeHint::with_exact),
         }

@@ -1,3 +1,6 @@
+//! What a guest has written of its body, and how its end is recognised: finished, unfinished, or forwarded from
+//! elsewhere.
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,19 +13,20 @@ use tokio::task::unconstrained;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
+use crate::failure::cut_off::CutOff;
+use crate::failure::kind::FailureKind;
 use crate::sandbox::host_body;
-use crate::{CutOff, FailureKind};
 
-/// What a guest writes as its body: first as it comes, and when the guest has ended, what is left.
+/// The output side of a guest's body: read from the guest while that is at work, and buffered when it has ended.
 pub(crate) struct Outgoing {
     /// `None` when its end is known.
     body: Option<HyperOutgoingBody>,
-    /// Its announced length.
+    /// The announced length, in bytes.
     length: Option<u64>,
-    rest: VecDeque<Frame<Bytes>>,
+    buffered: VecDeque<Frame<Bytes>>,
     end: Option<CutOff>,
-    /// It comes from elsewhere, and does not end with its guest.
-    is_passed_on: bool,
+    /// It is forwarded from elsewhere, and does not end with its guest.
+    is_forwarded: bool,
 }
 
 impl Outgoing {
@@ -31,13 +35,13 @@ impl Outgoing {
         Self {
             body: Some(body),
             length,
-            rest: VecDeque::new(),
+            buffered: VecDeque::new(),
             end: None,
-            is_passed_on: false,
+            is_forwarded: false,
         }
     }
 
-    /// Whether more may come than is there.
+    /// Whether its end is still unknown.
     pub(crate) fn is_open(&self) -> bool {
         self.body.is_some()
     }
@@ -47,66 +51,68 @@ impl Outgoing {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        if let Some(frame) = self.rest.pop_front() {
+        if let Some(frame) = self.buffered.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        // How the body ended is told once.
+        // A cut-off is returned once.
         match &mut self.body {
             Some(body) => poll_written(body, self.length, cx),
             None => Poll::Ready(self.end.take().map(Err)),
         }
     }
 
-    /// Takes what is written, before anyone asks for it, as long as less than `limit` bytes are held.
-    /// Whether any of it, or its end, has come.
+    /// Buffers what the guest has written, until at least `limit` bytes are buffered. Returns whether there was
+    /// anything, or the end.
     pub(crate) fn read_ahead(&mut self, limit: usize, cx: &mut Context<'_>) -> bool {
-        let mut has_come = false;
-        while self.held() < limit
+        let mut has_read = false;
+        while self.buffered_bytes() < limit
             && let Some(body) = &mut self.body
             && let Poll::Ready(frame) = poll_written(body, self.length, cx)
         {
-            has_come = true;
+            has_read = true;
             match frame {
-                Some(Ok(frame)) => self.rest.push_back(frame),
+                Some(Ok(frame)) => self.buffered.push_back(frame),
                 Some(Err(cut_off)) => self.end_with(Some(cut_off)),
                 None => self.end_with(None),
             }
         }
-        has_come
+        has_read
     }
 
-    fn held(&self) -> usize {
+    fn buffered_bytes(&self) -> usize {
         let bytes = |frame: &Frame<Bytes>| frame.data_ref().map_or(0, Bytes::len);
-        self.rest.iter().map(bytes).sum()
+        self.buffered.iter().map(bytes).sum()
     }
 
     fn end_with(&mut self, end: Option<CutOff>) {
         (self.body, self.end) = (None, end);
     }
 
-    /// Takes over what is left of the body of a guest that has ended. The instance must still be
-    /// there: when it goes, an unfinished body looks like a finished one.
+    /// Buffers what is left of the body of a guest that has ended, and determines how it ends. The instance
+    /// must still exist: afterwards, the end of an unfinished body looks like that of a finished one.
     ///
-    /// A body that the guest passes on from elsewhere does not end with it. `false` if it is none of
-    /// these, and waits: for something that the guest has left to the host, or for nothing.
+    /// `false` if the end cannot be determined: the body is pending, and not because it is forwarded from
+    /// elsewhere. It waits for something that the guest has left to the host, or for ever.
     #[must_use]
     pub(crate) fn settle(&mut self, failure: Option<FailureKind>, cx: &mut Context<'_>) -> bool {
-        if self.is_passed_on {
+        if self.is_forwarded {
             return true;
         }
         if failure == Some(FailureKind::Panic) && self.is_open() {
-            // It has taken the instance along, so that nothing can be told any more.
+            // The panic may have destroyed the instance, so that the end cannot be determined.
             self.end_with(Some(CutOff::Failed));
         }
         let Some(body) = &mut self.body else {
             return true;
         };
         let end = loop {
-            let (frame, is_passed_on) = host_body::watch(|| poll_written(body, self.length, cx));
-            if is_passed_on {
-                self.is_passed_on = true;
+            // `body` is opaque: whether it is forwarded shows only when polling it polls a body from outside.
+            let (frame, is_forwarded) =
+                host_body::polls_host_body(|| poll_written(body, self.length, cx));
+            if is_forwarded {
+                self.is_forwarded = true;
                 if let Poll::Ready(Some(Ok(frame))) = frame {
-                    self.rest.push_back(frame);
+                    self.buffered.push_back(frame);
                     return true;
                 }
                 if frame.is_pending() {
@@ -114,7 +120,7 @@ impl Outgoing {
                 }
             }
             match frame {
-                Poll::Ready(Some(Ok(frame))) => self.rest.push_back(frame),
+                Poll::Ready(Some(Ok(frame))) => self.buffered.push_back(frame),
                 Poll::Ready(Some(Err(cut_off))) => break Some(cut_off),
                 Poll::Ready(None) => break None,
                 Poll::Pending if failure.is_some() => break Some(CutOff::Failed),
@@ -125,7 +131,7 @@ impl Outgoing {
         true
     }
 
-    /// Waits no longer: the body is unfinished.
+    /// Gives up waiting: the body is unfinished.
     pub(crate) fn abandon(&mut self) {
         if self.is_open() {
             self.end_with(Some(CutOff::Unfinished));
@@ -138,8 +144,8 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A body that waits when its guest has ended is an unfinished one. So it must wait for nothing
-/// else: tokio's channels also do when their task has used up its turn.
+/// Polls the body outside of tokio's cooperative budget. A body that is pending when its guest has ended counts as
+/// unfinished, and tokio's channels are also pending when their task has used up its budget.
 fn poll_written(
     body: &mut HyperOutgoingBody,
     length: Option<u64>,
@@ -149,8 +155,8 @@ fn poll_written(
     Pin::new(&mut unconstrained(frame))
         .poll(cx)
         .map_err(|error| match error {
-            // A guest of WASI 0.3 is stopped before it has written too much, with the size that the body
-            // would have had; none is one that cannot be counted. The same error is one of too little.
+            // `wasmtime-wasi-http` has one error for both too much and too little. Where the guest wrote too
+            // much, it has the size that the body would have had, or `None` where that overflows.
             Error::HttpResponseBodySize(size)
                 if size.is_none_or(|size| length.is_some_and(|length| size > length)) =>
             {

@@ -1,12 +1,15 @@
+//! The run of a guest for one request: in an instance of its own, offloaded to the background, or in a shared
+//! instance. The response is in [`response`](crate::response).
+
 pub(crate) mod offload;
 pub(crate) mod revocable_body;
+pub(crate) mod ticket;
+pub(crate) mod turn;
 
-use std::any::Any;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -14,102 +17,100 @@ use http::Request;
 use http_body::Body;
 use tokio::task::JoinHandle;
 
-use crate::application::{Active, Inner};
-use crate::run::offload::{Background, Ended, Luggage, Moved};
-use crate::run::revocable_body::Lender;
+use crate::application::InFlight;
+use crate::engine::background::Background;
+use crate::engine::instance::Instance;
+use crate::run::offload::{InstanceWork, OffloadEnd, OffloadState, Offloaded, should_offload};
+use crate::run::revocable_body::BodyRevoker;
+use crate::run::ticket::Ticket;
+use crate::run::turn::{compute, panicked};
+use crate::sandbox::head::{Head, HeadSlot};
 use crate::sandbox::request::RequestBodyError;
-use crate::sandbox::{Head, HeadSlot, Instance};
 use crate::scheduling::round_robin::ServingTurn;
 use crate::scheduling::stopwatch::Stopwatch;
-use crate::shared::Ticket;
 use crate::{Failure, RequestId};
 
-/// A guest at work on one request. Dropping it destroys the instance, wherever it is, unless others
-/// use it too.
+/// A guest at work on one request. Dropping it cancels the guest and destroys its instance, wherever that is,
+/// unless other requests share it.
 pub(crate) struct Run {
-    work: PlacedWork,
+    work: GuestWork,
     lingers: bool,
     has_content: bool,
     head: HeadSlot,
     stopwatch: Stopwatch,
-    /// On a thread that serves.
+    /// While the guest is on a thread that serves.
     turn: ServingTurn,
-    request: InProgress,
+    request: RequestInProgress,
 }
 
-enum Work {
-    /// An instance of the request's own.
-    Own(OwnWork),
-    /// The same, where it has computed for long.
-    Moved(Moved),
-    /// One that other requests use at the same time.
+enum WorkState {
+    /// An instance of the request's own, polled by its task.
+    Own(InstanceWork),
+    /// The same, offloaded to the background.
+    Offloaded(Offloaded),
+    /// An instance that other requests share.
     Shared(Ticket),
     /// The guest has ended by itself.
-    Over(Instance),
-    /// It has failed without a response, and its instance is being destroyed elsewhere.
+    Ended(Instance),
+    /// The guest has failed without a response, and its instance is being destroyed in the background.
     Destroying(JoinHandle<()>, Failure),
-    /// It is elsewhere.
-    Gone,
+    /// Only while the variants above change places.
+    Taken,
 }
 
-/// A guest's work, and where its instance is destroyed when this is dropped: that of one that has computed for
-/// long is so in the background, as a rule, since it may have used much memory, which takes the kernel long to
-/// take back.
-struct PlacedWork {
-    work: Work,
-    elsewhere: Option<Background>,
+/// A guest's work, and where its instance is destroyed when this is dropped. An instance of a guest that has
+/// computed for long may have much memory, which the kernel takes long to unmap, so it is usually destroyed in
+/// the background.
+struct GuestWork {
+    state: WorkState,
+    destroyed_in: Option<Background>,
 }
 
-impl PlacedWork {
-    fn here(work: Work) -> Self {
+impl GuestWork {
+    fn here(state: WorkState) -> Self {
         Self {
-            work,
-            elsewhere: None,
+            state,
+            destroyed_in: None,
         }
     }
 
-    fn take(&mut self) -> Work {
-        std::mem::replace(&mut self.work, Work::Gone)
+    fn take(&mut self) -> WorkState {
+        std::mem::replace(&mut self.state, WorkState::Taken)
     }
 }
 
-impl Drop for PlacedWork {
+impl Drop for GuestWork {
     fn drop(&mut self) {
-        if let Some(background) = self.elsewhere.take()
-            && let work @ (Work::Own(_) | Work::Over(_)) = self.take()
+        if let Some(background) = self.destroyed_in.take()
+            && let state @ (WorkState::Own(_) | WorkState::Ended(_)) = self.take()
         {
-            drop(background.spawn(async move { drop(work) }));
+            drop(background.spawn(async move { drop(state) }));
         }
     }
 }
 
-/// An instance's work on its request.
-pub(crate) type OwnWork = Pin<Box<dyn Future<Output = Over> + Send>>;
-
-/// An instance after its request.
-pub(crate) type Over = (Instance, Result<(), Failure>);
-
-/// A request in progress: what it counts against, and what it is called in the log.
-pub(crate) struct InProgress {
-    pub(crate) active: Active,
+/// A request in progress: what it counts against, and its name in the log.
+pub(crate) struct RequestInProgress {
+    pub(crate) in_flight: InFlight,
     pub(crate) id: RequestId,
-    /// Of its body, where the instance may outlive the request.
-    pub(crate) lender: Option<Lender>,
+    /// Takes the request's body back, where the instance may outlive the request.
+    pub(crate) body_revoker: Option<BodyRevoker>,
 }
 
-impl InProgress {
-    /// Counts a failure that no client is told of, and writes it to the log.
-    pub(crate) fn report(&self, failure: &Failure) {
-        self.active.application().report(failure, self.id);
+impl RequestInProgress {
+    /// Counts a failure after which the response is sent unchanged, and writes it to the log.
+    pub(crate) fn report_after_response(&self, failure: &Failure) {
+        let application = self.in_flight.application();
+        application.report(failure, self.id, "its response is not affected");
     }
 }
 
 impl Run {
-    /// Gives the request to an instance. No guest code runs before the first poll.
+    /// Gives the request to an instance of its own. No guest code runs before the first poll.
     pub(crate) fn start<B>(
         mut instance: Instance,
         request: Request<B>,
-        progress: InProgress,
+        progress: RequestInProgress,
     ) -> Self
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -118,10 +119,14 @@ impl Run {
         let has_content = !request.body().is_end_stream();
         let head = HeadSlot::default();
         let set = head.clone();
-        let application = progress.active.shared();
+        let application = progress.in_flight.clone_application();
         let work = Box::pin(async move {
-            let served = AssertUnwindSafe(instance.serve(application.inner(), request, &set));
-            // Here, so that a panic does not take the instance along: see [`Ended`].
+            let served = AssertUnwindSafe(instance.serve(
+                &application.inner().component.world,
+                request,
+                &set,
+            ));
+            // Caught here, and not only in `compute`: the instance has to outlive the panic, see `OffloadEnd`.
             let outcome = served.catch_unwind().await;
             (
                 instance,
@@ -129,7 +134,7 @@ impl Run {
             )
         });
         Self {
-            work: PlacedWork::here(Work::Own(work)),
+            work: GuestWork::here(WorkState::Own(work)),
             lingers: false,
             has_content,
             head,
@@ -139,13 +144,13 @@ impl Run {
         }
     }
 
-    /// Waits for an instance that works on other requests, too.
-    pub(crate) fn join(ticket: Ticket, progress: InProgress) -> Self {
+    /// Waits for a shared instance.
+    pub(crate) fn join(ticket: Ticket, progress: RequestInProgress) -> Self {
         Self {
             head: ticket.head().clone(),
-            work: PlacedWork::here(Work::Shared(ticket)),
+            work: GuestWork::here(WorkState::Shared(ticket)),
             lingers: false,
-            // Never looked at: it is not moved.
+            // Not used: it is never offloaded.
             has_content: true,
             stopwatch: Stopwatch::default(),
             turn: ServingTurn::default(),
@@ -153,139 +158,142 @@ impl Run {
         }
     }
 
-    /// Lets the guest work until it waits for something or has computed for a slice of time.
+    /// Polls the guest for one turn.
     ///
-    /// Its instance stays as it is when it has ended, until the run is dropped: as long as it is
-    /// there, a body that it left unfinished can be told from a finished one.
+    /// When the guest has ended, its instance stays until the run is dropped: the end of an unfinished body and
+    /// that of a finished one can be distinguished only while the instance exists.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if self.is_for_background() {
-            return self.make_way(cx);
+            return self.offload(cx);
         }
-        let work = match &mut self.work.work {
-            Work::Own(work) => work,
-            Work::Moved(_) => return self.poll_moved(cx),
-            Work::Shared(ticket) => return ticket.poll(cx),
-            Work::Over(_) => return Poll::Ready(Ok(())),
-            Work::Destroying(..) => return self.poll_destroying(cx),
-            Work::Gone => return Poll::Pending,
+        let work = match &mut self.work.state {
+            WorkState::Own(work) => work,
+            WorkState::Offloaded(_) => return self.poll_offloaded(cx),
+            WorkState::Shared(ticket) => return ticket.poll(cx),
+            WorkState::Ended(_) => return Poll::Ready(Ok(())),
+            WorkState::Destroying(..) => return self.poll_destroying(cx),
+            WorkState::Taken => return Poll::Pending,
         };
-        let application = self.request.active.application();
+        let application = self.request.in_flight.application();
         ready!(self.turn.poll_begin(&application.cpu, cx));
-        let limit = application.settings.limits.execution_timeout;
+        let limit = application.settings().limits.execution_timeout;
         let computed = compute(application, &mut self.stopwatch, limit, || {
             work.as_mut().poll(cx)
         });
         self.turn.finish(&application.cpu, &mut self.stopwatch);
         match computed {
             Poll::Ready(Ok((instance, outcome))) => {
-                self.work.work = Work::Over(instance);
+                self.work.state = WorkState::Ended(instance);
                 Poll::Ready(outcome)
             }
             Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
-            Poll::Pending if offload::is_due(&self.stopwatch) => self.make_way(cx),
+            Poll::Pending if should_offload(&self.stopwatch) => self.offload(cx),
             Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Whether the application's guests have lately computed for so long that none of them is to hold up
-    /// others here, not even for a moment.
+    /// Whether the guest is to be offloaded before it computes at all: together, guests of its application have
+    /// lately computed for long on the threads that serve.
     fn is_for_background(&self) -> bool {
-        let application = self.request.active.application();
+        let application = self.request.in_flight.application();
         application.cpu.is_heavy()
-            && matches!(self.work.work, Work::Own(_))
+            && matches!(self.work.state, WorkState::Own(_))
             && application.engine.background().is_some()
     }
 
-    /// Moves the guest to where it is in nobody's way, if there is such a place.
-    fn make_way(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let application = self.request.active.shared();
+    /// Offloads the guest to the background runtime, if there is one.
+    fn offload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let application = self.request.in_flight.clone_application();
         let Some(background) = application.inner().engine.background() else {
             return Poll::Pending;
         };
         let background = background.clone();
         match self.work.take() {
-            Work::Own(work) => {
-                // It may wait for its turn here.
+            WorkState::Own(work) => {
+                // Leaves the queue of this thread, where it may be waiting.
                 self.turn = ServingTurn::default();
-                let luggage = Luggage {
+                let state = OffloadState {
                     stopwatch: std::mem::take(&mut self.stopwatch),
-                    slot: self.request.active.slot().take(),
+                    permit: self.request.in_flight.permit().take(),
                 };
-                self.work.work = Work::Moved(Moved::to(&background, work, application, luggage));
-                self.poll_moved(cx)
+                let offloaded = Offloaded::start(&background, work, application, state);
+                self.work.state = WorkState::Offloaded(offloaded);
+                self.poll_offloaded(cx)
             }
             other => {
-                self.work.work = other;
+                self.work.state = other;
                 Poll::Pending
             }
         }
     }
 
-    fn poll_moved(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Work::Moved(moved) = &mut self.work.work else {
+    fn poll_offloaded(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let WorkState::Offloaded(offloaded) = &mut self.work.state else {
             return Poll::Pending;
         };
         self.head.wait(cx);
-        let (luggage, work, outcome) = match ready!(moved.poll(cx)) {
-            Ended::ByItself((instance, outcome), luggage) => {
-                (luggage, Work::Over(instance), outcome)
+        let (state, work, outcome) = match ready!(offloaded.poll(cx)) {
+            OffloadEnd::ByItself((instance, outcome), state) => {
+                (state, WorkState::Ended(instance), outcome)
             }
-            Ended::Failed(failure, work, luggage) => (luggage, Work::Own(work), Err(failure)),
-            Ended::Lost(failure) => return Poll::Ready(Err(failure)),
+            OffloadEnd::Failed(failure, work, state) => (state, WorkState::Own(work), Err(failure)),
+            OffloadEnd::RuntimeGone(failure) => return Poll::Ready(Err(failure)),
         };
-        self.stopwatch = luggage.stopwatch;
-        *self.request.active.slot() = luggage.slot;
-        let background = self.request.active.application().engine.background();
+        self.stopwatch = state.stopwatch;
+        *self.request.in_flight.permit() = state.permit;
+        let background = self.request.in_flight.application().engine.background();
         match (outcome, background.cloned()) {
             (Err(failure), Some(background)) if !self.head.was_set() => {
-                // It is waited for: what is left of the request's body is to be known when the response is
-                // made.
+                // Waited for: the response depends on how much of the request's body is unread, which is known when
+                // the instance is gone.
                 let destroyed = background.spawn(async move { drop(work) });
-                self.work.work = Work::Destroying(destroyed, failure);
+                self.work.state = WorkState::Destroying(destroyed, failure);
                 self.poll_destroying(cx)
             }
             (outcome, background) => {
-                self.work.work = work;
-                // For the same reason not where there is a body.
-                self.work.elsewhere = background.filter(|_| !self.has_content);
+                self.work.state = work;
+                // For the same reason, an instance whose request has a body is destroyed here.
+                self.work.destroyed_in = background.filter(|_| !self.has_content);
                 Poll::Ready(outcome)
             }
         }
     }
 
     fn poll_destroying(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if let Work::Destroying(destroyed, _) = &mut self.work.work {
-            // It fails only with its runtime.
+        if let WorkState::Destroying(destroyed, _) = &mut self.work.state {
+            // An error means that the runtime shuts down.
             let _ = ready!(Pin::new(destroyed).poll(cx));
         }
         match self.work.take() {
-            Work::Destroying(_, failure) => Poll::Ready(Err(failure)),
+            WorkState::Destroying(_, failure) => Poll::Ready(Err(failure)),
             other => {
-                self.work.work = other;
+                self.work.state = other;
                 Poll::Pending
             }
         }
     }
 
-    /// How an instance with others has failed, if it has.
-    pub(crate) fn told(&mut self) -> Option<Failure> {
-        match &mut self.work.work {
-            Work::Shared(ticket) => ticket.told(),
-            Work::Own(_) | Work::Moved(_) | Work::Over(_) | Work::Destroying(..) | Work::Gone => {
-                None
-            }
+    /// The failure of a shared instance, if there is one.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        match &mut self.work.state {
+            WorkState::Shared(ticket) => ticket.take_failure(),
+            WorkState::Own(_)
+            | WorkState::Offloaded(_)
+            | WorkState::Ended(_)
+            | WorkState::Destroying(..)
+            | WorkState::Taken => None,
         }
     }
 
-    /// Lets the host go on, for a moment, with what a guest that has ended left to it: a file that it
-    /// answers with. `false` where nothing can be left.
+    /// Lets the host work for a moment on what an ended guest has left: a file that it responds with. `false` where
+    /// nothing can be left.
     pub(crate) fn linger(&mut self) -> bool {
-        if !matches!(&self.work.work, Work::Over(instance) if instance.is_concurrent()) {
+        if !matches!(&self.work.state, WorkState::Ended(instance) if instance.is_concurrent()) {
             return false;
         }
-        if let Work::Over(mut instance) = self.work.take() {
+        if let WorkState::Ended(mut instance) = self.work.take() {
             self.lingers = true;
-            self.work.work = Work::Own(Box::pin(async move {
+            self.work.state = WorkState::Own(Box::pin(async move {
                 let outcome = instance.linger().await;
                 (instance, outcome)
             }));
@@ -293,15 +301,14 @@ impl Run {
         true
     }
 
-    /// Whether the guest is alone in its instance and of a world where what it writes waits for its
-    /// reader.
+    /// Whether the guest is alone in its instance, and of WASI 0.3, where writes wait for their reader.
     pub(crate) fn writes_when_read(&self) -> bool {
-        let application = self.request.active.application();
-        matches!(self.work.work, Work::Own(_)) && application.component.is_concurrent()
+        let application = self.request.in_flight.application();
+        matches!(self.work.state, WorkState::Own(_)) && application.component.is_concurrent()
     }
 
-    /// Whether the guest has just computed for so long that it is the turn of others.
-    pub(crate) fn has_had_its_turn(&self) -> bool {
+    /// Whether the last turn was so long that others should have theirs.
+    pub(crate) fn has_used_its_turn(&self) -> bool {
         self.stopwatch.is_long()
     }
 
@@ -309,17 +316,18 @@ impl Run {
         self.lingers
     }
 
-    /// The response, if the guest has set one since this was last asked.
+    /// Takes the response, if the guest has set one.
     pub(crate) fn take_head(&self) -> Option<Head> {
         self.head.take()
     }
 
-    /// The request, after its instance: that goes to the next one, if it may and nothing has failed.
-    pub(crate) fn into_request(mut self, is_sound: bool) -> InProgress {
-        if is_sound && let Work::Over(instance) = &mut self.work.work {
-            let application = self.request.active.application();
-            if application.may_retire(instance)
-                && let Work::Over(instance) = self.work.take()
+    /// Ends the run, and returns its request. The instance is kept for the next request if it may be reused and
+    /// `is_sound`: nothing has failed in it.
+    pub(crate) fn into_request(mut self, is_sound: bool) -> RequestInProgress {
+        if is_sound && let WorkState::Ended(instance) = &mut self.work.state {
+            let application = self.request.in_flight.application();
+            if application.may_reuse(instance)
+                && let WorkState::Ended(instance) = self.work.take()
             {
                 application.engine.keep(instance);
             }
@@ -327,90 +335,50 @@ impl Run {
         self.request
     }
 
-    pub(crate) fn request(&self) -> &InProgress {
+    pub(crate) fn request(&self) -> &RequestInProgress {
         &self.request
     }
 
-    /// Says in the log that nobody waits for the guest any more.
+    /// Logs that the guest is cancelled.
     pub(crate) fn log_cancelled(&self, why: &str) {
-        let what = match self.work.work {
-            Work::Shared(_) => "the request is given up, and its instance goes on with others",
+        let what = match self.work.state {
+            WorkState::Shared(_) => "the request is cancelled; its shared instance continues",
             _ => "the instance is cancelled",
         };
-        let InProgress { active, id, .. } = &self.request;
+        let RequestInProgress { in_flight, id, .. } = &self.request;
         tracing::info!(
-            application = &*active.application().settings.name,
+            application = &*in_flight.application().settings().name,
             request = %id,
             "{what}: {why}"
         );
     }
 
-    /// Lets the guest finish what it does after its response, for as long as it is allowed to.
+    /// Lets the guest finish its work after the response, in a task of its own, for up to
+    /// [`Limits::after_response`](crate::Limits::after_response).
     pub(crate) fn detach(mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if let Work::Shared(_) = self.work.work {
-            // It goes on whether or not someone waits for it.
+        if let WorkState::Shared(_) = self.work.state {
+            // It continues in the worker's task.
             return;
         }
         runtime.spawn(async move {
-            let limit = self
-                .request
-                .active
-                .application()
-                .settings
-                .limits
-                .after_response;
-            let rest = poll_fn(|cx| self.poll(cx));
-            match tokio::time::timeout(limit, rest).await {
+            let settings = self.request.in_flight.application().settings();
+            let limit = settings.limits.after_response;
+            let end = poll_fn(|cx| self.poll(cx));
+            match tokio::time::timeout(limit, end).await {
                 Ok(Ok(())) => drop(self.into_request(true)),
-                Ok(Err(failure)) => self.request.report(&failure),
+                Ok(Err(failure)) => self.request.report_after_response(&failure),
                 Err(_) => tracing::warn!(
-                    application = &*self.request.active.application().settings.name,
+                    application = &*self.request.in_flight.application().settings().name,
                     request = %self.request.id,
-                    "the guest was still at work {} seconds after its response, and is cancelled",
+                    "the guest was still at work {} seconds after its response: the instance is cancelled",
                     limit.as_secs_f64()
                 ),
             }
         });
     }
-}
-
-/// Polls a guest: measures what it computes, and ends it when that is too much.
-///
-/// A panic is a defect of the host, and must not take the connection's other requests along. What
-/// was polled must not be touched again after an error.
-pub(crate) fn compute<T>(
-    application: &Inner,
-    stopwatch: &mut Stopwatch,
-    allowed: Duration,
-    poll: impl FnOnce() -> Poll<T>,
-) -> Poll<Result<T, Failure>> {
-    let ticker = application.engine.ticker();
-    let computing = ticker.computing();
-    let turn = stopwatch.begin(ticker.is_vigilant());
-    let polled = catch_unwind(AssertUnwindSafe(poll));
-    application.counters.computed(stopwatch.end(&turn));
-    drop(computing);
-    if stopwatch.is_long() {
-        ticker.note_long_turn();
-    }
-    match polled {
-        Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
-        Ok(Poll::Pending) if stopwatch.computed() > allowed => {
-            let limit = application.settings.limits.execution_timeout;
-            Poll::Ready(Err(Failure::ExecutionTimeout(limit)))
-        }
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
-    }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Failure::Panic(text.unwrap_or("with no message").to_owned())
 }
 
 #[cfg(test)]
@@ -421,6 +389,7 @@ mod tests {
     use std::pin::pin;
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
     use tokio::runtime::Builder;
     use tokio::time::timeout;
 
@@ -436,31 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_turn_is_measured_by_the_processor_while_other_guests_compute_for_long() {
-        const INTERRUPTED: Duration = Duration::from_millis(20);
-        let application = application(None);
-        let inner = application.inner();
-        let ticker = inner.engine.ticker();
-        let is_exact = || {
-            let _computing = ticker.computing();
-            ticker.note_long_turn();
-            while !ticker.is_vigilant() {
-                thread::yield_now();
-            }
-            let mut stopwatch = Stopwatch::default();
-            let computed = compute(inner, &mut stopwatch, Duration::MAX, || {
-                thread::sleep(INTERRUPTED);
-                Poll::Ready(())
-            });
-            assert!(computed.is_ready());
-            stopwatch.computed() < INTERRUPTED / 2
-        };
-        // On a machine that is busy, it may be over again by then.
-        assert!((0..10).any(|_| is_exact()));
-    }
-
-    #[test]
-    fn an_instance_that_was_in_the_background_is_destroyed_there() {
+    fn an_offloaded_instance_is_destroyed_in_the_background() {
         struct Witness(mpsc::Sender<thread::ThreadId>);
 
         impl Drop for Witness {
@@ -480,16 +425,16 @@ mod tests {
                 std::future::pending().await
             });
             let background = was_there.then(|| Background::new(elsewhere.handle().clone()));
-            drop(PlacedWork {
-                work: Work::Own(work),
-                elsewhere: background,
+            drop(GuestWork {
+                state: WorkState::Own(work),
+                destroyed_in: background,
             });
             assert_eq!(is_destroyed.recv().unwrap() != here, was_there);
         }
     }
 
     #[test]
-    fn guests_that_have_begun_make_way_too_when_their_application_computes_for_long() {
+    fn running_guests_are_offloaded_when_their_application_computes_for_long() {
         let elsewhere = Builder::new_multi_thread().worker_threads(1).build();
         let elsewhere = elsewhere.unwrap();
         let application = application(Some(elsewhere.handle().clone()));

@@ -1,144 +1,97 @@
-//! Guests that compute for long go on elsewhere, so that others on their thread need not take turns with
-//! them.
+//! Offload: guests that compute for long continue in the background runtime, so that they do not delay others
+//! on the threads that serve.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 
 use crate::Failure;
 use crate::application::Application;
-use crate::run::{Over, OwnWork, compute};
-use crate::scheduling::fair_queue::{TurnTaker, Turns};
+use crate::engine::background::Background;
+use crate::engine::instance::Instance;
+use crate::run::turn::compute;
 use crate::scheduling::stopwatch::Stopwatch;
 
-/// How long a guest has computed when it is moved: long enough that to hand it over, and each of its
-/// wake-ups from then on, is little beside.
+/// An instance's work on its own request.
+pub(super) type InstanceWork = Pin<Box<dyn Future<Output = EndedWork> + Send>>;
+
+/// An instance after its request, and how that ended.
+pub(super) type EndedWork = (Instance, Result<(), Failure>);
+
+/// How long a guest has computed when it is offloaded: long enough that handing it over, and each of its
+/// wake-ups in the other runtime, costs little in comparison.
 const AFTER: Duration = Duration::from_millis(5);
 
-/// The same for one whose turns are not long, since it yields by itself, and not small either: with many
-/// of them on a thread, each turn of another guest would wait for one of each.
+/// The same for a guest whose turns are neither long, since it yields by itself, nor small. With many of those on a
+/// thread, each turn of another guest would wait for one of each.
 const AFTER_SHORT_TURNS: Duration = Duration::from_millis(20);
 
-/// Whether a guest that has just yielded is one to be moved.
-pub(crate) fn is_due(stopwatch: &Stopwatch) -> bool {
+/// Whether a guest that has just yielded is to be offloaded.
+pub(super) fn should_offload(stopwatch: &Stopwatch) -> bool {
     let is_due = stopwatch.is_long() && stopwatch.computed() >= AFTER;
     is_due || stopwatch.in_larger_turns() >= AFTER_SHORT_TURNS
 }
 
-/// Where guests compute that do so for long.
-#[derive(Clone)]
-pub(crate) struct Background {
-    runtime: Handle,
-    turns: Arc<Turns>,
+/// A guest in a task of the background. Dropping this cancels it, at the latest after its current turn.
+pub(super) struct Offloaded(JoinHandle<OffloadEnd>);
+
+/// What moves to the background with a guest, and comes back when it has ended.
+pub(super) struct OffloadState {
+    pub(super) stopwatch: Stopwatch,
+    /// Of the concurrency limit. With a cancelled guest it is given back only when the instance is gone.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Background {
-    pub(crate) fn new(runtime: Handle) -> Self {
-        let turns = Turns::new(runtime.metrics().num_workers());
-        Self { runtime, turns }
-    }
-
-    /// Runs a task there. Its guests need an [`Away`].
-    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.runtime.spawn(task)
-    }
-
-    /// For a guest of this application that belongs to the runtime that this is called in.
-    pub(crate) fn away(&self, application: &Application) -> Away {
-        let cpu = Arc::clone(&application.inner().cpu);
-        Away {
-            home: Handle::current(),
-            turn: TurnTaker::new(Arc::clone(&self.turns), cpu),
-        }
-    }
+/// How an offloaded guest has ended. In each case the instance comes back to the request's task: only while it
+/// exists can the end of an unfinished body be distinguished from that of a finished one.
+pub(super) enum OffloadEnd {
+    ByItself(EndedWork, OffloadState),
+    /// The work must not be polled again.
+    Failed(Failure, InstanceWork, OffloadState),
+    /// The background runtime has shut down, and the instance with it.
+    RuntimeGone(Failure),
 }
 
-/// A guest that computes in the background. What it begins there still belongs to the runtime that it
-/// comes from: its timers, and connections that other guests may use after it.
-pub(crate) struct Away {
-    home: Handle,
-    turn: TurnTaker,
-}
-
-impl Away {
-    /// Lets the guest compute, once it is its turn.
-    pub(crate) fn poll<T>(
-        &self,
-        cx: &mut Context<'_>,
-        stopwatch: &mut Stopwatch,
-        compute: impl FnOnce(&mut Context<'_>, &mut Stopwatch) -> Poll<T>,
-    ) -> Poll<T> {
-        ready!(self.turn.poll_begin(cx));
-        let _at_home = self.home.enter();
-        let polled = compute(cx, stopwatch);
-        self.turn.finish(stopwatch.last());
-        polled
-    }
-}
-
-/// A guest that goes on in a task of its own. Dropping this cancels it, after its turn at the latest.
-pub(crate) struct Moved(JoinHandle<Ended>);
-
-/// What goes with a guest, and comes back when it has ended.
-pub(crate) struct Luggage {
-    pub(crate) stopwatch: Stopwatch,
-    /// Its right to be there, which a cancelled guest keeps until its instance is gone.
-    pub(crate) slot: Option<OwnedSemaphorePermit>,
-}
-
-/// How a guest has ended.
-pub(crate) enum Ended {
-    /// Its instance is there until whoever waits for it knows: when that goes, a body that it left
-    /// unfinished looks like a finished one.
-    ByItself(Over, Luggage),
-    /// Its work must not go on, and is there for the same reason.
-    Failed(Failure, OwnWork, Luggage),
-    /// With the runtime that it was in.
-    Lost(Failure),
-}
-
-impl Moved {
-    /// Lets the guest go on in the background, as far as its application gets turns there.
-    pub(crate) fn to(
+impl Offloaded {
+    /// Hands the guest over to the background. Called in the runtime that the guest comes from.
+    pub(super) fn start(
         background: &Background,
-        mut work: OwnWork,
+        mut work: InstanceWork,
         application: Application,
-        mut luggage: Luggage,
+        mut state: OffloadState,
     ) -> Self {
-        let away = background.away(&application);
+        let guest = background.guest(&application.inner().cpu);
         Self(background.spawn(async move {
             let limit = application.settings().limits.execution_timeout;
-            let over = poll_fn(|cx| {
-                away.poll(cx, &mut luggage.stopwatch, |cx, stopwatch| {
+            let ended = poll_fn(|cx| {
+                guest.poll(cx, &mut state.stopwatch, |cx, stopwatch| {
                     let poll = || work.as_mut().poll(cx);
                     compute(application.inner(), stopwatch, limit, poll)
                 })
             });
-            match over.await {
-                Ok(over) => Ended::ByItself(over, luggage),
-                Err(failure) => Ended::Failed(failure, work, luggage),
+            match ended.await {
+                Ok(ended) => OffloadEnd::ByItself(ended, state),
+                Err(failure) => OffloadEnd::Failed(failure, work, state),
             }
         }))
     }
 
-    /// Waits for its end. Not to be called again when that has come.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    /// Waits for the end of the guest. Must not be called again after that.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<OffloadEnd> {
         let joined = ready!(Pin::new(&mut self.0).poll(cx));
-        // Panics are caught inside; what is left is a runtime that ends.
-        Poll::Ready(joined.unwrap_or_else(|error| Ended::Lost(Failure::Panic(error.to_string()))))
+        // Panics are caught inside the task; what is left is a runtime that has shut down.
+        Poll::Ready(
+            joined
+                .unwrap_or_else(|error| OffloadEnd::RuntimeGone(Failure::Panic(error.to_string()))),
+        )
     }
 }
 
-impl Drop for Moved {
+impl Drop for Offloaded {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -149,16 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_that_compute_for_long_are_moved_in_however_short_turns() {
+    fn guests_that_compute_for_long_are_offloaded_however_short_their_turns() {
         let is_due =
-            |turns, micros| is_due(&Stopwatch::after(turns, Duration::from_micros(micros)));
+            |turns, micros| should_offload(&Stopwatch::after(turns, Duration::from_micros(micros)));
         assert!(is_due(1, 5000));
         assert!(is_due(10, 500));
         assert!(!is_due(9, 500));
         // These yield before they are interrupted.
         assert!(is_due(50, 400));
         assert!(!is_due(49, 400));
-        // Those of a guest that passes on what others send.
+        // As of a guest that forwards a body.
         assert!(!is_due(10_000, 50));
     }
 }

@@ -1,69 +1,72 @@
-//! Bodies of requests that guests may keep for longer than the request takes.
+//! Request bodies that are taken back from their guest when the request has ended. An instance that serves
+//! further requests may still hold the body of an earlier one, whose client's connection would have to wait
+//! until the instance ends.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::sandbox::LINGER;
 use crate::sandbox::request::RequestBodyError;
 
-/// Lends the request's body: it is taken back when the returned value has been dropped, wherever the
-/// guest has put it. Whoever reads it may go on for as long as `limit`: a guest that has answered early,
-/// or another server that the guest has passed it on to.
-///
-/// An instance that serves further requests may still have the body of this one, with which its client's
-/// connection would wait until the instance ends.
-pub(crate) fn lend<B>(request: Request<B>, limit: Duration) -> (Request<Lent<B>>, Lender)
+/// Makes the request's body revocable: it is taken back after the returned revoker has been dropped, wherever
+/// the guest has put it. A reader may continue for up to `limit` after that: a guest that has responded early,
+/// or another server that the guest forwards the body to.
+pub(crate) fn revocable<B>(
+    request: Request<B>,
+    limit: Duration,
+) -> (Request<RevocableBody<B>>, BodyRevoker)
 where
     B: Body + Send + 'static,
 {
     let (parts, body) = request.into_parts();
-    let loan = Arc::new(Mutex::new(Loan {
+    let shared = Arc::new(Mutex::new(RevocableState {
         body: Some(body),
         reader: None,
         reads: 0,
     }));
-    let lender = Lender {
-        loan: Arc::clone(&loan) as Arc<dyn Lend>,
+    let revoker = BodyRevoker {
+        body: Arc::clone(&shared) as Arc<dyn Revoke>,
         limit,
     };
-    (Request::from_parts(parts, Lent(loan)), lender)
+    (Request::from_parts(parts, RevocableBody(shared)), revoker)
 }
 
-/// Whoever has lent a body.
-pub(crate) struct Lender {
-    loan: Arc<dyn Lend>,
+/// Takes a body back when it is dropped.
+pub(crate) struct BodyRevoker {
+    body: Arc<dyn Revoke>,
     limit: Duration,
 }
 
-impl Drop for Lender {
+impl Drop for BodyRevoker {
     fn drop(&mut self) {
         let runtime = tokio::runtime::Handle::try_current();
         match runtime {
-            Ok(runtime) if !is_over(&self.loan) => {
-                let (loan, limit) = (Arc::clone(&self.loan), self.limit);
+            Ok(runtime) if !is_done(&self.body) => {
+                let (body, limit) = (Arc::clone(&self.body), self.limit);
                 runtime.spawn(async move {
-                    unread(&loan, limit).await;
-                    loan.take_back();
+                    wait_unread(&body, limit).await;
+                    body.revoke();
                 });
             }
-            _ => self.loan.take_back(),
+            _ => self.body.revoke(),
         }
     }
 }
 
-/// Waits until nobody reads the body any more, `limit` at most.
-async fn unread(loan: &Arc<dyn Lend>, limit: Duration) {
+/// Waits until the body has no reader any more, at most for `limit`.
+async fn wait_unread(body: &Arc<dyn Revoke>, limit: Duration) {
     let deadline = Instant::now() + limit;
     let mut before = None;
-    while !is_over(loan) && Instant::now() < deadline {
-        let reads = loan.reads();
+    while !is_done(body) && Instant::now() < deadline {
+        let reads = body.reads();
         if reads.is_some() && reads == before {
             return;
         }
@@ -72,35 +75,37 @@ async fn unread(loan: &Arc<dyn Lend>, limit: Duration) {
     }
 }
 
-/// Whether nobody else has the body, or nothing is left of it.
-fn is_over(loan: &Arc<dyn Lend>) -> bool {
-    Arc::strong_count(loan) == 1 || loan.is_read()
+/// Whether the guest has dropped the body, or has read all of it.
+fn is_done(body: &Arc<dyn Revoke>) -> bool {
+    Arc::strong_count(body) == 1 || body.is_read()
 }
 
-trait Lend: Send + Sync {
-    fn take_back(&self);
+/// A [`RevocableState`] whatever the type of its body.
+trait Revoke: Send + Sync {
+    fn revoke(&self);
 
-    /// Whether nothing is left of the body.
+    /// Whether all of the body has been read.
     fn is_read(&self) -> bool;
 
-    /// How often it has been read; `None` while someone waits for more.
+    /// How often it has been read; `None` while a reader waits for more.
     fn reads(&self) -> Option<u64>;
 }
 
-struct Loan<B> {
+struct RevocableState<B> {
     /// `None` when it has been taken back.
     body: Option<B>,
-    /// Who waits for more.
+    /// Waits for more.
     reader: Option<Waker>,
     reads: u64,
 }
 
-impl<B: Body + Send> Lend for Mutex<Loan<B>> {
-    fn take_back(&self) {
-        let mut loan = lock(self);
-        let (body, reader) = (loan.body.take(), loan.reader.take());
-        // Not under the lock: dropping it may wake others up.
-        drop(loan);
+impl<B: Body + Send> Revoke for Mutex<RevocableState<B>> {
+    fn revoke(&self) {
+        let (body, reader) = {
+            let mut state = self.lock();
+            (state.body.take(), state.reader.take())
+        };
+        // Dropped after the lock is released, since that may wake other tasks.
         drop(body);
         if let Some(reader) = reader {
             reader.wake();
@@ -108,19 +113,19 @@ impl<B: Body + Send> Lend for Mutex<Loan<B>> {
     }
 
     fn is_read(&self) -> bool {
-        lock(self).body.as_ref().is_none_or(Body::is_end_stream)
+        self.lock().body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn reads(&self) -> Option<u64> {
-        let loan = lock(self);
-        loan.reader.is_none().then_some(loan.reads)
+        let state = self.lock();
+        state.reader.is_none().then_some(state.reads)
     }
 }
 
-/// A body that may be taken back, which ends it as if its client had left.
-pub(crate) struct Lent<B>(Arc<Mutex<Loan<B>>>);
+/// A body that can be taken back. It then ends with the error of a client that has hung up.
+pub(crate) struct RevocableBody<B>(Arc<Mutex<RevocableState<B>>>);
 
-impl<B> Body for Lent<B>
+impl<B> Body for RevocableBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<RequestBodyError>,
@@ -132,31 +137,28 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let mut loan = lock(&self.0);
-        let Some(body) = &mut loan.body else {
+        let mut state = self.0.lock();
+        let Some(body) = &mut state.body else {
             return Poll::Ready(Some(Err(RequestBodyError::Disconnected)));
         };
         let frame = Pin::new(body).poll_frame(cx);
-        loan.reads = loan.reads.wrapping_add(1);
-        loan.reader = frame.is_pending().then(|| cx.waker().clone());
+        state.reads = state.reads.wrapping_add(1);
+        state.reader = frame.is_pending().then(|| cx.waker().clone());
         frame.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
-        let loan = lock(&self.0);
-        loan.body.as_ref().is_some_and(Body::is_end_stream)
+        let state = self.0.lock();
+        state.body.as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let loan = lock(&self.0);
-        loan.body
+        let state = self.0.lock();
+        state
+            .body
             .as_ref()
             .map_or_else(SizeHint::default, Body::size_hint)
     }
-}
-
-fn lock<T>(loan: &Mutex<T>) -> MutexGuard<'_, T> {
-    loan.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -181,27 +183,19 @@ mod tests {
         }
     }
 
-    fn lent(limit: Duration) -> (UnboundedSender<Bytes>, Lent<Pieces>, Lender) {
+    fn pieces(limit: Duration) -> (UnboundedSender<Bytes>, RevocableBody<Pieces>, BodyRevoker) {
         let (client, pieces) = unbounded_channel();
-        let (request, lender) = lend(Request::new(Pieces(pieces)), limit);
-        (client, request.into_body(), lender)
+        let (request, revoker) = revocable(Request::new(Pieces(pieces)), limit);
+        (client, request.into_body(), revoker)
     }
 
-    fn run(test: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(test);
-    }
-
-    #[test]
-    fn a_reader_that_waits_goes_on_and_is_woken_when_its_time_is_up() {
-        run(async {
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_may_continue_for_a_while_and_is_woken_when_the_body_is_revoked() {
+        {
             let limit = LINGER / 4;
-            let (client, mut body, lender) = lent(limit);
+            let (client, mut body, revoker) = pieces(limit);
             let begun = Instant::now();
-            drop(lender);
+            drop(revoker);
             let reading = tokio::spawn(async move {
                 let first = body.frame().await.unwrap().unwrap();
                 (first, body.frame().await.unwrap())
@@ -213,19 +207,19 @@ mod tests {
             assert_eq!(second.unwrap_err(), RequestBodyError::Disconnected);
             assert!(begun.elapsed() >= limit);
             assert!(client.is_closed());
-        });
+        }
     }
 
-    #[test]
-    fn what_nobody_reads_is_taken_back_soon() {
-        run(async {
-            let (client, mut body, lender) = lent(60 * LINGER);
+    #[tokio::test(start_paused = true)]
+    async fn a_body_without_a_reader_is_revoked_soon() {
+        {
+            let (client, mut body, revoker) = pieces(60 * LINGER);
             let begun = Instant::now();
-            drop(lender);
+            drop(revoker);
             client.closed().await;
             assert!(begun.elapsed() < 10 * LINGER);
             let read = body.frame().await.unwrap();
             assert_eq!(read.unwrap_err(), RequestBodyError::Disconnected);
-        });
+        }
     }
 }

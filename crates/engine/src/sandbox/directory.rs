@@ -1,14 +1,18 @@
+//! Opening the folders of an application for its guests, without following symbolic links, and keeping them
+//! open between instances. Which folders these are is in [`settings`](crate::settings::directory).
+
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::path::{Component, Path};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{Mode, fstat, stat};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::error::Context as _;
@@ -16,51 +20,20 @@ use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx, WasiFilesystemVie
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-use crate::sandbox::open_files::{Descriptors, OpenFile};
-
-/// A folder that guests may use, with all that is in it.
-///
-/// It is looked up anew for each instance; a request while it is not there ends in
-/// [`Failure::Instantiate`](crate::Failure::Instantiate). Symbolic links on the way to it are followed
-/// once, when its [`Application`](crate::Application) is made: from then on none may be there, or a
-/// guest that can write to a folder around this one could choose what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// The folder on the host.
-    pub host: PathBuf,
-    /// What guests know it as.
-    pub guest: String,
-    /// Whether guests may change what is in it.
-    pub access: Access,
-}
-
-/// What guests may do with a [`Directory`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Read files and list folders. All else fails with `read-only` or `not-permitted`.
-    ReadOnly,
-    /// Everything that the host's user may do.
-    ReadWrite,
-}
+use crate::sandbox::descriptors::{Descriptors, OpenFile};
+use crate::settings::directory::{Access, Directory};
 
 impl Directory {
-    /// Finds out what the path means at this moment. If it means nothing, no guest gets it later.
-    pub(crate) fn follow_links(&mut self) {
-        if let Ok(path) = fs::canonicalize(&self.host) {
-            self.host = path;
-        }
-    }
-
-    /// Looks it up at this moment.
+    /// Opens the folder that the path names at this moment.
     ///
     /// # Errors
     ///
-    /// When it is not there, or a symbolic link is on the way.
-    fn look_up(&self) -> wasmtime::Result<Found> {
+    /// When the path names no folder, or a symbolic link is in it.
+    fn look_up(&self) -> wasmtime::Result<FoundFolder> {
         let open = || {
             let folder = open_without_links(&self.host)?;
             let status = fstat(&folder)?;
-            Ok::<_, Errno>(Found {
+            Ok::<_, Errno>(FoundFolder {
                 folder,
                 identity: (status.st_dev, status.st_ino),
             })
@@ -68,19 +41,19 @@ impl Directory {
         open().with_context(|| format!("the folder {} cannot be opened", self.host.display()))
     }
 
-    /// Whether its path leads to this folder, be it by a link: all that opening it anew would give is that
-    /// same folder.
-    fn is_still(&self, identity: Identity) -> bool {
+    /// Whether the path still names this folder, symbolic links included: opening it again would give the same
+    /// folder, or fail.
+    fn names(&self, identity: FolderIdentity) -> bool {
         stat(&self.host).is_ok_and(|status| (status.st_dev, status.st_ino) == identity)
     }
 
-    /// Opens what was found, for guests.
-    fn open(&self, found: &Found, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
+    /// Adds the folder that was found to a guest's context.
+    fn open(&self, found: &FoundFolder, builder: &mut WasiCtxBuilder) -> wasmtime::Result<()> {
         let permissions = match self.access {
             Access::ReadOnly => FsPerms::ReadOnly,
             Access::ReadWrite => FsPerms::ReadWrite,
         };
-        // WASI takes a path: that of what is open, whatever its name means by now.
+        // `wasmtime-wasi` takes a path only. This one names the open folder, whatever its own path means by now.
         let opened = format!("/proc/self/fd/{}", found.folder.as_raw_fd());
         builder
             .preopened_dir(opened, &self.guest, permissions)
@@ -89,50 +62,50 @@ impl Directory {
     }
 }
 
-/// A folder as it is at one moment.
-struct Found {
+/// A folder at one moment.
+struct FoundFolder {
     folder: OwnedFd,
-    identity: Identity,
+    identity: FolderIdentity,
 }
 
-/// What a folder is, whatever it is called. No other has it as long as the folder is open.
-type Identity = (dev_t, ino_t);
+/// Device and inode. Unique as long as the folder is open.
+type FolderIdentity = (dev_t, ino_t);
 
-/// How long folders stay open that no instance has.
+/// How long folders stay open without an instance that uses them.
 const KEEP: Duration = Duration::from_secs(1);
 
-/// The folders of one application, open once for all of its instances, and for a moment after the last of
-/// them: opening them takes as long as a small request.
+/// The folders of one application. They are opened once for all of its instances, and stay open for a moment
+/// after the last of these, since opening them takes as long as a small request.
 #[derive(Default)]
-pub(crate) struct Folders(Mutex<State>);
+pub(crate) struct Folders(Mutex<FoldersState>);
 
 #[derive(Default)]
-struct State {
+struct FoldersState {
     open: Weak<OpenFolders>,
-    /// Keeps them open, until no instance has asked for them for [`KEEP`].
+    /// Keeps them open until no instance has needed them for [`KEEP`].
     kept: Option<Arc<OpenFolders>>,
-    was_asked: bool,
+    was_used: bool,
     has_closer: bool,
 }
 
-/// Closes the folders that are kept open when it is dropped.
-struct Closer(Weak<Folders>);
+/// Closes the idle folders when it is dropped.
+struct FoldersCloser(Weak<Folders>);
 
-impl Closer {
-    /// Waits for [`KEEP`]. Whether the folders have been asked for meanwhile, so that it has to wait again.
+impl FoldersCloser {
+    /// Waits for [`KEEP`]. Returns whether the folders have been used meanwhile, so that it has to wait again.
     async fn waits(&self) -> bool {
         tokio::time::sleep(KEEP).await;
         let folders = self.0.upgrade();
-        folders.is_some_and(|folders| std::mem::take(&mut folders.lock().was_asked))
+        folders.is_some_and(|folders| std::mem::take(&mut folders.0.lock().was_used))
     }
 }
 
-impl Drop for Closer {
+impl Drop for FoldersCloser {
     fn drop(&mut self) {
         let Some(folders) = self.0.upgrade() else {
             return;
         };
-        let mut state = folders.lock();
+        let mut state = folders.0.lock();
         state.has_closer = false;
         let kept = state.kept.take();
         drop(state);
@@ -140,36 +113,35 @@ impl Drop for Closer {
     }
 }
 
-/// Folders that are open.
+/// The open folders of an application.
 pub(crate) struct OpenFolders {
     opened: WasiFilesystemCtx,
-    identities: Vec<Identity>,
+    identities: Vec<FolderIdentity>,
     files: Vec<OpenFile>,
     descriptors: Arc<Descriptors>,
 }
 
 impl Folders {
-    /// The folders as they are now: those that are open, if they still are the same.
+    /// The folders that the paths name now: those that are open already, if they are the same.
     ///
     /// # Errors
     ///
-    /// When one of them is not there, a symbolic link is on the way, or the application may have no more
-    /// files open.
+    /// When one is missing, a symbolic link is in its path, or the application is at its limit of open files.
     pub(crate) fn open(
         self: &Arc<Self>,
         directories: &[Directory],
         descriptors: &Arc<Descriptors>,
     ) -> wasmtime::Result<Arc<OpenFolders>> {
         let opened = {
-            let mut state = self.lock();
-            state.was_asked = true;
+            let mut state = self.0.lock();
+            state.was_used = true;
             match &state.kept {
                 Some(kept) => Some((Arc::clone(kept), true)),
-                // Those of an instance that has outlived the moment.
+                // An instance that runs for longer still has them.
                 None => state.open.upgrade().map(|open| (open, false)),
             }
         };
-        let still = |(opened, _): &(Arc<OpenFolders>, bool)| opened.are_still(directories);
+        let still = |(opened, _): &(Arc<OpenFolders>, bool)| opened.match_paths(directories);
         let (opened, is_kept) = match opened.filter(still) {
             Some(opened) => opened,
             None => (
@@ -185,11 +157,11 @@ impl Folders {
 
     fn keep(self: &Arc<Self>, opened: &Arc<OpenFolders>) {
         let runtime = Handle::try_current();
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.open = Arc::downgrade(opened);
         let before = match &runtime {
             Ok(_) => state.kept.replace(Arc::clone(opened)),
-            // Without a runtime, nothing would close them.
+            // Without a runtime, nothing would close them later.
             Err(_) => state.kept.take(),
         };
         let needs_closer = runtime.is_ok() && !state.has_closer;
@@ -198,15 +170,10 @@ impl Folders {
         drop(before);
         if needs_closer && let Ok(runtime) = runtime {
             let folders = Arc::downgrade(self);
-            // In its task, so that the folders are closed as well when that ends with its runtime.
-            let closer = Closer(folders);
+            // Owned by its task, so that the folders are also closed when the runtime shuts down.
+            let closer = FoldersCloser(folders);
             runtime.spawn(async move { while closer.waits().await {} });
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,13 +184,13 @@ impl OpenFolders {
         let permits = directories.iter().map(|_| descriptors.try_acquire());
         let permits: Option<Vec<_>> = permits.collect();
         let permits = permits.ok_or_else(|| {
-            wasmtime::Error::msg("its folders cannot be opened: the limit of open files is reached")
+            wasmtime::Error::msg("its folders cannot be opened: the limit of open files of the application is reached")
         })?;
         let mut builder = WasiCtxBuilder::new();
         for (directory, found) in directories.iter().zip(&found) {
             directory.open(found, &mut builder)?;
         }
-        let mut opened = Opened::new(builder.build());
+        let mut opened = ContextFolders::new(builder.build());
         let folders = opened.folders()?;
         let files = folders.iter().zip(permits);
         Ok(Self {
@@ -236,14 +203,14 @@ impl OpenFolders {
         })
     }
 
-    fn are_still(&self, directories: &[Directory]) -> bool {
+    fn match_paths(&self, directories: &[Directory]) -> bool {
         let mut folders = directories.iter().zip(&self.identities);
-        folders.all(|(directory, identity)| directory.is_still(*identity))
+        folders.all(|(directory, identity)| directory.names(*identity))
     }
 
-    /// Gives them to a guest.
-    pub(crate) fn give(&self, ctx: WasiCtx) -> WasiCtx {
-        let mut opened = Opened::new(ctx);
+    /// Adds the folders to a guest's context.
+    pub(crate) fn add_to(&self, ctx: WasiCtx) -> WasiCtx {
+        let mut opened = ContextFolders::new(ctx);
         *opened.filesystem().ctx = self.opened.clone();
         opened.ctx
     }
@@ -252,18 +219,18 @@ impl OpenFolders {
 impl Drop for OpenFolders {
     fn drop(&mut self) {
         self.opened = WasiFilesystemCtx::default();
-        // An operation of a guest that is gone may still be at work in one of them.
-        self.descriptors.leave(std::mem::take(&mut self.files));
+        // A blocking operation of a guest that is gone may still hold one open.
+        self.descriptors.orphan(std::mem::take(&mut self.files));
     }
 }
 
-/// What gives access to the folders of a context, which are private otherwise.
-struct Opened {
+/// Gives access to the folders of a context, which are otherwise private to `wasmtime-wasi`.
+struct ContextFolders {
     ctx: WasiCtx,
     table: ResourceTable,
 }
 
-impl Opened {
+impl ContextFolders {
     fn new(ctx: WasiCtx) -> Self {
         let table = ResourceTable::new();
         Self { ctx, table }
@@ -283,7 +250,7 @@ impl Opened {
     }
 }
 
-impl WasiView for Opened {
+impl WasiView for ContextFolders {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
             ctx: &mut self.ctx,
@@ -301,7 +268,7 @@ fn open_without_links(path: &Path) -> nix::Result<OwnedFd> {
         .flags(FOLDER)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
     match openat2(AT_FDCWD, path, how) {
-        // Linux before 5.6, and sandboxes that do not know it.
+        // Linux before 5.6, and seccomp filters that do not know `openat2`.
         Err(Errno::ENOSYS | Errno::EPERM) => open_step_by_step(path),
         opened => opened,
     }
@@ -322,10 +289,10 @@ fn open_step_by_step(path: &Path) -> nix::Result<OwnedFd> {
 mod tests {
     use super::*;
     use crate::budget::Budget;
-    use crate::sandbox::open_files::DescriptorBudget;
+    use crate::sandbox::descriptors::DescriptorBudget;
     use std::os::unix::fs::symlink;
 
-    /// A folder `data` that an application has, in one that goes away.
+    /// An application with one folder, in a temporary one.
     struct Data {
         top: tempfile::TempDir,
         directories: Vec<Directory>,
@@ -377,7 +344,7 @@ mod tests {
 
         // Those of an instance that takes longer are kept again for the next one.
         let held = data.open().unwrap();
-        until(|| data.folders.lock().kept.is_none()).await;
+        until(|| data.folders.0.lock().kept.is_none()).await;
         let next = data.open().unwrap();
         assert!(Arc::ptr_eq(&held, &next));
         drop((held, next));
@@ -386,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn folders_are_what_their_paths_mean_when_an_instance_is_made() {
+    async fn paths_of_folders_are_looked_up_for_each_instance_and_symlinks_are_refused() {
         let data = Data::new();
         let path = &data.directories[0].host;
         let first = data.open().unwrap();
@@ -401,10 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn folders_count_until_the_last_operation_in_them_has_ended() {
+    fn folders_count_as_open_files_until_the_last_operation_in_them_has_ended() {
         let data = Data::new();
         let opened = data.open().unwrap();
-        let mut context = Opened::new(opened.give(WasiCtxBuilder::new().build()));
+        let mut context = ContextFolders::new(opened.add_to(WasiCtxBuilder::new().build()));
         let operation = context.folders().unwrap();
         drop((context, opened));
         assert_eq!(data.descriptors.used(), 1);
@@ -413,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_anywhere_on_the_way_is_none() {
+    fn a_symlink_anywhere_in_the_path_of_a_folder_is_refused() {
         let top = tempfile::tempdir().unwrap();
         let top = fs::canonicalize(top.path()).unwrap();
         let inner = top.join("a/b/c");

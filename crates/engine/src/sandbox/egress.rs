@@ -1,4 +1,5 @@
-//! Requests that guests send.
+//! Outgoing requests of guests: the hooks that `wasmtime-wasi-http` calls, and error codes. Where requests may
+//! go is decided by `outbound-policy`, and connections are made by `outbound`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,29 +17,29 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 
 use crate::sandbox::host_body::{self, HostBody};
 
-/// What `wasmtime-wasi-http` waits for: the response, and a task of the connection's, of which the
-/// client's pool needs none.
+/// What `wasmtime-wasi-http` waits for: the response, and a task that drives the connection. Ours is driven by the
+/// client's pool, so that task is empty.
 type Sent = Box<dyn Future<Output = Result<(Response<WasiBody>, Driver), Error>> + Send>;
 type Driver = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// What holds while a guest runs: requests go where its application's policy allows, and no fields
-/// may be set that are the connection's business.
-pub(crate) struct Confined {
+/// The hooks for calls of the guest: its requests go where the application's policy allows, and it may not set
+/// hop-by-hop fields.
+pub(crate) struct GuestHooks {
     client: Client,
-    /// Shared with the bodies that the guest sends, once it sends any.
-    guest: Option<Arc<Presence>>,
+    /// Shared with the uploads of the guest. `None` until the first.
+    guest: Option<Arc<GuestAlive>>,
     outgoing_chunk: usize,
     outgoing_chunks: usize,
 }
 
-/// Whether a guest is still there.
+/// Whether the guest of an upload still exists.
 #[derive(Default)]
-struct Presence {
+struct GuestAlive {
     is_gone: AtomicBool,
 }
 
-impl Confined {
-    /// Of a response, the host holds so many chunks of so many bytes.
+impl GuestHooks {
+    /// `chunk` and `chunks` bound the buffer of a response: so many chunks of so many bytes.
     pub(crate) fn new(client: Client, chunk: usize, chunks: usize) -> Self {
         Self {
             client,
@@ -48,8 +49,8 @@ impl Confined {
         }
     }
 
-    /// From now on a body of the guest's that ends has not been finished. To be called before what
-    /// the guest holds is dropped.
+    /// To be called before the guest's handles are dropped, which ends its unfinished uploads: they look
+    /// finished, and are cut off because of this.
     pub(crate) fn leave(&self) {
         if let Some(guest) = &self.guest {
             guest.is_gone.store(true, Ordering::SeqCst);
@@ -57,13 +58,13 @@ impl Confined {
     }
 }
 
-impl WasiHttpHooks for Confined {
+impl WasiHttpHooks for GuestHooks {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        is_refused(name)
+        is_forbidden(name)
     }
 
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(is_refused)
+        Arc::new(is_forbidden)
     }
 
     fn send_request(
@@ -81,7 +82,7 @@ impl WasiHttpHooks for Confined {
         let request = request.map(|body| Upload {
             body,
             guest: Arc::clone(self.guest.get_or_insert_default()),
-            is_passed_on: false,
+            is_forwarded: false,
         });
         let response = self.client.send(request, timeouts);
         Box::new(async move {
@@ -104,11 +105,11 @@ impl WasiHttpHooks for Confined {
     }
 }
 
-/// What holds while the request is told to the guest: every field passes, since `request` has chosen
-/// them. (`wasmtime-wasi-http` would take `host` away, and removing one field reorders the others.)
-pub(crate) struct Admitting;
+/// The hooks while the host makes the guest's own request: every field passes, since `request` has filtered them
+/// already. (`wasmtime-wasi-http` would remove `host`, and removing a field reorders the others.)
+pub(crate) struct HostHooks;
 
-impl WasiHttpHooks for Admitting {
+impl WasiHttpHooks for HostHooks {
     fn is_forbidden_header(&mut self, _: &HeaderName) -> bool {
         false
     }
@@ -122,18 +123,18 @@ impl WasiHttpHooks for Admitting {
     }
 }
 
-/// Fields that a guest may not send: those that are hop-by-hop, and `host`, which is set from the URI. `te` it may:
-/// it says whether the guest wants trailers.
-fn is_refused(name: &HeaderName) -> bool {
+/// Fields that a guest may not send: hop-by-hop fields, and `host`, which is set from the URI. It may send
+/// `te`, which says whether the guest accepts trailers.
+fn is_forbidden(name: &HeaderName) -> bool {
     *name == HOST || (is_hop_by_hop(name) && *name != TE)
 }
 
-/// The body of a guest's request. When the guest goes before it has finished it, it is cut off,
-/// unless the guest has passed on what others send.
+/// The body of an outgoing request. Where the guest is gone before it has finished the body, it is cut off,
+/// unless the guest forwards a body that comes from elsewhere.
 struct Upload {
     body: WasiBody,
-    guest: Arc<Presence>,
-    is_passed_on: bool,
+    guest: Arc<GuestAlive>,
+    is_forwarded: bool,
 }
 
 impl Body for Upload {
@@ -144,10 +145,12 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let (frame, is_passed_on) = host_body::watch(|| Pin::new(&mut self.body).poll_frame(cx));
-        self.is_passed_on |= is_passed_on;
-        // What a guest leaves behind looks finished, whether it is or not.
-        let is_left = !self.is_passed_on && self.guest.is_gone.load(Ordering::SeqCst);
+        // `self.body` is opaque: whether it forwards a body from outside shows only when polling it polls that one.
+        let (frame, is_forwarded) =
+            host_body::polls_host_body(|| Pin::new(&mut self.body).poll_frame(cx));
+        self.is_forwarded |= is_forwarded;
+        // The end of a body of a guest that is gone looks regular, whether the body is complete or not.
+        let is_left = !self.is_forwarded && self.guest.is_gone.load(Ordering::SeqCst);
         if is_left && matches!(frame, Poll::Ready(None)) {
             return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
         }
@@ -163,11 +166,11 @@ impl Body for Upload {
     }
 }
 
-/// What a guest is told.
+/// The error that the guest gets.
 fn error(error: outbound::Error) -> Error {
     use outbound::Error as Outbound;
 
-    tracing::debug!("an outgoing request fails: {error}");
+    tracing::debug!("an outgoing request of a guest failed: {error}");
     match error {
         Outbound::Denied(_) => Error::HttpRequestDenied,
         Outbound::AddressProhibited(_) => Error::DestinationIpProhibited,
@@ -179,7 +182,7 @@ fn error(error: outbound::Error) -> Error {
             field_size: None,
         },
         Outbound::RequestBodySize { announced } => Error::HttpRequestBodySize(Some(announced)),
-        // The guest's own doing, or that of whoever sends it what it sends on.
+        // The fault of the guest, or of the peer whose body it forwards.
         Outbound::RequestBody(_) => Error::HttpProtocolError,
         Outbound::ConnectionLimit => Error::ConnectionLimitReached,
         Outbound::Dns { reason, .. } => Error::DnsError {
@@ -197,7 +200,7 @@ fn error(error: outbound::Error) -> Error {
         },
         Outbound::TlsProtocol(_) => Error::TlsProtocolError,
         Outbound::Terminated => Error::ConnectionTerminated,
-        // As `wasmtime serve` has it: both are time-outs of reading.
+        // As `wasmtime serve` maps them.
         Outbound::FirstByteTimeout | Outbound::BetweenBytesTimeout => Error::ConnectionReadTimeout,
         Outbound::ResponseHeaderTooLarge => Error::HttpResponseHeaderSectionSize(None),
         Outbound::Protocol(_) => Error::HttpProtocolError,

@@ -1,5 +1,5 @@
-//! What of `wasi:filesystem` costs the host more than memory of the guest's: functions that open files or
-//! list folders are linked again, with accounts around those of `wasmtime-wasi`.
+//! The functions of `wasi:filesystem` that open files or list folders: they shadow those of `wasmtime-wasi`,
+//! and count file descriptors and host memory. Everything else is `wasmtime-wasi`'s.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,20 +24,21 @@ use wasmtime_wasi::p3::bindings::filesystem::types as p3;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn_blocking};
 use wasmtime_wasi_io::IoView as _;
 
+use crate::sandbox::descriptors::DescriptorPermit;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::open_files::{DescriptorPermit, ListingMemory, OpenFiles};
+use crate::sandbox::open_files::{ListingMemory, OpenFiles};
 
-/// The versions that `wasmtime-wasi` links. Guests that import others of the same line get these.
+/// The versions that `wasmtime-wasi` links. Imports of another point release resolve to these.
 const TYPES_02: &str = "wasi:filesystem/types@0.2.12";
 const TYPES_03: &str = "wasi:filesystem/types@0.3.0";
 
-/// What an entry of a listing counts for, beside its name.
+/// Bytes that an entry of a listing counts for, beside its name.
 const ENTRY: u64 = 64;
 
-/// Entries that a stream is given in one go.
+/// Entries that a stream gets at a time.
 const ENTRIES: usize = 256;
 
-/// Links the functions of WASI 0.2 again.
+/// Shadows the functions of WASI 0.2.
 pub(crate) fn add_to_linker_02(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut types = existing(linker, TYPES_02)?;
     shadow_descriptor(&mut types)?;
@@ -93,7 +94,7 @@ pub(crate) fn add_to_linker_02(linker: &mut Linker<Guest>) -> wasmtime::Result<(
     )
 }
 
-/// Links the functions of WASI 0.3 again.
+/// Shadows the functions of WASI 0.3.
 pub(crate) fn add_to_linker_03(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut types = existing(linker, TYPES_03)?;
     shadow_descriptor(&mut types)?;
@@ -134,8 +135,8 @@ pub(crate) fn add_to_linker_03(linker: &mut Linker<Guest>) -> wasmtime::Result<(
     )
 }
 
-/// The instance of this name, which is linked already: what is added to another version would have no
-/// effect.
+/// The instance of this name. An error where it is not linked already: functions added under another version would
+/// shadow nothing.
 fn existing<'a>(
     linker: &'a mut Linker<Guest>,
     name: &str,
@@ -152,7 +153,7 @@ fn existing<'a>(
     linker.instance(name)
 }
 
-/// Notices files that are closed, so that what others may open is known at once.
+/// Shadows the destructor of descriptors, so that closed files are no longer counted.
 fn shadow_descriptor(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     let descriptor = ResourceType::host::<Descriptor>();
     types.resource("descriptor", descriptor, |mut store, rep| {
@@ -181,11 +182,11 @@ fn file_of(descriptor: &Descriptor) -> &Arc<File> {
     }
 }
 
-/// A folder that is read on a thread that may block. What that costs is held until it has ended, also where
-/// the guest is gone before.
+/// A folder that is being read on a blocking thread. Its permits are held until the thread has ended, even
+/// where the guest is gone before.
 type Reading<T> = AbortOnDropJoinHandle<(T, ListingMemory)>;
 
-/// Begins to read a folder; `None` where no more files may be open.
+/// Begins to read a folder; `None` at the limit of open files.
 fn start_reading<T: Send + 'static>(
     files: &mut OpenFiles,
     folder: Arc<File>,
@@ -209,13 +210,13 @@ fn folder_of(guest: &mut Guest, fd: &Resource<Descriptor>) -> wasmtime::Result<O
     })
 }
 
-/// The entries of a folder, as WASI 0.2 has them. In `wasmtime-wasi` they count for nothing.
+/// The entries of a folder in WASI 0.2. (`wasmtime-wasi` does not count their memory.)
 struct EntryStream {
     entries: VecDeque<Entry02>,
     _memory: ListingMemory,
 }
 
-/// An entry, or why it cannot be told.
+/// An entry, or why it cannot be represented.
 type Entry02 = Result<p2::DirectoryEntry, p2::ErrorCode>;
 
 async fn read_directory_02(
@@ -240,7 +241,7 @@ async fn read_directory_02(
     }
 }
 
-fn read_02(folder: &File, memory: &mut ListingMemory) -> Result<VecDeque<Entry02>, Stop> {
+fn read_02(folder: &File, memory: &mut ListingMemory) -> Result<VecDeque<Entry02>, ListingError> {
     let mut entries = VecDeque::new();
     let mut listed = open_to_list(folder)?;
     let read = list(folder, &mut listed, memory, |entry| {
@@ -248,12 +249,12 @@ fn read_02(folder: &File, memory: &mut ListingMemory) -> Result<VecDeque<Entry02
             type_: type_02(&kind),
             name,
         });
-        // The guest may go on after an entry that it cannot be told.
+        // The guest may continue after such an entry.
         entries.push_back(entry.map_err(|stop| stop.code_02()));
         Ok(())
     });
     match read {
-        Err(Stop::TooLarge) => Err(Stop::TooLarge),
+        Err(ListingError::TooLarge) => Err(ListingError::TooLarge),
         Err(stop) => {
             entries.push_back(Err(stop.code_02()));
             Ok(entries)
@@ -262,14 +263,14 @@ fn read_02(folder: &File, memory: &mut ListingMemory) -> Result<VecDeque<Entry02
     }
 }
 
-/// The entries of a folder, and what has become of reading them.
+/// What `read-directory` returns in WASI 0.3: the entries, and whether all could be read.
 type Listing = (
     StreamReader<p3::DirectoryEntry>,
     FutureReader<Result<(), p3::ErrorCode>>,
 );
 
-/// `wasmtime-wasi` keeps a thread waiting for as long as the guest does not read the entries. Here, the
-/// folder is read into memory, as in WASI 0.2.
+/// Reads the folder into memory, as in WASI 0.2. (`wasmtime-wasi` blocks a thread until the guest has read the
+/// entries.)
 fn read_directory_03(
     mut store: StoreContextMut<'_, Guest>,
     fd: &Resource<Descriptor>,
@@ -281,7 +282,7 @@ fn read_directory_03(
         Some(folder) => match start_reading(guest.files(), folder, read_03) {
             None => p3::ErrorCode::Quota,
             Some(reading) => {
-                let entries = Entries {
+                let entries = EntryProducer {
                     task: Some(reading),
                     entries: VecDeque::new(),
                     listed: Ok(()),
@@ -295,7 +296,7 @@ fn read_directory_03(
             }
         },
     };
-    // The reader is there, whatever it does.
+    // The receiver is `outcome` below.
     let _ = result.send(Err(failed));
     Ok((
         StreamReader::new(&mut store, std::iter::empty())?,
@@ -303,8 +304,8 @@ fn read_directory_03(
     ))
 }
 
-/// The entries of a folder, and why not all of them.
-type Listed = (VecDeque<p3::DirectoryEntry>, Result<(), Stop>);
+/// The entries of a folder that could be read, and why not all could.
+type Listed = (VecDeque<p3::DirectoryEntry>, Result<(), ListingError>);
 
 fn read_03(folder: &File, memory: &mut ListingMemory) -> Listed {
     let mut entries = VecDeque::new();
@@ -318,17 +319,17 @@ fn read_03(folder: &File, memory: &mut ListingMemory) -> Listed {
     (entries, listed)
 }
 
-/// Entries of a folder on their way to the guest.
-struct Entries {
+/// Entries of a folder on their way to a guest of WASI 0.3.
+struct EntryProducer {
     task: Option<Reading<Listed>>,
     entries: VecDeque<p3::DirectoryEntry>,
-    listed: Result<(), Stop>,
-    /// Until all entries are the guest's.
+    listed: Result<(), ListingError>,
+    /// Held until the guest has all entries.
     memory: Option<ListingMemory>,
     result: Option<oneshot::Sender<Result<(), p3::ErrorCode>>>,
 }
 
-impl StreamProducer<Guest> for Entries {
+impl StreamProducer<Guest> for EntryProducer {
     type Item = p3::DirectoryEntry;
     type Buffer = VecBuffer<p3::DirectoryEntry>;
 
@@ -362,32 +363,32 @@ impl StreamProducer<Guest> for Entries {
     }
 }
 
-impl Entries {
+impl EntryProducer {
     fn close(&mut self) {
         self.memory = None;
         if let Some(result) = self.result.take() {
             let listed = self.listed.as_ref();
-            // Whether the guest still wants to know is its own matter.
-            let _ = result.send(listed.map_err(Stop::code_03).copied());
+            // The guest may have dropped the future.
+            let _ = result.send(listed.map_err(ListingError::code_03).copied());
         }
     }
 }
 
-impl Drop for Entries {
+impl Drop for EntryProducer {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// Why a folder was not read to its end, or an entry cannot be told.
+/// Why a folder was not read to its end, or an entry cannot be represented.
 #[derive(Debug)]
-enum Stop {
+enum ListingError {
     TooLarge,
     NotUtf8,
     Failed(Errno),
 }
 
-impl Stop {
+impl ListingError {
     fn code_02(&self) -> p2::ErrorCode {
         match self {
             Self::TooLarge => p2::ErrorCode::InsufficientMemory,
@@ -405,24 +406,26 @@ impl Stop {
     }
 }
 
-impl From<Errno> for Stop {
+impl From<Errno> for ListingError {
     fn from(error: Errno) -> Self {
         Self::Failed(error)
     }
 }
 
-fn open_to_list(folder: &File) -> Result<Dir, Stop> {
+fn open_to_list(folder: &File) -> Result<Dir, ListingError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(Dir::openat(folder, ".", flags, Mode::empty())?)
 }
 
-/// Reads a folder, as far as there is memory for it and `entry` takes what is found.
+/// Reads a folder until its memory is used up or `entry` returns an error.
 fn list(
     folder: &File,
     listed: &mut Dir,
     memory: &mut ListingMemory,
-    mut entry: impl FnMut(Result<(String, p3::DescriptorType), Stop>) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+    mut entry: impl FnMut(
+        Result<(String, p3::DescriptorType), ListingError>,
+    ) -> Result<(), ListingError>,
+) -> Result<(), ListingError> {
     for found in listed.iter() {
         let found = found?;
         let name = found.file_name();
@@ -430,17 +433,17 @@ fn list(
             continue;
         }
         if !memory.grow(ENTRY + name.to_bytes().len() as u64) {
-            return Err(Stop::TooLarge);
+            return Err(ListingError::TooLarge);
         }
         let kind = match found.file_type() {
             Some(kind) => Ok(descriptor_type(kind)),
-            // Some file systems do not say it with the name.
+            // Some file systems do not return the type with the name.
             None => fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)
                 .map(|status| file_type(status.st_mode)),
         };
         entry(match (name.to_str(), kind) {
             (Ok(name), Ok(kind)) => Ok((name.to_owned(), kind)),
-            (Err(_), _) => Err(Stop::NotUtf8),
+            (Err(_), _) => Err(ListingError::NotUtf8),
             (_, Err(error)) => Err(error.into()),
         })?;
     }
@@ -497,12 +500,14 @@ mod tests {
 
     use super::*;
     use crate::budget::Budget;
-    use crate::sandbox::memory::Holdings;
-    use crate::sandbox::open_files::{DescriptorBudget, Descriptors};
+    use crate::sandbox::application_memory::ApplicationMemory;
+    use crate::sandbox::descriptors::{DescriptorBudget, Descriptors};
 
-    fn holdings() -> Arc<Holdings> {
-        let descriptors = Descriptors::new(DescriptorBudget::new(Budget::fair(100)), 1);
-        Holdings::new(Budget::fair(1 << 20), descriptors, 1)
+    fn application() -> (Arc<Descriptors>, Arc<ApplicationMemory>) {
+        (
+            Descriptors::new(DescriptorBudget::new(Budget::fair(100)), 1),
+            ApplicationMemory::new(Budget::fair(1 << 20), 1),
+        )
     }
 
     /// A folder of so many names that are not UTF-8, and as many that are.
@@ -519,16 +524,19 @@ mod tests {
     }
 
     #[test]
-    fn listed_names_that_are_not_utf_8_count_and_end_no_measurement() {
+    fn names_that_are_not_utf_8_count_for_the_memory_of_a_listing() {
         let (_folder, open) = folder(20);
-        let holdings = holdings();
-        let files = |memory| OpenFiles::new(Arc::clone(&holdings), 10, memory);
+        let (descriptors, application) = application();
+        let files = |memory| {
+            let (descriptors, application) = (Arc::clone(&descriptors), Arc::clone(&application));
+            OpenFiles::new(descriptors, application, 10, memory)
+        };
         let all = 40 * (ENTRY + 6);
         let mut memory = files(all).list();
         let entries = read_02(&open, &mut memory).unwrap();
-        assert_eq!(holdings.memory(), all);
-        let are_told = |entry: &&Entry02| entry.is_ok();
-        assert_eq!(entries.iter().filter(are_told).count(), 20);
+        assert_eq!(application.used(), all);
+        let is_entry = |entry: &&Entry02| entry.is_ok();
+        assert_eq!(entries.iter().filter(is_entry).count(), 20);
         let mut others = entries.iter().filter_map(|entry| entry.as_ref().err());
         assert!(others.all(|code| *code == p2::ErrorCode::IllegalByteSequence));
         drop(memory);
@@ -536,44 +544,44 @@ mod tests {
         // Whichever entry is the last, it is beyond the limit.
         let mut memory = files(all - 1).list();
         let read = read_02(&open, &mut memory);
-        assert!(matches!(read, Err(Stop::TooLarge)), "{read:?}");
+        assert!(matches!(read, Err(ListingError::TooLarge)), "{read:?}");
         drop(memory);
-        assert_eq!(holdings.memory(), 0);
+        assert_eq!(application.used(), 0);
     }
 
     #[test]
     fn a_listing_of_wasi_03_ends_at_a_name_that_is_not_utf_8() {
         let (_folder, open) = folder(1);
-        let holdings = holdings();
-        let mut memory = OpenFiles::new(holdings, 10, 1000).list();
+        let (descriptors, application) = application();
+        let mut memory = OpenFiles::new(descriptors, application, 10, 1000).list();
         let (entries, listed) = read_03(&open, &mut memory);
         assert!(entries.len() <= 1);
-        assert!(matches!(listed, Err(Stop::NotUtf8)), "{listed:?}");
+        assert!(matches!(listed, Err(ListingError::NotUtf8)), "{listed:?}");
     }
 
     #[tokio::test]
     async fn a_listing_that_is_cancelled_counts_until_its_thread_has_ended() {
-        let holdings = holdings();
-        let mut files = OpenFiles::new(Arc::clone(&holdings), 1, 1000);
+        let (descriptors, application) = application();
+        let mut files = OpenFiles::new(Arc::clone(&descriptors), Arc::clone(&application), 1, 1000);
         let (begun, has_begun) = oneshot::channel();
-        let (go_on, goes_on) = mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         let reading = start_reading(
             &mut files,
             Arc::new(tempfile::tempfile().unwrap()),
             move |_, memory| {
                 assert!(memory.grow(500));
                 begun.send(()).unwrap();
-                goes_on.recv().unwrap();
+                released.recv().unwrap();
             },
         );
         has_begun.await.unwrap();
         drop(reading);
         assert!(files.reserve().is_none());
         drop(files);
-        assert_eq!(holdings.memory(), 500);
-        assert_eq!(holdings.descriptors().used(), 1);
-        go_on.send(()).unwrap();
-        while holdings.memory() + holdings.descriptors().used() > 0 {
+        assert_eq!(application.used(), 500);
+        assert_eq!(descriptors.used(), 1);
+        release.send(()).unwrap();
+        while application.used() + descriptors.used() > 0 {
             tokio::task::yield_now().await;
         }
     }

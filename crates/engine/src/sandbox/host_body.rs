@@ -1,3 +1,13 @@
+//! Bodies that come to a guest from outside (its request's, and those of responses to its own requests), and
+//! how to tell that another body forwards one of them.
+//!
+//! A guest of WASI 0.3 can forward such a body, as its response or in a request of its own, without reading it,
+//! and end. That body then continues without its guest, while every other body whose guest has ended can make
+//! no further progress. The two have to be distinguished, but `wasmtime-wasi-http` gives us both as opaque boxed
+//! bodies. What differs is that polling a forwarded body polls a [`HostBody`] in the same call. So
+//! `HostBody::poll_frame` sets a thread-local flag, and [`polls_host_body`] reads it around a poll. Nothing
+//! else can set it in between: a poll is one synchronous call on one thread.
+
 use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,17 +16,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 thread_local! {
-    static POLLED: Cell<bool> = const { Cell::new(false) };
+    /// Whether a [`HostBody`] has been polled on this thread since [`polls_host_body`] last cleared this.
+    static HOST_BODY_POLLED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `poll`, and says whether that has polled the body of a request or of an outgoing request's
-/// response.
-///
-/// A guest of WASI 0.3 may pass such a body on without reading it. Its response then goes on when
-/// the guest has long ended, and waits for the body's sender; all others wait for their guest.
-pub(crate) fn watch<T>(poll: impl FnOnce() -> T) -> (T, bool) {
-    POLLED.set(false);
-    (poll(), POLLED.get())
+/// Runs `poll`, and returns with its result whether it has polled a [`HostBody`]: the polled body then forwards
+/// one that comes from outside, and does not end with its guest.
+pub(crate) fn polls_host_body<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    HOST_BODY_POLLED.set(false);
+    (poll(), HOST_BODY_POLLED.get())
 }
 
 /// A body that comes to a guest from outside.
@@ -36,7 +44,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for HostBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        POLLED.set(true);
+        // For `polls_host_body`: see the head of this file.
+        HOST_BODY_POLLED.set(true);
         Pin::new(&mut self.0).poll_frame(cx)
     }
 

@@ -1,35 +1,34 @@
-//! Errors of bodies that a guest of WASI 0.2 reads.
+//! Errors of bodies that a guest of WASI 0.2 reads: functions that shadow those of `wasmtime-wasi-http`.
 //!
-//! In `wasmtime-wasi-http` 48, `http-error-code` knows no error of a body, and the trailers of a body that
-//! has failed are those of a finished one. The functions here take the place of its own.
+//! In its version 48, `http-error-code` returns nothing for the error of a body, and the trailers of a body
+//! that has failed are those of a complete one: a guest could take a truncated upload for a whole one.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::{DynInputStream, InputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_http::Error;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody, HostIncomingBodyStream};
 use wasmtime_wasi_io::IoView as _;
 
 use crate::failure::error_code;
+use crate::sandbox::body_failures::BodyFailure;
 use crate::sandbox::guest::Guest;
 
-/// The interface as `wasmtime-wasi-http` calls it. With another version, components would be linked
-/// with its own functions.
+/// The interface in the version that `wasmtime-wasi-http` links. Under another name, the functions here would
+/// shadow nothing.
 const TYPES: &str = "wasi:http/types@0.2.12";
 
-/// Replaces what reads bodies, which must be linked already.
+/// Shadows the functions that read bodies. Those of `wasmtime-wasi-http` must be linked already.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
     types.resource(
         "incoming-body",
         ResourceType::host::<HostIncomingBody>(),
-        |mut store, rep| forget(store.data_mut(), rep),
+        |mut store, rep| drop_body(store.data_mut(), rep),
     )?;
     types.func_wrap(
         "[method]incoming-body.stream",
@@ -47,26 +46,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-/// The bodies that a guest reads, by their handles on the host's side, and why they have failed.
-#[derive(Default)]
-pub(crate) struct BodyFailures(Vec<(u32, BodyFailure)>);
-
-/// Why a body has failed, once it has.
-type BodyFailure = Arc<OnceLock<ErrorCode>>;
-
-impl BodyFailures {
-    fn add(&mut self, body: u32) -> BodyFailure {
-        let failure = BodyFailure::default();
-        self.0.push((body, Arc::clone(&failure)));
-        failure
-    }
-
-    fn remove(&mut self, body: u32) -> Option<BodyFailure> {
-        let index = self.0.iter().position(|(other, _)| *other == body)?;
-        Some(self.0.swap_remove(index).1)
-    }
-}
-
 /// `incoming-body.stream`
 fn stream(
     guest: &mut Guest,
@@ -76,11 +55,11 @@ fn stream(
         return Ok(Err(()));
     };
     let failure = guest.body_failures().add(body.rep());
-    let stream: DynInputStream = Box::new(BodyStream { stream, failure });
+    let stream: DynInputStream = Box::new(IncomingBodyStream { stream, failure });
     Ok(Ok(guest.table().push_child(stream, body)?))
 }
 
-/// `incoming-body.finish`. A guest has dropped the body's stream before.
+/// `incoming-body.finish`. The guest has to have dropped the body's stream before.
 fn finish(
     guest: &mut Guest,
     body: Resource<HostIncomingBody>,
@@ -95,8 +74,8 @@ fn finish(
     Ok(guest.table().push(trailers)?)
 }
 
-/// Drops an `incoming-body`.
-fn forget(guest: &mut Guest, body: u32) -> wasmtime::Result<()> {
+/// The destructor of `incoming-body`.
+fn drop_body(guest: &mut Guest, body: u32) -> wasmtime::Result<()> {
     if let Some(failures) = guest.known_body_failures() {
         failures.remove(body);
     }
@@ -106,13 +85,13 @@ fn forget(guest: &mut Guest, body: u32) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The stream of a body, whose error is one that `http-error-code` knows.
-struct BodyStream {
+/// The stream of a body, with its error as one that `http-error-code` understands.
+struct IncomingBodyStream {
     stream: HostIncomingBodyStream,
     failure: BodyFailure,
 }
 
-impl InputStream for BodyStream {
+impl InputStream for IncomingBodyStream {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         self.stream.read(size).map_err(|error| match error {
             StreamError::LastOperationFailed(error) => match error.downcast::<Error>() {
@@ -128,8 +107,8 @@ impl InputStream for BodyStream {
     }
 }
 
-impl Pollable for BodyStream {
-    // What `#[async_trait]` makes of an `async fn`.
+impl Pollable for IncomingBodyStream {
+    // The signature that `#[async_trait]` generates for `async fn ready`.
     fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
         'a: 'b,

@@ -1,165 +1,31 @@
-use std::num::NonZeroU32;
+//! The memory of one instance: its limit, and what it takes from its application. What the application may take
+//! is in [`application_memory`](crate::sandbox::application_memory).
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-use crate::budget::{Budget, CacheLine, Share};
-use crate::sandbox::open_files::Descriptors;
+use crate::sandbox::application_memory::ApplicationMemory;
 
-/// How much one request may take. Each limit holds for every request of an application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// From the end of the request's header section to the start of the response, wall clock.
-    /// Default: 30 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504.
-    pub timeout: Duration,
-    /// Computation of the guest, from its start to its end, also behind the response; waiting is
-    /// none. An instance that serves several requests at a time may compute for so long for each.
-    /// Default: 10 seconds; [`Duration::MAX`] is no limit. At the edge the client gets 504, or
-    /// a response that is cut off.
-    pub execution_timeout: Duration,
-    /// Linear memories and tables of one instance together, in bytes. Default: 256 MiB. At the
-    /// edge `memory.grow` fails in the guest, as it would on a full machine.
-    pub memory: u64,
-    /// Requests in progress, each with its instance. Default: as many as the application gets of
-    /// [`Engine::instances`](crate::Engine::instances) while no other has any, which is three quarters
-    /// with a `weight` of 1. At the edge the next waits for a second, then gets 503.
-    pub concurrency: Option<NonZeroU32>,
-    /// Files and folders that one instance may have open, those not counted that it is given. Default: 64.
-    /// At the edge, opening one more fails in the guest with `quota`.
-    pub files: u32,
-    /// How much of what applications share this one may take, compared with others: instances, memory,
-    /// open files with outgoing connections, and processor time of guests that compute for long.
-    /// Default: 1.
-    pub weight: NonZeroU32,
-    /// How long a guest may go on after its response, or the last one, has ended, wall clock. Default: 30 seconds.
-    /// At the edge the instance is cancelled and the log says so.
-    pub after_response: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            execution_timeout: Duration::from_secs(10),
-            memory: 256 << 20,
-            concurrency: None,
-            files: 64,
-            weight: NonZeroU32::MIN,
-            after_response: Duration::from_secs(30),
-        }
-    }
-}
-
-/// What all instances of one application have together: memory, open files, and how many they are.
-#[derive(Debug)]
-pub(crate) struct Holdings {
-    memory: Share,
-    descriptors: Arc<Descriptors>,
-    instances: CacheLine<InstanceCounts>,
-    peak: AtomicU64,
-    /// Bytes that an instance has when it has started, as far as is known.
-    initial: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct InstanceCounts {
-    started: AtomicU64,
-    gone: AtomicU64,
-}
-
-impl Holdings {
-    pub(crate) fn new(
-        memory: Arc<Budget>,
-        descriptors: Arc<Descriptors>,
-        weight: u64,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            memory: Share::without_waiters(memory, weight),
-            descriptors,
-            instances: CacheLine::default(),
-            peak: AtomicU64::new(0),
-            initial: AtomicU64::new(0),
-        })
-    }
-
-    pub(crate) fn instances(&self) -> u64 {
-        // Read one after the other while instances come and go: never less than zero.
-        let gone = self.instances.gone.load(Ordering::Relaxed);
-        self.instances_started().saturating_sub(gone)
-    }
-
-    pub(crate) fn instances_started(&self) -> u64 {
-        self.instances.started.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn memory(&self) -> u64 {
-        self.memory.used()
-    }
-
-    pub(crate) fn peak_memory(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is too little memory to keep an instance that is not at work.
-    pub(crate) fn is_memory_scarce(&self) -> bool {
-        self.memory.is_scarce()
-    }
-
-    /// Open files and outgoing connections.
-    pub(crate) fn descriptors(&self) -> &Arc<Descriptors> {
-        &self.descriptors
-    }
-
-    /// Takes so many bytes, if the application may have them.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
-        if !self.memory.try_take(bytes) {
-            return false;
-        }
-        let memory = self.memory.used();
-        // Once the peak is reached, to read it is all that this costs.
-        if memory > self.peak.load(Ordering::Relaxed) {
-            self.peak.fetch_max(memory, Ordering::Relaxed);
-        }
-        true
-    }
-
-    pub(crate) fn give_back(&self, bytes: u64) {
-        if bytes > 0 {
-            self.memory.give_back(bytes);
-        }
-    }
-
-    /// An instance has started with so many bytes, which is what the next one will need as well.
-    fn note_initial(&self, bytes: u64) {
-        // It is the same for nearly all, so that nothing is written.
-        if self.initial.load(Ordering::Relaxed) != bytes {
-            self.initial.store(bytes, Ordering::Relaxed);
-        }
-    }
-}
-
-/// One instance's account: counts what its memories and tables take, and gives it back to its
-/// application's holdings when it is dropped, which is to be after the memories themselves.
+/// The memory account of one instance: counts what its memories and tables take, and gives it back to its
+/// application when it is dropped, which has to be after the memories themselves are freed.
 pub(crate) struct MemoryAccount {
-    holdings: Arc<Holdings>,
-    /// Bytes of its memories and tables.
+    application: Arc<ApplicationMemory>,
+    /// Bytes of the memories and tables.
     used: u64,
-    /// Bytes that the holdings count for it: `used`, and until it has started what it is expected to need.
+    /// Bytes taken from the application: `used`, and until the instance has started, what it is expected to need.
     taken: u64,
     limit: u64,
     has_started: bool,
     pending: Option<Growth>,
 }
 
-/// A growth that was allowed, and may fail all the same.
+/// A growth that was allowed, and may still fail.
 struct Growth {
     of: Growing,
     bytes: u64,
 }
 
-/// What grows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Growing {
     Memory,
@@ -167,11 +33,10 @@ enum Growing {
 }
 
 impl MemoryAccount {
-    pub(crate) fn new(holdings: Arc<Holdings>, limit: u64) -> Self {
-        let counts = &holdings.instances;
-        counts.started.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new(application: Arc<ApplicationMemory>, limit: u64) -> Self {
+        application.note_instance_started();
         Self {
-            holdings,
+            application,
             used: 0,
             taken: 0,
             limit,
@@ -180,30 +45,21 @@ impl MemoryAccount {
         }
     }
 
-    pub(crate) fn holdings(&self) -> &Arc<Holdings> {
-        &self.holdings
-    }
-
-    /// Bytes that the instance may have.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// For one operation, of those in which Wasmtime asks for growth: an instruction of the guest's, or the
-    /// instantiation of a module. A growth of an operation before it has not failed.
+    /// Begins one operation in which Wasmtime may ask for growth: an instruction of the guest, or the instantiation
+    /// of a module. It settles that the growth of the operation before has not failed.
     ///
-    /// Wasmtime reports failures of growths too that it has not asked for (`table.grow` beyond all
-    /// numbers). Such a one must not undo the last growth that has succeeded, or the guest would have
-    /// memory that is not counted.
+    /// Wasmtime also reports failures of growths that it has not asked for (`table.grow` by more than the table can
+    /// hold). Such a failure must not undo the last successful growth, or the guest would have memory that is not
+    /// counted.
     pub(crate) fn operation(&mut self) -> &mut Self {
         self.pending = None;
         self
     }
 
-    /// The instance has all that it begins with.
+    /// To be called when the instance has started, with its initial memories and tables.
     pub(crate) fn started(&mut self) {
         self.has_started = true;
-        self.holdings.note_initial(self.used);
+        self.application.note_initial(self.used);
         self.settle();
     }
 
@@ -221,16 +77,17 @@ impl MemoryAccount {
         true
     }
 
-    /// Takes at least so many bytes: an instance that begins takes all that it will begin with at once,
-    /// since each memory and table by itself would be as many writes to what all threads share.
+    /// Takes at least so many bytes from the application. An instance that starts takes everything that it is
+    /// expected to start with at once: one write to a counter that all threads share, instead of one per memory
+    /// and table.
     fn take(&mut self, bytes: u64) -> bool {
         let expected = if self.has_started || self.taken > 0 {
             bytes
         } else {
-            self.holdings.initial.load(Ordering::Relaxed).max(bytes)
+            self.application.initial().max(bytes)
         };
         for bytes in [expected, bytes] {
-            if self.holdings.take(bytes) {
+            if self.application.take(bytes) {
                 self.taken += bytes;
                 return true;
             }
@@ -238,7 +95,7 @@ impl MemoryAccount {
         false
     }
 
-    /// The growth that was just allowed, if there is one of this kind, has failed.
+    /// Undoes the growth that was just allowed, if there is one of this kind.
     fn failed(&mut self, of: Growing) {
         if let Some(growth) = self.pending.take()
             && growth.of == of
@@ -250,7 +107,7 @@ impl MemoryAccount {
 
     /// Gives back what is not used.
     fn settle(&mut self) {
-        self.holdings.give_back(self.taken - self.used);
+        self.application.give_back(self.taken - self.used);
         self.taken = self.used;
     }
 }
@@ -298,30 +155,27 @@ impl ResourceLimiter for MemoryAccount {
 
 impl Drop for MemoryAccount {
     fn drop(&mut self) {
-        self.holdings.give_back(self.taken);
-        let counts = &self.holdings.instances;
-        counts.gone.fetch_add(1, Ordering::Relaxed);
+        self.application.give_back(self.taken);
+        self.application.note_instance_gone();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::open_files::DescriptorBudget;
-    use crate::{Failure, Settings, wat_guest};
+    use crate::budget::Budget;
+    use crate::{Failure, Limits, Settings, wat_guest};
 
-    fn holdings(memory: &Arc<Budget>) -> Arc<Holdings> {
-        let all = DescriptorBudget::new(Budget::fair(10));
-        let descriptors = Descriptors::new(all, 1);
-        Holdings::new(Arc::clone(memory), descriptors, 1)
+    fn application(memory: &Arc<Budget>) -> Arc<ApplicationMemory> {
+        ApplicationMemory::new(Arc::clone(memory), 1)
     }
 
     fn account(budget: u64, limit: u64) -> MemoryAccount {
-        MemoryAccount::new(holdings(&Budget::exclusive(budget)), limit)
+        MemoryAccount::new(application(&Budget::exclusive(budget)), limit)
     }
 
-    /// How a request ends at a guest with one page of memory and a table of one element, which does this and
-    /// traps where the other is not what comes of it; and the most memory that was counted.
+    /// Runs a guest with one page of memory and a table of one element: it executes each step, and traps where the
+    /// result is not the expected one. Returns how its request ends, and the peak of the counted memory.
     fn grows(limit: u64, steps: &[(&str, &str)]) -> (Failure, u64) {
         let steps = steps.iter().map(|(step, expected)| {
             let is = if step.contains("memory") {
@@ -348,7 +202,7 @@ mod tests {
         };
         let application = wat_guest::application(&module, settings);
         let failure = wat_guest::failure(&application);
-        (failure, application.figures().peak_memory)
+        (failure, application.stats().peak_memory)
     }
 
     const PAGE: u64 = 1 << 16;
@@ -394,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_another_operation_undoes_no_growth() {
+    fn a_failed_growth_of_another_operation_undoes_nothing() {
         let failed = || wasmtime::Error::msg("overflow");
         let mut account = account(100, 100);
         assert!(account.operation().memory_growing(0, 90, None).unwrap());
@@ -410,12 +264,12 @@ mod tests {
         let operation = account.operation();
         assert!(!operation.memory_growing(95, 99, Some(98)).unwrap());
         operation.memory_grow_failed(failed()).unwrap();
-        assert_eq!((account.used, account.holdings.memory()), (95, 95));
+        assert_eq!((account.used, account.application.used()), (95, 95));
     }
 
     #[test]
-    fn an_instance_takes_at_once_what_the_one_before_had_when_it_had_started() {
-        let holdings = holdings(&Budget::exclusive(100));
+    fn a_starting_instance_takes_the_initial_memory_of_the_last_one_at_once() {
+        let application = application(&Budget::exclusive(100));
         let start = |account: &mut MemoryAccount| {
             assert!(account.memory_growing(0, 30, None).unwrap());
             let taken = account.taken;
@@ -424,23 +278,23 @@ mod tests {
             assert_eq!((account.used, account.taken), (38, 38));
             taken
         };
-        let mut first = MemoryAccount::new(Arc::clone(&holdings), 60);
+        let mut first = MemoryAccount::new(Arc::clone(&application), 60);
         assert_eq!(start(&mut first), 30);
-        let mut second = MemoryAccount::new(Arc::clone(&holdings), 60);
+        let mut second = MemoryAccount::new(Arc::clone(&application), 60);
         assert_eq!(start(&mut second), 38);
         // There is room for what it needs, and not for what it is expected to need.
-        let mut third = MemoryAccount::new(Arc::clone(&holdings), 60);
+        let mut third = MemoryAccount::new(Arc::clone(&application), 60);
         assert!(third.memory_growing(0, 20, None).unwrap());
         third.started();
-        assert_eq!(holdings.memory(), 96);
+        assert_eq!(application.used(), 96);
         drop((second, third));
         // One that needs less gives the rest back.
-        let mut fourth = MemoryAccount::new(Arc::clone(&holdings), 60);
+        let mut fourth = MemoryAccount::new(Arc::clone(&application), 60);
         assert!(fourth.memory_growing(0, 10, None).unwrap());
         fourth.started();
-        assert_eq!(holdings.memory(), 48);
+        assert_eq!(application.used(), 48);
         drop((first, fourth));
-        assert_eq!(holdings.memory(), 0);
+        assert_eq!(application.used(), 0);
     }
 
     #[test]
@@ -462,15 +316,15 @@ mod tests {
         let failed = wasmtime::Error::msg("no memory");
         account.memory_grow_failed(failed).unwrap();
         assert!(account.memory_growing(60, 100, None).unwrap());
-        assert_eq!((account.used, account.holdings.memory()), (100, 100));
-        assert!(account.holdings.is_memory_scarce());
+        assert_eq!((account.used, account.application.used()), (100, 100));
+        assert!(account.application.is_scarce());
     }
 
     #[test]
     fn all_instances_together_stop_at_the_budget_and_give_back_what_they_had() {
         let budget = Budget::exclusive(100);
-        let mut first = MemoryAccount::new(holdings(&budget), 100);
-        let mut second = MemoryAccount::new(holdings(&budget), 100);
+        let mut first = MemoryAccount::new(application(&budget), 100);
+        let mut second = MemoryAccount::new(application(&budget), 100);
         assert!(first.memory_growing(0, 70, None).unwrap());
         assert!(!second.memory_growing(0, 40, None).unwrap());
         drop(first);
@@ -478,35 +332,41 @@ mod tests {
     }
 
     #[test]
-    fn an_application_has_what_its_instances_have_and_knows_the_most_it_ever_had() {
+    fn the_memory_of_an_application_is_that_of_its_instances_with_a_peak() {
         let budget = Budget::exclusive(100);
-        let holdings = holdings(&budget);
-        let mut first = MemoryAccount::new(Arc::clone(&holdings), 100);
-        let mut second = MemoryAccount::new(Arc::clone(&holdings), 100);
+        let application = application(&budget);
+        let mut first = MemoryAccount::new(Arc::clone(&application), 100);
+        let mut second = MemoryAccount::new(Arc::clone(&application), 100);
         assert!(first.memory_growing(0, 50, None).unwrap());
         assert!(second.memory_growing(0, 40, None).unwrap());
         assert!(!second.memory_growing(40, 60, None).unwrap());
-        assert_eq!((holdings.memory(), holdings.peak_memory()), (90, 90));
+        assert_eq!((application.used(), application.peak()), (90, 90));
         drop(first);
-        assert_eq!((holdings.memory(), holdings.peak_memory()), (40, 90));
-        assert_eq!((holdings.instances(), holdings.instances_started()), (1, 2));
+        assert_eq!((application.used(), application.peak()), (40, 90));
+        assert_eq!(
+            (application.instances(), application.instances_started()),
+            (1, 2)
+        );
         drop(second);
-        assert_eq!((holdings.memory(), budget.used()), (0, 0));
-        assert_eq!((holdings.instances(), holdings.instances_started()), (0, 2));
+        assert_eq!((application.used(), budget.used()), (0, 0));
+        assert_eq!(
+            (application.instances(), application.instances_started()),
+            (0, 2)
+        );
     }
 
     #[test]
     fn a_memory_bomb_leaves_memory_for_the_instances_of_other_applications() {
         let budget = Budget::fair(1000);
-        let bomb = holdings(&budget);
+        let bomb = application(&budget);
         let mut bombs: Vec<_> = (0..20)
             .map(|_| MemoryAccount::new(Arc::clone(&bomb), 100))
             .collect();
         for account in &mut bombs {
             while account.memory_growing(0, 10, None).unwrap() {}
         }
-        assert_eq!(bomb.memory(), 750);
-        let mut other = MemoryAccount::new(holdings(&budget), 100);
+        assert_eq!(bomb.used(), 750);
+        let mut other = MemoryAccount::new(application(&budget), 100);
         assert!(other.memory_growing(0, 100, None).unwrap());
     }
 }

@@ -1,111 +1,66 @@
+//! One component's instance with its store and everything that the host holds for it: a sandbox. It is made
+//! from a [`Template`](template::Template) and a [`World`]; it knows neither the application that it belongs to
+//! nor the pool that it counts against.
+
+pub(crate) mod application_memory;
+pub(crate) mod descriptors;
 pub(crate) mod directory;
-pub(crate) mod egress;
-pub(crate) mod filesystem;
+pub(crate) mod flavor;
 pub(crate) mod guest;
+pub(crate) mod head;
 pub(crate) mod host_body;
-pub(crate) mod incoming_body;
-pub(crate) mod memory;
-pub(crate) mod open_files;
-pub(crate) mod p2;
 pub(crate) mod p3;
 pub(crate) mod request;
-pub(crate) mod stdio;
-pub(crate) mod wasi;
+pub(crate) mod template;
+pub(crate) mod workers;
+pub(crate) mod world;
 
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+mod body_failures;
+mod egress;
+mod filesystem;
+mod incoming_body;
+mod memory;
+mod open_files;
+mod p2;
+mod stdio;
+mod store;
+mod wasi;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::Body;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi_http::p2::bindings::Proxy;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::p3::bindings::Service;
 
-use crate::application::Inner;
-use crate::component::World;
-use crate::engine::instance_pool::{InstancePermit, InstanceShare};
-use crate::failure::error_code;
 use crate::sandbox::guest::Guest;
+use crate::sandbox::head::HeadSlot;
 use crate::sandbox::request::RequestBodyError;
+use crate::sandbox::store::AccountedStore;
+use crate::sandbox::template::Template;
+use crate::sandbox::world::World;
 use crate::{Failure, RequestId};
-
-/// What a guest set as its response.
-pub(crate) type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
-
-/// Where a guest's response is put, for whoever polls the guest, or waits for it.
-#[derive(Clone, Default)]
-pub(crate) struct HeadSlot(Arc<Mutex<Slot>>);
-
-#[derive(Default)]
-struct Slot {
-    head: Option<Head>,
-    was_set: bool,
-    waiting: Option<Waker>,
-}
-
-impl HeadSlot {
-    pub(crate) fn set(&self, mut head: Head) {
-        if let Err(code) = &mut head {
-            // The guest's text may have megabytes.
-            error_code::shorten(code);
-        }
-        let mut slot = self.lock();
-        slot.head = Some(head);
-        slot.was_set = true;
-        let waiting = slot.waiting.take();
-        drop(slot);
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
-    }
-
-    /// The response, if one was set since this was last asked.
-    pub(crate) fn take(&self) -> Option<Head> {
-        self.lock().head.take()
-    }
-
-    /// Whether there has been a response, taken or not.
-    pub(crate) fn was_set(&self) -> bool {
-        self.lock().was_set
-    }
-
-    /// Has the task woken when the response is set, if another one polls the guest. To be called before
-    /// [`take`](Self::take).
-    pub(crate) fn wait(&self, cx: &Context<'_>) {
-        self.lock().waiting = Some(cx.waker().clone());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        // Nothing is left half done under this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Handles of streams, futures and tasks that a guest of WASI 0.3 may have at a time.
 const MAX_CONCURRENT: usize = 4096;
 
-/// Bytes of texts and lists that a guest may give to the host in one call. What it writes comes in pieces of
-/// 64 KiB at most, but for `descriptor.write`, which takes whatever a program passes to `pwrite`. Wasmtime's
-/// default is 128 MiB, which a guest can have the host hold with much less memory of its own, by lists whose
-/// entries are one text.
+/// Bytes of strings and lists that a guest may pass to the host in one call. Guests write pieces of at most 64 KiB,
+/// except through `descriptor.write`, which takes whatever a program passes to `pwrite`. Wasmtime's default is
+/// 128 MiB: a guest could make the host hold that much with far less memory of its own, by lists whose entries are
+/// all one string.
 const MAX_HOSTCALL: usize = 8 << 20;
 
-/// How long a body whose guest has ended may stand still, where the host may still move it.
+/// How long a body whose guest has ended may make no progress while the host may still have work for it.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// A component's instance with its store: one sandbox. Dropping it destroys all of it.
-pub(crate) struct Instance {
+/// A store and the component's instance in it. Dropping it destroys both.
+pub(crate) struct Sandbox {
     store: AccountedStore<Guest>,
     /// `None` until its first request.
     exports: Option<Exports>,
-    served: u32,
-    /// After the store, so that there are never more of them than there may be.
-    permit: InstancePermit,
 }
 
 enum Exports {
@@ -113,22 +68,28 @@ enum Exports {
     Service03(Service),
 }
 
-impl Instance {
-    /// Makes the store. The guest's own start-up is part of the first [`serve`](Self::serve).
+impl Sandbox {
+    /// Makes the store. The component is instantiated by the first [`serve`](Self::serve), since its start function
+    /// is guest code.
+    ///
+    /// # Errors
+    ///
+    /// When one of the application's folders cannot be opened.
     pub(crate) fn new(
-        application: &Inner,
+        template: &Arc<Template>,
+        world: &World,
         id: RequestId,
-        permit: InstancePermit,
     ) -> Result<Self, Failure> {
-        let guest = Guest::new(application, id).map_err(Failure::Instantiate)?;
-        let mut store = Store::new(application.component.wasmtime(), guest);
-        // It is asked for once in each operation.
+        let guest = Guest::new(template, id).map_err(Failure::Instantiate)?;
+        let mut store = Store::new(world.wasmtime(), guest);
+        // Called once per operation that may grow something.
         store.limiter(|guest| guest.memory().operation());
         store.set_hostcall_fuel(MAX_HOSTCALL);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|_| {
-            // Until tokio has looked at its sockets, which is when all others have had their turn:
-            // it looks by itself every 61 turns only, each of which may be a guest's millisecond.
+            // tokio's yield, not Wasmtime's own: it resumes after tokio has looked at its sockets, which it does
+            // when all other tasks have been polled. By itself tokio looks every 61 polls only, each of which may
+            // be a guest's millisecond.
             let others = tokio::task::yield_now();
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(others)))
         });
@@ -136,32 +97,20 @@ impl Instance {
             table.set_max_capacity(MAX_CONCURRENT);
         }
         Ok(Self {
-            store: AccountedStore(Some(store)),
+            store: AccountedStore::new(store),
             exports: None,
-            served: 0,
-            permit,
         })
     }
 
-    /// Requests that it has been given.
-    pub(crate) fn served(&self) -> u32 {
-        self.served
+    /// Attributes what the guest prints from now on to this request.
+    pub(crate) fn serve_next(&self, id: RequestId) {
+        self.store.data().serve_next(id);
     }
 
-    /// What it counts against.
-    pub(crate) fn share(&self) -> &Arc<InstanceShare> {
-        self.permit.share()
-    }
-
-    /// What the host has of the guest.
-    pub(crate) fn guest(&self) -> &Guest {
-        self.store.data()
-    }
-
-    /// Runs the guest for one request, to its very end. Its response is in `head` long before that.
+    /// Runs the guest for one request, until it has nothing left to do. Its response is in `head` long before that.
     pub(crate) async fn serve<B>(
         &mut self,
-        application: &Inner,
+        world: &World,
         request: Request<B>,
         head: &HeadSlot,
     ) -> Result<(), Failure>
@@ -169,20 +118,19 @@ impl Instance {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        self.served = self.served.saturating_add(1);
-        let (store, exports) = self.instantiated(application).await?;
+        let (store, exports) = self.instantiated(world).await?;
         match exports {
             Exports::Proxy02(proxy) => p2::serve(store, proxy, request, head).await,
             Exports::Service03(service) => p3::serve(store, service, request, head).await,
         }
     }
 
-    /// Whether its guest has concurrent tasks, so that the host may have work for it when it has ended.
+    /// Whether the guest has concurrent tasks, so that the host may have work for it after it has ended.
     pub(crate) fn is_concurrent(&self) -> bool {
         matches!(self.exports, Some(Exports::Service03(_)))
     }
 
-    /// Lets the host work for [`LINGER`], without the guest's doing.
+    /// Lets the host work for [`LINGER`] on what an ended guest has left, without running guest code.
     pub(crate) async fn linger(&mut self) -> Result<(), Failure> {
         self.store
             .run_concurrent(async |_| tokio::time::sleep(LINGER).await)
@@ -190,33 +138,33 @@ impl Instance {
             .map_err(Failure::of_guest)
     }
 
-    /// For several requests at the same time: the store, what is asked, and the count of requests.
+    /// The store and the exported handler, to serve several requests at the same time.
     ///
     /// # Errors
     ///
-    /// Also when the component is none of WASI 0.3, which serves its requests one by one.
+    /// Those of the instantiation; and when the component is of WASI 0.2, which serves its requests one by one.
     pub(crate) async fn shared(
         &mut self,
-        application: &Inner,
-    ) -> Result<(&mut Store<Guest>, &Service, &mut u32), Failure> {
-        self.instantiated(application).await?;
+        world: &World,
+    ) -> Result<(&mut Store<Guest>, &Service), Failure> {
+        self.instantiated(world).await?;
         match &self.exports {
-            Some(Exports::Service03(service)) => Ok((&mut self.store, service, &mut self.served)),
+            Some(Exports::Service03(service)) => Ok((&mut self.store, service)),
             _ => Err(Failure::Instantiate(wasmtime::Error::msg(
                 "a component of WASI 0.2 serves its requests one by one",
             ))),
         }
     }
 
-    /// The store and the guest's exports, after the guest's own start-up.
+    /// The store and the exports; instantiates the component first where that has not been done.
     async fn instantiated(
         &mut self,
-        application: &Inner,
+        world: &World,
     ) -> Result<(&mut Store<Guest>, &Exports), Failure> {
         let exports = match self.exports.take() {
             Some(exports) => exports,
             None => {
-                let exports = instantiate(&mut self.store, &application.component.world).await?;
+                let exports = instantiate(&mut self.store, world).await?;
                 self.store.data_mut().memory().started();
                 exports
             }
@@ -239,77 +187,19 @@ async fn instantiate(store: &mut Store<Guest>, world: &World) -> Result<Exports,
     })
 }
 
-impl Drop for Instance {
+impl Drop for Sandbox {
     fn drop(&mut self) {
-        self.guest().leave();
-    }
-}
-
-/// A store whose memories are freed before its guest's account gives back what they were. (A [`Store`] by
-/// itself drops its data first.)
-struct AccountedStore<T: 'static>(Option<Store<T>>);
-
-impl<T> Deref for AccountedStore<T> {
-    type Target = Store<T>;
-
-    #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
-    fn deref(&self) -> &Store<T> {
-        self.0.as_ref().expect("the store is there")
-    }
-}
-
-impl<T> DerefMut for AccountedStore<T> {
-    #[expect(clippy::expect_used, reason = "it is there until this is dropped")]
-    fn deref_mut(&mut self) -> &mut Store<T> {
-        self.0.as_mut().expect("the store is there")
-    }
-}
-
-impl<T> Drop for AccountedStore<T> {
-    fn drop(&mut self) {
-        if let Some(store) = self.0.take() {
-            drop(store.into_data());
-        }
+        self.store.data().leave();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
     use crate::{Settings, wat_guest};
 
     #[test]
-    fn memories_are_freed_before_the_account_is() {
-        /// Notes how many memories there are when it is dropped.
-        struct Account(wasmtime::Engine, Arc<AtomicUsize>);
-        impl Drop for Account {
-            fn drop(&mut self) {
-                let Self(engine, left) = self;
-                let pool = engine.pooling_allocator_metrics().unwrap();
-                left.store(pool.memories(), Ordering::SeqCst);
-            }
-        }
-        let mut config = wasmtime::Config::new();
-        let mut pool = wasmtime::PoolingAllocationConfig::new();
-        pool.total_memories(1).max_memory_size(1 << 16);
-        config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
-        let engine = wasmtime::Engine::new(&config).unwrap();
-        let module = wat::parse_str("(module (memory 1))").unwrap();
-        let module = wasmtime::Module::new(&engine, module).unwrap();
-        let left = Arc::new(AtomicUsize::new(7));
-        let account = Account(engine.clone(), Arc::clone(&left));
-        let mut store = AccountedStore(Some(Store::new(&engine, account)));
-        wasmtime::Instance::new(&mut *store, &module, &[]).unwrap();
-        let pool = engine.pooling_allocator_metrics().unwrap();
-        assert_eq!((pool.memories(), left.load(Ordering::SeqCst)), (1, 7));
-        drop(store);
-        assert_eq!(left.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn a_call_with_more_text_than_the_host_takes_is_a_trap() {
+    fn a_host_call_with_too_much_text_is_a_trap() {
         let asks = |length: usize| {
             let types = r#"
                 (export "fields" (type $fields (sub resource)))

@@ -1,182 +1,61 @@
-//! Open files and outgoing connections of guests: what each of them costs the process a descriptor for.
+//! The files that one instance has open, and the memory of its folder listings: both against its own limits and
+//! those of its application. The permits themselves are in [`descriptors`](crate::sandbox::descriptors).
 
-use std::any::Any;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use outbound::ConnectionBudget;
+use crate::sandbox::application_memory::ApplicationMemory;
+use crate::sandbox::descriptors::{DescriptorPermit, Descriptors, OpenFile};
 
-use crate::budget::{Budget, Share};
-use crate::sandbox::memory::Holdings;
-
-/// The descriptors that all guests may have.
-#[derive(Debug)]
-pub(crate) struct DescriptorBudget {
-    budget: Arc<Budget>,
-    /// Files whose owner is gone, and which an operation that blocks still has open.
-    left: Mutex<Vec<OpenFile>>,
-}
-
-/// The descriptors that one application has.
-#[derive(Debug)]
-pub(crate) struct Descriptors {
-    all: Arc<DescriptorBudget>,
-    share: Share,
-}
-
-/// The right to one descriptor of the process.
-#[derive(Debug)]
-pub(crate) struct DescriptorPermit {
-    of: Arc<Descriptors>,
-    /// Of the instance that counts it, if one does.
-    _instance: Option<Arc<()>>,
-}
-
-/// A file of a guest's. It is open as long as anything holds it: its handle, a stream, or an operation
-/// in progress.
-#[derive(Debug)]
-pub(crate) struct OpenFile {
-    file: Weak<File>,
-    _permit: DescriptorPermit,
-}
-
-impl DescriptorBudget {
-    pub(crate) fn new(budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self {
-            budget,
-            left: Mutex::default(),
-        })
-    }
-
-    pub(crate) fn used(&self) -> u64 {
-        self.prune();
-        self.budget.used()
-    }
-
-    pub(crate) fn limit(&self) -> u64 {
-        self.budget.limit()
-    }
-
-    /// Forgets files that have been closed since. Whether there were any.
-    fn prune(&self) -> bool {
-        let closed: Vec<_> = {
-            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            left.extract_if(.., |it| it.is_closed()).collect()
-        };
-        !closed.is_empty()
-    }
-}
-
-impl Descriptors {
-    pub(crate) fn new(all: Arc<DescriptorBudget>, weight: u64) -> Arc<Self> {
-        let share = Share::without_waiters(Arc::clone(&all.budget), weight);
-        Arc::new(Self { all, share })
-    }
-
-    /// Open files and outgoing connections.
-    pub(crate) fn used(&self) -> u64 {
-        self.all.prune();
-        self.share.used()
-    }
-
-    /// The right to one more, if the application may have it.
-    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<DescriptorPermit> {
-        self.try_take().then(|| DescriptorPermit {
-            of: Arc::clone(self),
-            _instance: None,
-        })
-    }
-
-    /// Counts those of these files that are still open until they are closed. Their owner has dropped them.
-    pub(crate) fn leave(&self, mut files: Vec<OpenFile>) {
-        files.retain(|it| !it.is_closed());
-        if !files.is_empty() {
-            let left = &self.all.left;
-            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-            left.extend(files);
-        }
-    }
-
-    fn try_take(&self) -> bool {
-        self.share.try_take(1) || (self.all.prune() && self.share.try_take(1))
-    }
-}
-
-impl ConnectionBudget for Descriptors {
-    fn try_acquire(self: Arc<Self>) -> Option<Box<dyn Any + Send + Sync>> {
-        let permit: DescriptorPermit = Self::try_acquire(&self)?;
-        Some(Box::new(permit))
-    }
-}
-
-impl Drop for DescriptorPermit {
-    fn drop(&mut self) {
-        self.of.share.give_back(1);
-    }
-}
-
-impl OpenFile {
-    /// Counts a file until it is closed.
-    pub(crate) fn new(file: &Arc<File>, permit: DescriptorPermit) -> Self {
-        Self {
-            file: Arc::downgrade(file),
-            _permit: permit,
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.file.strong_count() == 0
-    }
-}
-
-/// The files that one instance has open, and what its listings of folders may take. To be dropped after the
-/// handles themselves.
+/// The files that one instance has open, and the memory of its folder listings. To be dropped after the handles
+/// themselves, which hold the files open.
 pub(crate) struct OpenFiles {
-    holdings: Arc<Holdings>,
+    descriptors: Arc<Descriptors>,
     open: Vec<OpenFile>,
     limit: usize,
-    /// Each permit of this instance holds it, those of files that are being opened as well.
+    /// Each permit of this instance holds a reference, those of files that are being opened included.
     instance: Arc<()>,
     listings: Arc<Listings>,
 }
 
 impl OpenFiles {
-    /// For one instance: so many files, and so many bytes of listings.
-    pub(crate) fn new(holdings: Arc<Holdings>, limit: u32, memory: u64) -> Self {
+    /// For one instance: `limit` files, and `listings` bytes of folder listings.
+    pub(crate) fn new(
+        descriptors: Arc<Descriptors>,
+        memory: Arc<ApplicationMemory>,
+        limit: u32,
+        listings: u64,
+    ) -> Self {
         Self {
             open: Vec::new(),
             limit: limit as usize,
             instance: Arc::new(()),
-            listings: Listings::new(Arc::clone(&holdings), memory),
-            holdings,
+            listings: Listings::new(memory, listings),
+            descriptors,
         }
     }
 
-    /// The right to open one more file; `None` at the instance's limit or the application's.
+    /// A permit to open one more file; `None` at the limit of the instance or of the application.
     pub(crate) fn reserve(&mut self) -> Option<DescriptorPermit> {
         self.prune();
-        let application = self.holdings.descriptors();
-        if self.count() >= self.limit || !application.try_take() {
+        if self.count() >= self.limit {
             return None;
         }
-        Some(DescriptorPermit {
-            of: Arc::clone(application),
-            _instance: Some(Arc::clone(&self.instance)),
-        })
+        self.descriptors.try_acquire_for(&self.instance)
     }
 
-    /// Counts a file from now on until it is closed.
+    /// Counts a file until it is closed.
     pub(crate) fn opened(&mut self, file: &Arc<File>, permit: DescriptorPermit) {
         self.open.push(OpenFile::new(file, permit));
     }
 
-    /// Forgets the files that have been closed since.
+    /// Removes files that have been closed.
     pub(crate) fn prune(&mut self) {
         self.open.retain(|it| !it.is_closed());
     }
 
-    /// For a listing that begins.
+    /// The memory of a listing that begins.
     pub(crate) fn list(&self) -> ListingMemory {
         ListingMemory {
             of: Arc::clone(&self.listings),
@@ -192,23 +71,23 @@ impl OpenFiles {
 impl Drop for OpenFiles {
     fn drop(&mut self) {
         let open = std::mem::take(&mut self.open);
-        self.holdings.descriptors().leave(open);
+        self.descriptors.orphan(open);
     }
 }
 
-/// The listings of folders that one instance has, in the host's memory. They count as its
-/// application's memory, and each instance may have as much of them as of memory.
+/// The folder listings of one instance, in the host's memory. They count as memory of its application, and each
+/// instance may have as much of them as of linear memory.
 #[derive(Debug)]
 struct Listings {
-    holdings: Arc<Holdings>,
+    memory: Arc<ApplicationMemory>,
     used: AtomicU64,
     limit: u64,
 }
 
 impl Listings {
-    fn new(holdings: Arc<Holdings>, limit: u64) -> Arc<Self> {
+    fn new(memory: Arc<ApplicationMemory>, limit: u64) -> Arc<Self> {
         Arc::new(Self {
-            holdings,
+            memory,
             used: AtomicU64::new(0),
             limit,
         })
@@ -223,10 +102,10 @@ pub(crate) struct ListingMemory {
 }
 
 impl ListingMemory {
-    /// Takes so many bytes more; `false` when there are no more for it.
+    /// Takes so many bytes more; `false` at a limit.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let used = self.of.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if used > self.of.limit || !self.of.holdings.take(bytes) {
+        if used > self.of.limit || !self.of.memory.take(bytes) {
             self.of.used.fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
@@ -238,25 +117,30 @@ impl ListingMemory {
 impl Drop for ListingMemory {
     fn drop(&mut self) {
         self.of.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.of.holdings.give_back(self.bytes);
+        self.of.memory.give_back(self.bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use crate::sandbox::descriptors::DescriptorBudget;
 
     fn budget(descriptors: u64) -> Arc<DescriptorBudget> {
         DescriptorBudget::new(Budget::fair(descriptors))
     }
 
-    fn holdings(descriptors: &Arc<DescriptorBudget>) -> Arc<Holdings> {
-        let descriptors = Descriptors::new(Arc::clone(descriptors), 1);
-        Holdings::new(Budget::fair(1000), descriptors, 1)
+    fn application(all: &Arc<DescriptorBudget>) -> Arc<Descriptors> {
+        Descriptors::new(Arc::clone(all), 1)
     }
 
-    fn instance(holdings: &Arc<Holdings>, limit: u32) -> OpenFiles {
-        OpenFiles::new(Arc::clone(holdings), limit, 100)
+    fn memory() -> Arc<ApplicationMemory> {
+        ApplicationMemory::new(Budget::fair(1000), 1)
+    }
+
+    fn instance(application: &Arc<Descriptors>, limit: u32) -> OpenFiles {
+        OpenFiles::new(Arc::clone(application), memory(), limit, 100)
     }
 
     fn open(files: &mut OpenFiles) -> Option<Arc<File>> {
@@ -268,8 +152,8 @@ mod tests {
 
     #[test]
     fn an_instance_opens_as_many_files_as_its_limit_and_again_after_closing() {
-        let holdings = holdings(&budget(100));
-        let mut files = instance(&holdings, 2);
+        let application = application(&budget(100));
+        let mut files = instance(&application, 2);
         let first = open(&mut files).unwrap();
         let being_opened = files.reserve().unwrap();
         assert!(open(&mut files).is_none());
@@ -281,19 +165,19 @@ mod tests {
         assert!(open(&mut files).is_none());
         drop(stream);
         let third = open(&mut files).unwrap();
-        assert_eq!(holdings.descriptors().used(), 2);
+        assert_eq!(application.used(), 2);
         drop((second, third, files));
-        assert_eq!(holdings.descriptors().used(), 0);
+        assert_eq!(application.used(), 0);
     }
 
     #[test]
     fn files_that_outlive_their_instance_count_until_they_are_closed() {
-        let holdings = holdings(&budget(1));
-        let mut files = instance(&holdings, 8);
+        let application = application(&budget(1));
+        let mut files = instance(&application, 8);
         let blocked = open(&mut files).unwrap();
         drop(files);
-        assert_eq!(holdings.descriptors().used(), 1);
-        let mut files = instance(&holdings, 8);
+        assert_eq!(application.used(), 1);
+        let mut files = instance(&application, 8);
         assert!(open(&mut files).is_none());
         drop(blocked);
         assert!(open(&mut files).is_some());
@@ -302,8 +186,8 @@ mod tests {
     #[test]
     fn applications_share_the_descriptors_of_the_process() {
         let budget = budget(100);
-        let (greedy, other) = (holdings(&budget), holdings(&budget));
-        let acquire = || greedy.descriptors().try_acquire();
+        let (greedy, other) = (application(&budget), application(&budget));
+        let acquire = || greedy.try_acquire();
         let connections: Vec<_> = std::iter::from_fn(acquire).collect();
         assert_eq!(connections.len(), 75);
         assert!(instance(&greedy, 64).reserve().is_none());
@@ -314,14 +198,15 @@ mod tests {
 
     #[test]
     fn listings_count_as_memory_and_have_the_limit_of_an_instance() {
-        let holdings = holdings(&budget(1));
-        let files = instance(&holdings, 1);
+        let memory = memory();
+        let application = application(&budget(1));
+        let files = OpenFiles::new(application, Arc::clone(&memory), 1, 100);
         let mut first = files.list();
         assert!(first.grow(60));
         assert!(!files.list().grow(41));
-        assert_eq!(holdings.memory(), 60);
+        assert_eq!(memory.used(), 60);
         drop(first);
-        assert_eq!(holdings.memory(), 0);
+        assert_eq!(memory.used(), 0);
         assert!(files.list().grow(100));
     }
 }

@@ -1,4 +1,4 @@
-//! How a component of `wasi:http/proxy` (WASI 0.2) is asked.
+//! Calls of components of `wasi:http/proxy` (WASI 0.2).
 
 use bytes::Bytes;
 use http::{Request, uri};
@@ -10,8 +10,8 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
 use crate::Failure;
-use crate::sandbox::HeadSlot;
 use crate::sandbox::guest::Guest;
+use crate::sandbox::head::HeadSlot;
 use crate::sandbox::request::{self, RequestBodyError};
 
 /// Calls `incoming-handler.handle` and returns when it does.
@@ -25,14 +25,14 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<RequestBodyError>,
 {
-    let request = request::told(request);
+    let request = request::for_guest(request);
     let scheme = match request.uri().scheme() {
         Some(scheme) if *scheme == uri::Scheme::HTTPS => Scheme::Https,
         _ => Scheme::Http,
     };
-    let mut view = store.data_mut().admitting();
+    let mut view = store.data_mut().host_view();
     let incoming = if request.body().is_end_stream() {
-        // It is boxed, which of nothing takes nothing.
+        // The body is boxed; an empty type needs no allocation for that.
         view.new_incoming_request(scheme, request.map(|_| Empty::new()))
     } else {
         view.new_incoming_request(scheme, request)

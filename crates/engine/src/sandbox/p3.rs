@@ -1,4 +1,4 @@
-//! How a component of `wasi:http/service` (WASI 0.3) is asked.
+//! Calls of components of `wasi:http/service` (WASI 0.3).
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,10 +18,10 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use crate::Failure;
 use crate::failure::error_code;
 use crate::sandbox::guest::Guest;
+use crate::sandbox::head::{Head, HeadSlot};
 use crate::sandbox::request::{self, RequestBodyError};
-use crate::sandbox::{Head, HeadSlot};
 
-/// Calls `handler.handle`, and returns when the guest has nothing left to do: it may go on long
+/// Calls `handler.handle`, and returns when the guest has nothing left to do: it may work for long
 /// after it has returned its response.
 pub(crate) async fn serve<B>(
     store: &mut Store<Guest>,
@@ -33,7 +33,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<RequestBodyError>,
 {
-    let request = tell(store.data_mut(), request::told(request));
+    let request = request_resource(store.data_mut(), request::for_guest(request));
     let ran = store
         .run_concurrent(async |accessor| {
             head.set(answer(accessor, service, request).await?);
@@ -44,22 +44,22 @@ where
     ran.flatten().map_err(Failure::of_guest)
 }
 
-/// The request as a guest is told it, of a type that does not depend on its sender.
+/// The request as the guest gets it, of a type that does not depend on the sender's body.
 pub(crate) fn erased<B>(request: Request<B>) -> Request<WasiBody>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<RequestBodyError>,
 {
-    request::told(request).map(BodyExt::boxed_unsync)
+    request::for_guest(request).map(BodyExt::boxed_unsync)
 }
 
 /// Makes the `request` resource that the guest is called with.
-pub(crate) fn tell<B>(guest: &mut Guest, request: Request<B>) -> p3::Request
+pub(crate) fn request_resource<B>(guest: &mut Guest, request: Request<B>) -> p3::Request
 where
     B: Body<Data = Bytes, Error = Error> + Send + 'static,
 {
-    // What the guest makes of the body's end is its own business.
-    let (request, _result) = p3::Request::from_http(guest.admitting().hooks, request);
+    // The second value is how the guest judges the body, which nothing here depends on.
+    let (request, _result) = p3::Request::from_http(guest.host_view().hooks, request);
     request
 }
 
@@ -74,29 +74,29 @@ pub(crate) async fn answer(
         Err(code) => return Ok(Err(error_code::of_03(code))),
     };
     let (delivered, was_delivered) = oneshot::channel::<()>();
-    // The guest may wait for its response to be sent before it ends.
+    // The guest may wait until its response has been sent: resolved when the body below is dropped.
     let result = async move {
         let _ = was_delivered.await;
         Ok(())
     };
     let response = accessor.with(|store| response.into_http(store, result))?;
     Ok(Ok(response.map(|body| {
-        Delivered {
+        DeliveredBody {
             body,
-            _told: delivered,
+            _delivered: delivered,
         }
         .boxed_unsync()
     })))
 }
 
-/// A body that tells its guest when nobody reads it any more.
-struct Delivered {
+/// A body that notifies its guest when it has been read or dropped.
+struct DeliveredBody {
     body: WasiBody,
-    /// Dropped, it is told.
-    _told: oneshot::Sender<()>,
+    /// Its drop is the notification.
+    _delivered: oneshot::Sender<()>,
 }
 
-impl Body for Delivered {
+impl Body for DeliveredBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -1,4 +1,6 @@
-//! How a request is told to a guest.
+//! A request as its guest gets it: without hop-by-hop fields, with errors of the body as `wasi:http` has them.
+
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::Request;
@@ -10,13 +12,13 @@ use wasmtime_wasi_http::Error;
 
 use crate::sandbox::host_body::HostBody;
 
-/// Why a request's body ends early. Guests see the matching `wasi:http` error code.
+/// Why a request's body ended early. Guests get the `wasi:http` error code named at each variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestBodyError {
-    /// The client left, or its connection broke: `connection-terminated`.
+    /// The client hung up, or its connection broke: `connection-terminated`.
     #[error("the connection ended before the body did")]
     Disconnected,
-    /// The client sent nothing for too long: `connection-read-timeout`.
+    /// The client sent nothing for too long (a stalled upload): `connection-read-timeout`.
     #[error("the client sent nothing for too long")]
     Timeout,
     /// The body's framing is broken: `HTTP-protocol-error`.
@@ -25,6 +27,26 @@ pub enum RequestBodyError {
     /// The body is larger than allowed, or than was announced: `HTTP-request-body-size`.
     #[error("the body is too large")]
     TooLarge,
+}
+
+impl From<hyper::Error> for RequestBodyError {
+    /// The errors of hyper's own bodies, in its HTTP/1 and HTTP/2 servers.
+    fn from(error: hyper::Error) -> Self {
+        if error.is_timeout() {
+            Self::Timeout
+        } else if error.is_parse() || http_message::malformed(&error).is_some() {
+            Self::Malformed
+        } else {
+            Self::Disconnected
+        }
+    }
+}
+
+impl From<Infallible> for RequestBodyError {
+    /// For bodies that cannot fail, as those in memory.
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl From<RequestBodyError> for Error {
@@ -38,8 +60,8 @@ impl From<RequestBodyError> for Error {
     }
 }
 
-/// The request as a guest is told it: without the fields for this hop.
-pub(crate) fn told<B>(
+/// The request for the guest: without hop-by-hop fields, and with a [`HostBody`].
+pub(crate) fn for_guest<B>(
     request: Request<B>,
 ) -> Request<impl Body<Data = Bytes, Error = Error> + Send + Unpin>
 where
@@ -52,7 +74,8 @@ where
     Request::from_parts(parts, body)
 }
 
-/// `te` is hop-by-hop, too, but a guest answers over this hop: by it the guest knows whether trailers are welcome.
+/// Keeps `te`, which is hop-by-hop, too: the guest responds over this hop, and learns from it whether the
+/// client accepts trailers.
 fn without_hop_by_hop(fields: HeaderMap) -> HeaderMap {
     let hop_by_hop = HopByHop::of(&fields);
     retain(fields, |name| *name == TE || !hop_by_hop.contains(name))

@@ -2,11 +2,12 @@
 //! `unit_log`.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use unit_log::{ApplicationOutput, CurrentRequest, GuestLines, StandardStream};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -70,10 +71,7 @@ struct StdioWriter(Arc<Mutex<GuestLines>>);
 
 impl StdioWriter {
     fn push(&self, bytes: &[u8]) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Instant::now(), bytes);
+        self.0.lock().push(Instant::now(), bytes);
     }
 }
 
@@ -93,7 +91,7 @@ impl OutputStream for StdioWriter {
 }
 
 impl Pollable for StdioWriter {
-    // What `#[async_trait]` makes of `async fn ready(&mut self) {}`.
+    // The signature that `#[async_trait]` generates for `async fn ready`.
     fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
         'a: 'b,

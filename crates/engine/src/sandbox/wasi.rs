@@ -1,24 +1,23 @@
+//! WASI beyond HTTP for one guest: environment, folders, clocks, random numbers, output.
+
 use std::sync::Arc;
 
-use unit_log::{ApplicationOutput, CurrentRequest, StandardStream};
+use unit_log::{CurrentRequest, StandardStream};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::RequestId;
-use crate::application::{Inner, Settings};
 use crate::sandbox::directory::OpenFolders;
 use crate::sandbox::stdio::GuestStdio;
+use crate::sandbox::template::Template;
 
-/// What WASI has for one guest beyond HTTP: environment, folders, clocks, random numbers, and where
-/// it prints to.
+/// The WASI context of one guest.
 ///
-/// Most of it is made when the guest asks for any of it, which one that only answers requests never
-/// does: two seeded generators and a dozen allocations less.
+/// It is made when the guest first uses it, which a guest that only answers requests never does: that saves two
+/// seeded random generators and a dozen allocations per request.
 pub(crate) struct Wasi {
     ctx: Option<Box<WasiCtx>>,
-    settings: Arc<Settings>,
-    output: Arc<ApplicationOutput>,
     current: CurrentRequest,
-    /// Those of its application, as long as the guest is there.
+    /// Those of its application, kept open for the guest.
     folders: Option<Arc<OpenFolders>>,
 }
 
@@ -26,58 +25,48 @@ impl Wasi {
     /// # Errors
     ///
     /// When one of the application's folders cannot be opened, so that no guest starts without them.
-    pub(crate) fn new(application: &Inner, id: RequestId) -> wasmtime::Result<Self> {
-        let settings = &application.settings;
+    pub(crate) fn new(template: &Template, id: RequestId) -> wasmtime::Result<Self> {
+        let settings = &template.settings;
         let folders = if settings.directories.is_empty() {
             None
         } else {
-            let descriptors = application.holdings.descriptors();
-            Some(
-                application
-                    .folders
-                    .open(&settings.directories, descriptors)?,
-            )
+            let folders = &template.folders;
+            Some(folders.open(&settings.directories, &template.descriptors)?)
         };
         Ok(Self {
             ctx: None,
-            settings: Arc::clone(settings),
-            output: Arc::clone(&application.output),
             current: CurrentRequest::new(id, settings.instances.reuse.get() > 1),
             folders,
         })
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// From now on the guest works for this request, too.
+    /// Attributes what the guest prints from now on to this request.
     pub(crate) fn serve_next(&self, id: RequestId) {
         self.current.set(id);
     }
 
-    pub(crate) fn ctx(&mut self) -> &mut WasiCtx {
+    pub(crate) fn ctx(&mut self, template: &Template) -> &mut WasiCtx {
         let ctx = match self.ctx.take() {
             Some(ctx) => ctx,
-            None => self.build(),
+            None => self.build(template),
         };
         self.ctx.insert(ctx)
     }
 
-    fn build(&self) -> Box<WasiCtx> {
-        let stdio =
-            |stream| GuestStdio::new(Arc::clone(&self.output), self.current.clone(), stream);
+    fn build(&self, template: &Template) -> Box<WasiCtx> {
+        let log =
+            |stream| GuestStdio::new(Arc::clone(&template.output), self.current.clone(), stream);
         let ctx = WasiCtxBuilder::new()
-            .stdout(stdio(StandardStream::Stdout))
-            .stderr(stdio(StandardStream::Stderr))
-            .envs(&self.settings.environment)
-            // Without these a socket can be made and only fails when it is used.
+            .stdout(log(StandardStream::Stdout))
+            .stderr(log(StandardStream::Stderr))
+            .envs(&template.settings.environment)
+            // Refuse sockets when they are made; by default they would fail only when they are used.
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
         Box::new(match &self.folders {
-            Some(folders) => folders.give(ctx),
+            Some(folders) => folders.add_to(ctx),
             None => ctx,
         })
     }

@@ -1,106 +1,76 @@
-//! Whose guest computes next in the background. Turns are granted to applications, by the processor time
-//! that each has had for its weight, so that an application with a hundred busy guests gets no more than
-//! one with a single one. How long a turn takes is the epoch ticker's business.
+//! Fair scheduling of guests in the background: which of them computes next. How long its turn is, the epoch
+//! ticker decides.
 //!
-//! This is start-time fair queueing (Goyal, Vin and Cheng, 1996): each application has a virtual time,
-//! which advances by what its guests compute, divided by its weight. The least goes first. One that comes
-//! back after a pause starts at the time of the others, so that nothing can be saved up.
+//! Turns are granted per application and not per guest, by weight, so that an application with a hundred busy
+//! guests gets no more processor time than one with a single guest.
+//!
+//! This is start-time fair queueing (Goyal, Vin and Cheng, 1996): each application is a flow with a virtual time
+//! that advances by what its guests compute, divided by its weight. The lowest goes first. A flow that was idle
+//! resumes at the current virtual time, so that unused processor time cannot be saved up.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What a turn is expected to take, which counts from its beginning.
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::scheduling::cpu_share::CpuShare;
+
+/// Nanoseconds that a turn is charged when it begins; its end corrects that.
 const EXPECTED: u64 = 1_000_000;
 
-/// How much of a second guests of an application may compute on the threads that serve, in turns that are
-/// not small, and still begin there: one part in so many.
-const SERVING_PART: u32 = 50;
-
-/// How much of it at once.
-const SERVING_BURST: Duration = Duration::from_millis(50);
-
-/// How long an application's guests compute in the background after that.
-const HEAVY_FOR: Duration = Duration::from_secs(1);
-
-/// The same where the application goes on in this way: twice as long each time, up to this. Others on its
-/// threads meet each of its bursts.
-const HEAVY_FOR_LONGEST: Duration = Duration::from_secs(16);
-
-/// The background's threads, and the guests that want to compute there.
+/// The background's threads, and the guests that wait for one.
 #[derive(Debug)]
-pub(crate) struct Turns {
-    state: Mutex<State>,
+pub(crate) struct FairQueue {
+    state: Mutex<FairQueueState>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// Threads that nobody computes on.
+struct FairQueueState {
+    /// Threads without a guest.
     free: usize,
-    /// The virtual time at which the last turn began.
+    /// The virtual time of the flow whose turn began last.
     now: u64,
-    /// Guests that wait, by the virtual time and the number of their application.
-    waiting: BTreeMap<(u64, u64), Queue>,
+    /// Applications with waiting guests, by virtual time and number.
+    waiting: BTreeMap<(u64, u64), Flow>,
 }
 
+/// An application with waiting guests.
 #[derive(Debug)]
-struct Queue {
+struct Flow {
     application: Arc<CpuShare>,
-    guests: VecDeque<Arc<Guest>>,
-}
-
-/// What an application has had of the processor.
-#[derive(Debug)]
-pub(crate) struct CpuShare {
-    number: u64,
-    weight: u64,
-    /// Its virtual time. Changed under the lock of [`Turns`] alone.
-    time: AtomicU64,
-    serving: Mutex<Serving>,
-    /// Until when its guests compute in the background, in nanoseconds after `made`; 0 is never.
-    heavy_until: AtomicU64,
-    made: Instant,
-}
-
-/// What its guests have computed on threads that serve, in turns that are not small: a bucket that leaks.
-#[derive(Debug)]
-struct Serving {
-    level: Duration,
-    at: Instant,
-    /// For how long it was heavy when it last began to be, and until when.
-    heavy_for: Duration,
-    heavy_until: Option<Instant>,
+    guests: VecDeque<Arc<QueuedGuest>>,
 }
 
 /// A guest in the background.
 #[derive(Debug)]
-struct Guest {
-    state: Mutex<Waiting>,
+struct QueuedGuest {
+    state: Mutex<QueuedGuestState>,
 }
 
 #[derive(Debug)]
-enum Waiting {
-    /// It wants nothing.
-    No,
-    For(Waker),
+enum QueuedGuestState {
+    /// It does not want a turn.
+    Idle,
+    Waiting(Waker),
+    /// It has a turn, or may begin one.
     Granted,
 }
 
-/// A guest's place among those that compute in the background. Dropping it gives its turn back.
+/// The turns of one guest in the background. Dropping it leaves the queue, or gives its turn back.
 #[derive(Debug)]
-pub(crate) struct TurnTaker {
-    turns: Arc<Turns>,
+pub(crate) struct BackgroundTurn {
+    queue: Arc<FairQueue>,
     application: Arc<CpuShare>,
-    guest: Arc<Guest>,
+    guest: Arc<QueuedGuest>,
 }
 
-impl Turns {
+impl FairQueue {
     /// For so many threads.
     pub(crate) fn new(threads: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(FairQueueState {
                 free: threads.max(1),
                 now: 0,
                 waiting: BTreeMap::new(),
@@ -108,18 +78,17 @@ impl Turns {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, FairQueueState> {
+        self.state.lock()
     }
 
-    /// A turn is over: the next one begins.
+    /// Ends a turn, and grants its thread to the next guest.
     fn finish(&self, application: &CpuShare, took: Duration) {
         let mut state = self.lock();
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         state.advance(application, |time| {
-            let expected = application.virtual_time(EXPECTED);
-            (time.saturating_sub(expected)).saturating_add(application.virtual_time(took))
+            let expected = application.virtual_nanoseconds(EXPECTED);
+            (time.saturating_sub(expected)).saturating_add(application.virtual_nanoseconds(took))
         });
         state.free += 1;
         let next = state.grant();
@@ -130,31 +99,30 @@ impl Turns {
     }
 }
 
-impl State {
-    /// Changes the virtual time of an application, and its place among those that wait.
+impl FairQueueState {
+    /// Changes the virtual time of an application, and its position in the queue.
     fn advance(&mut self, application: &CpuShare, change: impl FnOnce(u64) -> u64) {
-        let before = application.time.load(Ordering::Relaxed);
+        let before = application.virtual_time();
         let after = change(before);
         if before == after {
             return;
         }
-        application.time.store(after, Ordering::Relaxed);
-        if let Some(queue) = self.waiting.remove(&(before, application.number)) {
-            self.waiting.insert((after, application.number), queue);
+        application.set_virtual_time(after);
+        if let Some(flow) = self.waiting.remove(&(before, application.number())) {
+            self.waiting.insert((after, application.number()), flow);
         }
     }
 
     /// Begins a turn of this application.
     fn begin(&mut self, application: &CpuShare) {
         self.free -= 1;
-        let now = application.time.load(Ordering::Relaxed);
-        self.now = self.now.max(now);
+        self.now = self.now.max(application.virtual_time());
         self.advance(application, |time| {
-            time.saturating_add(application.virtual_time(EXPECTED))
+            time.saturating_add(application.virtual_nanoseconds(EXPECTED))
         });
     }
 
-    /// Gives a thread that is free to the guest that is next.
+    /// Grants a free thread to the next guest. Its waker is to be woken after the lock is released.
     fn grant(&mut self) -> Option<Waker> {
         while self.free > 0 {
             let mut first = self.waiting.first_entry()?;
@@ -164,9 +132,10 @@ impl State {
                 first.remove();
             }
             let Some(guest) = guest else { continue };
-            let mut waiting = guest.lock();
-            if let Waiting::For(_) = &*waiting
-                && let Waiting::For(waker) = std::mem::replace(&mut *waiting, Waiting::Granted)
+            let mut state = guest.state.lock();
+            if let QueuedGuestState::Waiting(_) = &*state
+                && let QueuedGuestState::Waiting(waker) =
+                    std::mem::replace(&mut *state, QueuedGuestState::Granted)
             {
                 self.begin(&application);
                 return Some(waker);
@@ -175,187 +144,90 @@ impl State {
         None
     }
 
-    /// Adds a guest to those that wait.
-    fn wait(&mut self, application: &Arc<CpuShare>, guest: &Arc<Guest>) {
-        let key = |time| (time, application.number);
-        let time = application.time.load(Ordering::Relaxed);
-        if let Some(queue) = self.waiting.get_mut(&key(time)) {
-            queue.guests.push_back(Arc::clone(guest));
+    fn enqueue(&mut self, application: &Arc<CpuShare>, guest: &Arc<QueuedGuest>) {
+        let key = |time| (time, application.number());
+        let time = application.virtual_time();
+        if let Some(flow) = self.waiting.get_mut(&key(time)) {
+            flow.guests.push_back(Arc::clone(guest));
             return;
         }
-        // What it did not use while it had nothing to do is gone.
+        // A flow that was idle resumes at the current virtual time.
         let time = time.max(self.now);
-        application.time.store(time, Ordering::Relaxed);
+        application.set_virtual_time(time);
         self.waiting.insert(
             key(time),
-            Queue {
+            Flow {
                 application: Arc::clone(application),
                 guests: VecDeque::from([Arc::clone(guest)]),
             },
         );
     }
 
-    fn forget(&mut self, application: &CpuShare, guest: &Arc<Guest>) {
-        let key = (application.time.load(Ordering::Relaxed), application.number);
-        if let Some(queue) = self.waiting.get_mut(&key) {
-            queue.guests.retain(|it| !Arc::ptr_eq(it, guest));
-            if queue.guests.is_empty() {
+    fn remove(&mut self, application: &CpuShare, guest: &Arc<QueuedGuest>) {
+        let key = (application.virtual_time(), application.number());
+        if let Some(flow) = self.waiting.get_mut(&key) {
+            flow.guests.retain(|it| !Arc::ptr_eq(it, guest));
+            if flow.guests.is_empty() {
                 self.waiting.remove(&key);
             }
         }
     }
 }
 
-impl CpuShare {
-    pub(crate) fn new(number: u64, weight: u64) -> Arc<Self> {
-        let made = Instant::now();
-        Arc::new(Self {
-            number,
-            weight: weight.max(1),
-            time: AtomicU64::new(0),
-            serving: Mutex::new(Serving {
-                level: Duration::ZERO,
-                at: made,
-                heavy_for: HEAVY_FOR,
-                heavy_until: None,
-            }),
-            heavy_until: AtomicU64::new(0),
-            made,
-        })
-    }
-
-    fn virtual_time(&self, nanoseconds: u64) -> u64 {
-        nanoseconds / self.weight
-    }
-
-    /// Tells applications apart.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(crate) fn weight(&self) -> u64 {
-        self.weight
-    }
-
-    /// A guest has computed for long on a thread that serves, in one turn or in several.
-    pub(crate) fn charge(&self, took: Duration) {
-        self.charge_at(took, Instant::now());
-    }
-
-    fn charge_at(&self, took: Duration, now: Instant) {
-        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        let leaked = now.saturating_duration_since(serving.at) / SERVING_PART;
-        serving.at = now;
-        serving.level = serving.level.saturating_sub(leaked) + took;
-        // So that it is over soon after the load is.
-        serving.level = serving.level.min(2 * SERVING_BURST);
-        if serving.level > SERVING_BURST {
-            let until = serving
-                .begin_heavy(now)
-                .saturating_duration_since(self.made);
-            let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
-            self.heavy_until.store(until, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether its guests are to compute in the background, since they have lately computed for long on the
-    /// whole, each for however short.
-    pub(crate) fn is_heavy(&self) -> bool {
-        self.heavy_until.load(Ordering::Relaxed) != 0 && self.is_heavy_at(Instant::now())
-    }
-
-    fn is_heavy_at(&self, now: Instant) -> bool {
-        let until = Duration::from_nanos(self.heavy_until.load(Ordering::Relaxed));
-        let is_heavy = now.saturating_duration_since(self.made) < until;
-        if !is_heavy {
-            // The clock need not be asked again.
-            self.heavy_until.store(0, Ordering::Relaxed);
-        }
-        is_heavy
-    }
-}
-
-impl Serving {
-    /// Its application computes too much. Returns until when it counts as heavy.
-    fn begin_heavy(&mut self, now: Instant) -> Instant {
-        let heavy_for = match self.heavy_until {
-            // It is.
-            Some(until) if now < until => self.heavy_for,
-            // It has only paused.
-            Some(until) if now < until + self.heavy_for => {
-                (2 * self.heavy_for).min(HEAVY_FOR_LONGEST)
-            }
-            _ => HEAVY_FOR,
-        };
-        self.heavy_for = heavy_for;
-        let until = now + heavy_for;
-        self.heavy_until = Some(until);
-        until
-    }
-}
-
-impl Guest {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl TurnTaker {
-    pub(crate) fn new(turns: Arc<Turns>, application: Arc<CpuShare>) -> Self {
+impl BackgroundTurn {
+    pub(crate) fn new(queue: Arc<FairQueue>, application: Arc<CpuShare>) -> Self {
         Self {
-            turns,
+            queue,
             application,
-            guest: Arc::new(Guest {
-                state: Mutex::new(Waiting::No),
+            guest: Arc::new(QueuedGuest {
+                state: Mutex::new(QueuedGuestState::Idle),
             }),
         }
     }
 
     /// Waits until it is the guest's turn. Once it is, [`finish`](Self::finish) is to be called.
     pub(crate) fn poll_begin(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.turns.lock();
-        let mut guest = self.guest.lock();
+        let mut state = self.queue.lock();
+        let mut guest = self.guest.state.lock();
         match &mut *guest {
-            Waiting::Granted => return Poll::Ready(()),
-            Waiting::For(waker) => {
+            QueuedGuestState::Granted => return Poll::Ready(()),
+            QueuedGuestState::Waiting(waker) => {
                 waker.clone_from(cx.waker());
                 return Poll::Pending;
             }
-            Waiting::No => {}
+            QueuedGuestState::Idle => {}
         }
-        // Whoever waits goes first, if there is a free thread at all.
+        // A free thread goes to waiting guests first.
         if state.free > 0 && state.waiting.is_empty() {
-            let time = self.application.time.load(Ordering::Relaxed);
-            let time = time.max(state.now);
-            self.application.time.store(time, Ordering::Relaxed);
+            let time = self.application.virtual_time().max(state.now);
+            self.application.set_virtual_time(time);
             state.begin(&self.application);
-            *guest = Waiting::Granted;
+            *guest = QueuedGuestState::Granted;
             return Poll::Ready(());
         }
-        *guest = Waiting::For(cx.waker().clone());
+        *guest = QueuedGuestState::Waiting(cx.waker().clone());
         drop(guest);
-        state.wait(&self.application, &self.guest);
+        state.enqueue(&self.application, &self.guest);
         Poll::Pending
     }
 
     /// The turn is over, and took so long.
     pub(crate) fn finish(&self, took: Duration) {
-        *self.guest.lock() = Waiting::No;
-        self.turns.finish(&self.application, took);
+        *self.guest.state.lock() = QueuedGuestState::Idle;
+        self.queue.finish(&self.application, took);
     }
 }
 
-impl Drop for TurnTaker {
+impl Drop for BackgroundTurn {
     fn drop(&mut self) {
-        let mut state = self.turns.lock();
-        let was = std::mem::replace(&mut *self.guest.lock(), Waiting::No);
+        let mut state = self.queue.lock();
+        let was = std::mem::replace(&mut *self.guest.state.lock(), QueuedGuestState::Idle);
         match was {
-            Waiting::No => {}
-            Waiting::For(_) => state.forget(&self.application, &self.guest),
-            Waiting::Granted => {
+            QueuedGuestState::Idle => {}
+            QueuedGuestState::Waiting(_) => state.remove(&self.application, &self.guest),
+            QueuedGuestState::Granted => {
                 drop(state);
-                self.turns.finish(&self.application, Duration::ZERO);
+                self.queue.finish(&self.application, Duration::ZERO);
             }
         }
     }
@@ -368,12 +240,15 @@ mod tests {
     const TURN: Duration = Duration::from_millis(1);
 
     /// Lets all guests compute for so many turns in all, on one thread, and counts those of each.
-    fn compete(turns: &Arc<Turns>, applications: &[(u64, usize)], rounds: usize) -> Vec<usize> {
+    fn compete(queue: &Arc<FairQueue>, applications: &[(u64, usize)], rounds: usize) -> Vec<usize> {
         let mut guests = Vec::new();
         for (index, &(weight, count)) in applications.iter().enumerate() {
             let share = CpuShare::new(index as u64, weight);
             for _ in 0..count {
-                guests.push((index, TurnTaker::new(Arc::clone(turns), Arc::clone(&share))));
+                guests.push((
+                    index,
+                    BackgroundTurn::new(Arc::clone(queue), Arc::clone(&share)),
+                ));
             }
         }
         let mut counts = vec![0; applications.len()];
@@ -385,7 +260,7 @@ mod tests {
                     counts[*index] += 1;
                     total += 1;
                     guest.finish(TURN);
-                    // It wants to go on at once.
+                    // It wants the next turn at once.
                     let _ = guest.poll_begin(&mut cx);
                 }
             }
@@ -396,36 +271,36 @@ mod tests {
     #[test]
     fn an_application_with_many_busy_guests_gets_no_more_processor_time_than_one_with_a_single_one()
     {
-        let counts = compete(&Turns::new(1), &[(1, 100), (1, 1)], 1000);
+        let counts = compete(&FairQueue::new(1), &[(1, 100), (1, 1)], 1000);
         assert!(counts[1] >= 450, "{counts:?}");
     }
 
     #[test]
-    fn processor_time_goes_by_weight() {
-        let counts = compete(&Turns::new(1), &[(3, 10), (1, 10)], 1000);
+    fn processor_time_is_shared_by_weight() {
+        let counts = compete(&FairQueue::new(1), &[(3, 10), (1, 10)], 1000);
         assert!((700..=800).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]
-    fn an_application_that_comes_late_has_saved_nothing_up() {
-        let turns = Turns::new(1);
+    fn an_idle_application_saves_up_no_processor_time() {
+        let queue = FairQueue::new(1);
         let mut cx = Context::from_waker(Waker::noop());
-        let early = TurnTaker::new(Arc::clone(&turns), CpuShare::new(1, 1));
+        let early = BackgroundTurn::new(Arc::clone(&queue), CpuShare::new(1, 1));
         for _ in 0..1000 {
             assert!(early.poll_begin(&mut cx).is_ready());
             early.finish(TURN);
         }
-        let counts = compete(&turns, &[(1, 1), (1, 1)], 10);
+        let counts = compete(&queue, &[(1, 1), (1, 1)], 10);
         assert!(counts.iter().all(|count| *count >= 4), "{counts:?}");
     }
 
     #[test]
-    fn a_turn_that_is_dropped_goes_to_the_next() {
-        let turns = Turns::new(1);
+    fn a_turn_that_is_dropped_goes_to_the_next_guest() {
+        let queue = FairQueue::new(1);
         let mut cx = Context::from_waker(Waker::noop());
         let share = |number| CpuShare::new(number, 1);
         let guests: Vec<_> = (0..3)
-            .map(|number| TurnTaker::new(Arc::clone(&turns), share(number)))
+            .map(|number| BackgroundTurn::new(Arc::clone(&queue), share(number)))
             .collect();
         let polled: Vec<_> = guests.iter().map(|it| it.poll_begin(&mut cx)).collect();
         assert!(polled[0].is_ready() && polled[1].is_pending() && polled[2].is_pending());
@@ -435,42 +310,7 @@ mod tests {
         let last = guests.next().unwrap();
         assert!(last.poll_begin(&mut cx).is_ready());
         last.finish(TURN);
-        let state = turns.lock();
+        let state = queue.lock();
         assert_eq!((state.free, state.waiting.len()), (1, 0));
-    }
-
-    #[test]
-    fn many_short_computations_make_an_application_heavy_for_a_while() {
-        let share = CpuShare::new(1, 1);
-        let start = share.made;
-        let turn = Duration::from_micros(4900);
-        // One such request each second is no load.
-        for second in 1..20 {
-            share.charge_at(turn, start + Duration::from_secs(second));
-            assert!(!share.is_heavy_at(start + Duration::from_secs(second)));
-        }
-        let flood = start + Duration::from_secs(20);
-        for _ in 0..12 {
-            share.charge_at(turn, flood);
-        }
-        assert!(share.is_heavy_at(flood));
-        assert!(!share.is_heavy_at(flood + HEAVY_FOR));
-    }
-
-    #[test]
-    fn an_application_that_goes_on_with_short_computations_is_heavy_for_longer_each_time() {
-        let share = CpuShare::new(1, 1);
-        let mut now = share.made + Duration::from_secs(1);
-        let flood = |now| (0..30).for_each(|_| share.charge_at(Duration::from_micros(4900), now));
-        for seconds in [1, 2, 4, 8, 16, 16] {
-            flood(now);
-            let heavy_for = Duration::from_secs(seconds);
-            assert!(share.is_heavy_at(now + heavy_for - Duration::from_millis(1)));
-            now += heavy_for;
-            assert!(!share.is_heavy_at(now), "{seconds}");
-        }
-        now += HEAVY_FOR_LONGEST;
-        flood(now);
-        assert!(!share.is_heavy_at(now + HEAVY_FOR));
     }
 }

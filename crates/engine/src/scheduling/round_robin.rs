@@ -1,65 +1,66 @@
-//! Whose guest computes next on a thread that serves, when several applications want more of it than there
-//! is. In the background it is [`turns`](crate::scheduling::fair_queue).
+//! Fair scheduling of guests on a thread that serves, while several applications together want more processor time
+//! than it has. The background has its own [queue](crate::scheduling::fair_queue).
 //!
-//! A thread polls its tasks in the order in which they are woken up. So a request would wait for all that
-//! are there before it, and one application may have hundreds there. Where a thread is busy, and serves
-//! several applications, each may compute for a quantum in a round; what goes beyond waits for the next round
-//! outside of the thread's queue of tasks, in the order in which it came. A round is over when each task
-//! that was ready has been polled, and the sockets have been looked at. So a request of an application that
-//! does not flood the thread waits for a quantum or two of one that does.
+//! tokio polls tasks in the order in which they are woken up, so a request would wait for all earlier ones on its
+//! thread, hundreds of which may belong to one application. Where a thread is busy with several applications, each
+//! may compute for a quantum per round. Guests beyond that wait for the next round outside of tokio's queue, first
+//! in, first out. A round ends when each task that was ready has been polled and the sockets have been looked at.
+//! So a request waits for a quantum or two of an application that floods the thread.
 //!
-//! This is deficit round robin (Shreedhar and Varghese, 1996): what a turn takes beyond the quantum is
-//! taken from the next ones, and what is left of it is gone. Nobody waits where there is nothing else to do.
+//! This is deficit round robin (Shreedhar and Varghese, 1996): each application is a flow with a deficit counter.
+//! What a turn takes beyond the quantum is carried over as a debt, and an unused rest is discarded. A thread with
+//! time to spare, or with one application, is work-conserving: no guest waits there.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 
-use crate::scheduling::fair_queue::CpuShare;
+use crate::scheduling::cpu_share::CpuShare;
 use crate::scheduling::stopwatch::Stopwatch;
 
-/// What the guests of an application may compute in a round, in nanoseconds: some small requests. Of several
-/// applications, that one that has the greatest weight.
+/// What the guests of the application with the greatest weight may compute in a round, in nanoseconds: enough for
+/// some small requests. Others get less, by weight.
 const QUANTUM: i64 = 250_000;
 
-/// What a turn takes of its thread beside what the guest computes, in nanoseconds: HTTP and the socket.
+/// What a turn is charged beside what its guest computes, in nanoseconds: for HTTP and the socket.
 const PER_TURN: i64 = 15_000;
 
-/// The most that is taken from the next rounds.
+/// The most that is carried over to the next rounds.
 const MOST_DEBT: i64 = 20 * QUANTUM;
 
-/// What a turn is expected to take before any is known, in nanoseconds.
+/// What the first turn of an application is expected to take, in nanoseconds.
 const EXPECTED: i64 = 50_000;
 
-/// Guests have to take one part in so many of a thread's time for it to be busy.
+/// A thread is busy when guests take at least one part in so many of its time.
 const BUSY_PART: i64 = 3;
 
-/// How long an application is remembered that has computed on a thread.
+/// How long a thread remembers an application after its last turn.
 const SEEN_FOR: Duration = Duration::from_secs(10);
 
-/// How often a guest may be polled in its turn: what it writes is read in between, so that a small response
-/// is whole when its head goes out.
+/// How often a guest may be polled in one turn: the host reads what it has written in between, so that a small
+/// response is complete when its head goes out.
 const POLLS: u8 = 5;
 
-/// No application has this number.
+/// Stands for no application: none has this number.
 const NONE: u64 = u64::MAX;
 
 thread_local! {
     static THREAD: ServingThread = const { ServingThread::new() };
 }
 
-/// A guest's place among those that compute on a thread that serves. Dropping it gives it up.
+/// The turns of one guest on the threads that serve. Dropping it leaves the queue.
 #[derive(Debug, Default)]
 pub(crate) struct ServingTurn {
-    /// Where it waits for the next round.
-    place: Option<Arc<RoundPlace>>,
-    /// What has been taken for it in advance.
+    /// While it waits for the next round.
+    queued: Option<Arc<QueuedTurn>>,
+    /// What its application has been charged for this turn in advance.
     prepaid: i64,
-    /// The round in which it has last had a turn, and how often it was polled since.
+    /// The round of its last turn, and how often it was polled in that.
     round: u64,
     polls: u8,
 }
@@ -68,11 +69,11 @@ impl ServingTurn {
     /// Waits until the guest may compute. Once it has, [`finish`](Self::finish) is to be called.
     pub(crate) fn poll_begin(&mut self, application: &CpuShare, cx: &mut Context<'_>) -> Poll<()> {
         let begun = THREAD.try_with(|thread| thread.poll_begin(self, application, cx));
-        // A thread that ends has nothing to be shared.
+        // The thread ends: there is nothing left to share.
         begun.unwrap_or(Poll::Ready(()))
     }
 
-    /// The guest has computed: its application is charged for that.
+    /// Charges the application for a turn that has ended.
     pub(crate) fn finish(&mut self, application: &CpuShare, stopwatch: &mut Stopwatch) {
         let took = i64::try_from(stopwatch.last().as_nanos()).unwrap_or(i64::MAX);
         let prepaid = std::mem::take(&mut self.prepaid);
@@ -85,19 +86,19 @@ impl ServingTurn {
 
 impl Drop for ServingTurn {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            *place.lock() = PlaceState::Gone;
+        if let Some(queued) = self.queued.take() {
+            *queued.lock() = QueuedTurnState::Gone;
         }
     }
 }
 
-/// A thread that guests compute on. What each turn looks at is apart from what is looked at when an
-/// application has used up its quantum, or another one has its turn.
+/// The scheduler of one thread. The cells are the fast path: they suffice while the same application computes and
+/// has some of its quantum left.
 #[derive(Debug)]
 struct ServingThread {
-    /// The application that has computed last, what it has left in this round, and its turns.
+    /// The application that computed last, its deficit counter, and its turns in this round.
     application: Cell<u64>,
-    left: Cell<i64>,
+    deficit: Cell<i64>,
     turns: Cell<u32>,
     round: Cell<u64>,
     rounds: RefCell<Rounds>,
@@ -106,41 +107,41 @@ struct ServingThread {
 #[derive(Debug)]
 struct Rounds {
     began: Option<Instant>,
-    accounts: BTreeMap<u64, RoundAccount>,
-    /// The application that has computed before that one.
+    flows: BTreeMap<u64, RoundRobinFlow>,
+    /// The application of the turn before.
     before: u64,
-    /// There were two of them since this was last asked.
+    /// Applications have changed since [`is_busy`](Self::is_busy) was last called.
     are_several: bool,
-    /// Until when they count as several.
+    /// Until when the thread counts as one of several applications.
     several_until: Option<Instant>,
-    /// The task that ends rounds, as long as it is there, and its runtime.
+    /// Alive as long as the task that ends rounds, and its runtime.
     keeper: Weak<()>,
     runtime: Option<Id>,
 }
 
-/// What an application may compute on a thread.
+/// An application on a thread.
 #[derive(Debug)]
-struct RoundAccount {
+struct RoundRobinFlow {
     weight: u64,
-    /// What it had at the beginning of the round, and what it has left.
+    /// What it may compute: at the beginning of the round, and now. Negative is a debt.
     credit: i64,
-    left: i64,
+    deficit: i64,
     turns: u32,
-    /// What one of its turns takes.
+    /// What one of its turns takes, on average over its last round.
     turn: i64,
-    /// When it has last computed here.
+    /// The end of the last round in which it computed.
     last: Instant,
-    waiting: VecDeque<Arc<RoundPlace>>,
+    waiting: VecDeque<Arc<QueuedTurn>>,
 }
 
 /// A guest that waits for the next round.
 #[derive(Debug)]
-struct RoundPlace(Mutex<PlaceState>);
+struct QueuedTurn(Mutex<QueuedTurnState>);
 
 #[derive(Debug)]
-enum PlaceState {
-    For(Waker),
-    /// In this round, with what has been taken for its turn.
+enum QueuedTurnState {
+    Waiting(Waker),
+    /// It may compute in this round, and its application has been charged `prepaid`.
     Granted {
         prepaid: i64,
         round: u64,
@@ -152,12 +153,12 @@ impl ServingThread {
     const fn new() -> Self {
         Self {
             application: Cell::new(NONE),
-            left: Cell::new(0),
+            deficit: Cell::new(0),
             turns: Cell::new(0),
             round: Cell::new(1),
             rounds: RefCell::new(Rounds {
                 began: None,
-                accounts: BTreeMap::new(),
+                flows: BTreeMap::new(),
                 before: NONE,
                 are_several: false,
                 several_until: None,
@@ -174,7 +175,7 @@ impl ServingThread {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let is_current = self.application.get() == application.number();
-        if !is_current || self.left.get() <= 0 || turn.place.is_some() {
+        if !is_current || self.deficit.get() <= 0 || turn.queued.is_some() {
             return self.poll_next(turn, application, cx);
         }
         (turn.round, turn.polls) = (self.round.get(), 1);
@@ -187,43 +188,43 @@ impl ServingThread {
         application: &CpuShare,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if let Some(place) = &turn.place {
-            let mut waiting = place.lock();
+        if let Some(queued) = &turn.queued {
+            let mut waiting = queued.lock();
             match &mut *waiting {
-                PlaceState::For(waker) => {
+                QueuedTurnState::Waiting(waker) => {
                     waker.clone_from(cx.waker());
                     return Poll::Pending;
                 }
-                // In a later one, nothing has been taken of that.
-                PlaceState::Granted { prepaid, round } if *round == self.round.get() => {
+                // In a later round, nothing has been charged in advance.
+                QueuedTurnState::Granted { prepaid, round } if *round == self.round.get() => {
                     turn.prepaid = *prepaid;
                 }
-                PlaceState::Granted { .. } => {}
-                PlaceState::Gone => {}
+                QueuedTurnState::Granted { .. } => {}
+                QueuedTurnState::Gone => {}
             }
             drop(waiting);
-            turn.place = None;
+            turn.queued = None;
             self.switch_to(application, &mut self.rounds.borrow_mut());
             (turn.round, turn.polls) = (self.round.get(), 1);
             return Poll::Ready(());
         }
         let rounds = &mut *self.rounds.borrow_mut();
         self.switch_to(application, rounds);
-        if self.left.get() <= 0 {
+        if self.deficit.get() <= 0 {
             if turn.round == self.round.get() && turn.polls < POLLS {
                 turn.polls += 1;
                 return Poll::Ready(());
             }
             let now = Instant::now();
             self.save(rounds);
-            if rounds.is_busy(now) && rounds.keep() {
-                turn.place = Some(rounds.wait(application, cx.waker()));
+            if rounds.is_busy(now) && rounds.spawn_keeper() {
+                turn.queued = Some(rounds.enqueue(application, cx.waker()));
                 return Poll::Pending;
             }
-            rounds.begin_anew(now);
+            rounds.restart(now);
             self.round.set(self.round.get() + 1);
-            // It may have been forgotten.
-            rounds.account(application);
+            // `restart` may have removed it.
+            rounds.flow(application);
             self.load(application.number(), rounds);
         }
         (turn.round, turn.polls) = (self.round.get(), 1);
@@ -233,12 +234,12 @@ impl ServingThread {
     fn charge(&self, application: &CpuShare, took: i64, prepaid: i64) {
         if self.application.get() == application.number() {
             let took = took.saturating_add(PER_TURN).saturating_sub(prepaid);
-            self.left.set(self.left.get().saturating_sub(took));
+            self.deficit.set(self.deficit.get().saturating_sub(took));
             self.turns.set(self.turns.get().saturating_add(1));
         }
     }
 
-    /// Ends a round, and begins the next: `false` if no guest waits for it.
+    /// Ends a round, and begins the next one. `false` if no guest was waiting for it.
     fn end_round(&self) -> bool {
         let granted = {
             let rounds = &mut *self.rounds.borrow_mut();
@@ -246,16 +247,16 @@ impl ServingThread {
             rounds.advance(Instant::now())
         };
         self.round.set(self.round.get() + 1);
-        // So that each application's account is looked at anew.
+        // The cells are stale: the next turn loads them from the flows.
         self.application.set(NONE);
-        let goes_on = !granted.is_empty();
-        for (place, prepaid) in granted {
-            place.grant(prepaid, self.round.get());
+        let continues = !granted.is_empty();
+        for (queued, prepaid) in granted {
+            queued.grant(prepaid, self.round.get());
         }
-        goes_on
+        continues
     }
 
-    /// Makes this application the one whose turn it is.
+    /// Loads this application's flow into the cells.
     fn switch_to(&self, application: &CpuShare, rounds: &mut Rounds) {
         let number = application.number();
         if self.application.get() == number {
@@ -264,28 +265,28 @@ impl ServingThread {
         self.save(rounds);
         rounds.are_several |= rounds.before != number && rounds.before != NONE;
         rounds.before = number;
-        rounds.account(application);
+        rounds.flow(application);
         self.load(number, rounds);
     }
 
     fn save(&self, rounds: &mut Rounds) {
-        if let Some(account) = rounds.accounts.get_mut(&self.application.get()) {
-            account.left = self.left.get().max(-MOST_DEBT);
-            account.turns = self.turns.get();
+        if let Some(flow) = rounds.flows.get_mut(&self.application.get()) {
+            flow.deficit = self.deficit.get().max(-MOST_DEBT);
+            flow.turns = self.turns.get();
         }
     }
 
     fn load(&self, number: u64, rounds: &Rounds) {
-        if let Some(account) = rounds.accounts.get(&number) {
+        if let Some(flow) = rounds.flows.get(&number) {
             self.application.set(number);
-            self.left.set(account.left);
-            self.turns.set(account.turns);
+            self.deficit.set(flow.deficit);
+            self.turns.set(flow.turns);
         }
     }
 }
 
 impl Rounds {
-    /// Whether the thread has so much to do, for several applications, that they have to take turns.
+    /// Whether several applications compete for the thread.
     fn is_busy(&mut self, now: Instant) -> bool {
         if std::mem::take(&mut self.are_several) {
             self.several_until = Some(now + SEEN_FOR);
@@ -300,14 +301,14 @@ impl Rounds {
             return false;
         };
         let used: i64 =
-            (self.accounts.values().map(RoundAccount::used)).fold(0, i64::saturating_add);
+            (self.flows.values().map(RoundRobinFlow::used)).fold(0, i64::saturating_add);
         let passed = now.saturating_duration_since(began).as_nanos();
         i128::from(used) * i128::from(BUSY_PART) >= passed as i128
     }
 
-    /// Has rounds ended from now on. `false` where they cannot be: in a runtime of several threads no task
-    /// knows when the others of its thread have been polled.
-    fn keep(&mut self) -> bool {
+    /// Makes sure that a task ends rounds. `false` where none can: in a runtime of several threads a task does not
+    /// know when the others of its thread have been polled.
+    fn spawn_keeper(&mut self) -> bool {
         let Ok(runtime) = Handle::try_current() else {
             return false;
         };
@@ -320,86 +321,89 @@ impl Rounds {
         let alive = Arc::new(());
         self.keeper = Arc::downgrade(&alive);
         self.runtime = Some(runtime.id());
-        drop(runtime.spawn(keep(alive)));
-        // A runtime that ends takes no task.
+        drop(runtime.spawn(keep_rounds(alive)));
+        // A runtime that shuts down drops the task at once.
         self.keeper.strong_count() > 0
     }
 
-    fn account(&mut self, application: &CpuShare) -> &mut RoundAccount {
-        (self.accounts)
+    fn flow(&mut self, application: &CpuShare) -> &mut RoundRobinFlow {
+        (self.flows)
             .entry(application.number())
-            .or_insert_with(|| RoundAccount::new(application.weight(), Instant::now()))
+            .or_insert_with(|| RoundRobinFlow::new(application.weight(), Instant::now()))
     }
 
-    fn wait(&mut self, application: &CpuShare, waker: &Waker) -> Arc<RoundPlace> {
-        let place = Arc::new(RoundPlace(Mutex::new(PlaceState::For(waker.clone()))));
-        let waiting = &mut self.account(application).waiting;
-        waiting.push_back(Arc::clone(&place));
-        place
+    fn enqueue(&mut self, application: &CpuShare, waker: &Waker) -> Arc<QueuedTurn> {
+        let queued = Arc::new(QueuedTurn(Mutex::new(QueuedTurnState::Waiting(
+            waker.clone(),
+        ))));
+        let waiting = &mut self.flow(application).waiting;
+        waiting.push_back(Arc::clone(&queued));
+        queued
     }
 
-    /// Begins a round of a thread that has time for all.
-    fn begin_anew(&mut self, now: Instant) {
+    /// Begins a round on a thread that is not busy: debts are forgiven.
+    fn restart(&mut self, now: Instant) {
         self.began = Some(now);
         self.end_turns(now);
-        for account in self.accounts.values_mut() {
-            account.credit = QUANTUM;
-            account.left = QUANTUM;
+        for flow in self.flows.values_mut() {
+            flow.credit = QUANTUM;
+            flow.deficit = QUANTUM;
         }
     }
 
-    /// Ends the round, and begins the next one of those in which some guest can have its turn. Returns those
-    /// that have it, with what has been taken from their applications for that.
-    fn advance(&mut self, now: Instant) -> Vec<(Arc<RoundPlace>, i64)> {
+    /// Ends the round, and begins the next one in which a waiting guest can have a turn, skipping those in which
+    /// all flows are still in debt. Returns the guests that have a turn, with what their flows are charged for it
+    /// in advance.
+    fn advance(&mut self, now: Instant) -> Vec<(Arc<QueuedTurn>, i64)> {
         self.began = Some(now);
-        for account in self.accounts.values_mut() {
-            account.waiting.retain(|place| !place.is_gone());
+        for flow in self.flows.values_mut() {
+            flow.waiting.retain(|queued| !queued.is_gone());
         }
-        let is_active = |account: &&RoundAccount| account.turns > 0 || !account.waiting.is_empty();
-        let active = self.accounts.values().filter(is_active);
-        let heaviest = active.map(|account| account.weight).max().unwrap_or(1);
+        let is_active = |flow: &&RoundRobinFlow| flow.turns > 0 || !flow.waiting.is_empty();
+        let active = self.flows.values().filter(is_active);
+        let heaviest = active.map(|flow| flow.weight).max().unwrap_or(1);
         self.end_turns(now);
-        let waiting = self.accounts.values().filter(|it| !it.waiting.is_empty());
+        let waiting = self.flows.values().filter(|it| !it.waiting.is_empty());
         let rounds = waiting.map(|it| it.rounds(heaviest)).min().unwrap_or(1);
         let mut granted = Vec::new();
-        for account in self.accounts.values_mut() {
-            let quantum = account.quantum(heaviest);
-            let left = account.left.saturating_add(quantum.saturating_mul(rounds));
-            account.credit = left.min(quantum);
-            account.left = account.credit;
-            while account.left > 0
-                && let Some(place) = account.waiting.pop_front()
+        for flow in self.flows.values_mut() {
+            let quantum = flow.quantum(heaviest);
+            let deficit = (flow.deficit).saturating_add(quantum.saturating_mul(rounds));
+            flow.credit = deficit.min(quantum);
+            flow.deficit = flow.credit;
+            while flow.deficit > 0
+                && let Some(queued) = flow.waiting.pop_front()
             {
-                granted.push((place, account.turn));
-                account.left -= account.turn;
+                granted.push((queued, flow.turn));
+                flow.deficit -= flow.turn;
             }
         }
         granted
     }
 
-    /// Learns what turns take, and forgets the applications that have not had any for long.
+    /// Updates the averages, and removes flows without a turn for [`SEEN_FOR`].
     fn end_turns(&mut self, now: Instant) {
-        self.accounts.retain(|_, account| {
-            if account.turns > 0 {
-                // Turns that were paid for in advance, in part, may seem to have taken nothing.
-                if account.used() > 0 {
-                    account.turn = (account.used() / i64::from(account.turns)).max(1);
+        self.flows.retain(|_, flow| {
+            if flow.turns > 0 {
+                // Turns that were charged in advance may seem to have taken nothing.
+                if flow.used() > 0 {
+                    flow.turn = (flow.used() / i64::from(flow.turns)).max(1);
                 }
-                account.last = now;
-                account.turns = 0;
+                flow.last = now;
+                flow.turns = 0;
             }
-            let is_fresh = now.saturating_duration_since(account.last) < SEEN_FOR;
-            is_fresh || !account.waiting.is_empty()
+            let is_fresh = now.saturating_duration_since(flow.last) < SEEN_FOR;
+            is_fresh || !flow.waiting.is_empty()
         });
     }
 }
 
-impl RoundAccount {
+impl RoundRobinFlow {
     fn new(weight: u64, now: Instant) -> Self {
         Self {
             weight,
             credit: QUANTUM,
-            left: QUANTUM,
+            deficit: QUANTUM,
             turns: 0,
             turn: EXPECTED,
             last: now,
@@ -407,41 +411,40 @@ impl RoundAccount {
         }
     }
 
-    /// What was computed in this round.
+    /// What it has computed in this round.
     fn used(&self) -> i64 {
-        self.credit.saturating_sub(self.left)
+        self.credit.saturating_sub(self.deficit)
     }
 
-    /// What it may compute in a round, beside one of that weight.
+    /// Its quantum beside a flow of the weight `heaviest`.
     fn quantum(&self, heaviest: u64) -> i64 {
         let quantum = u128::from(QUANTUM.unsigned_abs()) * u128::from(self.weight);
         let quantum = i64::try_from(quantum / u128::from(heaviest.max(1))).unwrap_or(QUANTUM);
         quantum.clamp(1, QUANTUM)
     }
 
-    /// After how many rounds it may compute again.
+    /// After how many rounds it is out of debt.
     fn rounds(&self, heaviest: u64) -> i64 {
-        let lacks = 1_i64.saturating_sub(self.left).max(1);
+        let lacks = 1_i64.saturating_sub(self.deficit).max(1);
         let quantum = self.quantum(heaviest);
         (lacks.saturating_add(quantum - 1) / quantum).max(1)
     }
 }
 
-impl RoundPlace {
-    fn lock(&self) -> MutexGuard<'_, PlaceState> {
-        // Nothing is left half done under this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl QueuedTurn {
+    fn lock(&self) -> MutexGuard<'_, QueuedTurnState> {
+        self.0.lock()
     }
 
     fn is_gone(&self) -> bool {
-        matches!(*self.lock(), PlaceState::Gone)
+        matches!(*self.lock(), QueuedTurnState::Gone)
     }
 
     fn grant(&self, prepaid: i64, round: u64) {
         let mut waiting = self.lock();
-        let granted = PlaceState::Granted { prepaid, round };
-        if let PlaceState::For(_) = &*waiting
-            && let PlaceState::For(waker) = std::mem::replace(&mut *waiting, granted)
+        let granted = QueuedTurnState::Granted { prepaid, round };
+        if let QueuedTurnState::Waiting(_) = &*waiting
+            && let QueuedTurnState::Waiting(waker) = std::mem::replace(&mut *waiting, granted)
         {
             drop(waiting);
             waker.wake();
@@ -449,13 +452,13 @@ impl RoundPlace {
     }
 }
 
-/// Ends rounds, as long as guests wait for the next.
-async fn keep(_alive: Arc<()>) {
+/// Ends rounds while guests wait for the next.
+async fn keep_rounds(_alive: Arc<()>) {
     loop {
-        // Until the thread has looked at its sockets, and has polled what was ready.
+        // Resumes when the thread has polled what was ready and has looked at its sockets.
         tokio::task::yield_now().await;
-        let goes_on = THREAD.try_with(ServingThread::end_round);
-        if !goes_on.unwrap_or(false) {
+        let continues = THREAD.try_with(ServingThread::end_round);
+        if !continues.unwrap_or(false) {
             return;
         }
     }
@@ -469,8 +472,8 @@ mod tests {
     /// Turns that guests have had, by the number of their application.
     type TurnLog = Arc<Mutex<Vec<u64>>>;
 
-    /// What a turn takes, as far as the thread is told: much more than it takes in truth, so that the thread
-    /// is busy however slow it is.
+    /// What each turn is reported to take: much more than it does, so that the thread counts as busy however slow
+    /// the machine is.
     const TURN: Duration = Duration::from_micros(100);
 
     fn run(test: impl Future<Output = ()>) {
@@ -492,7 +495,7 @@ mod tests {
             for _ in 0..count {
                 let mut turn = ServingTurn::default();
                 poll_fn(|cx| turn.poll_begin(&application, cx)).await;
-                turns.lock().unwrap().push(application.number());
+                turns.lock().push(application.number());
                 turn.finish(&application, &mut Stopwatch::after(1, TURN));
                 tokio::task::yield_now().await;
             }
@@ -500,7 +503,7 @@ mod tests {
     }
 
     fn count(turns: &TurnLog, application: u64) -> usize {
-        let turns = turns.lock().unwrap();
+        let turns = turns.lock();
         turns
             .iter()
             .filter(|number| **number == application)
@@ -508,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_does_not_wait_for_all_those_of_another_application_on_its_thread() {
+    fn a_request_does_not_wait_for_all_those_of_an_application_that_floods_its_thread() {
         run(async {
             let turns = TurnLog::default();
             let flood = CpuShare::new(1, 1);
@@ -536,17 +539,17 @@ mod tests {
             let guests: Vec<_> = (0..100)
                 .map(|number| guest(&applications[number % 2], 1000, &turns))
                 .collect();
-            while turns.lock().unwrap().len() < 2000 {
+            while turns.lock().len() < 2000 {
                 tokio::task::yield_now().await;
             }
             guests.iter().for_each(tokio::task::JoinHandle::abort);
-            let part = count(&turns, 1) * 100 / turns.lock().unwrap().len();
+            let part = count(&turns, 1) * 100 / turns.lock().len();
             assert!((65..=85).contains(&part), "{part}");
         });
     }
 
     #[test]
-    fn an_application_by_itself_waits_for_nothing() {
+    fn guests_of_a_single_application_never_wait() {
         run(async {
             let turns = TurnLog::default();
             let application = CpuShare::new(1, 1);
@@ -560,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_that_go_while_they_wait_hold_up_no_other() {
+    fn guests_that_are_dropped_while_they_wait_delay_no_others() {
         run(async {
             let turns = TurnLog::default();
             let flood = CpuShare::new(1, 1);
@@ -583,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_ends_leaves_its_thread_as_it_was() {
+    fn a_runtime_that_ends_leaves_no_state_in_its_thread() {
         for _ in 0..3 {
             run(async {
                 let turns = TurnLog::default();
@@ -591,7 +594,7 @@ mod tests {
                 for number in 0..40 {
                     drop(guest(&applications[number % 2], 1000, &turns));
                 }
-                while turns.lock().unwrap().len() < 400 {
+                while turns.lock().len() < 400 {
                     tokio::task::yield_now().await;
                 }
             });
@@ -599,14 +602,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_turn_takes_beyond_the_quantum_is_taken_from_the_next_ones() {
-        let mut account = RoundAccount::new(1, Instant::now());
+    fn a_debt_is_carried_over_to_the_next_rounds() {
+        let mut account = RoundRobinFlow::new(1, Instant::now());
         assert_eq!(account.rounds(1), 1);
-        account.left = -3 * QUANTUM;
+        account.deficit = -3 * QUANTUM;
         assert_eq!(account.rounds(1), 4);
         assert_eq!(account.quantum(4), QUANTUM / 4);
         assert_eq!(account.rounds(4), 13);
-        account.left = i64::MIN;
+        account.deficit = i64::MIN;
         assert!(account.rounds(u64::MAX) > 1);
     }
 }

@@ -1,23 +1,26 @@
+//! How long a guest computes: per turn, in all, and what of it its application is charged for. What follows
+//! from that is decided elsewhere.
+
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A turn that took this long is a long one. By the wall's clock it may have been interrupted by others, so
-/// that the next is measured by the processor's time.
+/// A turn that took at least this is long. Measured by the wall clock, it may have been preempted, so the next
+/// turn is measured by processor time.
 const LONG: Duration = Duration::from_micros(500);
 
-/// A turn of less is a small one, such as those of a small request, or of a guest that passes a body on:
-/// no less work than what it takes to hand a guest over to another thread.
+/// A turn that took less is small, like those of a small request or of a guest that forwards a body: handing the
+/// guest over to another thread would cost as much.
 const SMALL: Duration = Duration::from_micros(100);
 
-/// How long a guest computes in turns that are neither before its application is charged for them.
+/// How long a guest computes in turns that are neither small nor long before its application is charged for them.
 const LAP: Duration = Duration::from_millis(5);
 
 /// How long a guest has computed, over all its turns.
 ///
-/// What counts is the processor's time, of which other threads take nothing away; but asking for
-/// it is a system call, and most guests have one short turn. So a turn is measured by the wall's
-/// clock, and by the thread's only after a long one, of this guest or of any other.
+/// What should count is processor time, which preemption does not distort; but reading it is a system call, and
+/// most guests have one short turn. So a turn is measured by the wall clock, and by the thread's processor time
+/// only after a long turn, of this guest or of any other.
 #[derive(Default)]
 pub(crate) struct Stopwatch {
     computed: Duration,
@@ -25,34 +28,39 @@ pub(crate) struct Stopwatch {
     last: Duration,
     /// Computed in turns that were not small.
     in_larger_turns: Duration,
-    /// What of that has been seen by [`take_lap`](Self::take_lap).
-    seen: Duration,
-    /// The last turn was measured by the processor's time.
+    /// What of that [`take_lap`](Self::take_lap) has returned.
+    charged: Duration,
+    /// The last turn was measured by processor time.
     is_exact: bool,
 }
 
-/// A turn that has begun, on this thread.
-pub(crate) enum Turn {
-    Wall(Instant),
-    Processor(Duration),
+/// The beginning of a turn, by the clock that measures it. To be ended on the same thread.
+pub(crate) enum TurnStart {
+    WallClock(Instant),
+    ProcessorTime(Duration),
 }
 
 impl Stopwatch {
-    /// Begins a turn. While other guests compute for long (`is_vigilant`), their threads are likely to
-    /// interrupt this one, and the first turn of a guest is measured by the processor's time already.
-    pub(crate) fn begin(&self, is_vigilant: bool) -> Turn {
-        let by_processor = is_vigilant || self.is_long();
+    /// Begins a turn. Under `cpu_pressure` other guests compute for long and are likely to preempt this thread, so
+    /// that even the first turn of a guest is measured by processor time.
+    pub(crate) fn begin(&self, cpu_pressure: bool) -> TurnStart {
+        let by_processor = cpu_pressure || self.is_long();
         let processor = by_processor.then(processor_time).flatten();
-        processor.map_or_else(|| Turn::Wall(Instant::now()), Turn::Processor)
+        processor.map_or_else(
+            || TurnStart::WallClock(Instant::now()),
+            TurnStart::ProcessorTime,
+        )
     }
 
-    /// How long the turn took.
-    pub(crate) fn end(&mut self, turn: &Turn) -> Duration {
+    /// Ends a turn, and returns how long it took.
+    pub(crate) fn end(&mut self, turn: &TurnStart) -> Duration {
         let took = match turn {
-            Turn::Wall(start) => start.elapsed(),
-            Turn::Processor(start) => processor_time().unwrap_or(*start).saturating_sub(*start),
+            TurnStart::WallClock(start) => start.elapsed(),
+            TurnStart::ProcessorTime(start) => {
+                processor_time().unwrap_or(*start).saturating_sub(*start)
+            }
         };
-        self.add(took, matches!(turn, Turn::Processor(_)));
+        self.add(took, matches!(turn, TurnStart::ProcessorTime(_)));
         took
     }
 
@@ -65,7 +73,7 @@ impl Stopwatch {
         }
     }
 
-    /// After so many turns that were measured by the wall's clock.
+    /// After so many turns that were measured by the wall clock.
     #[cfg(test)]
     pub(crate) fn after(turns: u32, turn: Duration) -> Self {
         let mut stopwatch = Self::default();
@@ -92,16 +100,16 @@ impl Stopwatch {
         self.in_larger_turns
     }
 
-    /// To be asked after each turn: what the guest's application is to be charged for it. Small turns are
-    /// free, and those that are neither small nor long come together, every [`LAP`].
+    /// What the guest's application is to be charged for; called after each turn. Small turns are free, and
+    /// those that are neither small nor long are charged together, every [`LAP`].
     pub(crate) fn take_lap(&mut self) -> Option<Duration> {
-        let lap = self.in_larger_turns.saturating_sub(self.seen);
+        let lap = self.in_larger_turns.saturating_sub(self.charged);
         if lap < LAP && !self.is_long() {
             return None;
         }
-        self.seen = self.in_larger_turns;
-        // How much of a long turn by the wall's clock was its guest's cannot be told. The next ones are
-        // measured.
+        self.charged = self.in_larger_turns;
+        // A long turn by the wall clock may have been preempted, and is not charged; the next ones are measured by
+        // processor time.
         (self.is_exact || !self.is_long()).then_some(lap)
     }
 }
@@ -117,32 +125,32 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(30);
 
-    /// A turn in which the guest's thread does not get to compute, as when others interrupt it.
-    fn interrupted(stopwatch: &mut Stopwatch, is_vigilant: bool) {
-        let turn = stopwatch.begin(is_vigilant);
+    /// A turn in which the thread is preempted.
+    fn preempted(stopwatch: &mut Stopwatch, cpu_pressure: bool) {
+        let turn = stopwatch.begin(cpu_pressure);
         std::thread::sleep(WAIT);
         stopwatch.end(&turn);
     }
 
     #[test]
-    fn waiting_is_not_computing_once_a_guest_is_known_to_compute() {
+    fn preemption_does_not_count_after_a_long_turn() {
         let mut stopwatch = Stopwatch::default();
         stopwatch.add(LONG, false);
-        interrupted(&mut stopwatch, false);
+        preempted(&mut stopwatch, false);
         assert!(stopwatch.computed() < WAIT / 2);
     }
 
     #[test]
-    fn waiting_is_not_computing_while_other_guests_compute_for_long() {
+    fn preemption_does_not_count_under_cpu_pressure() {
         let mut stopwatch = Stopwatch::default();
-        interrupted(&mut stopwatch, true);
+        preempted(&mut stopwatch, true);
         assert!(stopwatch.computed() < WAIT / 2);
     }
 
     #[test]
-    fn no_application_is_charged_for_a_first_turn_that_others_may_have_interrupted() {
+    fn a_first_turn_that_may_have_been_preempted_is_not_charged() {
         let mut stopwatch = Stopwatch::default();
-        interrupted(&mut stopwatch, false);
+        preempted(&mut stopwatch, false);
         assert!(stopwatch.is_long());
         assert_eq!(stopwatch.take_lap(), None);
         let exact = 2 * LONG;
@@ -171,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn computing_counts_in_both_ways_of_measuring() {
+    fn computing_counts_by_both_clocks() {
         let mut stopwatch = Stopwatch::default();
         for _ in 0..2 {
             let before = stopwatch.computed();

@@ -1,23 +1,24 @@
-//! Which authority guests see in their requests; not which hosts are accepted, which the front end checks.
+//! Which authority guests see in their requests. Which hosts are accepted is checked by the front end.
 
 use http::HeaderMap;
+use http::Request;
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::{Authority, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 
 /// What guests see as the authority of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuestAuthority {
-    /// That of the request's URI, which front ends make of the server name: lower case, without port.
+    /// The server name: the host in lower case, without port and final dot. Front ends put it into the
+    /// request's URI.
     ServerName,
-    /// The request's `host` field as the client sent it, with its port. Without such a field, and where
-    /// it is empty or not an authority (one with user information is not), the server name.
+    /// The request's `host` field as the client sent it, with its port. The server name where there is no such
+    /// field, or it is not an authority (empty, or with user information).
     Host,
 }
 
 impl GuestAuthority {
-    /// The authority that guests see instead of the server name: what the `host` field names, if that is
-    /// wanted and can be one.
+    /// The authority that guests see instead of the server name; `None` if they see the server name.
     #[must_use]
     pub fn of_host(self, headers: &HeaderMap) -> Option<Authority> {
         match self {
@@ -26,11 +27,37 @@ impl GuestAuthority {
         }
     }
 
-    /// Gives this authority to a request whose URI is absolute, with the server name. A relative URI, which
-    /// can have none, stays as it is.
+    /// Sets the authority of a request whose URI is absolute, and has the server name as its authority. A
+    /// relative URI is not changed: see [`Application::handle`](crate::Application::handle).
     pub fn apply(self, parts: &mut Parts) {
         if let Some(host) = self.of_host(&parts.headers) {
             set_authority(&mut parts.uri, host);
+        }
+    }
+}
+
+impl GuestAuthority {
+    /// Makes a relative URI absolute: `http`, with the authority of the `host` field. Without such a field, the
+    /// URI is not changed.
+    pub(crate) fn make_absolute<B>(self, request: &mut Request<B>) {
+        let Some(host) = host(request.headers()) else {
+            return;
+        };
+        let authority = match self {
+            Self::Host => Some(host),
+            Self::ServerName => {
+                let name = host.host().trim_end_matches('.').to_ascii_lowercase();
+                Authority::try_from(name).ok()
+            }
+        };
+        let mut parts = request.uri().clone().into_parts();
+        // Of an authority alone, as in `CONNECT`, there is no path.
+        let path = PathAndQuery::from_static("/");
+        parts.path_and_query.get_or_insert(path);
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = authority;
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
         }
     }
 }
@@ -60,7 +87,7 @@ mod tests {
     use super::*;
 
     fn authority(of: GuestAuthority, host: Option<&str>) -> String {
-        let mut request = http::Request::builder().uri("http://example.com/a?b");
+        let mut request = Request::builder().uri("http://example.com/a?b");
         if let Some(host) = host {
             request = request.header(HOST, host);
         }
@@ -91,9 +118,36 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_uri_gets_its_authority_from_the_host_field() {
+        let absolute = |authority: GuestAuthority, target, host: Option<&str>| {
+            let mut request = Request::builder().uri(target);
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            let mut request = request.body(()).unwrap();
+            authority.make_absolute(&mut request);
+            request.uri().to_string()
+        };
+        let host = Some("Example.com.:8080");
+        for (target, expected) in [
+            ("/a?b", "http://Example.com.:8080/a?b"),
+            ("/", "http://Example.com.:8080/"),
+        ] {
+            assert_eq!(absolute(GuestAuthority::Host, target, host), expected);
+        }
+        assert_eq!(
+            absolute(GuestAuthority::ServerName, "/a?b", host),
+            "http://example.com/a?b"
+        );
+        for host in [None, Some(""), Some("user@a")] {
+            assert_eq!(absolute(GuestAuthority::Host, "/a", host), "/a");
+        }
+    }
+
+    #[test]
     fn a_relative_uri_stays_as_it_is() {
         for target in ["/a?b", "*", "a:1"] {
-            let request = http::Request::builder().uri(target);
+            let request = Request::builder().uri(target);
             let request = request.header(HOST, "example.com").body(()).unwrap();
             let (mut parts, ()) = request.into_parts();
             GuestAuthority::Host.apply(&mut parts);

@@ -1,75 +1,78 @@
-//! Bodies of responses that come from an instance with others.
+//! Bodies of responses from shared instances: between the worker, which knows when the guest has ended, and the
+//! reader.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::lock;
+use crate::failure::cut_off::CutOff;
+use crate::failure::kind::FailureKind;
 use crate::response::outgoing::{Outgoing, announced_length};
-use crate::{CutOff, FailureKind};
 
-/// A response's body between the worker, which knows when its guest ends, and its reader.
+/// The body of a response, shared by worker and reader.
 #[derive(Default)]
-pub(super) struct Slot(Mutex<Contents>);
+pub(super) struct SharedBody(Mutex<SharedBodyState>);
 
 #[derive(Default)]
-struct Contents {
+struct SharedBodyState {
     body: Option<Outgoing>,
     /// The reader waits for the next frame.
     reader: Option<Waker>,
-    /// It has had one since this was last asked.
-    moved: bool,
+    /// The reader has got a frame since [`SharedBody::end_if_stalled`] was last called.
+    progressed: bool,
 }
 
-impl Slot {
-    /// The body of a response with these fields.
+impl SharedBody {
+    /// Sets the body, of a response with these fields.
     pub(super) fn fill(&self, headers: &HeaderMap, body: WasiBody) {
-        lock(&self.0).body = Some(Outgoing::new(announced_length(headers), body));
+        self.0.lock().body = Some(Outgoing::new(announced_length(headers), body));
     }
 
-    /// The guest has ended, with all that the host does for it.
+    /// Ends the body. The guest has ended, and the host has finished its work for it.
     pub(super) fn end(&self, failure: Option<FailureKind>, cx: &mut Context<'_>) {
-        let mut contents = lock(&self.0);
-        let Some(body) = contents.body.as_mut().filter(|body| body.is_open()) else {
+        let mut state = self.0.lock();
+        let Some(body) = state.body.as_mut().filter(|body| body.is_open()) else {
             return;
         };
         if !body.settle(failure, cx) {
             body.abandon();
         }
-        // Its own waker was replaced by this one.
-        if let Some(reader) = contents.reader.take() {
+        // `settle` has replaced the waker of the reader by that of `cx`.
+        if let Some(reader) = state.reader.take() {
             reader.wake();
         }
     }
 
-    /// Ends the body if its reader has waited in vain since this was last called.
-    pub(super) fn give_up(&self, cx: &mut Context<'_>) {
-        let (waits, moved) = {
-            let mut contents = lock(&self.0);
+    /// Ends the body if its reader waits, and has got nothing since this was last called.
+    pub(super) fn end_if_stalled(&self, cx: &mut Context<'_>) {
+        let (waits, progressed) = {
+            let mut state = self.0.lock();
             (
-                contents.reader.is_some(),
-                std::mem::take(&mut contents.moved),
+                state.reader.is_some(),
+                std::mem::take(&mut state.progressed),
             )
         };
-        if waits && !moved {
+        if waits && !progressed {
             self.end(None, cx);
         }
     }
 }
 
-pub(super) struct Reader {
-    pub(super) slot: Arc<Slot>,
-    /// Dropped, the call is over.
-    pub(super) _over: oneshot::Sender<()>,
+/// The body for the response. Dropping it tells the worker that the call has ended.
+pub(super) struct SharedBodyReader {
+    pub(super) body: Arc<SharedBody>,
+    /// Its drop is the notification.
+    pub(super) _ended: oneshot::Sender<()>,
 }
 
-impl Body for Reader {
+impl Body for SharedBodyReader {
     type Data = Bytes;
     type Error = Error;
 
@@ -77,13 +80,13 @@ impl Body for Reader {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let mut contents = lock(&self.slot.0);
-        let Some(body) = &mut contents.body else {
+        let mut state = self.body.0.lock();
+        let Some(body) = &mut state.body else {
             return Poll::Ready(None);
         };
         let frame = body.poll(cx);
-        contents.reader = frame.is_pending().then(|| cx.waker().clone());
-        contents.moved |= frame.is_ready();
+        state.reader = frame.is_pending().then(|| cx.waker().clone());
+        state.progressed |= frame.is_ready();
         frame.map_err(|cut_off| match cut_off {
             CutOff::TooLong => Error::HttpResponseBodySize(None),
             CutOff::Dropped | CutOff::Failed | CutOff::Unfinished => Error::HttpProtocolError,

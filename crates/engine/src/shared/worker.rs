@@ -1,85 +1,88 @@
-//! The task around an instance that serves several requests at the same time.
+//! The task of a shared instance: it gives the guest its requests while any is in progress. Which worker gets a
+//! request is decided by [`Workers`](crate::sandbox::workers::Workers).
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::Response;
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 
-use super::body::{Reader, Slot};
-use super::{Job, Worker, lock};
-use crate::run::compute;
-use crate::run::offload::Away;
+use crate::engine::background::OffloadedGuest;
+use crate::engine::instance::Instance;
+use crate::run::turn::compute;
+use crate::sandbox::LINGER;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::p3;
-use crate::sandbox::{Instance, LINGER};
+use crate::sandbox::workers::{Job, WorkerHandle};
 use crate::scheduling::round_robin::ServingTurn;
 use crate::scheduling::stopwatch::Stopwatch;
+use crate::shared::body::{SharedBody, SharedBodyReader};
 use crate::{Application, Failure};
 
-/// One request that an instance works on.
-struct Open {
-    body: Arc<Slot>,
-    lost: oneshot::Sender<Failure>,
+/// A request that the instance works on.
+struct OpenCall {
+    body: Arc<SharedBody>,
+    failed: oneshot::Sender<Failure>,
 }
 
-/// What the worker's two halves share: the one inside of the store, and the one around it.
-struct Progress {
-    open: Mutex<Vec<Open>>,
-    /// Requests that have come since this was last asked, each of which may compute as long as any.
+/// Shared by the two halves of the worker: the one that runs inside of the store, and the one around it.
+struct OpenCalls {
+    open: Mutex<Vec<OpenCall>>,
+    /// Requests that have arrived since the last turn. Each adds its CPU budget.
     fresh: AtomicU32,
 }
 
-impl Progress {
-    /// Takes a request out of those in progress, when its call is over.
-    fn remove(&self, slot: &Arc<Slot>) {
-        lock(&self.open).retain(|open| !Arc::ptr_eq(&open.body, slot));
+impl OpenCalls {
+    /// Removes a call that has ended.
+    fn remove(&self, body: &Arc<SharedBody>) {
+        (self.open.lock()).retain(|open| !Arc::ptr_eq(&open.body, body));
     }
 
-    /// Ends the bodies that stand still.
-    fn give_up(&self, cx: &mut Context<'_>) {
-        for open in lock(&self.open).iter() {
-            open.body.give_up(cx);
+    /// Ends the bodies that have made no progress since the last call.
+    fn end_stalled(&self, cx: &mut Context<'_>) {
+        for open in self.open.lock().iter() {
+            open.body.end_if_stalled(cx);
         }
     }
 }
 
-/// Gives an instance its first request, and all that come while it is at work.
+/// Starts a worker: gives an instance its first request, and those that it gets while it is at work.
 pub(super) fn start(application: Application, instance: Instance, first: Job) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let (jobs, queue) = mpsc::unbounded_channel();
     let in_progress = Arc::new(Mutex::new(1));
-    // Nobody else has the receiving end.
+    // The receiver is below.
     let _ = jobs.send(first);
     let inner = application.inner();
-    let reuse = inner.settings.instances.reuse.get();
-    let worker = Worker {
+    let reuse = inner.settings().instances.reuse.get();
+    let worker = WorkerHandle {
         number,
         jobs,
         left: reuse.saturating_sub(instance.served()).saturating_sub(1),
         in_progress: Arc::clone(&in_progress),
     };
-    inner.shared.add(worker);
+    inner.workers.add(worker);
     let background = inner.engine.background().filter(|_| inner.cpu.is_heavy());
     let background = background.cloned();
-    let away = background.as_ref().map(|it| it.away(&application));
+    let offloaded = background.as_ref().map(|it| it.guest(&inner.cpu));
     let task = async move {
-        let work = Work {
+        let work = WorkerTask {
             application: &application,
             number,
             in_progress: &in_progress,
-            after_response: application.inner().settings.limits.after_response,
-            away,
+            after_response: application.settings().limits.after_response,
+            offloaded,
         };
         work.run(instance, queue).await;
     };
@@ -89,33 +92,34 @@ pub(super) fn start(application: Application, instance: Instance, first: Job) {
     }
 }
 
-struct Work<'a> {
+struct WorkerTask<'a> {
     application: &'a Application,
     number: u64,
     in_progress: &'a Mutex<u32>,
     after_response: Duration,
-    /// Where it is in the background.
-    away: Option<Away>,
+    /// Where it runs in the background.
+    offloaded: Option<OffloadedGuest>,
 }
 
-impl Work<'_> {
+impl WorkerTask<'_> {
     async fn run(self, mut instance: Instance, queue: mpsc::UnboundedReceiver<Job>) {
         let queue = Mutex::new(queue);
         let inner = self.application.inner();
-        let progress = Progress {
+        let calls = OpenCalls {
             open: Mutex::default(),
             fresh: AtomicU32::new(0),
         };
-        let limit = inner.settings.limits.execution_timeout;
+        let limit = inner.settings().limits.execution_timeout;
         let mut stopwatch = Stopwatch::default();
         let mut turn = ServingTurn::default();
         let mut allowed = limit;
         let outcome = {
-            let mut work = pin!(self.serve(&mut instance, &queue, &progress));
+            let mut work = pin!(self.serve(&mut instance, &queue, &calls));
             let outcome = poll_fn(|cx| {
-                // What those that are over have left to be computed is nobody's.
-                let fresh = progress.fresh.swap(0, Ordering::Relaxed);
-                let requests = fresh.max(1).max(lock(&progress.open).len() as u32);
+                // The unused CPU budget of finished requests is discarded: `allowed` is never more than the
+                // budgets of the requests in progress.
+                let fresh = calls.fresh.swap(0, Ordering::Relaxed);
+                let requests = fresh.max(1).max(calls.open.lock().len() as u32);
                 let most = stopwatch
                     .computed()
                     .saturating_add(limit.saturating_mul(requests));
@@ -126,8 +130,8 @@ impl Work<'_> {
                     let polled = compute(inner, stopwatch, allowed, || work.as_mut().poll(cx));
                     polled.map(Result::flatten)
                 };
-                if let Some(away) = &self.away {
-                    return away.poll(cx, &mut stopwatch, poll);
+                if let Some(offloaded) = &self.offloaded {
+                    return offloaded.poll(cx, &mut stopwatch, poll);
                 }
                 ready!(turn.poll_begin(&inner.cpu, cx));
                 let polled = poll(cx, &mut stopwatch);
@@ -135,10 +139,11 @@ impl Work<'_> {
                 polled
             })
             .await;
-            inner.shared.remove(self.number);
-            // The store is still there, so that an unfinished body is told from a finished one.
+            inner.workers.remove(self.number);
+            // While the store exists: only then can the end of an unfinished body be distinguished from that of
+            // a finished one.
             let is_sound = *outcome.as_ref().unwrap_or(&false);
-            self.close(&progress, &queue, outcome.err());
+            self.close(&calls, &queue, outcome.err());
             is_sound
         };
         if outcome {
@@ -146,21 +151,21 @@ impl Work<'_> {
         }
     }
 
-    /// Serves until nothing goes on in the instance; `true` if it may be used again.
+    /// Serves until nothing is in progress in the instance; `true` if it may be reused.
     async fn serve(
         &self,
         instance: &mut Instance,
         queue: &Mutex<mpsc::UnboundedReceiver<Job>>,
-        progress: &Progress,
+        open: &OpenCalls,
     ) -> Result<bool, Failure> {
-        let inner = self.application.inner();
-        let (store, service, served) = instance.shared(inner).await?;
+        let world = &self.application.inner().component.world;
+        let (store, service, served) = instance.shared(world).await?;
         let ran = store
             .run_concurrent(async |accessor| {
                 let mut calls: FuturesUnordered<Call<'_>> = FuturesUnordered::new();
                 let mut is_sound = true;
                 let mut ending = pin!(None);
-                let mut standstill = pin!(None);
+                let mut stalled = pin!(None);
                 poll_fn(|cx| {
                     loop {
                         match calls.poll_next_unpin(cx) {
@@ -172,42 +177,42 @@ impl Work<'_> {
                             Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                             Poll::Ready(None) | Poll::Pending => {}
                         }
-                        if let Poll::Ready(Some(job)) = lock(queue).poll_recv(cx) {
+                        if let Poll::Ready(Some(job)) = queue.lock().poll_recv(cx) {
                             *served = served.saturating_add(1);
-                            progress.fresh.fetch_add(1, Ordering::Relaxed);
+                            open.fresh.fetch_add(1, Ordering::Relaxed);
                             ending.set(None);
-                            calls.push(Box::pin(call(accessor, service, job, progress)));
+                            calls.push(Box::pin(call(accessor, service, job, open)));
                             continue;
                         }
                         break;
                     }
                     let is_quiet = accessor.poll_no_interesting_tasks(cx).is_ready();
                     if !is_quiet {
-                        standstill.set(None);
+                        stalled.set(None);
                     }
                     if !calls.is_empty() {
-                        // Nobody but the host is left who could finish these bodies.
-                        if is_quiet && has_passed(&mut standstill, LINGER, cx) {
-                            progress.give_up(cx);
+                        // The guest has no tasks left: only the host could still finish these bodies.
+                        if is_quiet && has_passed(&mut stalled, LINGER, cx) {
+                            open.end_stalled(cx);
                             cx.waker().wake_by_ref();
                         }
                         return Poll::Pending;
                     }
-                    // Nobody waits for what goes on in an instance that is not to be used again.
+                    // What is still in progress in an instance that is not to be reused is not waited for.
                     let is_over = is_quiet || !is_sound;
                     if !is_over && !has_passed(&mut ending, self.after_response, cx) {
                         return Poll::Pending;
                     }
                     if !self.leave(queue) {
-                        // There is a job, which this task's turn may not have sufficed to take.
+                        // A job has arrived. tokio's cooperative budget may have kept this poll from taking it.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
                     if !is_over {
                         tracing::warn!(
                             application = self.application.name(),
-                            "the guest was still at work {} seconds after its last response, and \
-                             is cancelled",
+                            "the guest was still at work {} seconds after its last response: the \
+                             instance is cancelled",
                             self.after_response.as_secs_f64()
                         );
                     }
@@ -219,50 +224,50 @@ impl Work<'_> {
         ran.flatten().map_err(Failure::of_guest)
     }
 
-    /// A call is over. An instance that has left its client without an answer gets no more.
+    /// Counts a call that has ended. An instance that has left a request without an answer gets no more.
     fn finish(&self, was_answered: bool) {
         let inner = self.application.inner();
-        let shared = &inner.shared;
+        let workers = &inner.workers;
         if !was_answered {
-            shared.remove(self.number);
+            workers.remove(self.number);
         }
-        *lock(self.in_progress) -= 1;
+        *self.in_progress.lock() -= 1;
         if was_answered {
-            shared.give_waiting(inner.settings.instances.concurrency.get());
+            workers.give_waiting(inner.settings().instances.concurrency.get());
         }
     }
 
-    /// Takes the worker out of the list, unless there is more to do.
+    /// Removes the worker from the list; `false` if it has got another job.
     fn leave(&self, queue: &Mutex<mpsc::UnboundedReceiver<Job>>) -> bool {
-        // Jobs are sent while the list is locked.
-        let mut shared = self.application.inner().shared.lock();
-        if !lock(queue).is_empty() {
+        // Under the lock of the list, under which jobs are sent.
+        let mut workers = self.application.inner().workers.lock();
+        if !queue.lock().is_empty() {
             return false;
         }
-        shared.remove(self.number);
+        workers.remove(self.number);
         true
     }
 
-    /// Tells all that still wait that the instance is over, then ends their bodies: whoever finds a
-    /// body cut off is to know why.
+    /// Ends all requests of the instance: first their failure, then their bodies, so that the reader of a body
+    /// that is cut off finds the reason.
     fn close(
         &self,
-        progress: &Progress,
+        open: &OpenCalls,
         queue: &Mutex<mpsc::UnboundedReceiver<Job>>,
         failure: Option<Failure>,
     ) {
-        let (bodies, mut waiting): (Vec<_>, Vec<_>) = lock(&progress.open)
+        let (bodies, mut waiting): (Vec<_>, Vec<_>) = (open.open.lock())
             .drain(..)
-            .map(|open| (open.body, open.lost))
+            .map(|call| (call.body, call.failed))
             .unzip();
-        let mut queue = lock(queue);
+        let mut queue = queue.lock();
         queue.close();
         while let Ok(job) = queue.try_recv() {
-            waiting.push(job.lost);
+            waiting.push(job.failed);
         }
         let kind = failure.as_ref().map(Failure::kind);
         if let Some(failure) = failure {
-            self.tell(waiting, failure);
+            self.fail(waiting, failure);
         }
         let mut cx = Context::from_waker(Waker::noop());
         for body in bodies {
@@ -270,13 +275,14 @@ impl Work<'_> {
         }
     }
 
-    fn tell(&self, mut waiting: Vec<oneshot::Sender<Failure>>, failure: Failure) {
-        waiting.retain(|lost| !lost.is_closed());
+    /// Fails the requests of the instance. A single one gets the failure itself; of several it is not known
+    /// whose fault it was.
+    fn fail(&self, mut waiting: Vec<oneshot::Sender<Failure>>, failure: Failure) {
+        waiting.retain(|failed| !failed.is_closed());
         if waiting.len() == 1
-            && let Some(lost) = waiting.pop()
+            && let Some(failed) = waiting.pop()
         {
-            // It is its own failure, and told as that.
-            let _ = lost.send(failure);
+            let _ = failed.send(failure);
             return;
         }
         let is_made = !matches!(failure, Failure::Busy | Failure::Instantiate(_));
@@ -284,10 +290,10 @@ impl Work<'_> {
         self.application.inner().counters.failed(&failure);
         tracing::error!(
             application = self.application.name(),
-            "an instance is lost, with {number} requests: {failure}"
+            "an instance failed while it served {number} requests, which fail with it: {failure}"
         );
-        for lost in waiting {
-            let _ = lost.send(if is_made {
+        for failed in waiting {
+            let _ = failed.send(if is_made {
                 Failure::Lost
             } else {
                 Failure::Busy
@@ -298,29 +304,29 @@ impl Work<'_> {
 
 type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<bool>> + Send + 'a>>;
 
-/// One call of the guest, until its response has been read. `false` if nobody waited for it to
-/// answer: it may be at work for ever. A call that fails stays among those in progress, for
-/// [`Work::close`] to tell.
+/// One call of the guest, until its response has been read. `false` if its request was cancelled before the
+/// response: the guest may be at work on it for ever. A call that fails stays in `open`, for
+/// [`WorkerTask::close`].
 async fn call(
     accessor: &Accessor<Guest>,
     service: &Service,
     job: Job,
-    progress: &Progress,
+    open: &OpenCalls,
 ) -> wasmtime::Result<bool> {
     let Job {
         id,
         request,
         mut head,
-        lost,
+        failed,
     } = job;
     let request = accessor.with(|mut store| {
         store.data_mut().serve_next(id);
-        p3::tell(store.data_mut(), request)
+        p3::request_resource(store.data_mut(), request)
     });
-    let slot = Arc::new(Slot::default());
-    lock(&progress.open).push(Open {
-        body: Arc::clone(&slot),
-        lost,
+    let body = Arc::new(SharedBody::default());
+    open.open.lock().push(OpenCall {
+        body: Arc::clone(&body),
+        failed,
     });
     let answer = {
         let mut answer = pin!(p3::answer(accessor, service, request));
@@ -331,7 +337,7 @@ async fn call(
         .await
     };
     let Some(answer) = answer else {
-        progress.remove(&slot);
+        open.remove(&body);
         return Ok(false);
     };
     match answer? {
@@ -339,24 +345,24 @@ async fn call(
             let _ = head.send(Err(code));
         }
         Ok(response) => {
-            let (over, is_over) = oneshot::channel();
-            let (parts, body) = response.into_parts();
-            slot.fill(&parts.headers, body);
-            let reader = Reader {
-                slot: Arc::clone(&slot),
-                _over: over,
+            let (ended, has_ended) = oneshot::channel();
+            let (parts, content) = response.into_parts();
+            body.fill(&parts.headers, content);
+            let reader = SharedBodyReader {
+                body: Arc::clone(&body),
+                _ended: ended,
             };
             let response = Response::from_parts(parts, reader.boxed_unsync());
             let _ = head.send(Ok(response));
-            // Its sender is dropped with the reader.
-            let _ = is_over.await;
+            // Resolves when the reader is dropped.
+            let _ = has_ended.await;
         }
     }
-    progress.remove(&slot);
+    open.remove(&body);
     Ok(true)
 }
 
-/// Whether so much time has passed since this was first asked, or since it was last so.
+/// Whether so much time has passed since the first call, or since the last that returned `true`.
 fn has_passed(timer: &mut Pin<&mut Option<Sleep>>, length: Duration, cx: &mut Context<'_>) -> bool {
     if timer.is_none() {
         timer.set(Some(tokio::time::sleep(length)));

@@ -41,7 +41,7 @@ fn a_guest_gets_the_error_code_of_a_request_body_that_fails() {
 }
 
 #[test]
-fn a_body_that_is_too_long_is_not_called_unfinished() {
+fn a_body_longer_than_its_content_length_is_cut_off_as_too_long() {
     run(async {
         for world in [World::Wasi02, World::Wasi03] {
             let application = application(world, "long_length");

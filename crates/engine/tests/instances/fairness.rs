@@ -81,7 +81,7 @@ fn a_flood_of_small_requests_leaves_its_thread_to_those_of_another_application()
 }
 
 #[test]
-fn requests_that_wait_go_on_with_instances_that_others_have_left() {
+fn waiting_requests_get_reused_instances_of_their_application() {
     run(async {
         let engine = engine(4);
         let remember = remembering(&engine, World::Wasi02, 1);
@@ -94,12 +94,12 @@ fn requests_that_wait_go_on_with_instances_that_others_have_left() {
         for request in requests {
             request.await.unwrap();
         }
-        assert_eq!(remember.figures().instances_started, 3);
+        assert_eq!(remember.stats().instances_started, 3);
     });
 }
 
 #[test]
-fn a_flood_leaves_the_instances_that_others_use_again() {
+fn a_flood_leaves_reused_instances_of_other_applications_alone() {
     run(async {
         for instances in [8, 10] {
             let engine = engine(instances);
@@ -116,12 +116,12 @@ fn a_flood_leaves_the_instances_that_others_use_again() {
                     })
                 })
                 .collect();
-            until("a flood", || flood.figures().instances_started > 100).await;
+            until("a flood", || flood.stats().instances_started > 100).await;
             for count in 2..10 {
                 assert_eq!(text(&remember, "/").await, format!("{count}\n"));
-                let started = flood.figures().instances_started;
+                let started = flood.stats().instances_started;
                 until("more of it", || {
-                    flood.figures().instances_started > started + 20
+                    flood.stats().instances_started > started + 20
                 })
                 .await;
             }
@@ -144,7 +144,7 @@ fn requests_that_share_instances_wait_for_the_next_that_has_room() {
         for request in requests {
             request.await.unwrap();
         }
-        assert!(remember.figures().instances_started <= 3);
+        assert!(remember.stats().instances_started <= 3);
         assert_eq!(remember.active(), 0);
     });
 }
@@ -160,7 +160,7 @@ impl Wake for WokenUp {
 }
 
 #[test]
-fn a_request_that_ends_wakes_up_one_of_those_that_wait_for_its_place() {
+fn a_request_that_ends_wakes_one_waiting_request() {
     run(async {
         let engine = engine(1);
         let remember = remembering(&engine, World::Wasi03, 2);
@@ -171,7 +171,7 @@ fn a_request_that_ends_wakes_up_one_of_those_that_wait_for_its_place() {
             })
             .collect();
         until("both at work", || remember.active() == 2).await;
-        until("their instance", || remember.figures().instances == 1).await;
+        until("their instance", || remember.stats().instances == 1).await;
         let mut waiting: Vec<_> = (0..10)
             .map(|_| (Box::pin(get(&remember, "/")), Arc::new(WokenUp::default())))
             .collect();
@@ -192,7 +192,7 @@ fn a_request_that_ends_wakes_up_one_of_those_that_wait_for_its_place() {
         let woken = waiting
             .iter()
             .filter(|(_, woken)| woken.0.load(Ordering::SeqCst));
-        // One for each place, and one for the instance, which nobody uses then.
+        // One per permit, and one for the instance, which is idle then.
         assert!(woken.count() <= 3);
     });
 }

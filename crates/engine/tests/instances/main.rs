@@ -1,12 +1,12 @@
-//! What becomes of an instance, seen from the engine's own interface: no sockets, no HTTP parser.
+//! Instances from start to end, through the engine's public interface: without sockets or an HTTP parser.
 
 #![expect(clippy::unwrap_used, reason = "a test may, its helpers included")]
 
-mod background;
 mod bodies;
 mod fairness;
-mod figures;
+mod offload;
 mod panics;
+mod stats;
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -74,7 +74,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_small_answer_is_whole_when_it_arrives() {
+fn a_small_response_is_buffered_with_its_length() {
     run(async {
         let application = application(&engine(4), "hello", Limits::default());
         let response = get(&application, "/").await.unwrap();
@@ -86,7 +86,7 @@ fn a_small_answer_is_whole_when_it_arrives() {
 }
 
 #[test]
-fn answers_are_whole_however_many_one_task_has_in_a_turn() {
+fn responses_are_complete_beyond_the_cooperative_budget_of_a_task() {
     run(async {
         let application = application(&engine(4), "hello", Limits::default());
         // More than tokio's channels give one task before it has to let others go ahead.
@@ -98,7 +98,7 @@ fn answers_are_whole_however_many_one_task_has_in_a_turn() {
 }
 
 #[test]
-fn dropping_the_future_ends_an_endless_loop() {
+fn dropping_the_future_cancels_an_endless_loop() {
     run(async {
         let application = application(&engine(4), "spin", Limits::default());
         let spinning = get(&application, "/");
@@ -112,7 +112,7 @@ fn dropping_the_future_ends_an_endless_loop() {
 }
 
 #[test]
-fn dropping_the_body_ends_an_endless_loop() {
+fn dropping_the_body_cancels_an_endless_loop() {
     run(async {
         let application = application(&engine(4), "spin", Limits::default());
         let response = get(&application, "/?after").await.unwrap();
@@ -170,7 +170,7 @@ fn a_response_that_does_not_start_in_time_is_a_timeout() {
 }
 
 #[test]
-fn a_request_waits_for_a_free_instance_and_not_for_ever() {
+fn a_request_waits_for_an_instance_for_a_second() {
     run(async {
         let engine = engine(1);
         let sleep = application(&engine, "sleep", Limits::default());
@@ -188,7 +188,7 @@ fn a_request_waits_for_a_free_instance_and_not_for_ever() {
 }
 
 #[test]
-fn an_unread_response_holds_no_instance_back_once_its_guest_has_ended() {
+fn an_unread_response_of_an_ended_guest_holds_no_instance() {
     run(async {
         let application = application(&engine(1), "hello", Limits::default());
         let unread = get(&application, "/").await.unwrap();
@@ -198,7 +198,7 @@ fn an_unread_response_holds_no_instance_back_once_its_guest_has_ended() {
 }
 
 #[test]
-fn work_behind_the_response_goes_on_for_as_long_as_it_may() {
+fn work_after_the_response_is_cancelled_after_its_limit() {
     run(async {
         let limits = Limits {
             after_response: Duration::from_millis(100),
@@ -213,14 +213,14 @@ fn work_behind_the_response_goes_on_for_as_long_as_it_may() {
         );
         assert_eq!(application.active(), 1);
         until("the end of the work", || application.active() == 0).await;
-        tokio::time::timeout(Duration::from_secs(1), engine.idle())
+        tokio::time::timeout(Duration::from_secs(1), engine.wait_idle())
             .await
             .unwrap();
     });
 }
 
 #[test]
-fn a_trap_behind_the_whole_body_takes_nothing_back() {
+fn a_trap_after_the_complete_body_does_not_cut_it_off() {
     run(async {
         let application = application(&engine(4), "trap_after_headers", Limits::default());
         for target in ["/?0&finished", "/?50&finished"] {
@@ -234,7 +234,7 @@ fn a_trap_behind_the_whole_body_takes_nothing_back() {
 }
 
 #[test]
-fn bodies_that_are_not_whole_end_in_an_error_or_are_never_begun() {
+fn incomplete_bodies_end_in_a_cut_off_or_a_failure() {
     run(async {
         let engine = engine(4);
         for (guest, target, cut_off) in [
@@ -284,7 +284,7 @@ impl http_body::Body for Kept {
 }
 
 #[test]
-fn a_guest_that_keeps_its_body_does_not_keep_the_connection() {
+fn the_request_body_is_revoked_from_a_guest_that_keeps_it() {
     run(async {
         let engine = engine(4);
         for (world, concurrency) in [(World::Wasi02, 1), (World::Wasi03, 1), (World::Wasi03, 4)] {
@@ -316,7 +316,7 @@ fn a_guest_that_keeps_its_body_does_not_keep_the_connection() {
 }
 
 #[test]
-fn a_head_request_lets_the_guest_finish_whatever_becomes_of_its_body() {
+fn a_head_request_lets_the_guest_finish_its_body() {
     run(async {
         let engine = engine(4);
         for (guest, target) in [
@@ -373,7 +373,7 @@ fn cancelled_instances_are_all_destroyed() {
             );
         }
         assert_eq!(application.active(), 0);
-        tokio::time::timeout(Duration::from_secs(1), engine.idle())
+        tokio::time::timeout(Duration::from_secs(1), engine.wait_idle())
             .await
             .unwrap();
     });
@@ -387,7 +387,7 @@ fn computing_for(milliseconds: u64) -> Limits {
 }
 
 #[test]
-fn a_guest_computes_for_as_long_as_it_may() {
+fn a_guest_that_computes_for_too_long_is_an_execution_timeout() {
     run(async {
         let engine = engine(4);
         let spin = application(&engine, "spin", computing_for(50));
@@ -403,7 +403,7 @@ fn a_guest_computes_for_as_long_as_it_may() {
 }
 
 #[test]
-fn what_a_guest_computes_behind_its_response_counts() {
+fn computing_after_the_response_counts_for_the_execution_timeout() {
     run(async {
         let limits = Limits {
             after_response: Duration::MAX,
@@ -412,7 +412,7 @@ fn what_a_guest_computes_behind_its_response_counts() {
         let spin = application(&engine(4), "spin", limits);
         let mut request = request("/?after");
         *request.method_mut() = Method::HEAD;
-        // The response has no body, so that the guest goes on by itself.
+        // The response has no body, so the guest runs in a task of the engine.
         let response = spin.handle(RequestId::next(), request).await.unwrap();
         assert_eq!(response.status(), 200);
         until("the end of the guest", || spin.active() == 0).await;
@@ -420,7 +420,7 @@ fn what_a_guest_computes_behind_its_response_counts() {
 }
 
 #[test]
-fn waiting_is_not_computing() {
+fn waiting_does_not_count_for_the_execution_timeout() {
     run(async {
         let engine = engine(4);
         let sleep = application(&engine, "sleep", computing_for(400));
@@ -446,7 +446,7 @@ fn concurrently(requests: u32) -> Limits {
 }
 
 #[test]
-fn an_application_has_as_many_requests_in_progress_as_it_may() {
+fn requests_beyond_the_concurrency_limit_are_refused_after_a_wait() {
     run(async {
         let engine = engine(8);
         let one = application(&engine, "sleep", concurrently(1));
@@ -470,7 +470,7 @@ fn an_application_has_as_many_requests_in_progress_as_it_may() {
 }
 
 #[test]
-fn a_request_waits_for_its_turn() {
+fn requests_at_the_concurrency_limit_are_all_served_in_the_end() {
     run(async {
         let application = application(&engine(8), "sleep", concurrently(1));
         let waiting: Vec<_> = (0..8)
@@ -487,7 +487,7 @@ fn a_request_waits_for_its_turn() {
 }
 
 #[test]
-fn no_more_wait_than_may() {
+fn requests_beyond_the_queue_of_the_concurrency_limit_are_refused_at_once() {
     run(async {
         let application = application(&engine(8), "sleep", concurrently(1));
         let waiting: Vec<_> = (0..100)

@@ -20,11 +20,11 @@ use super::{engine, run, until};
 
 const DEFECT: &str = "a defect of the host";
 
-/// A request body of four bytes that waits for a word before it goes on: it ends, or panics under the guest
+/// A request body of four bytes that waits until it is released: then it ends, or panics under the guest
 /// that reads it.
 struct Body {
     piece: Option<Bytes>,
-    go_on: Option<oneshot::Receiver<()>>,
+    release: Option<oneshot::Receiver<()>>,
     panics: bool,
 }
 
@@ -39,9 +39,9 @@ impl http_body::Body for Body {
         if let Some(piece) = self.piece.take() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        if let Some(go_on) = &mut self.go_on {
-            ready!(Pin::new(go_on).poll(cx)).unwrap();
-            self.go_on = None;
+        if let Some(release) = &mut self.release {
+            ready!(Pin::new(release).poll(cx)).unwrap();
+            self.release = None;
         }
         assert!(!self.panics, "{DEFECT}");
         Poll::Ready(None)
@@ -49,21 +49,21 @@ impl http_body::Body for Body {
 }
 
 fn request(panics: bool) -> Request<Body> {
-    let (go_on, request) = held_request(panics);
-    go_on.send(()).unwrap();
+    let (release, request) = held_request(panics);
+    release.send(()).unwrap();
     request
 }
 
-/// A request whose body goes on when the sender says so.
+/// A request whose body waits until it is released.
 fn held_request(panics: bool) -> (oneshot::Sender<()>, Request<Body>) {
-    let (go_on, receiver) = oneshot::channel();
+    let (release, receiver) = oneshot::channel();
     let body = Body {
         piece: Some(Bytes::from_static(b"four")),
-        go_on: Some(receiver),
+        release: Some(receiver),
         panics,
     };
     (
-        go_on,
+        release,
         Request::post("http://localhost/").body(body).unwrap(),
     )
 }
@@ -97,8 +97,8 @@ fn assert_panicked(answer: Result<String, Failure>, what: &str) {
 }
 
 fn panics_counted(application: &Application) -> u64 {
-    let figures = application.figures();
-    let mut failures = figures.failures();
+    let stats = application.stats();
+    let mut failures = stats.failures();
     let counted = failures.find(|(kind, _)| *kind == FailureKind::Panic);
     counted.map_or(0, |(_, count)| count)
 }
@@ -109,7 +109,7 @@ fn a_panic_of_the_host_fails_its_own_request_alone() {
         for world in [World::Wasi02, World::Wasi03] {
             let what = format!("{world:?}");
             let application = application(world, "count", 1, 1);
-            let (go_on, held) = held_request(false);
+            let (release, held) = held_request(false);
             let other = tokio::spawn({
                 let application = application.clone();
                 async move { send(&application, held).await }
@@ -121,23 +121,23 @@ fn a_panic_of_the_host_fails_its_own_request_alone() {
                 let next = send(&application, request(false)).await;
                 assert_eq!(next.unwrap(), "4\n", "{what}");
             }
-            go_on.send(()).unwrap();
+            release.send(()).unwrap();
             assert_eq!(other.await.unwrap().unwrap(), "4\n", "{what}");
             until("all is over", || application.active() == 0).await;
-            assert_eq!(application.figures().instances, 0, "{what}");
+            assert_eq!(application.stats().instances, 0, "{what}");
         }
     });
 }
 
 #[test]
-fn a_panic_of_the_host_behind_the_head_cuts_the_response_off() {
+fn a_panic_of_the_host_after_the_head_cuts_the_response_off() {
     run(async {
         for world in [World::Wasi02, World::Wasi03] {
             let application = application(world, "echo", 1, 1);
-            let (go_on, held) = held_request(true);
+            let (release, held) = held_request(true);
             let response = application.handle(RequestId::next(), held).await.unwrap();
             assert_eq!(response.status(), 200, "{world:?}");
-            go_on.send(()).unwrap();
+            release.send(()).unwrap();
             let end = response.into_body().collect().await.err();
             assert_eq!(end, Some(CutOff::Failed), "{world:?}");
             assert_eq!(panics_counted(&application), 1, "{world:?}");
@@ -148,12 +148,12 @@ fn a_panic_of_the_host_behind_the_head_cuts_the_response_off() {
 }
 
 #[test]
-fn an_instance_in_which_the_host_has_panicked_is_not_used_again() {
+fn an_instance_in_which_the_host_has_panicked_is_not_reused() {
     run(async {
         for world in [World::Wasi02, World::Wasi03] {
             let what = format!("{world:?}");
             let application = application(world, "count", 100, 1);
-            let started = || application.figures().instances_started;
+            let started = || application.stats().instances_started;
             for _ in 0..3 {
                 let answer = send(&application, request(false)).await;
                 assert_eq!(answer.unwrap(), "4\n", "{what}");
@@ -172,13 +172,13 @@ fn an_instance_in_which_the_host_has_panicked_is_not_used_again() {
 fn a_panic_of_the_host_in_a_shared_instance_fails_the_requests_of_that_instance() {
     run(async {
         let application = application(World::Wasi03, "count", 100, 4);
-        let (go_on, held) = held_request(false);
+        let (release, held) = held_request(false);
         let other = tokio::spawn({
             let application = application.clone();
             async move { send(&application, held).await }
         });
         until("the other is at work", || {
-            application.figures().instances_started == 1
+            application.stats().instances_started == 1
         })
         .await;
         let one = send(&application, request(true)).await.err().unwrap();
@@ -188,10 +188,10 @@ fn a_panic_of_the_host_in_a_shared_instance_fails_the_requests_of_that_instance(
             assert_eq!(failure.answer().status, 500);
         }
         assert_eq!(panics_counted(&application), 1);
-        drop(go_on);
-        assert_eq!(application.figures().instances_started, 1);
+        drop(release);
+        assert_eq!(application.stats().instances_started, 1);
         let next = send(&application, request(false)).await;
         assert_eq!(next.unwrap(), "4\n");
-        assert_eq!(application.figures().instances_started, 2);
+        assert_eq!(application.stats().instances_started, 2);
     });
 }

@@ -297,7 +297,7 @@ impl<'a> Prepared<'a> {
                         poll_fn(unless_gathering).await
                     };
                     let response = of_guest(handled, &application, id, accepts_trailers);
-                    if in_row && application.turns_are_short() {
+                    if in_row && !application.cpu_pressure() {
                         // Those first whose requests are here already: responses then go out in a row.
                         // A write that finds its client asleep costs as much as a small guest, most of it
                         // for waking the client up; that is done once for all that it waits for.

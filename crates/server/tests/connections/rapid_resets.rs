@@ -57,7 +57,7 @@ fn a_stream_that_is_reset_makes_room_for_another_and_its_request_is_cancelled() 
             let refusals = frames.iter().filter(|frame| frame.kind == RST_STREAM);
             assert_eq!(refusals.count(), 0);
             let begun = u64::from(next + (last - first));
-            let started = || running.application.figures().instances_started;
+            let started = || running.application.stats().instances_started;
             until("the next are begun", || started() == begun).await;
             until("the others are cancelled", || active() == 128).await;
         }
@@ -124,7 +124,7 @@ fn rapid_resets_leave_no_request_behind_and_time_for_others() {
         }
         let active = || running.application.active();
         until("all are cancelled", || active() == 0).await;
-        let started = running.application.figures().instances_started;
+        let started = running.application.stats().instances_started;
         assert!(
             started > 400,
             "{started}: the resets came before the requests"

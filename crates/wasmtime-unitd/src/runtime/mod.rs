@@ -132,7 +132,7 @@ impl Runtime {
     /// Graceful shutdown: stops accepting, and waits until all requests have finished.
     pub(crate) async fn drain(&self) {
         self.0.server.drain().await;
-        self.0.engine.idle().await;
+        self.0.engine.wait_idle().await;
     }
 
     pub(crate) fn server(&self) -> &Server {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use control::{ApplicationInstances, ApplicationStatus, Module, Processes, Status};
-use engine::{Application, Engine, Figures};
+use engine::{Application, ApplicationStats, Engine};
 use server::Server;
 
 use super::process;
@@ -56,7 +56,7 @@ pub(super) fn of(
 fn application_status(loaded: &LoadedApplication) -> ApplicationStatus {
     let application = loaded.application.as_ref();
     let active_requests = application.map_or(0, Application::active);
-    let figures = application.map(Application::figures);
+    let stats = application.map(Application::stats);
     let running = u64::from(application.is_some());
     let idle = if active_requests == 0 { running } else { 0 };
     ApplicationStatus {
@@ -66,21 +66,21 @@ fn application_status(loaded: &LoadedApplication) -> ApplicationStatus {
             idle,
         },
         active_requests,
-        instances: instances(&figures.unwrap_or_default()),
+        instances: instances(&stats.unwrap_or_default()),
     }
 }
 
-fn instances(figures: &Figures) -> ApplicationInstances {
-    let failures = figures.failures();
+fn instances(stats: &ApplicationStats) -> ApplicationInstances {
+    let failures = stats.failures();
     ApplicationInstances {
-        active: figures.instances,
-        started: figures.instances_started,
-        memory: figures.memory,
-        peak_memory: figures.peak_memory,
-        files: figures.files,
-        execution_time: figures.execution_time,
-        responses: figures.answers().collect(),
-        cut_off: figures.cut_off,
+        active: stats.instances,
+        started: stats.instances_started,
+        memory: stats.memory,
+        peak_memory: stats.peak_memory,
+        files: stats.files,
+        execution_time: stats.execution_time,
+        responses: stats.answers().collect(),
+        cut_off: stats.cut_off,
         failures: failures.map(|(kind, count)| (kind.name(), count)).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! Guests that compute for long go on elsewhere.
+//! Offload: guests that compute for long continue in the background runtime.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{application, computing_for, get, until};
 
-/// Runs `test` on a thread of its own, with an engine that has guests go on in the runtime that it is given.
+/// Runs `test` with an engine that offloads guests to the runtime whose handle the test gets.
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Engine, tokio::runtime::Handle) -> F) {
     let elsewhere = Builder::new_multi_thread()
         .worker_threads(1)
@@ -25,7 +25,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Engine, tokio::runtime::Handle)
 }
 
 #[test]
-fn only_guests_that_compute_for_long_go() {
+fn only_guests_that_compute_for_long_are_offloaded() {
     run(|engine, elsewhere| async move {
         let hello = application(&engine, "hello", Limits::default());
         let spin = application(&engine, "spin", Limits::default());
@@ -37,10 +37,10 @@ fn only_guests_that_compute_for_long_go() {
             let outcome = get(&spin, "/").await;
             (spin, outcome.err())
         });
-        until("it goes", || elsewhere.metrics().num_alive_tasks() == 1).await;
+        until("the offload", || elsewhere.metrics().num_alive_tasks() == 1).await;
         assert_eq!(engine.active_instances(), 1);
 
-        // Whoever waits for it may go, wherever it is.
+        // An offloaded guest is cancelled with its request.
         spinning.abort();
         until("its end", || engine.active_instances() == 0).await;
         until("the end of its task", || {
@@ -51,7 +51,7 @@ fn only_guests_that_compute_for_long_go() {
 }
 
 #[test]
-fn what_they_may_compute_is_counted_on() {
+fn the_execution_timeout_continues_to_count_after_an_offload() {
     run(|engine, _| async move {
         let spin = application(&engine, "spin", computing_for(50));
         let failure = get(&spin, "/").await.err().unwrap();
@@ -59,12 +59,12 @@ fn what_they_may_compute_is_counted_on() {
         let response = get(&spin, "/?after").await.unwrap();
         let body = response.into_body().collect().await;
         assert_eq!(body.err(), Some(CutOff::Failed));
-        assert!(spin.figures().execution_time >= Duration::from_millis(100));
+        assert!(spin.stats().execution_time >= Duration::from_millis(100));
     });
 }
 
 #[test]
-fn their_responses_arrive_whole() {
+fn responses_of_offloaded_guests_are_complete() {
     run(|engine, elsewhere| async move {
         let compute = application(&engine, "compute", Limits::default());
         for target in ["/?before=100", "/?after=100", "/?before=50&after=50"] {
@@ -73,7 +73,7 @@ fn their_responses_arrive_whole() {
                 body.collect().await.unwrap().to_bytes()
             };
             let was_there = async {
-                until("it goes", || elsewhere.metrics().num_alive_tasks() == 1).await;
+                until("the offload", || elsewhere.metrics().num_alive_tasks() == 1).await;
             };
             let (body, ()) = tokio::join!(response, was_there);
             assert_eq!(body, "computing\ncomputed\n", "{target}");
