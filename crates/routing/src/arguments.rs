@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use http::header::COOKIE;
-
 use untrusted_text::percent;
 
 /// The arguments of a query, in order. They are separated by `&`; the first `=` separates name and value, and

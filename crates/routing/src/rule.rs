@@ -1,11 +1,11 @@
 //! Tests of single properties (`host`, `uri`, …), and of arguments, cookies and header fields by name.
 
 use http::HeaderName;
+use untrusted_text::{excerpt, percent};
 
 use crate::Request;
 use crate::arguments::{arguments, cookies};
 use crate::pattern::{Case, Encoding, PatternError, Patterns, Style};
-use untrusted_text::{excerpt, percent};
 
 /// A property that each request has once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

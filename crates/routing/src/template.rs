@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::variable::{Variable, VariableKind, VariableSet, Variables};
 use untrusted_text::excerpt;
+
+use crate::variable::{Variable, VariableKind, VariableSet, Variables};
 
 /// A parsed template. `Display` shows its text, and templates with the same text are equal.
 #[derive(Clone, Debug)]

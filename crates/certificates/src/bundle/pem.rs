@@ -5,9 +5,9 @@
 //! the blocks, and rustls-pki-types decodes each.
 
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
+use untrusted_text::excerpt;
 
 use super::error::{BundleError, BundleErrorKind, MAX_CERTIFICATES, Place};
-use untrusted_text::excerpt;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";

@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
+use untrusted_text::excerpt;
 
 use super::error::TlsError;
 use crate::{Bundle, Certificates};
-use untrusted_text::excerpt;
 
 /// The bundles of one listener, by the names that clients send in SNI. Immutable.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! One pattern of a text: exact, with wildcards, or a regular expression.
 
 use regex::bytes::Regex;
-
 use untrusted_text::percent;
 
 use super::error::PatternErrorKind;
