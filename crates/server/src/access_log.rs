@@ -247,3 +247,79 @@ fn string(text: &str, line: &mut Vec<u8>) {
     }
     line.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use engine::{OutputFiles, RequestId};
+    use http::Request;
+    use routing::{Endpoint, Scheme, VariableSet};
+
+    use super::*;
+    use crate::connection_info::ConnectionInfo;
+
+    fn template(text: &str) -> Template {
+        Template::parse(text, VariableSet::ALL).unwrap()
+    }
+
+    /// The lines of a log of this format, of one request with this target and this field.
+    fn logged(format: LogFormat, condition: Option<&str>, target: &str, field: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let files = OutputFiles::default();
+        let condition = condition.map(|text| Condition::parse(text, VariableSet::ALL).unwrap());
+        let log = AccessLog::new(files.open(&path).unwrap(), format, condition);
+        let request = Request::builder().uri(target).header("host", "a.example");
+        let request = request.header("x-field", field).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        let info = ConnectionInfo {
+            scheme: Scheme::Http,
+            source: Endpoint::Unix,
+            destination: Endpoint::Unix,
+        };
+        let meta = RequestMeta::new(RequestId::next(), &parts, Instant::now());
+        let snapshot = RequestSnapshot::of(&parts, info);
+        // The file is closed with its last owner, and closed files are not flushed.
+        let entry = AccessLogEntry::new(log.clone(), snapshot, meta);
+        let record = RequestRecord::Noted(Box::new(entry));
+        let mut response = Response::new(String::new());
+        *response.status_mut() = StatusCode::CREATED;
+        let mut entry = record.note(&mut response).unwrap();
+        entry.sent = 12;
+        drop(entry);
+        files.flush(Duration::from_secs(20));
+        drop(log);
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_access_log_has_a_line_for_a_request_whose_response_is_over() {
+        let format = LogFormat::Text(template(
+            "$method $uri $status $body_bytes_sent $header_x_field",
+        ));
+        assert_eq!(logged(format, None, "/a?b", b"v"), "GET /a 201 12 v\n");
+    }
+
+    #[tokio::test]
+    async fn an_access_log_escapes_what_would_forge_a_line() {
+        let format = LogFormat::Text(template("\"$header_x_field\""));
+        let logged = logged(format, None, "/", b"a\"b\\c\td\xff");
+        assert_eq!(logged, "\"a\\x22b\\x5Cc\\x09d\\xFF\"\n");
+    }
+
+    #[tokio::test]
+    async fn an_access_log_writes_json_strings() {
+        let members = [("status", "$status"), ("field", "$header_x_field")];
+        let members = members.map(|(name, value)| (name.to_owned(), template(value)));
+        let logged = logged(LogFormat::Json(members.into()), None, "/", b"a\"b\t");
+        assert_eq!(logged, "{\"status\":\"201\",\"field\":\"a\\\"b\\t\"}\n");
+    }
+
+    #[tokio::test]
+    async fn an_access_log_leaves_out_requests_that_do_not_meet_its_condition() {
+        let format = || LogFormat::Text(template("$uri"));
+        assert_eq!(logged(format(), Some("$arg_a"), "/?a=1", b""), "/\n");
+        assert_eq!(logged(format(), Some("$arg_a"), "/", b""), "");
+    }
+}

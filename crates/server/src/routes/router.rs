@@ -421,3 +421,203 @@ enum StepResult<'a> {
 fn respond<'a>(status: StatusCode) -> Outcome<'a> {
     Outcome::Respond(page::error(status))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use engine::RequestId;
+    use http::header::LOCATION;
+    use proxy::{Pool, PoolOptions, Server, Upstream};
+    use routing::{
+        Condition, Endpoint, Match, Rewrite, Route, Scheme, Template, Test, VariableSet,
+    };
+
+    use super::*;
+    use crate::routes::action::{ResponseHeader, Return};
+
+    fn template(text: &str) -> Template {
+        Template::parse(text, VariableSet::ALL).unwrap()
+    }
+
+    fn action(kind: ActionKind) -> Action {
+        Action {
+            kind,
+            rewrite: None,
+            response_headers: Vec::new(),
+        }
+    }
+
+    fn status(code: u16) -> Action {
+        action(ActionKind::Return(Return::new(code, None)))
+    }
+
+    fn pass(to: &str) -> Action {
+        action(ActionKind::Pass(Pass::Variable(template(to))))
+    }
+
+    fn rewritten(uri: &str, action: Action) -> Action {
+        Action {
+            rewrite: Some(Rewrite::parse(uri, VariableSet::ALL).unwrap()),
+            ..action
+        }
+    }
+
+    fn condition(text: &str) -> Match {
+        Match::new([Test::If(Condition::parse(text, VariableSet::ALL).unwrap())])
+    }
+
+    fn steps(name: Option<&str>, steps: Vec<(Match, Action)>) -> Steps {
+        Steps {
+            name: name.map(str::to_owned),
+            route: Route::new(steps),
+        }
+    }
+
+    fn upstream() -> Proxy {
+        let server = Server::tcp(([127, 0, 0, 1], 9).into());
+        let pool = Pool::new(PoolOptions::default());
+        Proxy::new(Upstream::single(server), pool, proxy::Timeouts::default())
+    }
+
+    fn table(routes: Vec<Steps>) -> Table {
+        let upstreams = [("back".to_owned(), upstream())];
+        Table::new(routes, [("none".to_owned(), None)], upstreams)
+    }
+
+    /// The status of a response of the route itself, or the target that the upstream gets.
+    async fn route(table: &Table, target: &str) -> Result<u16, String> {
+        match respond_to(table, target).await {
+            Routed::Respond(response) => Ok(response.status().as_u16()),
+            Routed::Forward(forward) => {
+                let (handler, pending) = forward.split();
+                assert!(matches!(handler, Handler::Upstream(_)));
+                let mut parts = parts(target);
+                request::make_absolute(&mut parts, http::uri::Scheme::HTTP, None).unwrap();
+                pending.retarget(&mut parts);
+                Err(parts.uri.path_and_query().unwrap().to_string())
+            }
+        }
+    }
+
+    fn parts(target: &str) -> Parts {
+        let request = http::Request::builder()
+            .uri(target)
+            .header("host", "a.example");
+        request.body(()).unwrap().into_parts().0
+    }
+
+    async fn respond_to<'t>(table: &'t Table, target: &str) -> Routed<'t> {
+        let parts = parts(target);
+        let meta = RequestMeta::new(RequestId::next(), &parts, Instant::now());
+        let info = ConnectionInfo {
+            scheme: Scheme::Http,
+            source: Endpoint::Unix,
+            destination: Endpoint::Unix,
+        };
+        let router = Router::new(table, &parts, &meta, info, false);
+        let share_files = ShareFiles::new(1);
+        // `router` borrows from this function; what it returns, from the table alone.
+        router.unwrap().route(&Pass::Steps(0), &share_files).await
+    }
+
+    #[tokio::test]
+    async fn the_first_step_that_matches_has_its_action_taken() {
+        let table = table(vec![steps(
+            None,
+            vec![
+                (condition("$arg_a"), status(201)),
+                (condition("$arg_b"), status(202)),
+                (Match::default(), status(203)),
+            ],
+        )]);
+        assert_eq!(route(&table, "/?b=1").await, Ok(202));
+        assert_eq!(route(&table, "/?b=1&a=1").await, Ok(201));
+        assert_eq!(route(&table, "/").await, Ok(203));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_no_step_matches_gets_404() {
+        let table = table(vec![steps(None, vec![(condition("$arg_a"), status(200))])]);
+        assert_eq!(route(&table, "/").await, Ok(404));
+    }
+
+    #[tokio::test]
+    async fn a_pass_with_variables_goes_where_they_say() {
+        let table = table(vec![
+            steps(None, vec![(Match::default(), pass("$arg_to"))]),
+            steps(Some("other"), vec![(Match::default(), status(204))]),
+        ]);
+        assert_eq!(route(&table, "/?to=routes/other").await, Ok(204));
+        assert_eq!(
+            route(&table, "/x?to=upstreams/back").await,
+            Err("/x?to=upstreams/back".to_owned())
+        );
+        // Not loaded, unknown, and not for clients to choose.
+        assert_eq!(route(&table, "/?to=applications/none").await, Ok(503));
+        assert_eq!(route(&table, "/?to=applications/unknown").await, Ok(404));
+        assert_eq!(route(&table, "/?to=metrics").await, Ok(404));
+    }
+
+    #[tokio::test]
+    async fn a_routing_loop_ends_in_500() {
+        let table = table(vec![steps(None, vec![(Match::default(), pass("routes"))])]);
+        assert_eq!(route(&table, "/").await, Ok(500));
+    }
+
+    #[tokio::test]
+    async fn a_rewrite_changes_what_later_steps_and_the_upstream_see() {
+        let table = table(vec![
+            steps(
+                None,
+                vec![(Match::default(), rewritten("/new", pass("routes/next")))],
+            ),
+            steps(
+                Some("next"),
+                vec![(Match::default(), pass("upstreams/back"))],
+            ),
+        ]);
+        assert_eq!(route(&table, "/old?q=1").await, Err("/new?q=1".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_target_that_cannot_be_parsed_is_refused_before_routing() {
+        let table = table(vec![steps(None, vec![(Match::default(), status(200))])]);
+        let parts = parts("/..");
+        let meta = RequestMeta::new(RequestId::next(), &parts, Instant::now());
+        let info = ConnectionInfo {
+            scheme: Scheme::Http,
+            source: Endpoint::Unix,
+            destination: Endpoint::Unix,
+        };
+        let router = Router::new(&table, &parts, &meta, info, false);
+        assert_eq!(router.err(), Some(StatusCode::BAD_REQUEST));
+    }
+
+    #[tokio::test]
+    async fn response_headers_are_set_in_successes_and_redirects_only() {
+        let with_header = |code| {
+            let location = Some(template("/to$uri"));
+            Action {
+                response_headers: vec![ResponseHeader {
+                    name: http::header::AGE,
+                    value: Some(template("$arg_age")),
+                }],
+                ..action(ActionKind::Return(Return::new(code, location)))
+            }
+        };
+        for (code, is_set) in [(200, true), (301, true), (404, false), (500, false)] {
+            let table = table(vec![steps(
+                None,
+                vec![(Match::default(), with_header(code))],
+            )]);
+            let Routed::Respond(response) = respond_to(&table, "/x?age=7").await else {
+                panic!("a fixed response is not forwarded");
+            };
+            let age = response.headers().get(http::header::AGE);
+            assert_eq!(age.is_some_and(|age| age == "7"), is_set, "{code}");
+            let location = response.headers().get(LOCATION);
+            assert_eq!(location.is_some_and(|it| it == "/to/x"), is_set, "{code}");
+        }
+    }
+}
