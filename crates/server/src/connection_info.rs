@@ -12,7 +12,8 @@ pub(crate) struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// That of a request which has come through these trusted proxies; each is asked about what the one before has said.
+    /// That of a request which has come through these trusted proxies; each is asked about what the one before has
+    /// said.
     pub(crate) fn forwarded(self, proxies: Option<&[Forwarded]>, headers: &HeaderMap) -> Self {
         let mut info = self;
         for proxy in proxies.unwrap_or_default() {

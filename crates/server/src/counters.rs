@@ -27,6 +27,8 @@ struct Counts {
     requests: AtomicU64,
     /// Streams of HTTP/2 that it runs.
     streams: AtomicU64,
+    /// Idle connections of HTTP/1 whose buffers are freed.
+    parked: AtomicU64,
 }
 
 impl Counts {
@@ -76,6 +78,10 @@ impl Counters {
 
     pub(crate) fn requests(&self) -> u64 {
         self.0.iter().map(|it| it.requests.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn parked(&self) -> u64 {
+        self.0.iter().map(|it| it.parked.load(Relaxed)).sum()
     }
 
     /// Which of the first `limit` workers has the fewest connections. The first of several.
@@ -146,6 +152,12 @@ impl OpenConnection {
         ActiveRequest(Arc::clone(self))
     }
 
+    /// Counts it as parked until the returned value is dropped.
+    pub(crate) fn park(&self) -> ParkedConnection<'_> {
+        self.counts().parked.fetch_add(1, Relaxed);
+        ParkedConnection(self)
+    }
+
     /// Connections that are open at its worker, itself included.
     pub(crate) fn neighbours(&self) -> u64 {
         self.counts().open()
@@ -159,6 +171,16 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counts().closed.fetch_add(1, Relaxed);
+    }
+}
+
+/// A connection that is parked.
+#[derive(Debug)]
+pub(crate) struct ParkedConnection<'a>(&'a OpenConnection);
+
+impl Drop for ParkedConnection<'_> {
+    fn drop(&mut self) {
+        self.0.counts().parked.fetch_sub(1, Relaxed);
     }
 }
 

@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_no_certain_length_is_refused() {
+    fn smuggling_by_an_ambiguous_length_is_refused() {
         let checked = |fields: &[(&'static str, &'static str)]| {
             let mut parts = parts(Version::HTTP_11, "/", &["a"]);
             for (name, value) in fields {

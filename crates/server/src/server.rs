@@ -204,6 +204,12 @@ impl Server {
         self.0.workers.counters().connections()
     }
 
+    /// Idle connections of HTTP/1 that are parked: see [`Timeouts::park_after`](crate::Timeouts::park_after).
+    #[must_use]
+    pub fn parked_connections(&self) -> u64 {
+        self.0.workers.counters().parked()
+    }
+
     /// Requests so far, those in progress included.
     #[must_use]
     pub fn requests(&self) -> u64 {

@@ -1,6 +1,6 @@
-//! HTTP/1 connections: driving hyper, timeouts, graceful shutdown, and parking. A parked connection, which waits for its
-//! next request for longer than [`Timeouts::park_after`], costs little: hyper's state, some 20 KiB, is dropped, and
-//! created again for the next request.
+//! HTTP/1 connections: driving hyper, timeouts, graceful shutdown, and parking. A parked connection, which waits for
+//! its next request for longer than [`Timeouts::park_after`], costs little: hyper's state, some 20 KiB, is dropped,
+//! and created again for the next request.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http::StatusCode;
-use http_message::raw_error_response;
+use http_message::{BoxError, raw_error_response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::HttpService;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::client_io::ClientIo;
 use super::limits::MAX_HEADER_SECTION;
 use super::linger::linger;
+use crate::counters::OpenConnection;
 use crate::link::{CHECK_INTERVAL, CloseQueue, ConnectionState};
 use crate::listener::ShutdownSignal;
 use crate::timeouts::Timeouts;
@@ -26,8 +27,6 @@ use crate::tunnel::UpgradedConnection;
 
 /// Bytes that one connection may hold of what it reads, and of what it writes.
 const BUFFER: usize = 128 * 1024;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a connection to its end, or until it has been upgraded to another protocol: then it is returned with
 /// its tunnel. Its first request has to be there by `first_by`.
@@ -38,6 +37,7 @@ pub(crate) async fn serve<S, B>(
     timeouts: &Timeouts,
     first_by: Instant,
     closing: &mut ShutdownSignal,
+    counted: &OpenConnection,
 ) -> hyper::Result<Option<(UpgradedConnection, ClientIo)>>
 where
     S: HttpService<Incoming, ResBody = B>,
@@ -93,6 +93,7 @@ where
         service = parts.service;
         io = parts.io.into_inner();
         io.unread(parts.read_buf);
+        let _parked = counted.park();
         // It has been idle for that long at least.
         let left = timeouts.idle.saturating_sub(park_after(timeouts));
         tokio::select! {

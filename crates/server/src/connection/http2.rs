@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_message::BoxError;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::http2::{Builder, Connection};
@@ -42,8 +43,6 @@ const GOING_AWAY: Duration = Duration::from_secs(1);
 /// Bytes of one stream that h2 may hold, where the client's windows are that large. hyper's default,
 /// 400 KiB, would be 50 MiB for a connection that does not read.
 const SEND_BUFFER: usize = 64 * 1024;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a connection to its end. The first request has to be there by `first_by`.
 pub(crate) async fn serve<S, B>(

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_nothing_does_not_hold_up_a_shutdown_with_tls() {
+    async fn a_client_that_takes_nothing_does_not_delay_a_graceful_shutdown_with_tls() {
         let (mut io, _client) = connect().await;
         fill(&mut io).await;
         let (listener, mut closing) = ShutdownSignal::of_a_listener();

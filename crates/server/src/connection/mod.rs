@@ -160,7 +160,17 @@ pub(crate) async fn serve(
     } else {
         let respond = service_fn(move |request| Arc::clone(&service).respond(request));
         io.count_write_stalls(WriteStalls::new(held, worker, link.clone(), timeouts.send));
-        match http1::serve(io, respond, &link, timeouts, first_by, &mut closing).await {
+        match http1::serve(
+            io,
+            respond,
+            &link,
+            timeouts,
+            first_by,
+            &mut closing,
+            &connected,
+        )
+        .await
+        {
             Ok(Some((switched, io))) => {
                 // Within this task: a tunnel counts as a connection, and a graceful shutdown waits for it.
                 Box::pin(switched.run(io)).await;

@@ -114,8 +114,8 @@ impl Service {
             Err(response) => response,
         };
 
-        // Complete the head. What decides whether the connection closes comes last but one, and the entry of the access log,
-        // which keeps the fields that are sent, last.
+        // Complete the head. Whether the connection closes is decided after all that may change the head; the entry
+        // of the access log keeps the fields, and so comes last.
         head::prepare(&mut response, version, &method, &view.settings.name);
         if has_content || self.is_newer_http1 {
             self.announce_close(&mut response, version);

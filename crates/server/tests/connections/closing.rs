@@ -1,4 +1,4 @@
-//! Connections that the server closes while the client goes on: no response is lost to a reset.
+//! Connections that the server closes while the client continues to send: no response is lost to a reset.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ async fn received(stream: &mut TcpStream) -> String {
     answer
 }
 
-/// Whether a client that goes on sending requests is let, at least for a while.
-async fn may_go_on(stream: &mut TcpStream) -> bool {
+/// Whether a client may continue to send requests, at least for a while.
+async fn may_continue(stream: &mut TcpStream) -> bool {
     for _ in 0..10 {
         // A reset is seen by the write after the one that it answers.
         if stream.write_all(REQUEST).await.is_err() {
@@ -49,13 +49,13 @@ fn a_request_after_one_that_is_refused_does_not_reset_the_connection() {
             let answer = received(&mut stream).await;
             assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
             assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
-            assert!(may_go_on(&mut stream).await, "{request}");
+            assert!(may_continue(&mut stream).await, "{request}");
         }
     });
 }
 
 #[test]
-fn a_request_that_crosses_a_shutdown_does_not_reset_the_connection() {
+fn a_request_that_crosses_a_graceful_shutdown_does_not_reset_the_connection() {
     run(async {
         for target in ["/?0", "/?300"] {
             let running = start("sleep", PATIENT, 16).await;
@@ -70,10 +70,10 @@ fn a_request_that_crosses_a_shutdown_does_not_reset_the_connection() {
             let drained = tokio::spawn(async move { server.drain().await });
             let answer = received(&mut stream).await;
             assert!(answer.ends_with("slept\n"), "{answer}");
-            assert!(may_go_on(&mut stream).await, "{target}");
+            assert!(may_continue(&mut stream).await, "{target}");
             // A client that does not stop is not waited for any longer than others.
-            let going_on = async { while may_go_on(&mut stream).await {} };
-            timeout(LONG, going_on).await.unwrap();
+            let continuing = async { while may_continue(&mut stream).await {} };
+            timeout(LONG, continuing).await.unwrap();
             timeout(LONG, drained).await.unwrap().unwrap();
             assert!(begun.elapsed() >= Duration::from_secs(2));
         }
@@ -88,13 +88,13 @@ fn a_connection_that_the_client_wants_closed_or_has_left_idle_is_closed_at_once(
         let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await.unwrap();
         assert!(received(&mut stream).await.ends_with("Hello, world!\n"));
-        assert!(!may_go_on(&mut stream).await);
+        assert!(!may_continue(&mut stream).await);
 
         let running = start_with_idle("hello", SHORT).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         stream.write_all(REQUEST).await.unwrap();
         assert!(received(&mut stream).await.ends_with("<p>Error 408.\r\n"));
-        assert!(!may_go_on(&mut stream).await);
+        assert!(!may_continue(&mut stream).await);
     });
 }
 
@@ -104,8 +104,8 @@ fn a_refusal_over_tls_is_followed_by_an_orderly_end() {
         let tls = Tls::start("hello", PATIENT).await;
         let mut stream = tls.connect().await;
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        let (text, is_told) = all(&mut stream).await;
+        let (text, is_complete) = all(&mut stream).await;
         assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
-        assert!(is_told);
+        assert!(is_complete);
     });
 }

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{ENOUGH, Most, PATIENT, rest, run, start_proxy_of};
+use crate::support::{ENOUGH, Most, PATIENT, read_to_end, run, start_proxy_of};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -48,12 +48,12 @@ async fn get(address: std::net::SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
-    let answer = rest(&mut stream).await;
+    let answer = read_to_end(&mut stream).await;
     answer.split(' ').nth(1).unwrap().to_owned()
 }
 
 #[test]
-fn an_upload_that_goes_on_after_its_response_counts_until_it_ends() {
+fn an_upload_that_continues_after_its_response_counts_until_it_ends() {
     run(async {
         let (upstream, mut ended) = hasty().await;
         let (_server, address) = start_proxy_of(&[upstream], PATIENT, ONE).await;

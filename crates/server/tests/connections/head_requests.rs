@@ -15,7 +15,7 @@ use crate::support::{ENOUGH, PATIENT, run, start_passing};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// The length that is told, and that of what comes.
+/// The announced length, and that of what comes.
 async fn lengths(address: SocketAddr, method: &str) -> (usize, usize) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -26,17 +26,17 @@ async fn lengths(address: SocketAddr, method: &str) -> (usize, usize) {
         .send_request(request.body(()).unwrap(), true)
         .unwrap();
     let response = timeout(LONG, response).await.unwrap().unwrap();
-    let told = response.headers()["content-length"].to_str().unwrap();
-    let told = told.parse().unwrap();
+    let announced = response.headers()["content-length"].to_str().unwrap();
+    let announced = announced.parse().unwrap();
     let mut body = response.into_body();
     let mut came = 0;
     while let Some(piece) = timeout(LONG, body.data()).await.unwrap() {
         came += piece.unwrap().len();
     }
-    (told, came)
+    (announced, came)
 }
 
-async fn assert_head_is_told_alone(pass: Pass) {
+async fn assert_head_is_sent_alone(pass: Pass) {
     let (_server, address) = start_passing(pass, PATIENT, ENOUGH).await;
     let (length, came) = lengths(address, "GET").await;
     assert!(length > 0);
@@ -59,7 +59,7 @@ async fn assert_head_is_told_alone(pass: Pass) {
 fn a_head_of_an_error_page_over_http2_has_no_content() {
     run(async {
         // There are no such steps: 404.
-        assert_head_is_told_alone(Pass::Steps(0)).await;
+        assert_head_is_sent_alone(Pass::Steps(0)).await;
     });
 }
 
@@ -68,6 +68,6 @@ fn a_head_of_metrics_over_http2_has_no_content() {
     run(async {
         let text = HeaderValue::from_static("text/plain");
         let metrics = Metrics::new(text, || "requests 1\n".to_owned());
-        assert_head_is_told_alone(Pass::Metrics(metrics)).await;
+        assert_head_is_sent_alone(Pass::Metrics(metrics)).await;
     });
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{PATIENT, Running, rest, run, start};
+use crate::support::{PATIENT, Running, read_to_end, run, start};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(20);
 async fn answer(running: &Running, request: &str) -> String {
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
-    rest(&mut stream).await
+    read_to_end(&mut stream).await
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_205_has_no_content_and_a_length_of_zero() {
 }
 
 #[test]
-fn a_status_that_nobody_knows_has_an_empty_reason_phrase() {
+fn an_unknown_status_has_an_empty_reason_phrase() {
     run(async {
         let running = start("status", PATIENT, 16).await;
         for version in ["1.0", "1.1"] {

@@ -153,7 +153,7 @@ fn a_request_in_progress_finishes_before_its_stalled_connection_is_reset() {
 }
 
 #[test]
-fn further_responses_of_a_connection_wait_while_it_holds_much() {
+fn back_pressure_delays_further_responses_of_a_connection_that_holds_much() {
     run(async {
         let running = start_holding("download", PATIENT, 64, MANY).await;
         let mut client = Client::connect(&running, 10_000).await;

@@ -395,7 +395,7 @@ fn a_flood_of_pings_or_settings_is_read_no_faster_than_its_answers_are_taken() {
                 sent += written.unwrap();
                 assert!(
                     sent < MOST,
-                    "the server reads on, and nobody reads what it answers"
+                    "the server reads on, though its answers are not read"
                 );
             }
             // Each has one answer, and is waited for by the next.
@@ -478,7 +478,7 @@ fn a_flood_of_frames_without_an_answer_leaves_turns_to_other_connections() {
 }
 
 #[test]
-fn white_space_around_a_field_value_is_refused_in_heads_and_trailers() {
+fn smuggling_by_white_space_around_a_field_value_is_refused_in_heads_and_trailers() {
     run(async {
         let running = start("count", PATIENT, 16).await;
         let mut client = connect(&running).await;

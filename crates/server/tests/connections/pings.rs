@@ -28,7 +28,7 @@ fn a_silent_http2_connection_gets_a_ping_and_is_closed_without_an_answer() {
         let mut client = RawClient::connect(running.address).await;
         let mut heard = Instant::now();
         client.assert_served(1, "/").await;
-        // It goes on for as long as the client answers.
+        // It stays open for as long as the client answers.
         for _ in 0..3 {
             let ping = client.find("ping", is_ping).await;
             assert!(heard.elapsed() >= TIMEOUTS.header_read - EARLY);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{PATIENT, rest, run, run_on_one_thread, start, start_proxy};
+use crate::support::{PATIENT, read_to_end, run, run_on_one_thread, start, start_proxy};
 
 const CHUNKED: &str =
     "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -63,7 +63,7 @@ fn a_small_chunk_that_is_alone_is_passed_on_at_once() {
             }
         }
         stream.write_all(b"0\r\n\r\n").await.unwrap();
-        assert!(rest(&mut stream).await.ends_with("0\r\n\r\n"));
+        assert!(read_to_end(&mut stream).await.ends_with("0\r\n\r\n"));
     });
 }
 
@@ -87,13 +87,13 @@ fn small_chunks_arrive_whole_and_their_errors_after_them() {
             let mut stream = TcpStream::connect(running.address).await.unwrap();
             let request = [CHUNKED, &body].concat();
             stream.write_all(request.as_bytes()).await.unwrap();
-            let received = rest(&mut stream).await;
+            let received = read_to_end(&mut stream).await;
             assert!(received.ends_with(answer), "{received}");
         }
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let request = [CHUNKED, &pieces, "nonsense\r\n"].concat();
         stream.write_all(request.as_bytes()).await.unwrap();
-        assert!(rest(&mut stream).await.starts_with("HTTP/1.1 400 "));
+        assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 400 "));
         assert_eq!(running.application.active(), 0);
     });
 }
@@ -116,7 +116,7 @@ fn small_chunks_of_an_upstream_that_come_together_are_passed_on_together() {
         let mut client = TcpStream::connect(address).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         client.write_all(request).await.unwrap();
-        let received = rest(&mut client).await;
+        let received = read_to_end(&mut client).await;
         drop(answering.await.unwrap());
         let (_, body) = received.split_once("\r\n\r\n").unwrap();
         assert_eq!(body.matches('x').count(), PIECES);

@@ -38,7 +38,7 @@ pub(crate) const ENOUGH: Most = Most {
     held_for_clients: 64 << 20,
 };
 
-/// Nobody is waited for in vain.
+/// Long timeouts: no client is given up.
 pub(crate) const PATIENT: Timeouts = Timeouts {
     header_read: NEVER,
     idle: NEVER,
@@ -221,7 +221,7 @@ pub(crate) fn assert_timed_out(answer: &str) {
 }
 
 /// All that the server sends before it closes the connection, however it does.
-pub(crate) async fn rest(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut received));
     match read.await.unwrap() {

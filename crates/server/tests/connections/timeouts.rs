@@ -6,7 +6,7 @@ use server::Timeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{PATIENT, SHORT, assert_timed_out, rest, run, start};
+use crate::support::{PATIENT, SHORT, assert_timed_out, read_to_end, run, start};
 
 const SHORT_HEADER: Timeouts = Timeouts {
     header_read: SHORT,
@@ -21,12 +21,12 @@ fn a_client_that_does_not_finish_its_header_is_cut_off() {
         for begun in ["", "GE", "PRI * HTTP/2.0\r\n\r\nSM"] {
             let mut stream = TcpStream::connect(running.address).await.unwrap();
             stream.write_all(begun.as_bytes()).await.unwrap();
-            assert_eq!(rest(&mut stream).await, "", "{begun:?}");
+            assert_eq!(read_to_end(&mut stream).await, "", "{begun:?}");
         }
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let begun = b"GET / HTTP/1.1\r\nhost: a\r\nx: ";
         stream.write_all(begun).await.unwrap();
-        assert_timed_out(&rest(&mut stream).await);
+        assert_timed_out(&read_to_end(&mut stream).await);
     });
 }
 
@@ -59,7 +59,7 @@ fn an_idle_connection_is_closed() {
             .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .await
             .unwrap();
-        let answers = rest(&mut stream).await;
+        let answers = read_to_end(&mut stream).await;
         let (_, end) = answers.split_once("\r\n\r\nHello, world!\n").unwrap();
         assert_timed_out(end);
     });
@@ -76,7 +76,7 @@ fn a_body_that_stalls_is_a_408() {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let begun = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nfive!";
         stream.write_all(begun).await.unwrap();
-        assert!(rest(&mut stream).await.starts_with("HTTP/1.1 408 "));
+        assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 408 "));
         assert_eq!(running.application.active(), 0);
     });
 }
@@ -127,7 +127,7 @@ fn an_unknown_version_is_answered_however_much_is_behind_it() {
 }
 
 #[test]
-fn a_connection_too_many_waits_for_its_turn() {
+fn a_connection_above_the_limit_waits_in_the_backlog() {
     run(async {
         let running = start("hello", PATIENT, 1).await;
         let first = TcpStream::connect(running.address).await.unwrap();
@@ -137,12 +137,12 @@ fn a_connection_too_many_waits_for_its_turn() {
         let early = tokio::time::timeout(SHORT, second.read(&mut byte)).await;
         assert!(early.is_err(), "served beyond the limit");
         drop(first);
-        assert!(rest(&mut second).await.ends_with("Hello, world!\n"));
+        assert!(read_to_end(&mut second).await.ends_with("Hello, world!\n"));
     });
 }
 
 #[test]
-fn draining_waits_for_what_is_in_progress_and_for_nothing_else() {
+fn a_graceful_shutdown_waits_for_requests_in_progress_only() {
     run(async {
         let running = start("sleep", PATIENT, 16).await;
         let _silent = TcpStream::connect(running.address).await.unwrap();
@@ -154,7 +154,7 @@ fn draining_waits_for_what_is_in_progress_and_for_nothing_else() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let drained = tokio::time::timeout(Duration::from_secs(10), running.server.drain());
-        let (drained, answer) = tokio::join!(drained, rest(&mut busy));
+        let (drained, answer) = tokio::join!(drained, read_to_end(&mut busy));
         drained.unwrap();
         assert!(answer.ends_with("slept\n"), "{answer}");
         assert!(TcpStream::connect(running.address).await.is_err());

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{PATIENT, Running, SHORT, assert_timed_out, rest, run, start_with_tls};
+use crate::support::{PATIENT, Running, SHORT, assert_timed_out, read_to_end, run, start_with_tls};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
@@ -63,11 +63,11 @@ impl Tls {
     }
 }
 
-/// All that comes, and whether the server has told that it is all.
+/// All that comes, and whether a `close_notify` says that it is all.
 pub(crate) async fn all(stream: &mut TlsStream<TcpStream>) -> (String, bool) {
     let mut received = Vec::new();
     let read = timeout(LONG, stream.read_to_end(&mut received));
-    let is_told = match read.await.unwrap() {
+    let is_complete = match read.await.unwrap() {
         Ok(_) => true,
         Err(error) => {
             let cut_off = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
@@ -75,7 +75,7 @@ pub(crate) async fn all(stream: &mut TlsStream<TcpStream>) -> (String, bool) {
             false
         }
     };
-    (String::from_utf8(received).unwrap(), is_told)
+    (String::from_utf8(received).unwrap(), is_complete)
 }
 
 async fn greeted(stream: &mut TlsStream<TcpStream>) {
@@ -91,21 +91,21 @@ async fn greeted(stream: &mut TlsStream<TcpStream>) {
 }
 
 #[test]
-fn an_orderly_end_is_told() {
+fn an_orderly_end_has_a_close_notify() {
     run(async {
         let tls = Tls::start("hello", PATIENT).await;
         let mut stream = tls.connect().await;
         greeted(&mut stream).await;
         stream.write_all(LAST_REQUEST).await.unwrap();
-        let (text, is_told) = all(&mut stream).await;
+        let (text, is_complete) = all(&mut stream).await;
         assert!(text.ends_with("\r\n\r\nHello, world!\n"), "{text}");
-        assert!(is_told);
+        assert!(is_complete);
         // So is a refusal.
         let mut stream = tls.connect().await;
         stream.write_all(b"GET / HTTP/3.0\r\n\r\n").await.unwrap();
-        let (text, is_told) = all(&mut stream).await;
+        let (text, is_complete) = all(&mut stream).await;
         assert!(text.starts_with("HTTP/1.1 505 "), "{text}");
-        assert!(is_told);
+        assert!(is_complete);
     });
 }
 
@@ -117,9 +117,9 @@ fn a_response_that_is_cut_off_is_no_orderly_end() {
             let mut stream = tls.connect().await;
             let request = format!("GET /?50 HTTP/{version}\r\nhost: a\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let (text, is_told) = all(&mut stream).await;
+            let (text, is_complete) = all(&mut stream).await;
             assert!(text.contains("partial"), "{text}");
-            assert!(!is_told, "HTTP/{version}");
+            assert!(!is_complete, "HTTP/{version}");
         }
     });
 }
@@ -137,7 +137,7 @@ fn a_handshake_has_the_time_of_a_header_and_no_more() {
             let mut stream = tls.tcp().await;
             stream.write_all(begun).await.unwrap();
             let started = Instant::now();
-            assert_eq!(rest(&mut stream).await, "");
+            assert_eq!(read_to_end(&mut stream).await, "");
             assert!(started.elapsed() >= SHORT / 2, "{begun:?}");
         }
         // That is for the first request, too.
@@ -153,15 +153,15 @@ fn a_handshake_has_the_time_of_a_header_and_no_more() {
                 greeted(&mut stream).await;
             }
             stream.write_all(begun).await.unwrap();
-            let (text, is_told) = all(&mut stream).await;
+            let (text, is_complete) = all(&mut stream).await;
             assert_timed_out(&text);
-            assert!(is_told, "{begun:?}");
+            assert!(is_complete, "{begun:?}");
         }
     });
 }
 
 #[test]
-fn slow_handshakes_keep_nobody_waiting() {
+fn slow_handshakes_do_not_delay_other_connections() {
     run(async {
         let tls = Tls::start("hello", PATIENT).await;
         let mut slow = Vec::new();
@@ -178,7 +178,7 @@ fn slow_handshakes_keep_nobody_waiting() {
 }
 
 #[test]
-fn a_connection_that_rested_serves_as_before() {
+fn a_parked_connection_serves_as_before() {
     run(async {
         let timeouts = Timeouts {
             park_after: SHORT / 10,
@@ -203,9 +203,9 @@ fn a_connection_that_rested_serves_as_before() {
         assert_eq!(tls.running.server.requests(), 9);
         assert_eq!(tls.running.server.connections().accepted, 1);
         let begun = Instant::now();
-        let (text, is_told) = all(&mut stream).await;
+        let (text, is_complete) = all(&mut stream).await;
         assert_timed_out(&text);
-        assert!(is_told);
+        assert!(is_complete);
         assert!(begun.elapsed() > SHORT * 5, "{:?}", begun.elapsed());
     });
 }
@@ -258,14 +258,14 @@ fn one_that_reads_slowly_gets_all() {
 }
 
 #[test]
-fn what_is_no_tls_is_turned_away() {
+fn plain_http_on_a_tls_listener_is_refused() {
     run(async {
         let tls = Tls::start("hello", PATIENT).await;
         for request in [REQUEST, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
             let mut stream = tls.tcp().await;
             stream.write_all(request).await.unwrap();
             stream.shutdown().await.unwrap();
-            let text = rest(&mut stream).await;
+            let text = read_to_end(&mut stream).await;
             let line = "HTTP/1.1 400 The plain HTTP request was sent to HTTPS port\r\n";
             assert!(text.starts_with(line), "{text}");
             assert!(text.contains("\r\nConnection: close\r\n"), "{text}");

@@ -130,7 +130,7 @@ fn a_body_that_is_too_long_to_drain_is_followed_by_a_lingering_close() {
 }
 
 #[test]
-fn a_chunked_body_that_goes_on_for_too_long_ends_in_a_lingering_close() {
+fn a_chunked_body_that_is_too_long_ends_in_a_lingering_close() {
     run(async {
         let running = start("early", PATIENT, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -187,7 +187,7 @@ fn a_body_that_stalls_while_it_is_drained_ends_the_connection() {
 }
 
 #[test]
-fn nobody_is_told_to_continue_with_a_body_that_is_not_read() {
+fn no_100_continue_is_sent_for_a_body_that_is_not_read() {
     run(async {
         let running = start("early", PATIENT, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -239,7 +239,7 @@ fn a_response_to_what_hyper_refuses_is_not_lost_to_a_reset() {
 }
 
 #[test]
-fn a_shutdown_waits_no_longer_than_two_seconds_for_a_body_that_is_drained() {
+fn a_graceful_shutdown_waits_no_longer_than_two_seconds_for_a_body_that_is_drained() {
     run(async {
         let running = start("early", PATIENT, 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -310,7 +310,7 @@ fn a_stream_ends_after_the_body_that_was_announced_or_soon() {
 }
 
 #[test]
-fn a_stream_that_goes_on_in_silence_is_reset_without_an_error() {
+fn a_stream_that_stays_open_in_silence_is_reset_without_an_error() {
     run(async {
         let running = start("early", PATIENT, 16).await;
         let stream = TcpStream::connect(running.address).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{PATIENT, SHORT, rest, run, start};
+use crate::support::{PATIENT, SHORT, read_to_end, run, start};
 use crate::tls::{Tls, all};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -72,9 +72,9 @@ fn a_connection_with_an_upgrade_field_has_an_orderly_end_over_tls() {
             let request =
                 format!("GET / HTTP/1.1\r\nhost: a\r\n{upgrade}connection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let (text, is_told) = all(&mut stream).await;
+            let (text, is_complete) = all(&mut stream).await;
             assert!(text.ends_with("\r\n\r\nHello, world!\n"), "{text}");
-            assert!(is_told, "{upgrade}");
+            assert!(is_complete, "{upgrade}");
         }
     });
 }
@@ -102,7 +102,7 @@ fn a_connection_with_an_upgrade_field_is_reset_by_nothing_that_hyper_refuses_lat
 }
 
 #[test]
-fn a_connection_with_an_upgrade_field_rests_and_times_out_as_others() {
+fn a_connection_with_an_upgrade_field_is_parked_and_times_out_as_others() {
     run(async {
         let timeouts = Timeouts {
             park_after: SHORT / 10,
@@ -118,7 +118,7 @@ fn a_connection_with_an_upgrade_field_rests_and_times_out_as_others() {
                 response(&mut stream, "Hello, world!\n").await;
                 sleep(SHORT).await;
             }
-            assert!(rest(&mut stream).await.starts_with("HTTP/1.1 408 "));
+            assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 408 "));
         }
     });
 }

@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use server::Timeouts;
+use server::{Server, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::support::{NEVER, PATIENT, assert_timed_out, rest, run, start};
+use crate::support::{NEVER, PATIENT, assert_timed_out, read_to_end, run, start, until};
 
-/// After which connections rest here.
-const REST: Duration = Duration::from_millis(20);
+/// After which connections are parked here.
+const PARK_AFTER: Duration = Duration::from_millis(20);
 
-/// By when one that may rest does so.
-const RESTED: Duration = Duration::from_millis(150);
+/// By when a connection that may be parked is.
+const PARKED: Duration = Duration::from_millis(150);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -21,7 +21,7 @@ fn soon(limit: Duration) -> Timeouts {
     Timeouts {
         header_read: limit,
         idle: limit,
-        park_after: REST,
+        park_after: PARK_AFTER,
         ..PATIENT
     }
 }
@@ -44,15 +44,24 @@ async fn greeted(stream: &mut TcpStream) {
     read_to(stream, "\r\n\r\nHello, world!\n").await;
 }
 
+/// Waits until the one connection of a server is parked.
+async fn parked(server: &Server) {
+    until("the connection is not parked", || {
+        server.parked_connections() == 1
+    })
+    .await;
+}
+
 #[test]
-fn a_connection_that_rested_serves_as_before() {
+fn a_parked_connection_serves_as_before() {
     run(async {
         let running = start("hello", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         for _ in 0..5 {
             greeted(&mut stream).await;
+            assert_eq!(running.server.parked_connections(), 0);
             greeted(&mut stream).await;
-            sleep(RESTED).await;
+            parked(&running.server).await;
         }
         assert_eq!(running.server.connections().accepted, 1);
         assert_eq!(running.server.connections().idle, 1);
@@ -61,27 +70,32 @@ fn a_connection_that_rested_serves_as_before() {
 }
 
 #[test]
-fn one_that_rests_is_closed_when_it_has_been_idle_for_too_long() {
+fn a_parked_connection_is_closed_at_the_idle_timeout() {
     run(async {
-        let running = start("hello", soon(RESTED * 4), 16).await;
+        let running = start("hello", soon(PARKED * 4), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         greeted(&mut stream).await;
         let begun = Instant::now();
-        assert_timed_out(&rest(&mut stream).await);
-        assert!(begun.elapsed() > RESTED * 3, "{:?}", begun.elapsed());
+        parked(&running.server).await;
+        assert_timed_out(&read_to_end(&mut stream).await);
+        until("the connection still counts as parked", || {
+            running.server.parked_connections() == 0
+        })
+        .await;
+        assert!(begun.elapsed() > PARKED * 3, "{:?}", begun.elapsed());
         assert_eq!(running.server.connections().closed, 1);
     });
 }
 
 #[test]
-fn half_a_request_is_kept_over_a_rest() {
+fn half_a_request_survives_parking() {
     run(async {
         let running = start("hello", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let (begun, left) = REQUEST.split_at(20);
         stream.write_all(&[REQUEST, begun].concat()).await.unwrap();
         read_to(&mut stream, "Hello, world!\n").await;
-        sleep(RESTED).await;
+        sleep(PARKED).await;
         stream.write_all(left).await.unwrap();
         read_to(&mut stream, "Hello, world!\n").await;
         assert_eq!(running.server.requests(), 2);
@@ -89,10 +103,10 @@ fn half_a_request_is_kept_over_a_rest() {
 }
 
 #[test]
-fn a_rested_connection_has_no_more_time_than_a_new_one() {
+fn a_parked_connection_has_no_more_time_for_a_header_than_a_new_one() {
     run(async {
-        let running = start("hello", soon(RESTED * 2), 16).await;
-        // With the header begun before the rest, and after it.
+        let running = start("hello", soon(PARKED * 2), 16).await;
+        // With the header begun before it could be parked, and after it was.
         for is_begun in [true, false] {
             let mut stream = TcpStream::connect(running.address).await.unwrap();
             greeted(&mut stream).await;
@@ -100,34 +114,36 @@ fn a_rested_connection_has_no_more_time_than_a_new_one() {
             if is_begun {
                 stream.write_all(b"GET").await.unwrap();
             }
-            sleep(RESTED).await;
-            // Each byte comes in time to be the sign of life of a connection that rests.
+            sleep(PARKED).await;
+            // Each byte comes in time to be the sign of life of a parked connection.
             for byte in b"GET / HTTP/1.1\r\nhost: ".iter().cycle() {
                 if stream.write_all(&[*byte]).await.is_err() {
                     break;
                 }
-                assert!(begun.elapsed() < RESTED * 10, "it goes on and on");
-                sleep(REST).await;
+                assert!(begun.elapsed() < PARKED * 10, "the header may take forever");
+                sleep(PARK_AFTER).await;
             }
         }
     });
 }
 
 #[test]
-fn a_guest_at_work_is_no_rest() {
+fn a_connection_whose_guest_works_is_not_parked() {
     run(async {
         let running = start("sleep", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         for _ in 0..2 {
             let request = b"GET /?300 HTTP/1.1\r\nhost: a\r\n\r\n";
             stream.write_all(request).await.unwrap();
+            sleep(PARKED).await;
+            assert_eq!(running.server.parked_connections(), 0);
             read_to(&mut stream, "\r\n\r\nslept\n").await;
         }
     });
 }
 
 #[test]
-fn bodies_in_transfer_are_no_rest() {
+fn a_connection_with_a_body_in_transfer_is_not_parked() {
     run(async {
         let running = start("count", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -135,7 +151,8 @@ fn bodies_in_transfer_are_no_rest() {
             let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n";
             stream.write_all(head).await.unwrap();
             for piece in ["GET / ", "HTTP"] {
-                sleep(RESTED).await;
+                sleep(PARKED).await;
+                assert_eq!(running.server.parked_connections(), 0);
                 stream.write_all(piece.as_bytes()).await.unwrap();
             }
             read_to(&mut stream, "\r\n\r\n10\n").await;
@@ -145,7 +162,7 @@ fn bodies_in_transfer_are_no_rest() {
 }
 
 #[test]
-fn what_is_left_of_a_body_that_nobody_reads_is_no_request() {
+fn the_rest_of_an_unread_body_is_not_taken_for_a_request_after_parking() {
     run(async {
         // The one ends with its answer, the other works on, and keeps what it has of the body.
         for (guest, answer) in [("early", "early\n"), ("work_after", "done\n")] {
@@ -154,24 +171,25 @@ fn what_is_left_of_a_body_that_nobody_reads_is_no_request() {
             let head = b"POST /?500 HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
             stream.write_all(head).await.unwrap();
             read_to(&mut stream, answer).await;
-            sleep(RESTED).await;
+            sleep(PARKED).await;
             // It is part of the body, which is drained, or kept by its guest.
             stream.write_all(REQUEST).await.unwrap();
             stream.shutdown().await.unwrap();
-            assert_eq!(rest(&mut stream).await, "", "{guest}");
+            assert_eq!(read_to_end(&mut stream).await, "", "{guest}");
             assert_eq!(running.server.requests(), 1, "{guest}");
         }
     });
 }
 
 #[test]
-fn a_response_that_its_client_takes_slowly_is_no_rest() {
+fn a_connection_whose_client_reads_slowly_is_not_parked() {
     run(async {
         let running = start("download", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let request = b"GET /?20000000 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await.unwrap();
-        sleep(RESTED).await;
+        sleep(PARKED).await;
+        assert_eq!(running.server.parked_connections(), 0);
         let mut length = 0;
         let mut piece = vec![0; 4 << 20];
         loop {
@@ -180,21 +198,21 @@ fn a_response_that_its_client_takes_slowly_is_no_rest() {
                 0 => break,
                 count => length += count,
             }
-            sleep(REST * 3).await;
+            sleep(PARK_AFTER * 3).await;
         }
         assert!(length > 20_000_000, "{length} bytes came");
     });
 }
 
 #[test]
-fn one_that_rests_does_not_keep_a_server_from_stopping() {
+fn a_parked_connection_does_not_delay_a_graceful_shutdown() {
     run(async {
         let running = start("hello", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         greeted(&mut stream).await;
-        sleep(RESTED).await;
+        parked(&running.server).await;
         let drained = tokio::time::timeout(Duration::from_secs(10), running.server.drain());
         drained.await.unwrap();
-        assert_eq!(rest(&mut stream).await, "");
+        assert_eq!(read_to_end(&mut stream).await, "");
     });
 }
