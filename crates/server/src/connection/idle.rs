@@ -36,3 +36,33 @@ pub(crate) async fn expired(link: &ConnectionState, limit: Duration, first_by: I
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_expires_when_its_first_one_is_due() {
+        let begun = Instant::now();
+        let link = ConnectionState::default();
+        expired(&link, SECOND * 10, begun + SECOND * 3).await;
+        assert_eq!(begun.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_idle_timeout_counts_from_the_end_of_the_last_request() {
+        let begun = Instant::now();
+        let link = ConnectionState::default();
+        let request = link.begin();
+        let requests = async {
+            sleep(SECOND * 25).await;
+            drop(request);
+        };
+        tokio::join!(expired(&link, SECOND * 10, begun + SECOND * 3), requests);
+        assert_eq!(begun.elapsed().as_secs(), 35);
+    }
+}

@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::yield_now;
 
 /// What serves a stream.
@@ -83,8 +84,7 @@ impl StreamTurns {
     }
 
     fn lock(&self) -> MutexGuard<'_, TurnQueue> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -80,18 +80,14 @@ impl HeldUploads {
         B: Body<Data = Bytes> + Unpin,
     {
         let (mut head, body) = request.into_parts();
-        let held = self.collect(body, allowance).await?;
+        let held = self.collect(body).await?;
         for field in [TRANSFER_ENCODING, TRAILER, EXPECT] {
             head.headers.remove(field);
         }
         Ok(Request::from_parts(head, held))
     }
 
-    async fn collect<B>(
-        &self,
-        mut body: B,
-        allowance: impl Fn(u64) -> Duration,
-    ) -> Result<HeldUpload, StatusCode>
+    async fn collect<B>(&self, mut body: B) -> Result<HeldUpload, StatusCode>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -215,38 +211,33 @@ mod tests {
     #[tokio::test]
     async fn held_uploads_share_a_budget_and_give_it_back() {
         let uploads = HeldUploads::new(10 * UNIT);
-        let first = uploads
-            .collect(whole(&[3000, 1, 1000]), allowance)
-            .await
-            .unwrap();
+        let first = uploads.collect(whole(&[3000, 1, 1000])).await.unwrap();
         assert_eq!(first.size_hint().exact(), Some(4001));
         // As much as is allocated for it.
         assert_eq!(uploads.free.available_permits(), 6);
-        let second = uploads.collect(whole(&[5 * 1024 + 1]), allowance).await;
+        let second = uploads.collect(whole(&[5 * 1024 + 1])).await;
         assert_eq!(second.unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(uploads.free.available_permits(), 6);
         drop(first);
         assert_eq!(uploads.free.available_permits(), 10);
-        uploads
-            .collect(whole(&[5 * 1024 + 1]), allowance)
-            .await
-            .unwrap();
+        uploads.collect(whole(&[5 * 1024 + 1])).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_held_upload_above_the_whole_budget_is_too_large() {
         let uploads = HeldUploads::new(16 * UNIT);
-        let sent = uploads.collect(whole(&[1024, 16 * 1024]), allowance).await;
+        let sent = uploads.collect(whole(&[1024, 16 * 1024])).await;
         assert_eq!(sent.unwrap_err(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(uploads.free.available_permits(), 16);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_held_upload_that_does_not_end_in_time_is_given_up() {
         let uploads = HeldUploads::new(MAX_HELD);
-        let short = |_| Duration::from_millis(20);
-        let sent = uploads.collect(endless(&[1024]), short).await;
+        let begun = Instant::now();
+        let sent = uploads.collect(endless(&[32 * 1024])).await;
         assert_eq!(sent.unwrap_err(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(begun.elapsed().as_secs(), 62);
         let permits = uploads.free.available_permits() as u64;
         assert_eq!(permits, MAX_HELD / UNIT);
         assert_eq!(allowance(0).as_secs(), 60);

@@ -2,8 +2,9 @@
 //! frames of HTTP/2 are hyper's to read.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
 
 #[derive(Default)]
 pub(crate) struct FirstByte {
@@ -42,8 +43,7 @@ impl FirstByte {
     }
 
     fn came(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Nothing is left half done under this lock.
-        self.came.lock().unwrap_or_else(PoisonError::into_inner)
+        self.came.lock()
     }
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod wire_fields;
 
 use std::borrow::Cow;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use engine::RequestId;
@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use http_message::has_token;
 use jiff::Zoned;
+use parking_lot::{Mutex, MutexGuard};
 use routing::{Request, Target, Variable, Variables, response_header};
 
 use crate::connection_info::ConnectionInfo;
@@ -58,9 +59,7 @@ impl RequestMeta {
     }
 
     fn rewritten(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
-        self.rewritten
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.rewritten.lock()
     }
 
     /// The first line of the request. It is put together again, since the parser takes it apart.
