@@ -94,11 +94,11 @@ where
         io = parts.io.into_inner();
         io.unread(parts.read_buf);
         let _parked = counted.park();
-        // It has been idle for that long at least.
+        // It has been idle for `park_after` at least.
         let left = timeouts.idle.saturating_sub(park_after(timeouts));
         tokio::select! {
             biased;
-            // Whatever is wrong with it, hyper will find.
+            // An error is left to hyper, which meets it again.
             _ = poll_fn(|cx| io.poll_readable(cx)) => {
                 request_by = Instant::now() + timeouts.header_read;
             }
@@ -126,7 +126,7 @@ async fn send_request_timeout(io: &mut ClientIo, timeouts: &Timeouts) {
     _ = tokio::time::timeout(timeouts.send, sent).await;
 }
 
-/// Whether the client has sent, or still sends, what is not read. To close the socket would reset it then.
+/// Whether bytes of the client are unread, or on their way: closing the socket would then reset the connection.
 fn leaves_unread(ended: &hyper::Result<()>, read_buf: &[u8], link: &ConnectionState) -> bool {
     link.drain_queue().is_abandoned()
         || !read_buf.is_empty()
@@ -280,7 +280,7 @@ enum DriveEnd {
     Idle,
 }
 
-/// How long a connection without requests keeps its buffers.
+/// How long a connection without requests keeps its buffers: never longer than it may be idle.
 fn park_after(timeouts: &Timeouts) -> Duration {
     timeouts.park_after.min(timeouts.idle)
 }

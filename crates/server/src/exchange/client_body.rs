@@ -1,6 +1,6 @@
-//! Reads and discards what a client still sends of a request's body that has been dropped unread.
-//! Without that, hyper closes the connection, and the unread bytes make a reset of it, which may
-//! take the response along.
+//! A request's body as hyper receives it. What is unread when it is dropped is drained by the connection's task.
+//! Without that, hyper would close the connection, and the unread bytes would turn the close into a reset, which may
+//! destroy the response on its way.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -98,7 +98,7 @@ impl ClientBody {
     }
 }
 
-/// Whether the client wants the connection closed after the response (RFC 9112, section 9.3).
+/// Whether the client asks for the connection to be closed after the response (RFC 9112, section 9.3).
 fn asks_for_close(version: Version, headers: &HeaderMap) -> bool {
     has_token(headers, &CONNECTION, "close")
         || version < Version::HTTP_11 && !has_token(headers, &CONNECTION, "keep-alive")

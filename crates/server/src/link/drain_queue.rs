@@ -1,6 +1,6 @@
-//! Reads and discards what a client still sends of a request's body that has been dropped unread.
-//! Without that, hyper closes the connection, and the unread bytes make a reset of it, which may
-//! take the response along.
+//! The request bodies that were dropped unread, waiting to be drained by the task of their connection, or of their
+//! HTTP/2 stream. What draining one means is known to [`UnreadBody`] alone: the queue is below the bodies, which refer
+//! to their connection, and it in turn to the queue.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// A body that has been dropped unread.
 pub(crate) trait UnreadBody: Send {
-    /// Discards what has come. Ready when there is no more to do about it.
+    /// Discards what has come. Ready when the body has ended or is given up.
     fn poll(&mut self, is_answered: bool, is_closing: bool, cx: &mut Context<'_>) -> Poll<Drained>;
 
     /// Whether it is longer than what is drained, or came in too many pieces.
@@ -164,7 +164,7 @@ impl DrainQueue {
         Some(unread.announces_length())
     }
 
-    /// Reads no body for the sake of another request any more.
+    /// Drains bodies only until their responses are sent: the connection gets no further request.
     pub(crate) fn stop_keep_alive(&self) {
         self.state().is_closing = true;
     }

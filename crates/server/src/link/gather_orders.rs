@@ -1,4 +1,5 @@
-//! Has the task that drives an HTTP/1 connection gather small pieces of a request's body.
+//! Orders to the task that drives an HTTP/1 connection: to gather small pieces of a request's body. The body is above
+//! this file, and known here as [`Gather`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

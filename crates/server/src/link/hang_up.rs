@@ -13,7 +13,7 @@ use sockets::Stream;
 /// How often a connection with a request in progress is checked. Requests that are shorter cost nothing.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Carries the order to check from the task that drives a connection to the connection's I/O, which
+/// Passes the order to check from the task that drives a connection to the connection's I/O, which
 /// belongs to hyper meanwhile. hyper flushes whenever it is polled.
 #[derive(Default)]
 pub(crate) struct HangUpCheck(AtomicBool);

@@ -1,4 +1,4 @@
-//! Tells an HTTP/2 connection that it has become idle.
+//! Notifies the task of an HTTP/2 connection that it has become idle.
 
 use std::sync::OnceLock;
 

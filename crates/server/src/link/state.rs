@@ -14,7 +14,8 @@ use super::idle_notice::IdleNotice;
 use super::turn::PipelineTurn;
 use crate::tunnel::UpgradedConnection;
 
-/// What a connection's socket and its messages know of each other.
+/// The state of one connection, shared by its socket, the task that drives it, and the bodies of its requests and
+/// responses. Cloning is cheap.
 #[derive(Clone, Default)]
 pub(crate) struct ConnectionState(Arc<ConnectionFields>);
 
@@ -26,7 +27,7 @@ struct ConnectionFields {
     requests: AtomicU64,
     /// Requests in progress, and their bodies.
     open: AtomicU64,
-    /// Of the next request.
+    /// When the next request's first byte came.
     first_byte: FirstByte,
     hang_up: HangUpCheck,
     turn: PipelineTurn,
@@ -34,11 +35,11 @@ struct ConnectionFields {
     idle_notice: IdleNotice,
     /// Bodies of HTTP/1 that were dropped unread.
     drain_queue: DrainQueue,
-    /// A request had an `Upgrade` field, and hyper has not ended since.
+    /// A request had an `Upgrade` field, and hyper's connection has not ended since.
     asks_for_upgrade: AtomicBool,
     /// The server has decided to close the connection after the present response.
     closes: AtomicBool,
-    /// What the connection becomes when hyper is done with it.
+    /// The tunnel that takes the connection over from hyper.
     switched: Mutex<Option<UpgradedConnection>>,
 }
 
@@ -52,13 +53,13 @@ impl ConnectionState {
         self.0.reset.store(true, Ordering::Relaxed);
     }
 
-    /// A request, which is in progress until the returned value is dropped.
+    /// Counts a request as in progress until the returned value is dropped.
     pub(crate) fn begin(&self) -> InFlightGuard {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.open()
     }
 
-    /// A body that is still to be read from the socket until the returned value is dropped.
+    /// Counts a body that is still to be read from the socket until the returned value is dropped.
     pub(crate) fn open(&self) -> InFlightGuard {
         self.0.open.fetch_add(1, Ordering::Relaxed);
         InFlightGuard(self.clone())
@@ -68,17 +69,17 @@ impl ConnectionState {
         self.0.reset.load(Ordering::Relaxed)
     }
 
-    /// Has the first byte of each request's head noted, or no longer.
+    /// Records when each request's first byte comes, or stops that.
     pub(crate) fn want_first_bytes(&self, are_wanted: bool) {
         self.0.first_byte.want(are_wanted);
     }
 
-    /// When the first byte of the request that begins now came, if that was noted.
+    /// When the first byte of the request that begins now came, if that was recorded.
     pub(crate) fn take_first_byte(&self) -> Option<Instant> {
         self.0.first_byte.take()
     }
 
-    /// Something has been read, perhaps the first byte of a request.
+    /// Some bytes have been read, perhaps the first of a request.
     pub(crate) fn note_read(&self) {
         if self.0.first_byte.is_wanted() && self.0.open.load(Ordering::Relaxed) == 0 {
             self.0.first_byte.note_read();
@@ -111,7 +112,7 @@ impl ConnectionState {
         self.0.is_stalled.load(Ordering::Relaxed)
     }
 
-    /// Notes whether a write waits for the client.
+    /// Records whether a write waits for the client.
     pub(crate) fn set_stalled(&self, is_stalled: bool) {
         self.0.is_stalled.store(is_stalled, Ordering::Relaxed);
     }
@@ -121,12 +122,12 @@ impl ConnectionState {
         self.0.open.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether all that has begun is over, and the connection waits for a request.
+    /// Whether the connection waits for a request, with nothing in progress.
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_in_use() && !self.is_stalled() && self.switched().is_none()
     }
 
-    /// Where bodies of requests are left that nothing more is to be read of.
+    /// Request bodies of HTTP/1 that were dropped unread, to be drained.
     pub(crate) fn drain_queue(&self) -> &DrainQueue {
         &self.0.drain_queue
     }
@@ -137,12 +138,12 @@ impl ConnectionState {
             && !self.0.is_stalled.load(Ordering::Relaxed)
     }
 
-    /// A request has an `Upgrade` field, which hyper remembers until the connection ends.
+    /// A request has an `Upgrade` field: hyper remembers that until the connection ends.
     pub(crate) fn note_upgrade(&self) {
         self.0.asks_for_upgrade.store(true, Ordering::Relaxed);
     }
 
-    /// Whether hyper has just ended for an upgrade that was asked for, but not made. True once.
+    /// Whether hyper has ended its connection for an upgrade that was requested, but not made. True once.
     pub(crate) fn is_upgrade_refused(&self) -> bool {
         self.0.asks_for_upgrade.swap(false, Ordering::Relaxed) && self.switched().is_none()
     }
@@ -156,12 +157,12 @@ impl ConnectionState {
         self.0.closes.load(Ordering::Relaxed)
     }
 
-    /// Has the connection be something else behind the response to come.
+    /// Hands the connection to a tunnel after the next response.
     pub(crate) fn switch(&self, to: UpgradedConnection) {
         *self.switched() = Some(to);
     }
 
-    /// What the connection has become, for who has it then.
+    /// The tunnel that takes the connection over, if there is one.
     pub(crate) fn take_switched(&self) -> Option<UpgradedConnection> {
         // In a tunnel, a side that has ended may still be sent to.
         self.0.hang_up.cancel();
@@ -173,7 +174,7 @@ impl ConnectionState {
     }
 }
 
-/// Something in progress on a connection.
+/// Keeps a connection from being idle: a request, or a body, is in progress.
 pub(crate) struct InFlightGuard(ConnectionState);
 
 impl InFlightGuard {

@@ -12,12 +12,12 @@ pub(crate) struct PipelineTurn {
 }
 
 impl PipelineTurn {
-    /// The task of an HTTP/1 connection is polled.
+    /// Called when the task of an HTTP/1 connection is polled.
     pub(crate) fn begin(&self) {
         self.is_used_up.store(false, Ordering::Relaxed);
     }
 
-    /// A request of HTTP/1 has been answered.
+    /// Called when a request of HTTP/1 has been answered.
     pub(crate) fn use_up(&self) {
         self.is_used_up.store(true, Ordering::Relaxed);
     }
