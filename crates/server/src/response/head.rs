@@ -68,8 +68,8 @@ pub(crate) fn close(response: &mut Response<Content>, version: Version) {
 }
 
 /// Leaves out the length of a response over HTTP/2 whose request is still being sent. When curl 7.88 has
-/// as much as that, it reads nothing more, not even the window update that lets it send more. At statuses from 300 on it stops
-/// sending, which it may do only if it knows then that the response is complete.
+/// as much as that, it reads nothing more, not even the window update that lets it send more. At statuses from
+/// 300 on it stops sending, which it may do only if it knows then that the response is complete.
 ///
 /// Returns whether the body has to hide its length, too.
 pub(crate) fn hide_length(response: &mut Response<Content>, method: &Method) -> bool {
