@@ -1,4 +1,4 @@
-//! Notes requests in a file.
+//! The access log: a line for each request, written once its response has been sent or its client has gone.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use routing::{Condition, Template, Variable, VariableKind, Variables};
 use crate::variables::wire_fields::{self, BodyLength};
 use crate::variables::{RequestMeta, RequestSnapshot, ResponseMeta, VariableContext};
 
-/// Which requests are noted, how and where.
+/// Which requests are logged, in which format, and to which file.
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
@@ -21,11 +21,11 @@ struct AccessLogParts {
     format: LogFormat,
     condition: Option<Condition>,
     file: OutputFile,
-    notes_response_fields: bool,
-    notes_request_time: bool,
+    uses_response_fields: bool,
+    uses_request_time: bool,
 }
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Debug)]
 pub enum LogFormat {
     /// As the template says, and a line feed. In values, what a terminal or a reader of the log
@@ -37,8 +37,7 @@ pub enum LogFormat {
 }
 
 impl AccessLog {
-    /// Notes requests in `file`. They are noted when `condition` holds, once their response is over
-    /// or their client has gone.
+    /// Logs requests to `file` if `condition` holds, once their response is over or their client has gone.
     ///
     /// Lines are gathered and written off the threads that serve, as the file has it. What comes faster
     /// than it is written, or cannot be, is lost, and the server's log tells how many lines were. To flush the file
@@ -50,8 +49,8 @@ impl AccessLog {
             format.mentions(kind) || condition.is_some_and(|it| it.mentions(kind))
         };
         Self(Arc::new(AccessLogParts {
-            notes_response_fields: mentions(VariableKind::ResponseHeader),
-            notes_request_time: mentions(VariableKind::RequestTime),
+            uses_response_fields: mentions(VariableKind::ResponseHeader),
+            uses_request_time: mentions(VariableKind::RequestTime),
             format,
             condition,
             file,
@@ -59,11 +58,11 @@ impl AccessLog {
     }
 
     /// Whether it asks how long requests have taken.
-    pub(crate) fn notes_request_time(&self) -> bool {
-        self.0.notes_request_time
+    pub(crate) fn uses_request_time(&self) -> bool {
+        self.0.uses_request_time
     }
 
-    fn note(&self, context: &VariableContext<'_>) {
+    fn write(&self, context: &VariableContext<'_>) {
         let condition = self.0.condition.as_ref();
         if condition.is_some_and(|condition| !condition.holds(context)) {
             return;
@@ -87,7 +86,7 @@ impl LogFormat {
     }
 }
 
-/// A request that is to be noted; it is when this is dropped.
+/// The entry of one request, written to the log when it is dropped.
 pub(crate) struct AccessLogEntry {
     log: AccessLog,
     request: RequestSnapshot,
@@ -97,7 +96,7 @@ pub(crate) struct AccessLogEntry {
     pub(crate) sent: u64,
 }
 
-/// What is kept of a response's head.
+/// A copy of a response's head.
 struct LoggedResponse {
     status: StatusCode,
     headers: HeaderMap,
@@ -115,9 +114,9 @@ impl AccessLogEntry {
         }
     }
 
-    /// Has the response's head noted as well. Where its fields may be asked for, it gets a `Date`.
-    fn respond<B: Body>(&mut self, response: &mut Response<B>) {
-        let headers = if self.log.0.notes_response_fields {
+    /// Adds the response's head. If the log uses its fields, it gets its `Date` here, which hyper would set later.
+    fn set_response<B: Body>(&mut self, response: &mut Response<B>) {
+        let headers = if self.log.0.uses_response_fields {
             wire_fields::set_date(response.headers_mut());
             response.headers().clone()
         } else {
@@ -142,7 +141,7 @@ impl Drop for AccessLogEntry {
         });
         let log = &self.log;
         self.request
-            .ask(&self.meta, response, |context| log.note(context));
+            .with_context(&self.meta, response, |context| log.write(context));
     }
 }
 
@@ -153,29 +152,32 @@ impl Drop for AccessLogEntry {
 )]
 pub(crate) enum RequestRecord {
     /// Not needed.
-    Nothing,
+    NotNeeded,
     /// Needed by routes only.
-    Asked(RequestMeta),
+    Routed(RequestMeta),
     /// Needed by the access log, too.
-    Noted(Box<AccessLogEntry>),
+    Logged(Box<AccessLogEntry>),
 }
 
 impl RequestRecord {
     pub(crate) fn meta(&self) -> Option<&RequestMeta> {
         match self {
-            Self::Nothing => None,
-            Self::Asked(meta) => Some(meta),
-            Self::Noted(note) => Some(&note.meta),
+            Self::NotNeeded => None,
+            Self::Routed(meta) => Some(meta),
+            Self::Logged(entry) => Some(&entry.meta),
         }
     }
 
-    /// What is to be noted of the request once this response to it is over.
-    pub(crate) fn note<B: Body>(self, response: &mut Response<B>) -> Option<Box<AccessLogEntry>> {
+    /// The entry for the access log, if there is to be one.
+    pub(crate) fn into_log_entry<B: Body>(
+        self,
+        response: &mut Response<B>,
+    ) -> Option<Box<AccessLogEntry>> {
         match self {
-            Self::Nothing | Self::Asked(_) => None,
-            Self::Noted(mut note) => {
-                note.respond(response);
-                Some(note)
+            Self::NotNeeded | Self::Routed(_) => None,
+            Self::Logged(mut entry) => {
+                entry.set_response(response);
+                Some(entry)
             }
         }
     }
@@ -282,10 +284,10 @@ mod tests {
         let snapshot = RequestSnapshot::of(&parts, info);
         // The file is closed with its last owner, and closed files are not flushed.
         let entry = AccessLogEntry::new(log.clone(), snapshot, meta);
-        let record = RequestRecord::Noted(Box::new(entry));
+        let record = RequestRecord::Logged(Box::new(entry));
         let mut response = Response::new(String::new());
         *response.status_mut() = StatusCode::CREATED;
-        let mut entry = record.note(&mut response).unwrap();
+        let mut entry = record.into_log_entry(&mut response).unwrap();
         entry.sent = 12;
         drop(entry);
         files.flush(Duration::from_secs(20));

@@ -69,7 +69,7 @@ pub(crate) fn times_requests(target: Option<&Target>, settings: &Settings) -> bo
         Some(Target::Table(table, pass)) => table.times_requests(pass),
         Some(Target::Application(_) | Target::Unavailable) | None => false,
     };
-    is_routed || log.is_some_and(AccessLog::notes_request_time)
+    is_routed || log.is_some_and(AccessLog::uses_request_time)
 }
 
 impl Snapshot {

@@ -181,6 +181,7 @@ where
     fn execute(&self, stream: F) {
         let state = StreamState::new(Arc::clone(&self.held));
         let mut timer = StreamStallTimer::new(self.timeout);
+        // For `held::current_stream`: this is the only place that knows which stream a request is of.
         let stream = within_stream(state.clone(), async move {
             let _close = CloseQueue(state.drain_queue());
             let mut stream = pin!(Some(stream));

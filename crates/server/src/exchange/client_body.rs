@@ -205,6 +205,7 @@ impl QueueRef {
 
 impl OpenBody {
     fn new(link: &ConnectionState) -> Self {
+        // In a stream's task: hyper has no place for the stream in the request.
         let queue =
             current_stream().map_or_else(|| QueueRef::Connection(link.clone()), QueueRef::Stream);
         queue.queue().add_body();

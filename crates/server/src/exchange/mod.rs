@@ -67,6 +67,7 @@ impl Service {
 
         // Back-pressure: a client that does not take its responses gets no further ones, and pipelined requests
         // take one turn each.
+        // Set by the executor in `connection::http2`, since hyper has no place for it in the request.
         let stream = current_stream();
         if let Some(stream) = &stream {
             stream.wait_for_capacity().await;
@@ -123,7 +124,7 @@ impl Service {
         if response.body().closes_connection {
             self.link.note_close();
         }
-        let log_entry = record.note(&mut response);
+        let log_entry = record.into_log_entry(&mut response);
 
         // Bind the content to the connection, with all that ends with it.
         let in_request = match response.body_mut().take_tunnel() {
@@ -329,15 +330,15 @@ fn request_record(
     view: &SnapshotView,
 ) -> RequestRecord {
     if !view.needs_meta() {
-        return RequestRecord::Nothing;
+        return RequestRecord::NotNeeded;
     }
     let begun = first_byte.unwrap_or_else(Instant::now);
     let meta = RequestMeta::new(RequestId::next(), parts, begun);
     match &view.settings.access_log {
-        None => RequestRecord::Asked(meta),
+        None => RequestRecord::Routed(meta),
         Some(log) => {
             let kept = RequestSnapshot::of(parts, info);
-            RequestRecord::Noted(Box::new(AccessLogEntry::new(log.clone(), kept, meta)))
+            RequestRecord::Logged(Box::new(AccessLogEntry::new(log.clone(), kept, meta)))
         }
     }
 }

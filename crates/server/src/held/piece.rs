@@ -62,7 +62,7 @@ impl Piece {
     }
 
     fn held(bytes: Bytes, stream: &StreamState, memory: Memory) -> Self {
-        stream.given(bytes.len() as u64);
+        stream.note_given(bytes.len() as u64);
         let stream = stream.clone();
         Self {
             bytes,
@@ -98,7 +98,7 @@ impl Buf for Piece {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if let Some(held) = &self.held {
-            held.stream.taken(count as u64);
+            held.stream.note_written(count as u64);
         }
     }
 }
@@ -108,7 +108,7 @@ impl Drop for Piece {
         let Some(held) = self.held.take() else {
             return;
         };
-        held.stream.taken(self.bytes.len() as u64);
+        held.stream.note_written(self.bytes.len() as u64);
         if let Memory::Own(length) = held.memory {
             held.stream.connection().release(length);
         }

@@ -82,9 +82,9 @@ impl StreamState {
     /// Waits until the stream's connection may hold a response. The stream's [`StreamStallTimer`] runs meanwhile.
     pub(crate) async fn wait_for_capacity(&self) {
         if self.0.connection.is_full() {
-            self.waits();
+            self.wait_for_client();
             self.0.connection.wait_for_capacity().await;
-            self.asked();
+            self.note_read_on();
         }
     }
 
@@ -106,25 +106,25 @@ impl StreamState {
     }
 
     /// hyper has taken all that it was given, and asks for more.
-    pub(crate) fn asked(&self) {
+    pub(crate) fn note_read_on(&self) {
         self.0.waits_for_client.store(false, Relaxed);
     }
 
     /// The client has to take something first.
-    pub(crate) fn waits(&self) {
+    pub(crate) fn wait_for_client(&self) {
         self.0.waits_for_client.store(true, Relaxed);
     }
 
     /// hyper has a piece now, and asks again when there is room for another.
-    pub(super) fn given(&self, bytes: u64) {
+    pub(super) fn note_given(&self, bytes: u64) {
         self.0.pieces.fetch_add(1, Relaxed);
         self.0.given.fetch_add(bytes, Relaxed);
         self.0.unwritten.fetch_add(bytes, SeqCst);
-        self.waits();
+        self.wait_for_client();
     }
 
     /// So many bytes have been written, or were discarded.
-    pub(super) fn taken(&self, bytes: u64) {
+    pub(super) fn note_written(&self, bytes: u64) {
         if bytes == 0 {
             return;
         }

@@ -67,7 +67,7 @@ impl HeldUploads {
     }
 
     /// Waits for all of a request's body, and makes of the request one with a length. Trailers are dropped,
-    /// as in Unit: there is no room for them behind a length.
+    /// as in Unit: a message with a length has no trailers.
     ///
     /// # Errors
     ///

@@ -82,7 +82,7 @@ impl ResponseBody {
         if stream.unsent.is_none() && !stream.state.may_read_on() {
             ready!(stream.state.poll_written(cx));
         }
-        stream.state.asked();
+        stream.state.note_read_on();
         if let Some((unsent, chunk)) = stream.unsent.take() {
             return data(stream.cut(unsent, chunk));
         }
@@ -139,7 +139,7 @@ impl StreamBody {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> PolledFrame<Piece> {
         let trailers = self.end.as_ref().and_then(Option::as_ref);
         if self.state.withholds_end(trailers.map_or(0, bytes_of)) {
-            self.state.waits();
+            self.state.wait_for_client();
             ready!(self.state.poll_written(cx));
         }
         let trailers = self.end.replace(None).flatten();

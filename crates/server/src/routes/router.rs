@@ -56,7 +56,7 @@ pub(crate) struct PendingResponse<'a> {
     /// Has `response_headers`.
     action: Option<&'a Action>,
     /// The request, where `response_headers` have variables that depend on it.
-    kept: Option<Box<RequestSnapshot>>,
+    snapshot: Option<Box<RequestSnapshot>>,
 }
 
 impl<'a> Forward<'a> {
@@ -67,7 +67,7 @@ impl<'a> Forward<'a> {
             pending: PendingResponse {
                 target: None,
                 action: None,
-                kept: None,
+                snapshot: None,
             },
         }
     }
@@ -93,8 +93,8 @@ impl PendingResponse<'_> {
         else {
             return;
         };
-        match (&self.kept, meta) {
-            (Some(kept), Some(meta)) => kept.ask(meta, None, |context| {
+        match (&self.snapshot, meta) {
+            (Some(snapshot), Some(meta)) => snapshot.with_context(meta, None, |context| {
                 action::set_headers(response_headers, response, Some(context));
             }),
             _ => action::set_headers(response_headers, response, None),
@@ -110,17 +110,17 @@ pub(crate) struct Router<'t, 'a> {
     info: ConnectionInfo,
     host: Cow<'a, str>,
     target: Target<'a>,
-    /// The last one that was taken.
+    /// The action that was applied last.
     action: Option<&'t Action>,
-    /// How many were.
-    taken: usize,
+    /// Actions that were applied.
+    applied: usize,
     /// Whether the target has decided where the request goes.
     is_matched: bool,
     logs: bool,
 }
 
 impl<'t: 'a, 'a> Router<'t, 'a> {
-    /// Takes a request that has been checked.
+    /// For a request that has been checked.
     ///
     /// # Errors
     ///
@@ -142,13 +142,13 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
             host: request::server_name(&parts.headers),
             target,
             action: None,
-            taken: 0,
+            applied: 0,
             is_matched: false,
             logs,
         })
     }
 
-    /// Goes where `pass` says, and on from there.
+    /// Follows `pass`, and the passes of the actions that it leads to.
     pub(crate) async fn route(mut self, pass: &Pass, share_files: &ShareFiles) -> Routed<'t> {
         self.is_matched = matches!(pass, Pass::Steps(_) | Pass::Variable(_));
         let end = match self.pass(pass) {
@@ -254,7 +254,7 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
         Ok(PendingResponse {
             target: self.respelled()?,
             action,
-            kept: is_kept.then(|| Box::new(RequestSnapshot::of(self.parts, self.info))),
+            snapshot: is_kept.then(|| Box::new(RequestSnapshot::of(self.parts, self.info))),
         })
     }
 
@@ -329,14 +329,14 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
     }
 
     fn apply(&mut self, action: &'t Action) -> StepResult<'t> {
-        if self.taken == MAX_ACTIONS {
+        if self.applied == MAX_ACTIONS {
             tracing::error!(
                 request = %self.meta.id,
                 "routing loop: the request has been passed {MAX_ACTIONS} times; answering 500"
             );
             return StepResult::Outcome(respond(StatusCode::INTERNAL_SERVER_ERROR));
         }
-        self.taken += 1;
+        self.applied += 1;
         self.action = Some(action);
         if let Some(rewrite) = &action.rewrite {
             let rewritten = {

@@ -122,7 +122,7 @@ mod tests {
         Action { kind, ..nothing() }
     }
 
-    /// A table with this step behind another one.
+    /// A table with this step after another one.
     fn table(tests: Match, action: Action) -> Table {
         let steps = |name: &str, tests, action| Steps {
             name: Some(name.to_owned()),

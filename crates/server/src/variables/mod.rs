@@ -92,11 +92,11 @@ impl RequestSnapshot {
     }
 
     /// Expands variables of the request.
-    pub(crate) fn ask<T>(
+    pub(crate) fn with_context<T>(
         &self,
         meta: &RequestMeta,
         response: Option<ResponseMeta<'_>>,
-        question: impl FnOnce(&VariableContext<'_>) -> T,
+        evaluate: impl FnOnce(&VariableContext<'_>) -> T,
     ) -> T {
         let raw = meta.target().as_bytes();
         let target = Target::parse(raw).unwrap_or_else(|_| Target::refused(raw));
@@ -104,7 +104,7 @@ impl RequestSnapshot {
             Some(path) => target.with_path(path.into()),
             None => target,
         };
-        question(&VariableContext {
+        evaluate(&VariableContext {
             request: &Request {
                 scheme: self.info.scheme,
                 method: self.method.as_str(),
