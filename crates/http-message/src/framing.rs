@@ -1,41 +1,43 @@
+//! Framing: where a message ends, and the defence against smuggling by ambiguous lengths.
+
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
 use crate::token_list::tokens;
 
-/// What a message's fields say of how long its body is (RFC 9112, section 6).
+/// How the fields of a message delimit its body (RFC 9112, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Nothing.
+    /// Neither a length nor chunks.
     None,
-    /// So many bytes.
+    /// A length in bytes.
     Length(u64),
-    /// It comes in chunks.
+    /// Chunks.
     Chunked,
 }
 
-/// Fields by which one reader may see another end of a message than the next.
+/// Ambiguous framing: two readers could see different ends of the message, which is what smuggling uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     /// `content-length` is empty, negative, above 64 bits, or not decimal.
     #[error("content-length is not a number")]
     NotANumber,
     /// Several numbers that are not the same.
-    #[error("there are several values of content-length")]
+    #[error("there are different values of content-length")]
     Several,
-    /// Another coding, or `chunked` twice: nobody here could undo it, and `te` has not asked for any.
+    /// Another coding, or `chunked` twice: it cannot be decoded here, and `te` does not ask for one.
     #[error("transfer-encoding is not just chunked")]
     Coding,
-    /// RFC 9112, section 6.1: an attempt at smuggling.
+    /// RFC 9112, section 6.1: probably an attempt at smuggling.
     #[error("there are both content-length and transfer-encoding")]
     Both,
 }
 
 impl Framing {
-    /// What these fields say.
+    /// The framing of a message with these fields.
     ///
     /// # Errors
     ///
-    /// When they do not say one thing.
+    /// If it is ambiguous.
     pub fn of(fields: &HeaderMap) -> Result<Self, FramingError> {
         match (content_length(fields)?, is_chunked(fields)?) {
             (None, false) => Ok(Self::None),
@@ -45,17 +47,17 @@ impl Framing {
         }
     }
 
-    /// Whether there is to be a body of at least one byte, as far as the fields can tell.
+    /// Whether the fields announce a body that may have a byte.
     pub fn announces_content(self) -> bool {
         !matches!(self, Self::None | Self::Length(0))
     }
 }
 
-/// One number, if any. It may be there several times (RFC 9110, section 8.6).
+/// The value of `content-length`, if there is one. The same value may be repeated (RFC 9110, section 8.6).
 ///
 /// # Errors
 ///
-/// When it is not one number.
+/// If there are different values, or one is not a number.
 pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, FramingError> {
     let mut length = None;
     for text in fields.get_all(CONTENT_LENGTH).iter().flat_map(tokens) {

@@ -1,22 +1,22 @@
-//! How long a message's body is told to be.
+//! The length that a request announces for its body.
 
 use http::Method;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 
-/// How long a request's body is told to be.
+/// The length that a request announces for its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// There is none, and nothing is told.
+    /// There is no body, and no field about its length.
     None,
-    /// So many bytes, in `content-length`.
+    /// Announced by `content-length`.
     Exactly(u64),
-    /// It is sent in chunks.
+    /// The body is sent in chunks.
     Unknown,
 }
 
 impl Length {
-    /// What is told of no body: `content-length: 0` for a method that usually has one (RFC 9110, section
-    /// 8.6: servers answer 411 without), and nothing for all others.
+    /// For a request without a body: `content-length: 0` if requests with this method usually have one (RFC 9110,
+    /// section 8.6; some servers answer 411 without it), and no field otherwise.
     pub fn of_no_body(method: &Method) -> Self {
         if [Method::POST, Method::PUT, Method::PATCH].contains(method) {
             Self::Exactly(0)
@@ -25,7 +25,7 @@ impl Length {
         }
     }
 
-    /// Writes it into a request's fields, in the place of what they said before.
+    /// Replaces the fields of a request that are about its length.
     pub fn write(self, fields: &mut HeaderMap) {
         fields.remove(CONTENT_LENGTH);
         fields.remove(TRANSFER_ENCODING);

@@ -1,4 +1,4 @@
-//! Whether a body of unknown length is there as a whole before its head is sent.
+//! Reads a body of unknown length ahead, since it may be a short one that can be sent with its length.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -10,20 +10,16 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{SentBody, SentBodyError};
 
-/// Bytes of a body that are read before its head is sent; the piece that makes them as many is the last.
-pub const READ_AHEAD: u64 = 64 * 1024;
-
-/// How often others get a turn before a body that has not ended is taken for one that pauses. A writer on
-/// the same thread gets as many.
+/// How often other tasks run before a body that has not ended is considered to pause. A writer on the same thread runs
+/// as often.
 const TURNS: u32 = 16;
-/// How long the first byte is waited for after that: a writer on another thread needs time, and not turns.
+/// How long the first byte is waited for after that: a writer on another thread needs time, not turns.
 const GRACE: Duration = Duration::from_millis(2);
 /// The same for methods that usually have no body.
 const LONG_GRACE: Duration = Duration::from_secs(1);
 
-/// Reads a body of unknown length ahead, to find out whether it is a short one that is written without a
-/// pause, and so can be told with its length. It ends in any case, since the writer may wait for the
-/// response before it goes on.
+/// Reads a body of unknown length ahead, to find out whether it is a short one that is written without a pause. It is
+/// limited in time, since the writer may wait for the response before it writes more.
 #[derive(Debug)]
 pub struct ReadAhead {
     turns: u32,
@@ -31,13 +27,12 @@ pub struct ReadAhead {
     grace: Duration,
     /// After it.
     pause: Duration,
-    /// Armed with one of the two.
+    /// Created with one of the two.
     timer: Option<(Duration, Pin<Box<Sleep>>)>,
 }
 
 impl ReadAhead {
-    /// For the body of a request with this method. A pause after the first byte is waited for as long as
-    /// `pause`; there is something to be sent then.
+    /// For the body of a request with this method. After the first byte the body may pause for `pause`.
     pub fn new(method: &Method, pause: Duration) -> Self {
         const WITHOUT_BODY: [Method; 5] = [
             Method::GET,
@@ -55,12 +50,12 @@ impl ReadAhead {
         }
     }
 
-    /// Ready once the body has ended, [`READ_AHEAD`] bytes of it are there, or it pauses. Needs a tokio runtime with
-    /// time.
+    /// Ready when the body has ended, [`READ_AHEAD`](crate::READ_AHEAD) bytes of it have been read, or it pauses. Needs
+    /// a tokio runtime with time.
     ///
     /// # Errors
     ///
-    /// When the body fails.
+    /// If the body fails.
     pub fn poll(
         &mut self,
         body: &mut SentBody,

@@ -1,3 +1,5 @@
+//! Bodies from a server.
+
 use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
@@ -10,16 +12,15 @@ use hyper::body::Incoming;
 
 use crate::{SmallPieces, StallTimer};
 
-/// Small pieces that are gathered in a row, at most. The connection's task has a turn for each.
+/// Small pieces that are joined, at most. The connection's task has to run once for each.
 const MAX_RECEIVED_TOGETHER: usize = 16;
 
-/// How often the reader is made wait for another small piece. hyper polls a body up to twice in one turn
-/// of its task, and the connection's task is to have a turn, too.
+/// How often the reader waits for another small piece. hyper polls a body up to twice each time its task runs, and the
+/// connection's task has to run in between.
 const MAX_WAITS: u8 = 2;
 
-/// A body as a server sends it, with a limit on the wait for each piece, which counts only while the
-/// reader waits for one. Small pieces that have been received are passed on together. After an error
-/// there is nothing more.
+/// A body from a server, with a limit on the wait for each piece, which counts only while the reader waits for one.
+/// Small pieces that have been received are joined. After an error there is nothing more.
 #[derive(Debug)]
 pub struct ReceivedBody {
     /// `None` once it has ended.
@@ -36,12 +37,12 @@ pub struct ReceivedBody {
 
 type Received = Option<Result<Frame<Bytes>, ReceivedBodyError>>;
 
-/// Why a body ends before its end.
+/// Why a body is truncated.
 #[derive(Debug)]
 pub enum ReceivedBodyError {
     /// A piece did not come in time.
     Late,
-    /// It was not ended properly.
+    /// It was not completed.
     Failed(hyper::Error),
 }
 
@@ -108,8 +109,7 @@ impl ReceivedBody {
                     if !self.small.is_empty() {
                         break;
                     }
-                    // HTTP/2 has pieces without bytes. A server is not waited for any longer for sending
-                    // them, nor does it keep the thread.
+                    // HTTP/2 has empty pieces. They do not count as progress, and must not block the thread.
                     cx.waker().wake_by_ref();
                     ready!(self.stall_timer.poll_expired(cx));
                     return Poll::Ready(Some(Err(ReceivedBodyError::Late)));
@@ -138,7 +138,7 @@ impl ReceivedBody {
                 }
                 Poll::Pending if self.waits >= MAX_WAITS => break,
                 Poll::Pending => {
-                    // The connection's task, which this has woken, decodes the next piece, if there is one.
+                    // Polling has woken the connection's task, which decodes the next piece, if there is one.
                     self.waits += 1;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -162,8 +162,8 @@ fn is_empty(frame: &Frame<Bytes>) -> bool {
     frame.data_ref().is_some_and(Bytes::is_empty)
 }
 
-/// What hyper says of chunks that are none, if a body has failed for that. Who has something else below
-/// HTTP that fails with [`io::ErrorKind::InvalidData`], as TLS does, has to tell it apart.
+/// hyper's error for malformed chunks, if a body has failed because of them. TLS below HTTP fails with
+/// [`io::ErrorKind::InvalidData`], too, so its callers have to check for that first.
 pub fn malformed(error: &hyper::Error) -> Option<&io::Error> {
     let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
     let io = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?;

@@ -1,3 +1,5 @@
+//! Bodies on their way to a server, with the check that they are as long as announced.
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,32 +10,35 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::{BoxError, HeldBody, Length, READ_AHEAD};
+use crate::box_error::BoxError;
+use crate::held_body::HeldBody;
+use crate::length::Length;
+use crate::limits::READ_AHEAD;
 
-/// A body on its way to a server, which never looks whole when it is not.
+/// A body on its way to a server, which never looks complete when it is not.
 ///
-/// When as much has been read as was announced, the last piece waits until the body says that it
-/// has ended: a body that turns out to be longer has then not been sent as a whole one.
+/// The piece that completes the announced length is sent only when the body has ended, so that a longer body is not
+/// sent as a complete one.
 pub struct SentBody {
     /// `None` once it has ended.
     inner: Option<UnsyncBoxBody<Bytes, BoxError>>,
-    /// Read, and not yet counted.
+    /// Read ahead, and not yet counted.
     ahead: HeldBody,
     /// They follow what was read ahead, and end the body.
     trailers: Option<HeaderMap>,
-    /// Counted, and waits for the end.
+    /// The piece that completes the announced length; waits for the end of the body.
     last: Option<Frame<Bytes>>,
     announced: Option<u64>,
-    /// Of what was announced.
+    /// Bytes of the announced length that are still to come.
     left: u64,
     given: u64,
 }
 
-/// Why a body ends before its end. What is left of it is given up.
+/// Why a body is cut off. The rest of it is dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum SentBodyError {
     /// It is shorter or longer than was announced.
-    #[error("the body is not of the announced {announced} bytes")]
+    #[error("the body does not have the announced {announced} bytes")]
     Size {
         /// How long it should be.
         announced: u64,
@@ -43,13 +48,13 @@ pub enum SentBodyError {
     Failed(BoxError),
 }
 
-/// What hyper is told of a body that failed. The reason waits elsewhere, for whoever asked.
+/// The error that hyper gets for a body that failed. The caller keeps the reason, and does not need it back from hyper.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body was cut off")]
 pub struct CutOff;
 
 impl SentBody {
-    /// `announced` is what the server is told, if it is told a length.
+    /// `announced` is the length that the head announces, if it does.
     pub fn new<B>(body: B, announced: Option<u64>) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -67,30 +72,29 @@ impl SentBody {
         }
     }
 
-    /// What the server is told.
+    /// The announced length.
     pub fn announced(&self) -> Option<u64> {
         self.announced
     }
 
-    /// How often something of it was asked for and came, be it an error. 0 as long as all of it is still
-    /// here.
+    /// How many pieces, or errors, it has returned. As long as it is 0, all of the body is still here.
     pub fn given(&self) -> u64 {
         self.given
     }
 
-    /// Whether a byte of it was read, and waits.
+    /// Whether a byte has been read ahead.
     pub fn has_begun(&self) -> bool {
         self.ahead.length() > 0
     }
 
-    /// Whether a server has all that it was told to expect. Trailers may be left, for which there is no room
-    /// behind a length.
+    /// Whether the server has been sent all that was announced. Trailers may be left, which cannot follow a body with a
+    /// length.
     pub fn is_sent(&self) -> bool {
         let has_all = self.announced.is_some() && self.left == 0 && self.last.is_none();
         has_all || self.is_end_stream()
     }
 
-    /// Gives up what is left. What was given up counts as given.
+    /// Drops the rest. It counts as [given](SentBody::given).
     pub fn discard(&mut self) {
         self.inner = None;
         self.ahead = HeldBody::default();
@@ -99,7 +103,7 @@ impl SentBody {
         self.given += 1;
     }
 
-    /// Reads until the body has ended, or [`READ_AHEAD`] bytes wait, without giving anything.
+    /// Reads ahead until the body has ended, or [`READ_AHEAD`] bytes have been read.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SentBodyError>> {
         while self.inner.is_some() && self.ahead.length() < READ_AHEAD {
             match ready!(self.poll_inner(cx)) {
@@ -124,8 +128,8 @@ impl SentBody {
         Poll::Ready(Ok(()))
     }
 
-    /// Decides on the length of a body of which none was announced, by what was read ahead of it. Trailers
-    /// that are to be `kept` need chunks.
+    /// Decides the length of a body without an announced one, by what was read ahead. Trailers that are to be sent need
+    /// chunks.
     pub fn decide(&mut self, method: &Method, keeps_trailers: bool) -> Length {
         let length = self.ahead.length();
         let needs_chunks = self.trailers.is_some() && (keeps_trailers || length == 0);
@@ -162,7 +166,7 @@ impl SentBody {
         let polled = ready!(Pin::new(inner).poll_frame(cx));
         match &polled {
             Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {
-                // A sender that has endless empty pieces ready must not keep the thread.
+                // Endless empty pieces must not block the thread.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -188,7 +192,7 @@ impl SentBody {
                 if frame.is_trailers() && self.left > 0 {
                     break;
                 }
-                // Trailers are the end that the last piece has waited for.
+                // Trailers end the body, which is what the last piece waits for.
                 return Poll::Ready(Some(Ok(match self.last.take() {
                     Some(last) => {
                         self.trailers = frame.into_trailers().ok();
@@ -232,7 +236,7 @@ impl Body for SentBody {
         polled
     }
 
-    /// Whether all of it has been given.
+    /// Whether all of it has been returned.
     fn is_end_stream(&self) -> bool {
         let is_read = self.ahead.length() == 0 && self.trailers.is_none();
         is_read && self.last.is_none() && self.left == 0 && self.inner.is_none()

@@ -1,13 +1,15 @@
+//! Small pieces of a body, joined so that their reader is woken less often.
+
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 
-/// Bytes of a body's pieces that are gathered, at most, before the reader has them.
+/// Bytes that are joined before the reader gets them.
 const ENOUGH: usize = 16 * 1024;
 
-/// Pieces of fewer bytes are gathered.
+/// Pieces of fewer bytes are joined.
 const SMALL: usize = 1024;
 
-/// Small pieces of a body that are passed on together. A piece that is alone is not copied.
+/// Joins small pieces of a body. A single piece is not copied.
 #[derive(Debug, Default)]
 pub struct SmallPieces {
     first: Bytes,
@@ -16,7 +18,7 @@ pub struct SmallPieces {
 }
 
 impl SmallPieces {
-    /// Whether this is a piece that is worth being copied, rather than waking its reader for it.
+    /// Whether copying this piece is cheaper than waking the reader for it.
     pub fn is_small(frame: &Frame<Bytes>) -> bool {
         frame.data_ref().is_some_and(|data| data.len() < SMALL)
     }
@@ -33,7 +35,7 @@ impl SmallPieces {
         self.joined.extend_from_slice(&piece);
     }
 
-    /// All that has been gathered; `None` if that is nothing.
+    /// All pieces, joined; `None` if there are no bytes.
     pub fn take(&mut self) -> Option<Bytes> {
         let first = std::mem::take(&mut self.first);
         let all = if self.joined.is_empty() {
@@ -44,17 +46,17 @@ impl SmallPieces {
         (!all.is_empty()).then_some(all)
     }
 
-    /// Bytes that have been gathered.
+    /// Bytes of all pieces.
     pub fn len(&self) -> usize {
         self.joined.len().max(self.first.len())
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
 
-    /// Whether that is enough to be passed on.
+    /// Whether the reader should get them now.
     pub fn is_enough(&self) -> bool {
         self.len() >= ENOUGH
     }

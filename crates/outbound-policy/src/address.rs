@@ -1,17 +1,19 @@
+//! Against SSRF: which addresses are special, and IPv4 addresses embedded in IPv6. Grants are not considered.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address that is meant: the IPv4 address that an IPv6 address carries, or the address itself.
-pub(crate) fn meant(address: IpAddr) -> IpAddr {
+/// The embedded IPv4 address of an IPv6 address, or the address itself.
+pub(crate) fn effective(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => carried(v6).map_or(address, IpAddr::V4),
+        IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
     }
 }
 
-fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
-        // `::` and `::1` are addresses of their own.
+        // `::` and `::1` have the form of compatible addresses, but are not.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         // Compatible (RFC 4291, 2.5.5.1), mapped (2.5.5.2), translated (RFC 2765).
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
@@ -23,7 +25,7 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Whether this address, which carries no other, is to be named explicitly.
+/// Whether this [`effective`] address must be granted as a literal.
 pub(crate) fn is_special(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => match v4.octets() {
@@ -64,8 +66,12 @@ mod tests {
             "2002:7f00:1:ffff::5",
         ] {
             let address = text.parse().unwrap();
-            assert_eq!(meant(address), IpAddr::V4(Ipv4Addr::LOCALHOST), "{text}");
-            assert!(is_special(meant(address)), "{text}");
+            assert_eq!(
+                effective(address),
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                "{text}"
+            );
+            assert!(is_special(effective(address)), "{text}");
         }
         for text in [
             "::",
@@ -75,7 +81,7 @@ mod tests {
             "64:ff9b:1::7f00:1",
         ] {
             let address: IpAddr = text.parse().unwrap();
-            assert_eq!(meant(address), address);
+            assert_eq!(effective(address), address);
         }
     }
 

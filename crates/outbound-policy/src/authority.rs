@@ -1,3 +1,5 @@
+//! Splits the authority of a URI or a grant into host and port.
+
 /// Why an authority does not come apart into a host and a port.
 #[derive(Debug)]
 pub(crate) enum AuthorityError {

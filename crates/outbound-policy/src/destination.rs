@@ -1,3 +1,5 @@
+//! The destination of a request, parsed strictly from its URI.
+
 use std::fmt;
 
 use http::Uri;
@@ -7,17 +9,17 @@ use untrusted_text::excerpt;
 
 use crate::{Host, HostError};
 
-/// One of the two schemes that requests are sent with.
+/// The scheme of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// `http`, at port 80 unless said otherwise.
+    /// `http`; the default port is 80.
     Http,
-    /// `https`, at port 443 unless said otherwise.
+    /// `https`; the default port is 443.
     Https,
 }
 
 impl Scheme {
-    /// The port that is meant where none is given.
+    /// The port of a URI without one: 80 or 443.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -35,10 +37,10 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Where a request goes to: scheme, host and port, each in the one way to write it.
+/// The destination of a request: scheme, host and port, normalised.
 ///
-/// Send to [`authority`](Self::authority), not to what the URI said: then what was checked and what
-/// is called cannot differ.
+/// Send the request to [`authority`](Self::authority) and not to that of the URI, so that what was checked and what is
+/// connected to cannot differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     scheme: Scheme,
@@ -46,20 +48,20 @@ pub struct Destination {
     port: u16,
 }
 
-/// Why a URI leads nowhere.
+/// Why a URI is not a valid destination.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
     /// Neither `http` nor `https`, or no scheme at all.
     #[error("the scheme {0:?} is neither http nor https")]
     Scheme(String),
-    /// There is a name or a password in front of the host. They are not repeated here.
+    /// There is a name or a password in front of the host. The message does not repeat them.
     #[error("user info is not accepted in a URI")]
     UserInfo,
-    /// A port that is not from 1 to 65535, or written otherwise than numbers are.
+    /// A port that is not a number from 1 to 65535 without leading zeros.
     #[error("the port of \"{0}\" is not a number from 1 to 65535")]
     Port(String),
-    /// A host that is not one, or not in the one way to write it.
-    #[error("\"{authority}\" is not a host to call: {reason}")]
+    /// An invalid host, or an ambiguous spelling of one.
+    #[error("\"{authority}\" is not a valid host: {reason}")]
     Host {
         /// The host, and the port if there is one.
         authority: String,

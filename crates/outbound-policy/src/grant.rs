@@ -1,3 +1,5 @@
+//! Grants: their grammar, and what they match. `policy` adds the rule for special addresses.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,10 +9,9 @@ use untrusted_text::excerpt;
 
 use crate::{Destination, Host, HostError, Scheme};
 
-/// One entry of the list of what may be called. The [grammar](crate#the-grammar-of-a-grant) is the
-/// crate's.
+/// One allowed destination, or pattern of destinations. See the [grammar](crate#the-grammar-of-a-grant).
 ///
-/// Its `Display` is the one way to write it, and parses back to an equal value.
+/// Its `Display` is the normalised form, which parses back to an equal value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant(Kind);
 
@@ -29,7 +30,7 @@ enum Kind {
 enum HostPattern {
     /// `*`
     Any,
-    /// `*.` and this name.
+    /// `*.` in front of this name.
     Below(String),
     Exactly(Host),
 }
@@ -38,13 +39,13 @@ enum HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{value}\" grants nothing: {kind}")]
 pub struct GrantError {
-    /// The text, with what cannot be printed escaped, and cut off after 100 characters.
+    /// The text, escaped, and cut off after 100 characters.
     pub value: String,
     /// What is wrong with it.
     pub kind: GrantErrorKind,
 }
 
-/// What is wrong with a grant, in words that say what would be right.
+/// What is wrong with a grant. The message says what would be valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantErrorKind {
     /// No scheme, or another one.
@@ -53,13 +54,13 @@ pub enum GrantErrorKind {
          \"https://api.example.com\" does"
     )]
     Scheme,
-    /// A path, a query or a fragment, be it only a `/`.
+    /// A path (even `/`), a query or a fragment.
     #[error("it must end after the host or the port, as \"https://api.example.com\" does")]
     Path,
     /// A name or a password in front of the host.
     #[error("it must be without user info, as \"https://api.example.com\" is")]
     UserInfo,
-    /// A port that is none.
+    /// An invalid port.
     #[error("a port is \"*\" or a number from 1 to 65535, as in \"http://*.internal:8080\"")]
     Port,
     /// A `*` that is neither the host nor its first label.
@@ -71,10 +72,10 @@ pub enum GrantErrorKind {
     /// A name outside of ASCII that IDNA has no ASCII form for.
     #[error("the host is not a valid international name; a name in ASCII would be accepted")]
     International,
-    /// A host that is none.
+    /// An invalid host.
     #[error("{0}")]
     Host(#[from] HostError),
-    /// More than any grant has.
+    /// Longer than 1,000 bytes.
     #[error("it must have at most 1000 bytes")]
     TooLong,
 }
@@ -84,7 +85,7 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// When `text` is not a grant, with `text` and what would be accepted.
+    /// If `text` is not a grant.
     pub fn parse(text: &str) -> Result<Self, GrantError> {
         Self::read(text).map_err(|kind| GrantError {
             value: excerpt(text),
@@ -105,7 +106,7 @@ impl Grant {
             _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
             _ => return Err(GrantErrorKind::Scheme),
         };
-        // Some readers of URLs take a backslash for a slash.
+        // Some URL parsers treat a backslash as a slash.
         if authority.contains(['/', '?', '#', '\\']) {
             return Err(GrantErrorKind::Path);
         }
@@ -122,7 +123,7 @@ impl Grant {
         Ok(Self(Kind::Some { scheme, host, port }))
     }
 
-    /// Whether scheme, host and port are what this grants. Special addresses are not yet looked at.
+    /// Whether scheme, host and port match. Special addresses are not considered.
     pub(crate) fn matches(&self, destination: &Destination) -> bool {
         match &self.0 {
             Kind::Everything => true,
@@ -134,7 +135,7 @@ impl Grant {
         }
     }
 
-    /// Whether this names the destination's host in full, and not by a wildcard.
+    /// Whether this matches, and without a wildcard for the host.
     pub(crate) fn names(&self, destination: &Destination) -> bool {
         let exact = matches!(
             &self.0,

@@ -1,24 +1,26 @@
+//! Hosts of grants and destinations, parsed strictly: a spelling that resolvers read in several ways is refused.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address;
 
-/// A host, in the one way to write it.
+/// A host, normalised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// A name: ASCII, in lower case, without a trailing dot, and not an address in disguise.
+    /// A name: ASCII, in lower case, without a trailing dot, and not read as an address by any resolver.
     Name(String),
-    /// An address. One of IPv6 carries none of IPv4; if it did, this would be that one.
+    /// An address. An IPv4 address that was embedded in an IPv6 address is an IPv4 address here.
     Address(IpAddr),
 }
 
 /// Why a text is not a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("there is no host")]
     Empty,
-    /// It looks like an IPv4 address to some resolver, and is not four decimal numbers.
+    /// Some resolvers read it as an IPv4 address, but it is not four decimal numbers.
     #[error("an IPv4 address is four decimal numbers from 0 to 255, as in 10.0.0.1")]
     Ipv4,
     /// Brackets without an IPv6 address in them.
@@ -30,7 +32,7 @@ pub enum HostError {
     /// Percent-encoding.
     #[error("a host is not percent-encoded")]
     PercentEncoded,
-    /// A character that no name has.
+    /// A character that is not allowed in names.
     #[error("{0:?} is not a part of a host's name")]
     Character(char),
     /// Two dots in a row, or one in front.
@@ -45,13 +47,13 @@ pub enum HostError {
     /// A hyphen at one end of a label.
     #[error("a label of a name does not start or end with a hyphen")]
     Hyphen,
-    /// A label in Punycode that stands for nothing, or that is not how IDNA writes it.
+    /// A label that is not valid Punycode, or not normalised.
     #[error("a label that starts with \"xn--\" is valid Punycode")]
     Punycode,
 }
 
 impl Host {
-    /// Reads what stands between the slashes and the port.
+    /// Parses the text between the slashes and the port.
     pub(crate) fn parse(text: &str) -> Result<Self, HostError> {
         if text.is_empty() {
             return Err(HostError::Empty);
@@ -62,7 +64,7 @@ impl Host {
                 return Err(HostError::Zone);
             }
             let v6: Ipv6Addr = inner.parse().map_err(|_| HostError::Ipv6)?;
-            return Ok(Self::Address(address::meant(IpAddr::V6(v6))));
+            return Ok(Self::Address(address::effective(IpAddr::V6(v6))));
         }
         if text.contains('%') {
             return Err(HostError::PercentEncoded);
@@ -74,7 +76,7 @@ impl Host {
         let last = name.rsplit('.').next().unwrap_or(name);
         if is_number(last) {
             // Resolvers read all of `127.1`, `0177.0.0.1`, `0x7f000001` and `2130706433` as
-            // 127.0.0.1. Rust's parser takes the one spelling that everybody reads alike.
+            // 127.0.0.1. Rust's parser accepts only the spelling that all read alike.
             let v4: Ipv4Addr = text.parse().map_err(|_| HostError::Ipv4)?;
             return Ok(Self::Address(IpAddr::V4(v4)));
         }
@@ -88,7 +90,7 @@ impl Host {
             if label.len() > 63 {
                 return Err(HostError::LabelLength);
             }
-            // An underscore is in no host's name by the letter, and in many a container's.
+            // RFC 952 has no underscore, but many names of containers do.
             let wrong = |char: &char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_');
             if let Some(char) = label.chars().find(wrong) {
                 return Err(HostError::Character(char));

@@ -1,4 +1,5 @@
-//! Where a guest may send requests to.
+//! Where a guest may send requests to: the defence against SSRF (server-side request forgery). Resolving, connecting
+//! and redirects are the business of `outbound`.
 //!
 //! ```text
 //! text of a grant ──Grant::parse──▶ Grant ──Policy::new──▶ Policy
@@ -8,8 +9,8 @@
 //! the address that the host's name resolved to ──────────────┘
 //! ```
 //!
-//! This crate opens no socket and resolves no name. It does not follow redirects: a guest that
-//! follows one sends another request, which is checked as any other.
+//! This crate opens no socket and resolves no name. A guest that follows a redirect sends another request, which is
+//! checked like any other.
 //!
 //! # The grammar of a grant
 //!
@@ -19,7 +20,7 @@
 //! | `https://api.example.com` | this host with this scheme, at the scheme's port (80 or 443) |
 //! | `http://api.example.com:8080` | the same at this port |
 //! | `http://api.example.com:*` | the same at any port |
-//! | `http://*.internal:8080` | every name that ends in `.internal`, with one or more labels in front, never `internal` itself |
+//! | `http://*.internal:8080` | each name below `internal`, at any depth, but not `internal` itself |
 //! | `https://*` | any host with this scheme, at the scheme's port |
 //! | `https://10.0.0.1:8443` | this address; names that resolve to it need their own grant |
 //! | `http://[fd00::1]:8080` | this address |
@@ -35,7 +36,7 @@
 //! plays no part. It is enough that one grant matches.
 //!
 //! - Names are compared in lower case and without a trailing dot, label by label.
-//! - Addresses are compared as addresses. An IPv6 address that carries an IPv4 address is that IPv4
+//! - Addresses are compared as addresses. An IPv6 address with an embedded IPv4 address is treated as that IPv4
 //!   address: mapped (`::ffff:a.b.c.d`), translated (`::ffff:0:a.b.c.d`), compatible (`::a.b.c.d`),
 //!   NAT64 (`64:ff9b::/96`) and 6to4 (`2002::/16`).
 //! - Private networks (`10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16`, `100.64.0.0/10`,
@@ -43,29 +44,30 @@
 //!
 //! # Special addresses
 //!
-//! These are not reached through any wildcard, nor through a name, whatever it resolves to:
+//! No wildcard allows these, and no name may resolve to them:
 //!
 //! | addresses | why |
 //! | --- | --- |
 //! | `127.0.0.0/8`, `::1` | this machine, where the control API may listen |
 //! | `0.0.0.0/8`, `::` | connecting to these reaches this machine, too |
 //! | `169.254.0.0/16`, `fe80::/10` | link-local; `169.254.169.254` is the metadata service of most clouds |
-//! | `fd00:ec2::/32`, `fd20:ce::254`, `100.100.100.200`, `168.63.129.16`, `192.0.0.0/24` | metadata services that are not link-local (AWS, Google, Alibaba, Azure, Oracle) |
+//! | `fd00:ec2::/32`, `fd20:ce::254` | metadata services (AWS, Google) |
+//! | `100.100.100.200`, `168.63.129.16`, `192.0.0.0/24` | metadata services (Alibaba, Azure, Oracle) |
 //! | `224.0.0.0/4`, `240.0.0.0/4`, `ff00::/8` | multicast, reserved, broadcast |
-//! | `64:ff9b:1::/48`, `2001::/32` | carry IPv4 addresses in ways that cannot be told from outside |
+//! | `64:ff9b:1::/48`, `2001::/32` | have embedded IPv4 addresses that cannot be extracted without knowing the
+//! network |
 //!
-//! A special address has to be granted as a literal (`http://127.0.0.1:9000`), and then the request
-//! has to name it as a literal. The one exception are the names that RFC 6761 reserves for
-//! loopback: an exact grant of `localhost`, or of a name that ends in `.localhost`, lets this name
-//! resolve to loopback. `http://upstream.local:9000` does not become reachable by resolving to
-//! `127.0.0.1`: whoever granted it did not name that address.
+//! A special address must be granted as a literal (`http://127.0.0.1:9000`), and the request must name it as a literal.
+//! The one exception is for the names that RFC 6761 reserves for loopback: an exact grant of `localhost`, or of a name
+//! that ends in `.localhost`, allows this name to resolve to loopback. A grant of `http://upstream.local:9000` does not
+//! allow `127.0.0.1` if the name resolves to it.
 //!
-//! The machine's other addresses cannot be told from its neighbours' here. What listens on all of
-//! them is reached under `*`; let the control API listen on a Unix socket or on loopback.
+//! The machine's other addresses cannot be distinguished from other machines' here, so `*` allows what listens on them.
+//! The control API should listen on a Unix socket or on loopback.
 //!
 //! # What is refused
 //!
-//! Without grants, everything. Whatever the grants, a request whose URI
+//! Without grants, everything. With any grants, a request whose URI
 //!
 //! - has a scheme other than `http` and `https`, or none, or no host;
 //! - has user info (`http://good.example@evil.example`);
@@ -86,7 +88,7 @@
 //! assert!(policy.allows_address(&metadata, "192.0.2.7".parse()?));
 //! assert!(!policy.allows_address(&metadata, "169.254.169.254".parse()?));
 //!
-//! // No request means this spelling well.
+//! // 127.0.0.1 for some resolvers.
 //! assert!(Destination::of(&"http://0x7f.1/".parse()?).is_err());
 //!
 //! let error = Grant::parse("api.example.com").unwrap_err();

@@ -1,9 +1,11 @@
+//! The policy of one application: the list of its grants, and special addresses.
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::{Destination, Grant, Host, address};
 
-/// What an application's guests may call. The default is nothing. A clone shares the list.
+/// Where an application's guests may send requests to. The default is nowhere. A clone shares the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     grants: Arc<[Grant]>,
@@ -27,9 +29,8 @@ impl Policy {
         &self.grants
     }
 
-    /// Whether a request may go there as far as can be said before its name is resolved. For an
-    /// address as a literal this is the whole answer; a name's addresses are yet to be asked about,
-    /// one by one, with [`allows_address`](Self::allows_address).
+    /// Whether a request may be sent to this destination, before its name is resolved. For a literal address this is
+    /// final. Each address of a name must be checked with [`allows_address`](Self::allows_address), too.
     pub fn allows(&self, destination: &Destination) -> bool {
         match destination.host() {
             Host::Address(address) if address::is_special(*address) => self
@@ -42,10 +43,10 @@ impl Policy {
         }
     }
 
-    /// Whether a request may go there by a connection to this address. Ask right before connecting,
-    /// about the very address: a second look-up may give another.
+    /// Whether a request to this destination may be sent to this address. To be called right before connecting, with
+    /// the address that is connected to: another look-up may return another one (DNS rebinding).
     pub fn allows_address(&self, destination: &Destination, resolved: IpAddr) -> bool {
-        let resolved = address::meant(resolved);
+        let resolved = address::effective(resolved);
         match destination.host() {
             Host::Address(address) => *address == resolved && self.allows(destination),
             Host::Name(_) if address::is_special(resolved) => {

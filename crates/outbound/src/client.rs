@@ -1,4 +1,5 @@
-use std::any::Any;
+//! The client: its options, and the way of one request through policy, limits, fields and pool.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -19,43 +20,40 @@ use rustls::RootCertStore;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::connect::{ConnectionLimit, Connector};
-use crate::exchange::{Exchange, Interest};
+use crate::connect::Connector;
+use crate::exchange::{Exchange, UploadGuard};
+use crate::limits::{ConnectionBudget, ConnectionLimit, HEADER_BYTES, HEADER_FIELDS};
 use crate::request_body::RequestBody;
 use crate::response_body::ResponseBody;
 use crate::tls::Tls;
 use crate::{BoxError, Error, Timeouts, fields};
 
-/// To one scheme, host and port.
+/// Idle connections to one scheme, host and port.
 const IDLE_CONNECTIONS: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Of a response's header section; with HTTP/1 also the size of the buffer for reading.
-pub(crate) const HEADER_BYTES: usize = 64 * 1024;
-pub(crate) const HEADER_FIELDS: usize = 256;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// An HTTP/2 connection is shared: one that has gone silent is to be noticed before every request
-/// on it has waited for its timeout.
+/// An HTTP/2 connection is shared: if its server is gone, that should be noticed before each request on it has waited
+/// for its time-out.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the requests of one application. A clone uses the same connections and limits.
 #[derive(Clone)]
-pub struct Client(Arc<Shared>);
+pub struct Client(Arc<ClientInner>);
 
-struct Shared {
+struct ClientInner {
     policy: Policy,
     pool: legacy::Client<Connector, RequestBody>,
     requests: Arc<Semaphore>,
 }
 
-/// How a [`Client`] differs from the usual.
+/// The options of a [`Client`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whose signatures on certificates to trust. Default (`None`): `SSL_CERT_FILE` and
-    /// `SSL_CERT_DIR` if they are set, else the system's, else Mozilla's list as it was when this
-    /// was built. The default is read once in a process, when TLS is first needed; what could not
-    /// be read is logged.
+    /// The trusted root certificates. Default (`None`): those of `SSL_CERT_FILE` and `SSL_CERT_DIR` if they are set,
+    /// else the system's, else Mozilla's list at the time of the build. The default is read once per process, when TLS
+    /// is first needed; what could not be read is logged.
     pub roots: Option<RootCertStore>,
     /// Requests in progress. A request is in progress until both bodies have ended or are dropped.
     /// Default: 512. One more ends in [`Error::ConnectionLimit`] at once.
@@ -63,16 +61,9 @@ pub struct Options {
     /// Open connections, idle ones included. Default: 1,024. A request that needs one more ends in
     /// [`Error::ConnectionLimit`] at once.
     pub connections: usize,
-    /// What several clients share, if they do. A connection that it does not allow ends in
-    /// [`Error::ConnectionLimit`], too.
+    /// A limit that this client shares with others. A request whose connection it does not allow ends in
+    /// [`Error::ConnectionLimit`], too. Default: none.
     pub budget: Option<Arc<dyn ConnectionBudget>>,
-}
-
-/// A limit of connections that several clients share.
-pub trait ConnectionBudget: fmt::Debug + Send + Sync {
-    /// Allows one more connection, until what is returned is dropped; `None` at the limit. It is called
-    /// before each connection is opened.
-    fn try_acquire(self: Arc<Self>) -> Option<Box<dyn Any + Send + Sync>>;
 }
 
 impl Default for Options {
@@ -87,12 +78,12 @@ impl Default for Options {
 }
 
 impl Client {
-    /// A client with an empty pool. It reads no file and needs no runtime.
+    /// A client with an empty pool. It reads no file, and needs no runtime yet.
     pub fn new(policy: Policy) -> Self {
         Self::with_options(policy, Options::default())
     }
 
-    /// The same with other options.
+    /// As [`Client::new`], with other options.
     pub fn with_options(policy: Policy, options: Options) -> Self {
         let tls = Tls::new(options.roots);
         let limit = ConnectionLimit::new(options.connections, options.budget);
@@ -110,14 +101,14 @@ impl Client {
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .build(connector);
-        Self(Arc::new(Shared {
+        Self(Arc::new(ClientInner {
             policy,
             pool,
             requests: Arc::new(Semaphore::new(options.requests.min(Semaphore::MAX_PERMITS))),
         }))
     }
 
-    /// What this client may call.
+    /// What this client may send requests to.
     pub fn policy(&self) -> &Policy {
         &self.0.policy
     }
@@ -126,24 +117,22 @@ impl Client {
     /// client; it has to be polled within a tokio runtime with I/O and time. Dropping it cancels the
     /// request.
     ///
-    /// The URI has to be absolute. `host` is set from it, whatever the field says. Fields that
-    /// belong to one connection are left out: `connection` and what it names, `keep-alive`,
-    /// `proxy-*`, `te` but for `trailers`, `transfer-encoding`; so is `expect`. The response lacks
-    /// such fields, too. Trailers are sent over HTTP/1.1 if a `trailer` field announces them and
-    /// there is no `content-length`.
+    /// The URI must be absolute. The `host` field is set from it. Hop-by-hop fields are dropped: `connection` and those
+    /// that it names, `keep-alive`, `proxy-*`, `te` except `trailers`, `transfer-encoding`; so is `expect`. They are
+    /// dropped from the response, too. Trailers are sent over HTTP/1.1 if a `trailer` field announces them and there is
+    /// no `content-length`.
     ///
-    /// With a `content-length` the body's last piece is sent once the body has ended, when its
-    /// length is known to be right. A body of unknown length is read ahead, until 64 KiB are there and as long
-    /// as it is written without a pause: one that ends by then is sent with its length, all others in
-    /// chunks. Of an empty one nothing is told, or `content-length: 0` with POST, PUT and PATCH. A pause
-    /// is one of some milliseconds; before the first byte of a `GET`, `HEAD`, `DELETE`, `OPTIONS` or
-    /// `TRACE` it is one of a second.
+    /// With a `content-length` the last piece of the body is sent only once the body has ended, so that a body that
+    /// turns out to be longer is not sent as a complete one. A body of unknown length is read ahead, up to 64 KiB and
+    /// until it pauses: one that ends by then is sent with its length, all others in chunks. An empty body is sent
+    /// without framing, or with `content-length: 0` for POST, PUT and PATCH. A pause is a few milliseconds, or a second
+    /// before the first byte of a `GET`, `HEAD`, `DELETE`, `OPTIONS` or `TRACE`.
     ///
-    /// Interim responses (1xx) are passed over: `wasi:http` has no words for them.
+    /// Interim responses (1xx) are dropped: `wasi:http` cannot express them.
     ///
     /// # Errors
     ///
-    /// When there is no response; see [`Error`]. A response of any status is a response.
+    /// If there is no response; see [`Error`]. A response of any status is not an error.
     pub fn send<B>(
         &self,
         request: Request<B>,
@@ -166,7 +155,7 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Shared {
+impl ClientInner {
     async fn send<B>(
         &self,
         request: Request<B>,
@@ -182,7 +171,7 @@ impl Shared {
             return Err(Error::Method);
         }
         head.uri = absolute(&destination, head.uri.path_and_query())?;
-        // The connection decides on the version, and nobody's extensions are hyper's business.
+        // The version is the connection's, and extensions of the guest's request must not reach hyper.
         head.version = Version::HTTP_11;
         head.extensions = Extensions::new();
         let announced = fields::prepare(&mut head.headers)?;
@@ -191,7 +180,7 @@ impl Shared {
             .try_acquire_owned()
             .map_err(|_| Error::ConnectionLimit)?;
         let exchange = Exchange::new(permit);
-        let interest = Interest::new(Arc::clone(&exchange));
+        let upload = UploadGuard::new(Arc::clone(&exchange));
         let mut body = RequestBody::new(body, announced, exchange);
         let keeps_trailers = head.headers.contains_key(TRAILER);
         if let Some(length) = body.length(&head.method, keeps_trailers).await? {
@@ -204,22 +193,22 @@ impl Shared {
             connection.wait_for_connection_metadata().await;
         };
         let sending = self.pool.request(request);
-        let response = responded(sending, connected, timeouts, interest.exchange()).await;
-        let response = response.map_err(|error| interest.exchange().explain(error))?;
+        let response = response_head(sending, connected, timeouts, upload.exchange()).await;
+        let response = response.map_err(|error| upload.exchange().explain(error))?;
 
         let (mut head, incoming) = response.into_parts();
-        // With HTTP/1 hyper takes somewhat more when it arrives at once. With HTTP/2 it counts no fields.
+        // hyper accepts somewhat more over HTTP/1 if it arrives in one read, and does not count fields over HTTP/2.
         if fields::size(&head.headers) > HEADER_BYTES || head.headers.len() > HEADER_FIELDS {
             return Err(Error::ResponseHeaderTooLarge);
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let reason = "it switches protocols without being asked";
+            let reason = "a 101 response without a request for an upgrade";
             return Err(Error::Protocol(reason.to_owned()));
         }
         let framing = Framing::of(&head.headers);
         let framing = framing.map_err(|error| Error::Protocol(error.to_string()))?;
-        // RFC 9110, section 8.6, and RFC 9112, section 6.1. Who announces a body here may send one,
-        // which would be taken for the next response.
+        // Response smuggling: a 204 has no body (RFC 9110, section 8.6, and RFC 9112, section 6.1), but a server that
+        // announces one may send it, and it would be read as the next response.
         if head.status == StatusCode::NO_CONTENT
             && framing.announces_content()
             && let Some(connection) = &*connection.connection_metadata()
@@ -228,11 +217,11 @@ impl Shared {
         }
         fields::prepare_response(&mut head.headers);
         head.extensions = Extensions::new();
-        let body = ResponseBody::new(incoming, timeouts.to_next_bytes(), interest);
+        let body = ResponseBody::new(incoming, timeouts.to_next_bytes(), upload);
         Ok(Response::from_parts(head, body))
     }
 
-    /// Where to, if that is allowed. Where nothing is, there is not even a malformed URI.
+    /// The destination, if the policy allows it. With an empty policy the URI is not even parsed.
     fn destination(&self, uri: &Uri) -> Result<Destination, Error> {
         if self.policy.is_empty() {
             return Err(Error::Denied("anywhere".to_owned()));
@@ -246,8 +235,8 @@ impl Shared {
     }
 }
 
-/// The response's head, within the time there is to connect and then to answer.
-async fn responded(
+/// Waits for the response's head, within the time-outs for connecting and for the first byte.
+async fn response_head(
     sending: ResponseFuture,
     connected: impl Future<Output = ()>,
     timeouts: Timeouts,
@@ -263,20 +252,20 @@ async fn responded(
     }
     let connected = Instant::now();
     loop {
-        let edge = exchange.moved().max(connected) + timeouts.to_first_byte();
+        let deadline = exchange.last_progress().max(connected) + timeouts.to_first_byte();
         tokio::select! {
             biased;
             response = &mut sending => return response.map_err(failed),
-            () = sleep_until(edge) => {}
+            () = sleep_until(deadline) => {}
         }
-        // The body may have moved on meanwhile.
-        if exchange.moved().max(connected) + timeouts.to_first_byte() <= Instant::now() {
+        // The upload may have made progress meanwhile.
+        if exchange.last_progress().max(connected) + timeouts.to_first_byte() <= Instant::now() {
             return Err(Error::FirstByteTimeout);
         }
     }
 }
 
-/// The URI to call: what was checked, and the path of the request.
+/// The URI to send: the destination that was checked, and the path of the request.
 fn absolute(destination: &Destination, path: Option<&PathAndQuery>) -> Result<Uri, Error> {
     let path = path
         .cloned()

@@ -1,4 +1,5 @@
-use std::any::Any;
+//! Opens one connection: limit, policy, addresses, TCP, TLS. Connections are pooled by `client`.
+
 use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::SocketAddr;
@@ -13,57 +14,24 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use outbound_policy::{Destination, Host, Policy, Scheme};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::client::ConnectionBudget;
-use crate::error::Fault;
+use crate::error::ConnectFault;
+use crate::limits::{ConnectionLimit, ConnectionPermit};
 use crate::resolve::Resolver;
 use crate::timeouts::LONGEST_CONNECT;
 use crate::tls::Tls;
 use crate::{resolve, tcp};
 
-/// Opens connections to where the policy allows.
+/// Opens connections, to allowed destinations and addresses only.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     policy: Policy,
     tls: Tls,
     lookups: Arc<Semaphore>,
     connections: ConnectionLimit,
-}
-
-/// How many connections may be open.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectionLimit {
-    own: Arc<Semaphore>,
-    shared: Option<Arc<dyn ConnectionBudget>>,
-}
-
-/// The right to one.
-#[derive(Debug)]
-struct ConnectionPermit {
-    _own: OwnedSemaphorePermit,
-    _shared: Option<Box<dyn Any + Send + Sync>>,
-}
-
-impl ConnectionLimit {
-    pub(crate) fn new(own: usize, shared: Option<Arc<dyn ConnectionBudget>>) -> Self {
-        let own = Arc::new(Semaphore::new(own.min(Semaphore::MAX_PERMITS)));
-        Self { own, shared }
-    }
-
-    fn try_acquire(&self) -> Option<ConnectionPermit> {
-        let own = Arc::clone(&self.own).try_acquire_owned().ok()?;
-        let shared = match &self.shared {
-            Some(budget) => Some(Arc::clone(budget).try_acquire()?),
-            None => None,
-        };
-        Some(ConnectionPermit {
-            _own: own,
-            _shared: shared,
-        })
-    }
 }
 
 impl Connector {
@@ -76,8 +44,8 @@ impl Connector {
         }
     }
 
-    async fn connect(self, uri: Uri) -> Result<Counted, BoxError> {
-        let permit = self.connections.try_acquire().ok_or(Fault::Limit)?;
+    async fn connect(self, uri: Uri) -> Result<CountedConnection, BoxError> {
+        let permit = self.connections.try_acquire().ok_or(ConnectFault::Limit)?;
         let destination = Destination::of(&uri)?;
         let scheme = destination.scheme();
         let addresses = Self::addresses(self.policy, destination, self.lookups).await?;
@@ -92,25 +60,25 @@ impl Connector {
                 HttpsConnector::from((connected, config)).call(uri).await?
             }
         };
-        Ok(Counted {
+        Ok(CountedConnection {
             io,
             _permit: permit,
         })
     }
 
-    /// Those that the policy allows; at least one.
+    /// The addresses that the policy allows, at least one.
     async fn addresses(
         policy: Policy,
         destination: Destination,
         lookups: Arc<Semaphore>,
-    ) -> Result<Vec<SocketAddr>, Fault> {
+    ) -> Result<Vec<SocketAddr>, ConnectFault> {
         let port = destination.port();
         let name = match destination.host() {
-            // The resolver is not asked about an address.
+            // An address is not resolved.
             Host::Address(address) if policy.allows_address(&destination, *address) => {
                 return Ok(vec![SocketAddr::new(*address, port)]);
             }
-            host @ Host::Address(_) => return Err(Fault::Prohibited(host.to_string())),
+            host @ Host::Address(_) => return Err(ConnectFault::Prohibited(host.to_string())),
             Host::Name(name) => name.clone(),
         };
         let resolver = Resolver {
@@ -126,7 +94,7 @@ impl Connector {
     }
 }
 
-/// What TLS is to go over: a connection that is there.
+/// The established TCP connection that TLS is to use, as the connector that hyper-rustls expects.
 struct OverTcp(Option<TokioIo<TcpStream>>);
 
 impl Service<Uri> for OverTcp {
@@ -139,7 +107,7 @@ impl Service<Uri> for OverTcp {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        // It is asked once.
+        // It is called once.
         ready(
             self.0
                 .take()
@@ -149,9 +117,9 @@ impl Service<Uri> for OverTcp {
 }
 
 impl Service<Uri> for Connector {
-    type Response = Counted;
+    type Response = CountedConnection;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Counted, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<CountedConnection, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -160,29 +128,29 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.clone().connect(uri);
         Box::pin(async {
-            // The request that it was begun for may by now have another connection.
+            // The request that it was opened for may have got another connection meanwhile, and not wait for it.
             match tokio::time::timeout(LONGEST_CONNECT, connecting).await {
                 Ok(connected) => connected,
-                Err(_) => Err(Fault::Timeout.into()),
+                Err(_) => Err(ConnectFault::Timeout.into()),
             }
         })
     }
 }
 
-/// A connection, which counts as long as it is open.
+/// A connection that counts towards the limit until it is closed.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct CountedConnection {
     io: MaybeHttpsStream<TokioIo<TcpStream>>,
     _permit: ConnectionPermit,
 }
 
-impl Connection for Counted {
+impl Connection for CountedConnection {
     fn connected(&self) -> Connected {
         self.io.connected()
     }
 }
 
-impl Read for Counted {
+impl Read for CountedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -192,7 +160,7 @@ impl Read for Counted {
     }
 }
 
-impl Write for Counted {
+impl Write for CountedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,22 +1,24 @@
+//! Why a request of a guest failed. The engine maps these to the error codes of `wasi:http`.
+
 use std::error::Error as StdError;
 use std::io;
 
 use http_message::{BoxError, ReceivedBodyError, SentBodyError, malformed};
 use outbound_policy::DestinationError;
 
-use crate::client::{HEADER_BYTES, HEADER_FIELDS};
+use crate::limits::{HEADER_BYTES, HEADER_FIELDS};
 
-/// What became of a request, or of its response's body.
+/// Why there is no response, or why its body is cut off.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    // The guest asked for what it may not have, or for what makes no sense.
+    // The guest is at fault: it asked for what is not allowed, or is invalid.
     /// No grant allows this scheme, host and port.
     #[error("the policy does not allow a request to {0}")]
     Denied(String),
     /// The name resolves to nothing but addresses that the policy forbids.
-    #[error("{0} resolves to an address that the policy does not allow")]
+    #[error("{0} resolves to addresses that the policy does not allow")]
     AddressProhibited(String),
-    /// The URI leads nowhere.
+    /// The URI is not a valid destination.
     #[error(transparent)]
     Uri(#[from] DestinationError),
     /// The method is `CONNECT`.
@@ -30,7 +32,7 @@ pub enum Error {
     ContentLength,
     /// The request's body is shorter or longer than its `content-length`. Nothing of it, or a
     /// cut-off part, has been sent.
-    #[error("the request's body is not of the announced {announced} bytes")]
+    #[error("the request's body does not have the announced {announced} bytes")]
     RequestBodySize {
         /// What `content-length` said.
         announced: u64,
@@ -39,7 +41,7 @@ pub enum Error {
     #[error("the request's body failed: {0}")]
     RequestBody(BoxError),
     /// As many requests are in progress, or connections open, as one application may have.
-    #[error("too many outgoing requests or connections")]
+    #[error("the limit of outgoing requests or connections is reached")]
     ConnectionLimit,
 
     // There is no connection.
@@ -52,18 +54,18 @@ pub enum Error {
         reason: String,
     },
     /// Looking up the name took too long.
-    #[error("looking up {0} takes too long")]
+    #[error("the look-up of {0} timed out")]
     DnsTimeout(String),
     /// The server refuses connections.
     #[error("the connection was refused")]
     Refused,
-    /// There is no way to the server, or no way to open a connection.
+    /// The server is unreachable, or this machine cannot open a connection.
     #[error("the destination is unreachable: {0}")]
     Unreachable(String),
     /// There was no connection within [`Timeouts::connect`](crate::Timeouts::connect).
-    #[error("connecting takes too long")]
+    #[error("the connection was not established in time")]
     ConnectTimeout,
-    /// The server's certificate is not to be trusted, or not for this host.
+    /// The server's certificate is not trusted, or not valid for this host.
     #[error("the server's certificate is not accepted: {0}")]
     TlsCertificate(String),
     /// The server ended the handshake or the connection with an alert.
@@ -75,7 +77,7 @@ pub enum Error {
         description: String,
     },
     /// TLS failed in another way.
-    #[error("tls failed: {0}")]
+    #[error("TLS failed: {0}")]
     TlsProtocol(String),
 
     // There was a connection.
@@ -83,28 +85,29 @@ pub enum Error {
     #[error("the server closed the connection without a response")]
     Terminated,
     /// There was no response within [`Timeouts::first_byte`](crate::Timeouts::first_byte).
-    #[error("the response does not come in time")]
+    #[error("the server did not respond in time")]
     FirstByteTimeout,
     /// A response's header section is above 64 KiB or 256 fields.
     #[error(
         "the response's header section has more than {HEADER_BYTES} bytes or {HEADER_FIELDS} fields"
     )]
     ResponseHeaderTooLarge,
-    /// What the server sends is not HTTP.
-    #[error("the server violates the protocol: {0}")]
+    /// The server's response is not HTTP, or other readers could read it differently (response smuggling).
+    #[error("the server violates HTTP: {0}")]
     Protocol(String),
-    /// The response's body ended before its end.
-    #[error("the response's body is cut off")]
+    /// The response's body is shorter than announced, or its connection failed.
+    #[error("the response's body is truncated")]
     ResponseIncomplete,
     /// A piece of the response's body did not come within
     /// [`Timeouts::between_bytes`](crate::Timeouts::between_bytes).
-    #[error("the response's body does not go on in time")]
+    #[error("the server stopped sending the response's body")]
     BetweenBytesTimeout,
 }
 
-/// Why our part of connecting failed. It travels through hyper's errors, by reference.
+/// Why our own steps of connecting failed. hyper-util boxes it as a source of its error, where [`Error`] finds it
+/// again.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum ConnectFault {
     #[error("prohibited")]
     Prohibited(String),
     #[error("dns: {1}")]
@@ -119,15 +122,15 @@ pub(crate) enum Fault {
     Tls(String),
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<ConnectFault> for Error {
+    fn from(fault: ConnectFault) -> Self {
         match fault {
-            Fault::Prohibited(name) => Self::AddressProhibited(name),
-            Fault::Dns(name, reason) => Self::Dns { name, reason },
-            Fault::DnsTimeout(name) => Self::DnsTimeout(name),
-            Fault::Timeout => Self::ConnectTimeout,
-            Fault::Limit => Self::ConnectionLimit,
-            Fault::Tls(reason) => Self::TlsProtocol(reason),
+            ConnectFault::Prohibited(name) => Self::AddressProhibited(name),
+            ConnectFault::Dns(name, reason) => Self::Dns { name, reason },
+            ConnectFault::DnsTimeout(name) => Self::DnsTimeout(name),
+            ConnectFault::Timeout => Self::ConnectTimeout,
+            ConnectFault::Limit => Self::ConnectionLimit,
+            ConnectFault::Tls(reason) => Self::TlsProtocol(reason),
         }
     }
 }
@@ -159,10 +162,10 @@ impl From<ReceivedBodyError> for Error {
 }
 
 impl Error {
-    /// What it means that there is no response.
+    /// The error for a request without a response.
     pub(crate) fn of_sending(error: &hyper_util::client::legacy::Error) -> Self {
         for cause in chain(error) {
-            if let Some(fault) = cause.downcast_ref::<Fault>() {
+            if let Some(fault) = cause.downcast_ref::<ConnectFault>() {
                 return fault.clone().into();
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
@@ -175,7 +178,7 @@ impl Error {
                 if http.is_parse() {
                     return Self::Protocol(http.to_string());
                 }
-                // The last one is an HTTP/2 connection that has not answered a ping.
+                // `is_timeout`: an HTTP/2 connection that has not answered a ping.
                 if http.is_incomplete_message()
                     || http.is_closed()
                     || http.is_canceled()
@@ -213,12 +216,12 @@ impl Error {
                 code: u8::from(*alert),
                 description: format!("{alert:?}"),
             },
-            // All else is the protocol's; there is no other kind of its own to tell.
+            // `wasi:http` has no more specific error code.
             _ => Self::TlsProtocol(error.to_string()),
         }
     }
 
-    /// `None` for what says too little by itself.
+    /// `None` for kinds that are too general.
     fn of_io(kind: io::ErrorKind) -> Option<Self> {
         match kind {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
@@ -238,7 +241,7 @@ impl Error {
     }
 }
 
-/// An error and what caused it. `io::Error`'s own `source` leaves out the error that it holds.
+/// An error and its causes. `io::Error::source` skips the error that it wraps.
 fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -248,6 +251,6 @@ fn chain<'a>(
             None => error.source(),
         }
     })
-    // Nobody nests errors this deep but to keep us busy.
+    // Against an endless chain.
     .take(32)
 }

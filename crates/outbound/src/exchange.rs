@@ -1,100 +1,96 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! What the request's body and the response of one exchange share: progress, failure, cancellation.
+
+use std::sync::Arc;
 use std::task::Waker;
 
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::Error;
 
-/// What the two bodies of one request know of each other. It lives until both are gone, and so long
-/// the request counts as in progress.
+/// The state that the two bodies of one request share. The request counts as in progress until both are dropped.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    state: Mutex<State>,
+    state: Mutex<Upload>,
     _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
-struct State {
+struct Upload {
     /// When a piece of the request's body was last taken.
-    moved: Instant,
-    /// Why the request's body was cut off, until somebody is told.
+    last_progress: Instant,
+    /// Why the request's body was cut off, until the error is returned.
     failure: Option<Error>,
-    cancelled: bool,
-    /// Whoever waits for the request's body.
+    is_cancelled: bool,
+    /// Of the connection's task, which waits for the request's body.
     waker: Option<Waker>,
 }
 
 impl Exchange {
     pub(crate) fn new(permit: OwnedSemaphorePermit) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
-                moved: Instant::now(),
+            state: Mutex::new(Upload {
+                last_progress: Instant::now(),
                 failure: None,
-                cancelled: false,
+                is_cancelled: false,
                 waker: None,
             }),
             _permit: permit,
         })
     }
 
-    pub(crate) fn moves(&self) {
-        self.state().moved = Instant::now();
+    pub(crate) fn record_progress(&self) {
+        self.state.lock().last_progress = Instant::now();
     }
 
-    pub(crate) fn moved(&self) -> Instant {
-        self.state().moved
+    pub(crate) fn last_progress(&self) -> Instant {
+        self.state.lock().last_progress
     }
 
     pub(crate) fn fail(&self, error: Error) {
-        self.state().failure = Some(error);
+        self.state.lock().failure = Some(error);
     }
 
-    /// The request's own failure; without one, what it looked like from the other side.
+    /// The failure of the request's body, if there is one: it is the cause of what the connection reports as `error`.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        self.state().failure.take().unwrap_or(error)
+        self.state.lock().failure.take().unwrap_or(error)
     }
 
-    /// Whether nobody wants the response any more. If somebody does, `waker` is woken when that
-    /// changes.
+    /// Whether the response was dropped. If not, `waker` is woken when it is.
     pub(crate) fn is_cancelled(&self, waker: &Waker) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match &mut state.waker {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
-        state.cancelled
+        state.is_cancelled
     }
 
     fn cancel(&self) {
         let waker = {
-            let mut state = self.state();
-            state.cancelled = true;
+            let mut state = self.state.lock();
+            state.is_cancelled = true;
             state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Ends the request's body, too, when the response is dropped before its end.
+/// Ends the request's body when the response is dropped before its end.
 #[derive(Debug)]
-pub(crate) struct Interest {
+pub(crate) struct UploadGuard {
     exchange: Arc<Exchange>,
-    satisfied: bool,
+    is_complete: bool,
 }
 
-impl Interest {
+impl UploadGuard {
     pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
         Self {
             exchange,
-            satisfied: false,
+            is_complete: false,
         }
     }
 
@@ -102,15 +98,15 @@ impl Interest {
         &self.exchange
     }
 
-    /// The response was whole. What is left of the request's body may still be sent.
-    pub(crate) fn satisfy(&mut self) {
-        self.satisfied = true;
+    /// The response was complete. The rest of the request's body may still be sent.
+    pub(crate) fn complete(&mut self) {
+        self.is_complete = true;
     }
 }
 
-impl Drop for Interest {
+impl Drop for UploadGuard {
     fn drop(&mut self) {
-        if !self.satisfied {
+        if !self.is_complete {
             self.exchange.cancel();
         }
     }

@@ -1,4 +1,4 @@
-//! The fields of a message that belong to one connection, and to nobody else.
+//! The fields of outgoing requests and their responses. The hop-by-hop rule itself is `http_message`'s.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE,
@@ -7,7 +7,7 @@ use http_message::{content_length, has_token, without_hop_by_hop};
 
 use crate::Error;
 
-/// Makes a request's fields fit to be sent. `host` is left out: it is set from the URI.
+/// Prepares a request's fields. `host` is dropped: it is set from the URI.
 ///
 /// Returns the body's length if `content-length` announces it.
 pub(crate) fn prepare(fields: &mut HeaderMap) -> Result<Option<u64>, Error> {
@@ -16,19 +16,19 @@ pub(crate) fn prepare(fields: &mut HeaderMap) -> Result<Option<u64>, Error> {
     }
     let wants_trailers = has_token(fields, &TE, "trailers");
     let length = content_length(fields).map_err(|_| Error::ContentLength)?;
-    // Nobody is there to wait, as `expect` would have it: a body that is refused is cut off.
+    // `expect` is not supported: a body that the server refuses is cut off.
     let mut prepared = without_hop_by_hop(std::mem::take(fields), |name| {
         ![HOST, EXPECT, CONTENT_LENGTH].contains(name) && !is_for_proxies(name)
     });
-    // RFC 9110, 10.1.4: of `te` only this passes on, and it means the message's last reader.
+    // RFC 9110, section 10.1.4: this is the one entry of `te` that is forwarded.
     if wants_trailers {
         prepared.insert(TE, HeaderValue::from_static("trailers"));
-        // It has to be named as the connection's own in HTTP/1. For HTTP/2, which is chosen later, hyper
-        // leaves out `connection`, and the fields that the first of its values names: so this is the second.
+        // HTTP/1 requires `connection` to name it. For HTTP/2, which is chosen later, hyper drops `connection` and the
+        // fields that its first value names: so `te` is in the second one.
         prepared.append(CONNECTION, HeaderValue::from_static("keep-alive"));
         prepared.append(CONNECTION, HeaderValue::from_static("te"));
     }
-    // It may have been repeated, or named in `connection`.
+    // Once, even if it was repeated.
     if let Some(length) = length {
         prepared.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -36,7 +36,7 @@ pub(crate) fn prepare(fields: &mut HeaderMap) -> Result<Option<u64>, Error> {
     Ok(length)
 }
 
-/// Leaves of a response's fields what is not the connection's.
+/// Drops the hop-by-hop fields of a response.
 pub(crate) fn prepare_response(fields: &mut HeaderMap) {
     *fields = without_hop_by_hop(std::mem::take(fields), |name| !is_for_proxies(name));
 }
@@ -45,7 +45,7 @@ fn is_for_proxies(name: &HeaderName) -> bool {
     name.as_str().starts_with("proxy-")
 }
 
-/// The bytes that the fields take in HTTP/1.
+/// The bytes of the fields in HTTP/1.
 pub(crate) fn size(fields: &HeaderMap) -> usize {
     let line = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().len() + ": ".len() + value.len() + "\r\n".len()
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_a_connection_is_left_out() {
+    fn hop_by_hop_fields_are_dropped() {
         let (length, left) = prepared(&[
             ("x-first", "1"),
             ("host", "other.example"),

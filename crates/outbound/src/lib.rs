@@ -1,7 +1,8 @@
-//! Sends requests over a pool of connections, to where a policy allows.
+//! The client for guests' requests: sends them to allowed destinations only, over pooled connections. What a guest is,
+//! and how it gets the response, is the engine's business.
 //!
 //! ```text
-//! Request ──▶ policy ──▶ count ──▶ fields ──▶ pool ────────────▶ connection ──▶ Response
+//! Request ──▶ policy ──▶ limit ──▶ fields ──▶ pool ────────────▶ connection ──▶ Response
 //!             │Denied    │Connec-  │host,      │ none idle          ▲            │ body
 //!             │Uri       │tionLimit│hop-by-hop ▼                    │            ▼
 //!                                            resolve ─▶ policy ─▶ connect, TLS   between-bytes
@@ -11,62 +12,62 @@
 //!                                                                                  Incomplete
 //! ```
 //!
-//! - [`Client`] is the pool of one application. Applications do not share connections, TLS sessions
-//!   or limits. HTTP/2 is spoken where a server agrees to it by ALPN, HTTP/1.1 everywhere else.
+//! - [`Client`] is the pool of one application. Applications do not share connections, TLS sessions or limits. HTTP/2
+//!   is used if a server agrees to it by ALPN, HTTP/1.1 otherwise.
 //! - [`Timeouts`] are those of one request.
-//! - [`Error`] says what became of a request that did not go well, one variant for each outcome that
-//!   can be told apart.
+//! - [`Error`] says why a request failed, one variant for each error code of `wasi:http`.
 //! - [`ResponseBody`] is read as it arrives. Request and response stream at the same time.
 //!
 //! # What it refuses to do
 //!
-//! - It calls nothing that the [`Policy`](outbound_policy::Policy) does not allow. The request is
-//!   asked about first, pooled connection or not; the resolved addresses right before connecting,
-//!   and only those that are allowed are tried.
+//! - It connects to nothing that the [`Policy`](outbound_policy::Policy) does not allow (SSRF). The destination is
+//!   checked for each request, also on a pooled connection; the resolved addresses are checked right before connecting,
+//!   and only allowed ones are tried.
 //! - It follows no redirect, keeps no cookies, decodes no content, and looks for no proxy in the
 //!   environment.
-//! - It sends no `CONNECT` and no `upgrade`, and takes no answer of 101.
-//! - It does not make a whole message of a part: a body that fails, or that is not as long as its
-//!   `content-length`, ends in a connection (HTTP/1) or a stream (HTTP/2) that is cut off.
-//! - It takes no response whose length is not certain: with both `content-length` and
-//!   `transfer-encoding`, or with a coding other than just `chunked`. A connection on which a response
-//!   of 204 announces a body is not used again.
-//! - It does not repeat a request of which anything was sent. One that a pooled connection did not
-//!   take, since the server has closed it, goes to another connection.
+//! - It sends no `CONNECT` and no `upgrade`, and accepts no 101.
+//! - It never makes a truncated message look complete: a body that fails, or whose length is not its `content-length`,
+//!   ends in a cut-off connection (HTTP/1) or a reset stream (HTTP/2).
+//! - Response smuggling: it accepts no response whose length is ambiguous, with both `content-length` and
+//!   `transfer-encoding`, or with a coding other than just `chunked`. A connection on which a 204 announces a body is
+//!   not reused.
+//! - It does not retry a request of which anything was sent. One that was not sent, since the server has closed its
+//!   pooled connection, is sent on another connection.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! | what | how much |
+//! | what | limit |
 //! | --- | --- |
 //! | requests in progress, their bodies included | [`Options::requests`], 512 |
 //! | connections, idle ones included | [`Options::connections`], 1,024, and what [`Options::budget`] allows |
 //! | idle connections to one scheme, host and port | 32, each for 60 seconds |
 //! | look-ups of names at a time | 16, each for 5 seconds |
-//! | addresses that are tried | 16, those of a family in 10 seconds altogether |
+//! | addresses that are tried | 16, those of one family within 10 seconds |
 //! | a response's header section | 64 KiB and 256 fields |
-//! | bytes of a request's body that are read before its head is sent | 64 KiB, of which the last piece may be beyond |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB, and the rest of the piece that exceeds
+//! it |
 //! | HTTP/2's receive windows | 256 KiB a stream, 1 MiB a connection |
 //!
-//! All are per [`Client`], but for the budget.
+//! All are per [`Client`], except the budget.
 //!
 //! # Runtimes
 //!
-//! A connection is driven by a task on the tokio runtime that opened it, and may be used from others:
-//! requests and bodies go through channels. A request then advances only while that other runtime is
-//! driven, and ends in [`Error::Terminated`] when it is dropped before there is a response
-//! ([`Error::ResponseIncomplete`] after that). Where each thread has a runtime of its own and may be
-//! busy for long, give each thread its own client. The task that closes idle connections in time
-//! lives on the first runtime, too; without it they are closed when the next request finds them
+//! A connection is driven by a task on the tokio runtime that opened it, and may be used from others: requests and
+//! bodies pass through channels. Such a request progresses only while that other runtime runs, and ends in
+//! [`Error::Terminated`] if it is dropped before there is a response ([`Error::ResponseIncomplete`] after that). If
+//! each thread has its own runtime and may be busy for long, give each thread its own client. The task that closes
+//! idle connections is on the first runtime, too; without it they are closed when the next request finds them
 //! expired.
 //!
-//! Names are looked up in threads of their own and not in the runtime's blocking pool: a look-up
-//! cannot be interrupted, and neither other blocking work nor the end of a runtime waits for it.
+//! Names are looked up in threads of their own and not in the runtime's blocking pool: a look-up cannot be cancelled,
+//! and neither other blocking work nor the end of a runtime should wait for it.
 
 mod client;
 mod connect;
 mod error;
 mod exchange;
 mod fields;
+mod limits;
 mod request_body;
 mod resolve;
 mod response_body;
@@ -74,8 +75,9 @@ mod tcp;
 mod timeouts;
 mod tls;
 
-pub use client::{Client, ConnectionBudget, Options};
+pub use client::{Client, Options};
 pub use error::Error;
 pub use http_message::BoxError;
+pub use limits::ConnectionBudget;
 pub use response_body::ResponseBody;
 pub use timeouts::Timeouts;

@@ -1,3 +1,5 @@
+//! The request's body on its way to the server: its length, its progress, and its cancellation.
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use http_message::{CutOff, Length, ReadAhead, SentBody};
 use crate::exchange::Exchange;
 use crate::{BoxError, Error};
 
-/// How long a guest may pause within its body before the head is sent. It may compute on another thread.
+/// How long a guest may pause within its body before the head is sent. The guest may compute on another thread.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A request's body on its way to the server.
@@ -28,7 +30,7 @@ impl RequestBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        // hyper announces an exact size, so that it becomes one to keep. Of none it is for us to decide.
+        // hyper announces an exact size, so it must be kept. For an empty body `length` decides what is announced.
         let exact = body.size_hint().exact().filter(|&length| length > 0);
         Self {
             body: SentBody::new(body, announced.or(exact)),
@@ -36,8 +38,7 @@ impl RequestBody {
         }
     }
 
-    /// Decides on the length of the body, for which it is read ahead where that is not known. `None` where
-    /// one has been announced.
+    /// Decides the length of the body; if it is unknown, the body is read ahead for that. `None` if one was announced.
     pub(crate) async fn length(
         &mut self,
         method: &Method,
@@ -70,7 +71,7 @@ impl Body for RequestBody {
         let before = self.body.given();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if self.body.given() != before {
-            self.exchange.moves();
+            self.exchange.record_progress();
         }
         polled.map_err(|error| {
             self.exchange.fail(error.into());

@@ -1,20 +1,23 @@
+//! DNS look-ups: in threads of their own, limited in number and time, and filtered by the policy.
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use outbound_policy::{Destination, Policy};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
-use crate::error::Fault;
+use crate::error::ConnectFault;
 
-/// For a look-up, with the wait for a turn.
+/// For one look-up, including the wait for its turn.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// At a time, for one client.
+/// Look-ups at a time, for one client.
 const LOOKUPS: usize = 16;
-/// Of one name. More are not tried anyway.
+/// Addresses of one name. More are not tried.
 const ADDRESSES: usize = 16;
 
-/// Looks up the name of one destination, and leaves out what the policy forbids.
+/// Looks up the name of one destination, and drops the addresses that the policy forbids.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
     pub(crate) policy: Policy,
@@ -22,29 +25,24 @@ pub(crate) struct Resolver {
     pub(crate) lookups: Arc<Semaphore>,
 }
 
-/// A bound for the look-ups of one client.
+/// The limit on look-ups of one client.
 pub(crate) fn lookups() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(LOOKUPS))
 }
 
 impl Resolver {
     /// The addresses of a name, at least one, without a port.
-    pub(crate) async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, Fault> {
-        self.resolve_within(name, TIMEOUT).await
-    }
-
-    async fn resolve_within(
-        self,
-        name: String,
-        timeout: Duration,
-    ) -> Result<Vec<SocketAddr>, Fault> {
-        let all = match tokio::time::timeout(timeout, lookup(name.clone(), self.lookups)).await {
+    pub(crate) async fn resolve(self, name: String) -> Result<Vec<SocketAddr>, ConnectFault> {
+        let all = match timeout(TIMEOUT, lookup(name.clone(), self.lookups)).await {
             Ok(Ok(all)) => all,
-            Ok(Err(reason)) => return Err(Fault::Dns(name, reason)),
-            Err(_) => return Err(Fault::DnsTimeout(name)),
+            Ok(Err(reason)) => return Err(ConnectFault::Dns(name, reason)),
+            Err(_) => return Err(ConnectFault::DnsTimeout(name)),
         };
         if all.is_empty() {
-            return Err(Fault::Dns(name, "it has no address".to_owned()));
+            return Err(ConnectFault::Dns(
+                name,
+                "the name has no address".to_owned(),
+            ));
         }
         let allowed: Vec<_> = all
             .into_iter()
@@ -52,14 +50,14 @@ impl Resolver {
             .take(ADDRESSES)
             .collect();
         if allowed.is_empty() {
-            return Err(Fault::Prohibited(name));
+            return Err(ConnectFault::Prohibited(name));
         }
         Ok(allowed)
     }
 }
 
-/// Asks the system's resolver, in a thread that nobody has to wait for. The turn is over when the
-/// thread has ended, not when it is no longer waited for.
+/// Asks the system's resolver, in a thread of its own, since a look-up cannot be cancelled. The turn ends with the
+/// thread, not when the caller stops waiting.
 async fn lookup(name: String, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>, String> {
     let turn = lookups
         .acquire_owned()
@@ -74,7 +72,7 @@ async fn lookup(name: String, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>
                 .to_socket_addrs()
                 .map(Iterator::collect)
                 .map_err(|error| error.to_string());
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = sender.send(addresses);
         })
         .map_err(|error| error.to_string())?;
@@ -85,19 +83,13 @@ async fn lookup(name: String, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>
 mod tests {
     use super::*;
 
-    async fn localhost(grant: &str, lookups: Semaphore) -> Result<Vec<SocketAddr>, Fault> {
+    async fn localhost(grant: &str, lookups: Semaphore) -> Result<Vec<SocketAddr>, ConnectFault> {
         let resolver = Resolver {
             policy: Policy::new(grant.parse()),
             destination: Destination::of(&"http://localhost/".parse().unwrap()).unwrap(),
             lookups: Arc::new(lookups),
         };
-        let timeout = match resolver.lookups.available_permits() {
-            0 => Duration::from_millis(50),
-            _ => Duration::from_secs(20),
-        };
-        resolver
-            .resolve_within("localhost".to_owned(), timeout)
-            .await
+        resolver.resolve("localhost".to_owned()).await
     }
 
     #[tokio::test]
@@ -108,12 +100,12 @@ mod tests {
         assert!(!found.is_empty());
         assert!(found.iter().all(|address| address.ip().is_loopback()));
         let prohibited = localhost("*", Semaphore::new(1)).await;
-        assert!(matches!(prohibited, Err(Fault::Prohibited(_))));
+        assert!(matches!(prohibited, Err(ConnectFault::Prohibited(_))));
     }
 
-    #[tokio::test]
-    async fn a_look_up_waits_for_its_turn_and_not_for_ever() {
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_waits_for_its_turn_times_out() {
         let late = localhost("http://localhost", Semaphore::new(0)).await;
-        assert!(matches!(late, Err(Fault::DnsTimeout(_))));
+        assert!(matches!(late, Err(ConnectFault::DnsTimeout(_))));
     }
 }

@@ -1,3 +1,5 @@
+//! The response's body, and what its end means for the rest of the upload.
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -8,24 +10,23 @@ use http_message::ReceivedBody;
 use hyper::body::Incoming;
 
 use crate::Error;
-use crate::exchange::Interest;
+use crate::exchange::UploadGuard;
 
 /// A response's body as the server sends it, with a limit on the wait for each piece.
 ///
-/// It ends in an error if the server does not end it properly; after an error there is nothing
-/// more. Dropped before its end, it takes along what is left of the request's body, and its
-/// connection (HTTP/1) or stream (HTTP/2) is closed.
+/// It ends in an error if the server does not complete it; after an error there is nothing more. Dropping it before its
+/// end cuts off the rest of the request's body, and closes the connection (HTTP/1) or resets the stream (HTTP/2).
 #[derive(Debug)]
 pub struct ResponseBody {
     received: ReceivedBody,
-    interest: Interest,
+    upload: UploadGuard,
 }
 
 impl ResponseBody {
-    pub(crate) fn new(incoming: Incoming, between_bytes: Duration, interest: Interest) -> Self {
+    pub(crate) fn new(incoming: Incoming, between_bytes: Duration, upload: UploadGuard) -> Self {
         let mut body = Self {
             received: ReceivedBody::new(incoming, between_bytes),
-            interest,
+            upload,
         };
         body.note_end();
         body
@@ -33,7 +34,7 @@ impl ResponseBody {
 
     fn note_end(&mut self) {
         if self.is_end_stream() {
-            self.interest.satisfy();
+            self.upload.complete();
         }
     }
 }
@@ -55,11 +56,11 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                let error = self.interest.exchange().explain(error.into());
+                let error = self.upload.exchange().explain(error.into());
                 Poll::Ready(Some(Err(error)))
             }
             None => {
-                self.interest.satisfy();
+                self.upload.complete();
                 Poll::Ready(None)
             }
         }

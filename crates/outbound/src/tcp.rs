@@ -1,4 +1,4 @@
-//! TCP connections to one of several addresses. Which these are is decided elsewhere.
+//! TCP connections to one of several addresses ("happy eyeballs", RFC 8305). `resolve` decides which addresses.
 
 use std::future::Future;
 use std::io;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// For all addresses of one family, so that the first one that swallows packets does not keep the others
-/// from being tried.
+/// For all addresses of one family together. Each gets an equal share, so that one that drops packets does not keep the
+/// others from being tried.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the first family of addresses is tried by itself (RFC 8305, section 5).
@@ -93,7 +93,7 @@ async fn one_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    // Small requests are not to wait for the acknowledgement of what went before.
+    // Nagle's algorithm would delay a small request until the previous one is acknowledged.
     stream.set_nodelay(true)?;
     Ok(stream)
 }

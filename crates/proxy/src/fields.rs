@@ -1,5 +1,5 @@
-//! The fields of forwarded requests and responses, and the defence against smuggling: a message with an ambiguous length
-//! is refused, and the length of all others is written again. The hop-by-hop rule itself is `http_message`'s.
+//! The fields of forwarded requests and responses, and the defence against smuggling: a message with an ambiguous
+//! length is refused, and the length of all others is written again. The hop-by-hop rule itself is `http_message`'s.
 
 use bytes::Bytes;
 use http::header::{

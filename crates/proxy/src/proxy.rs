@@ -63,8 +63,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If there is no response. The error is logged, and [`ProxyError::status`] is the status to answer with. A response
-    /// of any status is not an error.
+    /// If there is no response. The error is logged, and [`ProxyError::status`] is the status to answer with. A
+    /// response of any status is not an error.
     pub async fn send<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>, ProxyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -73,9 +73,9 @@ impl Proxy {
         self.send_with(request, ()).await
     }
 
-    /// As [`Proxy::send`], and holds `lease` as long as the request's connection is open: while it is being established,
-    /// until both bodies have ended, for the time of a tunnel, and while the connection is idle, until another request
-    /// uses it with its own lease. So connections can be counted, by permits for instance.
+    /// As [`Proxy::send`], and holds `lease` as long as the request's connection is open: while it is being
+    /// established, until both bodies have ended, for the time of a tunnel, and while the connection is idle, until
+    /// another request uses it with its own lease. So connections can be counted, by permits for instance.
     ///
     /// # Errors
     ///

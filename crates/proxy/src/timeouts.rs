@@ -21,8 +21,8 @@ pub struct Timeouts {
     /// After that the body ends in
     /// [`ProxyError::BodyTimeout`](crate::ProxyError::BodyTimeout).
     pub read: Duration,
-    /// For the rest of a request's body after its response: a server may respond early and read on. Default: 30 seconds.
-    /// After that the body is cut off, and the connection closed.
+    /// For the rest of a request's body after its response: a server may respond early and read on. Default: 30
+    /// seconds. After that the body is cut off, and the connection closed.
     pub after_response: Duration,
     /// How long a [`Tunnel`](crate::Tunnel) may be without data in either direction before it is closed. Default: an
     /// hour; Unit has no limit.

@@ -47,9 +47,9 @@ impl Tunnel {
         }
     }
 
-    /// Copies bytes in both directions until both sides have ended. A side that ends first is passed on as a half-close,
-    /// and still sent to. At most 16 KiB are buffered for each direction; after that there is back-pressure: a side is
-    /// not read from while the other one does not read.
+    /// Copies bytes in both directions until both sides have ended. A side that ends first is passed on as a
+    /// half-close, and still sent to. At most 16 KiB are buffered for each direction; after that there is
+    /// back-pressure: a side is not read from while the other one does not read.
     ///
     /// Returns how many bytes went to the server and to the client.
     ///

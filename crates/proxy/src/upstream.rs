@@ -12,16 +12,16 @@ pub const MAX_WEIGHT: f64 = 1_000_000.0;
 
 /// Load balancing: servers that share the requests by weight.
 ///
-/// It is the smooth weighted round-robin of Unit and NGINX. For each request every server gains its weight; the one with
-/// the highest gain, the first of several, is chosen and pays the sum of all weights. So with the weights 2 and 1 the
-/// order is first, second, first, and not first, first, second.
+/// It is the smooth weighted round-robin of Unit and NGINX. For each request every server gains its weight; the one
+/// with the highest gain, the first of several, is chosen and pays the sum of all weights. So with the weights 2 and
+/// 1 the order is first, second, first, and not first, first, second.
 ///
 /// Unit's router has such a state for each of its threads, so that its shares are approximate. Here there is one state,
 /// and shares are exact.
 ///
 /// # Fail-over
 ///
-/// There is none, as in Unit: a server that does not answer has its turn like all others, and that request ends in an
+/// Not supported, as in Unit: a server that does not answer has its turn like all others, and that request ends in an
 /// error. No other server is tried instead, and none is left out because of failures.
 #[derive(Debug, Default)]
 pub struct Upstream {
@@ -47,8 +47,8 @@ pub enum WeightError {
 }
 
 impl Upstream {
-    /// Servers with their weights. Of servers with equal gains the first one is chosen. A weight is a real number from 0
-    /// to [`MAX_WEIGHT`]; Unit's default is 1.
+    /// Servers with their weights. Of servers with equal gains the first one is chosen. A weight is a real number
+    /// from 0 to [`MAX_WEIGHT`]; Unit's default is 1.
     ///
     /// A server of weight 0 is never chosen. If there are only such servers, or none, requests end in
     /// [`ProxyError::NoServer`](crate::ProxyError::NoServer). Weights are rounded to about a billionth of their sum; a

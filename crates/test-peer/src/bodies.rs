@@ -1,3 +1,5 @@
+//! Bodies that are written piece by piece.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,7 +10,7 @@ use tokio::sync::mpsc;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body that is written piece by piece, of a length that nobody knows.
+/// A body that is written piece by piece, of unknown length.
 pub struct Pieces(mpsc::UnboundedReceiver<Result<Frame<Bytes>, Error>>);
 
 /// Who writes it. Dropped, it ends the body.
@@ -49,7 +51,7 @@ impl Writer {
         let _ = self.0.send(Err("the writer left".into()));
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader is gone.
     pub fn is_dropped(&self) -> bool {
         self.0.is_closed()
     }

@@ -1,3 +1,5 @@
+//! Servers that send fixed bytes.
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -82,7 +84,7 @@ impl Fake {
         (fake, received)
     }
 
-    /// Says hello when it has read these bytes behind a head, tells what it read, and goes on.
+    /// Reads these bytes after a head, responds with [`HELLO`], reports what it read, and repeats that.
     pub async fn answers_after(end: &'static str) -> (Self, mpsc::Receiver<String>) {
         let (sender, received) = mpsc::channel(4);
         let fake = Self::start(move |mut stream, _| {

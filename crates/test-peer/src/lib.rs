@@ -1,7 +1,7 @@
 //! What the tests of requests to other servers share: servers that are sockets, and bodies that are
 //! written piece by piece. A test waits for conditions, with a deadline.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 mod bodies;
 mod fake;

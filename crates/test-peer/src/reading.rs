@@ -1,3 +1,5 @@
+//! Reading a message from a socket.
+
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// A message's head, with the empty line. `None` when the connection ends before it.

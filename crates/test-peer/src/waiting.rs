@@ -1,3 +1,5 @@
+//! Waiting for a condition, with a limit.
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ pub const LONG: Duration = Duration::from_secs(20);
 /// What a test waits for.
 pub const SHORT: Duration = Duration::from_millis(200);
 
-/// What comes of it, in far more time than it takes.
+/// The result of `future`, which must be ready within [`LONG`].
 ///
 /// # Panics
 ///
