@@ -1,4 +1,4 @@
-//! An entry: Wasmtime's image, and 40 bytes behind it that tell whether it is whole.
+//! The format of an entry: Wasmtime's image, followed by 40 bytes with its hash.
 
 use std::fs::File;
 use std::io;
@@ -17,17 +17,17 @@ const PIECE: usize = 256 * 1024;
 /// What is wrong with an entry.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Damage {
-    #[error("it has {0} bytes, which is less than any")]
+    #[error("too short ({0} bytes)")]
     Short(u64),
-    #[error("it does not end as an entry does")]
+    #[error("not an entry, or truncated")]
     NoEnd,
-    #[error("it is damaged, or has another's name")]
+    #[error("damaged or misnamed")]
     Content,
     #[error("{0}")]
     Read(#[from] io::Error),
 }
 
-/// What goes behind an image.
+/// The bytes that follow an image.
 pub(crate) fn end(key: &Key, image: &[u8]) -> [u8; END] {
     let mut hasher = hasher(key);
     hasher.update(image);
@@ -38,7 +38,7 @@ pub(crate) fn end(key: &Key, image: &[u8]) -> [u8; END] {
     end
 }
 
-/// Reads all of an entry.
+/// Reads an entry completely, and checks its hash.
 ///
 /// # Errors
 ///

@@ -1,3 +1,5 @@
+//! The folder of the cache: privacy, atomic writes, and which entries are removed. What is in an entry is not known here.
+
 use std::collections::hash_map::RandomState;
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, Metadata};
@@ -5,7 +7,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::dir::Dir;
@@ -14,45 +16,46 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use parking_lot::Mutex;
 
-/// How the names end of what is still being written.
+/// The suffix of files that are being written.
 const UNFINISHED: &str = ".unfinished";
 
-/// How old that must be, besides not being written by anybody, to be taken for what a crash has left
-/// behind: longer than it takes to lock what has just been made.
+/// Age from which a temporary file without a lock is taken for a leftover of a crash: longer than it takes to lock a
+/// file that has just been created.
 const STALE: Duration = Duration::from_secs(60);
 
-/// What part of its file system the folder takes at most.
+/// The folder takes at most this part (1/n) of its file system.
 const SHARE: u64 = 4;
 
-/// A folder that is this user's own, and held open.
+/// The cache's folder, which is private to this user and held open.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Another one when this one has been removed.
+    /// Replaced when the folder has been removed and created again.
     open: Mutex<Arc<File>>,
 }
 
-/// Why a folder is not used.
+/// Why a folder cannot be used as a cache.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be made or opened.
+    /// It cannot be created or opened.
     #[error("{}: {error}", path.display())]
     Io {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// It is something else.
-    #[error("{}: it is {what}, where a folder is expected", path.display())]
+    /// It is not a folder.
+    #[error("{}: {what}, expected a folder", path.display())]
     NoFolder {
-        /// Where the folder was to be.
+        /// The path.
         path: PathBuf,
-        /// What is there.
+        /// What it is instead.
         what: &'static str,
     },
-    /// Somebody else could have put code there.
+    /// Another user could have written machine code there.
     #[error("{}: {why}", path.display())]
     NotPrivate {
         /// The folder.
@@ -64,7 +67,7 @@ pub enum OpenError {
 
 impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        // With a slash at the end, a link of this name would be followed.
+        // Removes a slash at the end, with which a symlink would be followed.
         let path: PathBuf = path.components().collect();
         let open = open_private(&path)?;
         let folder = Self {
@@ -80,7 +83,7 @@ impl Folder {
     }
 
     fn handle(&self) -> Arc<File> {
-        Arc::clone(&self.open.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.open.lock())
     }
 
     /// The entry of this name, if there is one.
@@ -97,18 +100,17 @@ impl Folder {
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("not a regular file"));
         }
         not_private(&metadata).map_or(Ok(Some(file)), |why| Err(io::Error::other(why)))
     }
 
-    /// Writes an entry, whole or not at all. Where the disk is full, as much of the other entries as it
-    /// takes makes room for it, least recently used first; but not those that are `in_use`, whose
-    /// blocks stay taken for as long as they are mapped.
+    /// Writes an entry atomically. If the disk is full, other entries are removed to make room, least recently used
+    /// first, but not those that are `in_use`: the blocks of a mapped file are not freed.
     ///
     /// # Errors
     ///
-    /// When it cannot be written. What was there under this name is there still.
+    /// When it cannot be written. An old entry of this name is unchanged then.
     pub(crate) fn write(
         &self,
         name: &str,
@@ -121,7 +123,7 @@ impl Folder {
                 self.free(needed, in_use);
                 self.write_once(name, parts)
             }
-            // The folder is gone, with all that was in it.
+            // The folder has been removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.open_again()?;
                 self.write_once(name, parts)
@@ -132,13 +134,13 @@ impl Folder {
 
     fn open_again(&self) -> io::Result<()> {
         let open = open_private(&self.path).map_err(io::Error::other)?;
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(open);
+        *self.open.lock() = Arc::new(open);
         Ok(())
     }
 
     fn write_once(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
         let folder = self.handle();
-        // Process numbers are no good for that: containers that share a folder have the same.
+        // Random, since process ids are not unique between containers that share a folder.
         let random = RandomState::new().build_hasher().finish();
         let unfinished = format!("{name}.{random:016x}{UNFINISHED}");
         let mut file = create(&folder, &unfinished)?;
@@ -148,23 +150,23 @@ impl Folder {
             self.remove(&unfinished);
             return written;
         }
-        // If the name does not outlast a crash, the component is compiled once more.
+        // Not an error: if the name does not survive a crash, the component is compiled again.
         let _ = folder.sync_all();
         Ok(())
     }
 
-    /// Notes that an entry was used.
+    /// Marks an entry as used now.
     pub(crate) fn touch(&self, entry: &File) {
-        // It may then be removed earlier than it should be, and no more.
+        // On failure the entry may be removed too early, which does no harm.
         let _ = entry.set_modified(SystemTime::now());
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        // Whoever was first has removed it, or it stays and is looked at again.
+        // Another process may have removed it. If it stays, it is verified again the next time.
         let _ = unlinkat(&*self.handle(), name, UnlinkatFlags::NoRemoveDir);
     }
 
-    /// `most`, or a quarter of the file system where that is less, in bytes.
+    /// `most` bytes, or a quarter of the file system if that is less.
     pub(crate) fn limit(&self, most: u64) -> u64 {
         fstatvfs(&*self.handle()).map_or(most, |system| {
             let total = system.blocks().saturating_mul(system.fragment_size());
@@ -172,9 +174,8 @@ impl Folder {
         })
     }
 
-    /// Removes entries, least recently used first, until there are no more than `limit` bytes; but not
-    /// those that are `in_use`. What is no entry stays, and does not count. Returns how many bytes are
-    /// more than `limit` even so.
+    /// Removes entries, least recently used first, until at most `limit` bytes are left, but not those that are
+    /// `in_use`. Other files are neither removed nor counted. Returns by how many bytes `limit` is still exceeded.
     pub(crate) fn shrink(&self, limit: u64, in_use: impl Fn(&str) -> bool) -> u64 {
         self.remove_stale();
         let total: u64 = self.entries().iter().map(|entry| entry.bytes).sum();
@@ -182,8 +183,8 @@ impl Folder {
         excess.saturating_sub(self.free(excess, in_use))
     }
 
-    /// Removes as many of those that are not `in_use` as have so many bytes, and returns how many they
-    /// had.
+    /// Removes entries that are not `in_use`, at least `bytes` bytes of them if there are as many. Returns how many bytes
+    /// were removed.
     fn free(&self, bytes: u64, in_use: impl Fn(&str) -> bool) -> u64 {
         let mut entries = self.entries();
         entries.sort_by_key(|entry| entry.used);
@@ -195,18 +196,20 @@ impl Folder {
             self.remove(&entry.name);
             freed += entry.bytes;
             let path = self.path.join(&entry.name);
-            tracing::info!("the compiled component {path:?} makes room for others");
+            tracing::info!(
+                "removed cache entry {path:?}: least recently used, and the cache or its disk is full"
+            );
         }
         freed
     }
 
-    /// Removes what was being written when its process was killed.
+    /// Removes temporary files of processes that were killed.
     fn remove_stale(&self) {
         let Some(oldest) = SystemTime::now().checked_sub(STALE) else {
             return;
         };
         for file in self.list(is_unfinished) {
-            // Who writes it has it locked.
+            // A process that is writing it has it locked.
             let is_left =
                 || matches!(self.read(&file.name), Ok(Some(open)) if open.try_lock().is_ok());
             if file.used < oldest && is_left() {
@@ -219,10 +222,10 @@ impl Folder {
         self.list(is_entry)
     }
 
-    /// The files in the folder with such names. What cannot be looked at is left out.
+    /// The files in the folder whose names `of` accepts. Files whose metadata cannot be read are left out.
     fn list(&self, of: impl Fn(&str) -> bool) -> Vec<Listed> {
         let folder = self.handle();
-        // Of its own, since a handle has one position for all who read it.
+        // A new handle, since the position in the directory belongs to the handle.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let Ok(mut names) = Dir::openat(&*folder, ".", flags, Mode::empty()) else {
             return Vec::new();
@@ -238,7 +241,7 @@ impl Folder {
     }
 }
 
-/// What is known of a file without opening it.
+/// A file's metadata.
 struct Listed {
     name: String,
     bytes: u64,
@@ -257,7 +260,7 @@ fn look_at(folder: &File, name: &CStr, known: &str) -> Option<Listed> {
     })
 }
 
-/// Whether this is how entries are called: 64 hexadecimal digits. Nothing else in the folder is ours.
+/// Whether this is the name of an entry: 64 hexadecimal digits.
 fn is_entry(name: &str) -> bool {
     name.len() == 64 && is_hex(name)
 }
@@ -274,12 +277,12 @@ fn is_hex(text: &str) -> bool {
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Makes a file that is locked for as long as it is open.
+/// Creates a file, which is locked while it is open.
 fn create(folder: &File, name: &str) -> io::Result<File> {
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = File::from(openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    // Where there are no locks, it may be taken for a crash's when it takes long to write.
+    // On a file system without locks, it may be taken for a leftover of a crash if writing takes long.
     let _ = file.try_lock();
     Ok(file)
 }
@@ -335,19 +338,19 @@ fn unopened(path: PathBuf, error: io::Error) -> OpenError {
     }
 }
 
-/// Why somebody else may have written there, if so.
+/// Why another user may have written to it. `None` if none may.
 fn not_private(metadata: &Metadata) -> Option<String> {
     let user = geteuid().as_raw();
     if metadata.uid() != user {
         return Some(format!(
-            "it belongs to user {}, and this process runs as user {user}",
+            "belongs to user {}, but this process runs as user {user}",
             metadata.uid()
         ));
     }
     let others = metadata.mode() & 0o077;
     (others != 0).then(|| {
         format!(
-            "others may use it (mode {:04o}); machine code is only taken from where they may not",
+            "accessible for other users (mode {:04o}), but machine code is only loaded from private files and folders",
             metadata.mode() & 0o7777
         )
     })
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn those_make_room_that_have_not_been_used_for_longest() {
+    fn least_recently_used_entries_are_removed_first() {
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::open(&parent.path().join("a")).unwrap();
         let now = SystemTime::now();
@@ -397,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_neither_counts_nor_goes() {
+    fn other_files_are_neither_counted_nor_removed() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a");
         let folder = Folder::open(&path).unwrap();

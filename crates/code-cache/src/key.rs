@@ -1,24 +1,26 @@
+//! The key of an entry, which is its name: a hash of component and compiler.
+
 use std::hash::Hasher;
 
 use engine::{Engine, Source};
 
-/// Told apart from whatever else may be hashed, and from other forms of an entry.
+/// Separates these hashes from any others, and from other formats of an entry. Changed with the format.
 const CONTEXT: &str = "wasmtime-unitd 2026-11-24 compiled component, form 2";
 
-/// The versions of what makes the code, this repository's own included: the engine's fingerprint tells
-/// Wasmtime's and its settings, but not of all of its parts.
+/// The versions of everything that influences the machine code, including this repository. The engine's fingerprint has
+/// Wasmtime's version and settings, but not the versions of all of its crates.
 const VERSIONS: &str = concat!(env!("CARGO_PKG_VERSION"), ": ", env!("COMPILER_VERSIONS"));
 
-/// What machine code comes from: the component and the compiler.
+/// Identifies machine code by its origin: the component and the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(blake3::Hash);
 
 impl Key {
     pub(crate) fn of(engine: &Engine, source: &Source) -> Self {
-        let mut state = State(blake3::Hasher::new_derive_key(CONTEXT));
+        let mut state = KeyHasher(blake3::Hasher::new_derive_key(CONTEXT));
         state.0.update(blake3::hash(VERSIONS.as_bytes()).as_bytes());
         engine.fingerprint(&mut state);
-        // The fingerprint tells its own end; the component is the rest.
+        // Not ambiguous: the fingerprint is self-delimiting, and the rest is the component.
         state.0.update(blake3::hash(source.bytes()).as_bytes());
         Self(state.0.finalize())
     }
@@ -33,15 +35,15 @@ impl Key {
     }
 }
 
-/// Takes what implements [`std::hash::Hash`].
-struct State(blake3::Hasher);
+/// Adapts [`std::hash::Hash`] to BLAKE3.
+struct KeyHasher(blake3::Hasher);
 
-impl Hasher for State {
+impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// Of no use here; the key is the whole hash.
+    /// Not used: the key is the complete hash.
     fn finish(&self) -> u64 {
         0
     }

@@ -1,24 +1,24 @@
-//! Keeps the machine code of components on disk, so that a server that starts again need not compile
-//! them again.
+//! A cache of compiled components on disk, so that a server starts without compiling. Loads and stores; which components
+//! are needed is up to the caller.
 //!
 //! ```text
-//!   file ──Source::read──▶ Source ── key ──▶ entry there, whole and ours ──▶ mapped
-//!                             │                      no │
-//!                             └──────compile───────────▶ written for the next time
+//!   file ──Source::read──▶ Source ── key ──▶ valid entry ──yes──▶ mapped
+//!                             │                  │ no
+//!                             └──────────────────┴──▶ compiled ──▶ entry written
 //! ```
 //!
-//! Loading machine code is as good as running it, and nothing in the code can be checked. So what
-//! counts is who wrote it, and that it is whole:
+//! Loading machine code means to trust it, since nothing in the code can be checked. So what is checked is who wrote it,
+//! and that it is complete:
 //!
-//! - The folder belongs to the user that the process runs as, and nobody else may enter it; so does
-//!   each entry. [`Cache::open`] refuses any other folder. It is held open, so that nobody can put
-//!   another in its place.
+//! - The folder and each entry belong to the user that the process runs as, and no other user may access
+//!   them. [`Cache::open`] refuses any other folder. It is held open, so that it cannot be
+//!   replaced.
 //! - An entry's name is a [BLAKE3] hash of all that the code comes from: the component's bytes, the
 //!   versions of Wasmtime and its parts, and the settings of its compiler.
-//! - An entry ends with a hash of its name and content. One that is cut off, damaged or misnamed is
-//!   removed, and the component compiled anew.
-//! - An entry is written beside its place, synced, and renamed: it is there whole or not at all.
-//! - Nothing but entries, which their names tell, is ever removed, or counts.
+//! - An entry ends with a hash of its name and content. A truncated, damaged or misnamed entry is
+//!   removed, and the component compiled again.
+//! - An entry is written to a temporary file, synced, and renamed, so that it is never incomplete.
+//! - Other files in the folder are neither removed nor counted. Entries are recognised by their names.
 //!
 //! [BLAKE3]: https://github.com/BLAKE3-team/BLAKE3-specs
 
@@ -33,37 +33,37 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::{Component, Engine, LoadError, Source};
+use parking_lot::{Mutex, MutexGuard};
 
 use entry::Damage;
 use folder::Folder;
 pub use folder::OpenError;
 use key::Key;
 
-/// Bytes of all entries together, beyond which those go that have not been used for longest:
-/// 2 GiB, or a quarter of the file system where that is less.
+/// Maximum size of all entries together in bytes, beyond which the least recently used ones are removed:
+/// 2 GiB, or a quarter of the file system if that is less.
 pub const LIMIT: u64 = 2 << 30;
 
 /// A folder with machine code.
 #[derive(Debug)]
 pub struct Cache {
     folder: Folder,
-    /// Entries that this process has mapped, or has written for its next start. To remove them frees
-    /// nothing, or makes that start compile.
+    /// Entries that this process has mapped or written. They are not removed: a mapped file's blocks stay in use, and the
+    /// next start would have to compile the others.
     in_use: Mutex<HashSet<String>>,
-    /// Whether the log has said that these alone are too much.
+    /// Whether the log has a warning that these alone exceed the limit.
     has_warned: AtomicBool,
 }
 
 /// A component that has been loaded.
 pub struct Loaded {
-    /// Ready to be used.
+    /// The component, ready for use.
     pub component: Component,
     /// Where its machine code comes from.
     pub origin: Origin,
-    /// Why what was compiled is not in the cache now, if so.
+    /// Why the compiled component could not be written to the cache.
     pub not_kept: Option<io::Error>,
 }
 
@@ -77,12 +77,12 @@ pub enum Origin {
 }
 
 impl Cache {
-    /// Opens the folder, made with mode 0700 if it is missing, like those above it.
+    /// Opens the folder. Missing folders are created with mode 0700, including parents.
     ///
     /// # Errors
     ///
-    /// When it cannot be made or opened, is no folder but a link to one, belongs to another user, or
-    /// lets others in.
+    /// When it cannot be created or opened, is a symlink or not a folder, belongs to another user, or other users have
+    /// access to it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Ok(Self {
             folder: Folder::open(path.as_ref())?,
@@ -91,7 +91,7 @@ impl Cache {
         })
     }
 
-    /// Where it is.
+    /// The folder's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -99,8 +99,8 @@ impl Cache {
 
     /// Loads the component in the file `path`, like [`Component::load`].
     ///
-    /// What is wrong with the cache is no error: the component is compiled. The log tells of entries
-    /// that are not used, [`Loaded::not_kept`] of those that cannot be written.
+    /// A fault of the cache is not an error: the component is compiled then. Entries that cannot be used are logged;
+    /// [`Loaded::not_kept`] has the error if the new entry cannot be written.
     ///
     /// # Errors
     ///
@@ -130,20 +130,22 @@ impl Cache {
             Ok(entry) => entry?,
             Err(error) => {
                 let path = self.path().join(&name);
-                tracing::warn!("the compiled component {path:?} cannot be read: {error}");
+                tracing::warn!(
+                    "cannot read cache entry {path:?}: {error}; compiling the component"
+                );
                 return None;
             }
         };
         let found = match entry::verify(&entry, key) {
             Ok(()) => map(engine, source, &entry).map_err(|error| {
                 self.folder.remove(&name);
-                format!("{error}; it is removed")
+                format!("{error}; removed")
             }),
-            // What lacks files or memory to be read is no worse for that, and is written anew.
+            // Not removed: the entry may be valid, and out of files or memory is why it could not be read.
             Err(Damage::Read(error)) => Err(error.to_string()),
             Err(damage) => {
                 self.folder.remove(&name);
-                Err(format!("{damage}; it is removed"))
+                Err(format!("{damage}; removed"))
             }
         };
         match found {
@@ -154,7 +156,7 @@ impl Cache {
             }
             Err(why) => {
                 let path = self.path().join(&name);
-                tracing::warn!("the compiled component {path:?} is not used: {why}");
+                tracing::warn!("cache entry {path:?} not used: {why}; compiling the component");
                 None
             }
         }
@@ -171,8 +173,7 @@ impl Cache {
         let excess = self.folder.shrink(limit, in_use);
         if excess > 0 && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "the compiled components in use take {} MiB more than the {} MiB that the cache {:?} \
-                 is to have",
+                "cache entries in use exceed the limit of the cache by {} MiB (limit: {} MiB, folder: {:?})",
                 excess >> 20,
                 limit >> 20,
                 self.path()
@@ -182,25 +183,24 @@ impl Cache {
     }
 
     fn in_use(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_use.lock()
     }
 }
 
-/// Makes a component of an entry that has been verified.
+/// Maps an entry, which has been verified.
 fn map(engine: &Engine, source: &Source, entry: &File) -> Result<Component, LoadError> {
     let path = source.path();
     let file = format!("/proc/self/fd/{}", entry.as_raw_fd());
     let mapped = Component::from_image(engine, path, Some(source), |wasmtime| {
-        // SAFETY: only this user's processes can reach the file, and this is the one place that makes
-        // such files: what it has is what Wasmtime wrote for an engine of the same fingerprint, whole.
-        // Files are renamed into place and never written to again, so that it stays so while it is
-        // mapped.
+        // SAFETY: only processes of this user can access the file, and only this crate writes such files. Its hash has
+        // been verified, so it is what Wasmtime wrote for an engine of the same fingerprint. Files are renamed into
+        // place and never written to again, so that it does not change while it is mapped.
         #[expect(unsafe_code, reason = "this crate's purpose")]
         unsafe {
             wasmtime::component::Component::deserialize_file(wasmtime, &file)
         }
     });
-    // There may be no /proc here, or the file system is one that no code may be run from.
+    // Mapping fails without /proc, or if the file system is mounted `noexec`. Then the code is copied.
     mapped.or_else(|_| {
         Component::from_image(engine, path, Some(source), |wasmtime| {
             let bytes = read(entry)?;

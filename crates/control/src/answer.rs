@@ -1,5 +1,4 @@
-//! What goes back to a client: the one place that turns each outcome into a
-//! status and a body.
+//! Answers: the one place that turns each outcome into a status and a body.
 
 use bytes::Bytes;
 use certificates::{BundleError, NameError, WriteError};
@@ -13,26 +12,29 @@ use crate::{METRICS_CONTENT_TYPE, PrepareError, RestartError, StateError};
 
 const JSON: &str = "application/json";
 
-/// Seconds until what was refused for others may be asked for again.
+/// `Retry-After` in seconds, for requests that were refused because of others.
 const RETRY: &str = "1";
 
-/// A request that was done.
+/// A request that succeeded.
 pub(crate) enum Success {
-    /// A GET: this text of a value.
+    /// A GET: the text of the value.
     Value(String),
-    /// The counters as Prometheus reads them.
+    /// The counters in Prometheus' text format.
     Metrics(String),
-    /// A change, and what of it has no effect.
-    Changed { warnings: Vec<String> },
+    /// A change, with warnings about its parts.
+    Changed {
+        warnings: Vec<String>,
+    },
     /// A restart.
     Restarted,
-    /// A certificate that is kept, and what may come of that.
-    CertificateKept { warnings: Vec<String> },
-    /// A certificate that is gone.
+    /// A certificate that was stored.
+    CertificateStored {
+        warnings: Vec<String>,
+    },
     CertificateDeleted,
 }
 
-/// A request that was not done. Nothing has changed.
+/// A request that was refused or failed. Nothing has changed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("no such value")]
@@ -41,7 +43,7 @@ pub(crate) enum Failure {
     NoStatus,
     #[error("invalid path: {0}")]
     Path(#[from] PathError),
-    #[error("only {allowed} are understood here")]
+    #[error("invalid method, expected one of {allowed}")]
     InvalidMethod { allowed: &'static str },
     #[error("method not allowed")]
     NotAllowed { allowed: &'static str },
@@ -61,11 +63,11 @@ pub(crate) enum Failure {
     NoCertificate,
     #[error("no such value of a certificate")]
     NoFact,
-    #[error("{}", .0.map_or_else(|| "no name of a certificate".to_owned(), |error| error.to_string()))]
+    #[error("{}", .0.map_or_else(|| "not the name of a certificate".to_owned(), |error| error.to_string()))]
     CertificateName(Option<NameError>),
-    #[error("no certificate: {0}")]
+    #[error("invalid certificate bundle: {0}")]
     Certificate(BundleError),
-    #[error("there is a certificate of this name")]
+    #[error("a certificate of this name exists")]
     CertificateExists,
     #[error("there is no certificate to replace")]
     NothingToReplace,
@@ -75,19 +77,19 @@ pub(crate) enum Failure {
     StoreCertificate(WriteError),
     #[error("cannot delete the certificate: {0}")]
     DeleteCertificate(WriteError),
-    #[error("the body has more than {limit} bytes")]
+    #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the body did not arrive in time")]
     BodyTimeout,
     #[error("cannot read the body: {0}")]
     Body(#[from] hyper::Error),
-    #[error("the bodies of other requests take all of {total} bytes")]
+    #[error("limit of all request bodies together ({total} bytes) reached")]
     Busy { total: u32 },
-    #[error("there are {limit} proxied connections already")]
+    #[error("limit of proxied connections ({limit}) reached")]
     TooManyConnections { limit: usize },
-    #[error("changes of operators go first")]
+    #[error("changes of operators take precedence")]
     TooManyChanges,
-    #[error("the server is stopping")]
+    #[error("the server is shutting down")]
     Stopping,
     #[error("a task panicked")]
     Panic,
@@ -106,21 +108,20 @@ impl From<EditError> for Failure {
     }
 }
 
-/// A status and what the object of an error says. Titles are Unit's where it has
-/// one: clients match on them.
-struct Wire {
+/// The status and body of an error. Titles are Unit's where it has one, since clients match on them.
+struct ErrorAnswer {
     status: StatusCode,
     title: &'static str,
     detail: Option<String>,
     location: Option<Value>,
     suggestion: Option<&'static str>,
-    /// The methods of an `Allow` field, which goes with every 405.
+    /// The value of `Allow`, for a 405.
     allowed: Option<&'static str>,
-    /// Whether the same may be asked for again soon.
+    /// Whether to send `Retry-After`.
     retry: bool,
 }
 
-impl Wire {
+impl ErrorAnswer {
     fn new(status: StatusCode, title: &'static str) -> Self {
         Self {
             status,
@@ -163,80 +164,89 @@ impl Wire {
 }
 
 impl Failure {
-    fn wire(&self) -> Wire {
+    fn error_answer(&self) -> ErrorAnswer {
         const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
         const INTERNAL: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
         match self {
-            Self::NotFound => Wire::new(StatusCode::NOT_FOUND, "Value doesn't exist."),
-            Self::NoStatus => Wire::new(StatusCode::NOT_FOUND, "Invalid path."),
-            Self::Path(error) => Wire::new(BAD_REQUEST, "Invalid path.").detail(&sentence(error)),
-            Self::InvalidMethod { allowed } => Wire::not_allowed("Invalid method.", allowed),
-            Self::NotAllowed { allowed } => Wire::not_allowed("Method isn't allowed.", allowed),
-            Self::Json(error) => Wire::new(BAD_REQUEST, "Invalid JSON.")
+            Self::NotFound => ErrorAnswer::new(StatusCode::NOT_FOUND, "Value doesn't exist."),
+            Self::NoStatus => ErrorAnswer::new(StatusCode::NOT_FOUND, "Invalid path."),
+            Self::Path(error) => {
+                ErrorAnswer::new(BAD_REQUEST, "Invalid path.").detail(&sentence(error))
+            }
+            Self::InvalidMethod { allowed } => ErrorAnswer::not_allowed("Invalid method.", allowed),
+            Self::NotAllowed { allowed } => {
+                ErrorAnswer::not_allowed("Method isn't allowed.", allowed)
+            }
+            Self::Json(error) => ErrorAnswer::new(BAD_REQUEST, "Invalid JSON.")
                 .detail(&error.kind)
                 .location(offset(&error.location)),
-            Self::Config(error) => Wire {
+            Self::Config(error) => ErrorAnswer {
                 suggestion: error.suggestion,
-                ..Wire::new(BAD_REQUEST, "Invalid configuration.")
+                ..ErrorAnswer::new(BAD_REQUEST, "Invalid configuration.")
                     .detail(&error.detail)
                     .location(pointer(&error.path))
             },
             Self::Bounds(error) => {
-                Wire::new(BAD_REQUEST, "Invalid configuration.").detail(&sentence(error))
+                ErrorAnswer::new(BAD_REQUEST, "Invalid configuration.").detail(&sentence(error))
             }
-            Self::Prepare(error) => Wire {
+            Self::Prepare(error) => ErrorAnswer {
                 location: error.path.as_ref().map(pointer),
-                ..Wire::new(INTERNAL, "Failed to apply new configuration.").detail(&error.detail)
+                ..ErrorAnswer::new(INTERNAL, "Failed to apply new configuration.")
+                    .detail(&error.detail)
             },
-            Self::Store(error) => {
-                Wire::new(INTERNAL, "Failed to store configuration.").detail(&sentence(error))
-            }
+            Self::Store(error) => ErrorAnswer::new(INTERNAL, "Failed to store configuration.")
+                .detail(&sentence(error)),
             Self::Restart(error) => {
-                Wire::new(INTERNAL, "Failed to restart app.").detail(&error.detail)
+                ErrorAnswer::new(INTERNAL, "Failed to restart app.").detail(&error.detail)
             }
-            Self::NoCertificate => Wire::new(StatusCode::NOT_FOUND, "Certificate doesn't exist."),
-            Self::NoFact => Wire::new(StatusCode::NOT_FOUND, "Invalid path."),
-            Self::CertificateName(error) => Wire {
+            Self::NoCertificate => {
+                ErrorAnswer::new(StatusCode::NOT_FOUND, "Certificate doesn't exist.")
+            }
+            Self::NoFact => ErrorAnswer::new(StatusCode::NOT_FOUND, "Invalid path."),
+            Self::CertificateName(error) => ErrorAnswer {
                 detail: error.as_ref().map(sentence),
-                ..Wire::new(BAD_REQUEST, "Invalid certificate name.")
+                ..ErrorAnswer::new(BAD_REQUEST, "Invalid certificate name.")
             },
             Self::Certificate(error) => {
-                Wire::new(BAD_REQUEST, "Invalid certificate.").detail(&sentence(error))
+                ErrorAnswer::new(BAD_REQUEST, "Invalid certificate.").detail(&sentence(error))
             }
-            Self::CertificateExists => Wire::new(BAD_REQUEST, "Certificate already exists.")
-                .detail("With the field \"If-Match: *\" it is replaced."),
-            Self::NothingToReplace => Wire::new(
+            Self::CertificateExists => ErrorAnswer::new(BAD_REQUEST, "Certificate already exists.")
+                .detail("Send \"If-Match: *\" to replace it."),
+            Self::NothingToReplace => ErrorAnswer::new(
                 StatusCode::PRECONDITION_FAILED,
                 "Certificate doesn't exist.",
             ),
             Self::CertificateInUse => {
-                Wire::new(BAD_REQUEST, "Certificate is used in the configuration.")
+                ErrorAnswer::new(BAD_REQUEST, "Certificate is used in the configuration.")
             }
             Self::StoreCertificate(error) => {
-                Wire::new(INTERNAL, "Failed to store certificate.").detail(&sentence(error))
+                ErrorAnswer::new(INTERNAL, "Failed to store certificate.").detail(&sentence(error))
             }
             Self::DeleteCertificate(error) => {
-                Wire::new(INTERNAL, "Failed to delete certificate.").detail(&sentence(error))
+                ErrorAnswer::new(INTERNAL, "Failed to delete certificate.").detail(&sentence(error))
             }
             Self::TooLarge { limit } => {
-                Wire::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large.")
-                    .detail(&format!("A body may have {limit} bytes."))
+                ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large.")
+                    .detail(&format!("The limit is {limit} bytes."))
             }
-            Self::BodyTimeout => Wire::new(StatusCode::REQUEST_TIMEOUT, "Request body timed out."),
+            Self::BodyTimeout => {
+                ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "Request body timed out.")
+            }
             Self::Body(error) => {
-                Wire::new(BAD_REQUEST, "Invalid request body.").detail(&sentence(error))
+                ErrorAnswer::new(BAD_REQUEST, "Invalid request body.").detail(&sentence(error))
             }
-            Self::Busy { total } => Wire::unavailable("Too many request bodies.").detail(&format!(
-                "The bodies of all requests may have {total} bytes at a time."
-            )),
-            Self::TooManyConnections { limit } => Wire::unavailable("Too many connections.")
+            Self::Busy { total } => ErrorAnswer::unavailable("Too many request bodies.").detail(
+                &format!("The limit of all request bodies together is {total} bytes."),
+            ),
+            Self::TooManyConnections { limit } => ErrorAnswer::unavailable("Too many connections.")
                 .detail(&format!(
-                    "There may be {limit} at a time through listeners of the server."
+                    "The limit of connections through listeners of the server is {limit}."
                 )),
-            Self::TooManyChanges => Wire::unavailable("Too many changes.")
-                .detail("Those that do not come through a listener of the server go first."),
-            Self::Stopping => Wire::unavailable("Server is stopping."),
-            Self::Panic => Wire::new(INTERNAL, "Internal error."),
+            Self::TooManyChanges => ErrorAnswer::unavailable("Too many changes.").detail(
+                "Changes that do not come through a listener of the server take precedence.",
+            ),
+            Self::Stopping => ErrorAnswer::unavailable("Server is stopping."),
+            Self::Panic => ErrorAnswer::new(INTERNAL, "Internal error."),
         }
     }
 }
@@ -251,14 +261,14 @@ pub(crate) fn response(outcome: Outcome) -> Response<Full<Bytes>> {
     let (status, allowed, retry, body) = match outcome {
         Ok(success) => (StatusCode::OK, None, false, success.into_text()),
         Err(failure) => {
-            let wire = failure.wire();
-            let Wire {
+            let error_answer = failure.error_answer();
+            let ErrorAnswer {
                 status,
                 allowed,
                 retry,
                 ..
-            } = wire;
-            (status, allowed, retry, text(&wire.into_value()))
+            } = error_answer;
+            (status, allowed, retry, text(&error_answer.into_value()))
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -274,11 +284,11 @@ pub(crate) fn response(outcome: Outcome) -> Response<Full<Bytes>> {
     response
 }
 
-/// The bytes of an answer that is sent without looking at the request, after which the connection ends.
+/// The bytes of an answer that is sent without parsing the request, and before the connection is closed.
 pub(crate) fn raw(failure: &Failure) -> String {
-    let wire = failure.wire();
-    let status = wire.status;
-    let body = text(&wire.into_value());
+    let error_answer = failure.error_answer();
+    let status = error_answer.status;
+    let body = text(&error_answer.into_value());
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\n\
          retry-after: {RETRY}\r\nconnection: close\r\n\r\n{body}",
@@ -287,9 +297,9 @@ pub(crate) fn raw(failure: &Failure) -> String {
 }
 
 impl Failure {
-    /// Whether something is wrong with the server rather than with the request.
+    /// Whether the fault is the server's rather than the request's.
     pub(crate) fn is_severe(&self) -> bool {
-        let Wire { status, retry, .. } = self.wire();
+        let ErrorAnswer { status, retry, .. } = self.error_answer();
         status.is_server_error() && !retry
     }
 }
@@ -317,7 +327,7 @@ impl Success {
             Self::Value(text) | Self::Metrics(text) => text,
             Self::Changed { warnings } => text(&with_warnings("Reconfiguration done.", &warnings)),
             Self::Restarted => text(&done("Ok").into()),
-            Self::CertificateKept { warnings } => {
+            Self::CertificateStored { warnings } => {
                 text(&with_warnings("Certificate chain uploaded.", &warnings))
             }
             Self::CertificateDeleted => text(&done("Certificate deleted.").into()),
@@ -325,7 +335,7 @@ impl Success {
     }
 }
 
-impl Wire {
+impl ErrorAnswer {
     fn into_value(self) -> Value {
         let mut object = Object::default();
         object.set("error", self.title.into());
@@ -342,7 +352,7 @@ impl Wire {
     }
 }
 
-/// Unit ends a body with a line end, so that a shell's prompt is on its own line.
+/// With a line end, as in Unit, so that a shell's prompt is on its own line.
 fn text(value: &Value) -> String {
     let mut text = config::print_pretty(value);
     text.push_str("\r\n");
@@ -364,7 +374,7 @@ fn offset(location: &Location) -> Value {
     object.into()
 }
 
-/// Our messages start small and end without a full stop; Unit's details do not.
+/// As a sentence, like Unit's details: errors of Rust code start in lower case and have no full stop.
 fn sentence(message: &impl ToString) -> String {
     let message = message.to_string();
     let mut characters = message.chars();

@@ -134,7 +134,8 @@ impl<R: Runtime> Control<R> {
         }
     }
 
-    /// Makes an answer off the threads that serve: it may be of any size. The arrival changes nothing.
+    /// Renders an answer on other threads than those that serve clients, since it may be large. Drops the arrival, since
+    /// the request changes nothing.
     pub(crate) async fn render(
         &self,
         arrival: Arrival,
@@ -146,7 +147,7 @@ impl<R: Runtime> Control<R> {
         quota.render(self.threads(), move || render(&control)).await
     }
 
-    /// What `GET /` shows.
+    /// The value of `GET /`.
     fn everything(&self) -> Success {
         let config = Value::clone(&self.config());
         let members = [
@@ -158,7 +159,7 @@ impl<R: Runtime> Control<R> {
     }
 }
 
-/// As much of a text from outside as a line of the log needs.
+/// The beginning of a client's text, for the log.
 fn shortened(text: &str) -> Cow<'_, str> {
     const ENOUGH: usize = 200;
     match text.char_indices().nth(ENOUGH) {

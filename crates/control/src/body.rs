@@ -1,4 +1,4 @@
-//! A request's body, whole and within bounds.
+//! Reads a request's body completely, within the limits of size and time.
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -10,16 +10,16 @@ use crate::Limits;
 use crate::answer::Failure;
 use crate::quota::Quota;
 
-/// The body of a request that may be read, or left.
+/// The body of a request, not read yet.
 pub(crate) struct RequestBody<'a> {
     pub(crate) incoming: Incoming,
     pub(crate) limits: &'a Limits,
     pub(crate) quota: &'a Quota,
-    /// True once no change can be made any more.
+    /// True once changes are refused.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// A body that has been read. It counts until it is dropped.
+/// A body that has been read. It counts towards the limit of all bodies until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
@@ -33,14 +33,14 @@ impl Body {
 }
 
 impl RequestBody<'_> {
-    /// Reads the body of a change. One that is announced to be too long is refused at once, and so is one whose
-    /// bytes are too many as soon as they are: [`closing::close`](crate::closing::close) reads what else comes.
+    /// Reads the body of a change. Refuses a body as soon as its announced or received length exceeds the limit:
+    /// [`closing::close`](crate::closing::close) discards the remainder.
     pub(crate) async fn read(self) -> Result<Body, Failure> {
         let mut stopping = self.stopping.clone();
         select! {
             biased;
             body = self.read_all() => body,
-            // There is nothing to be changed any more, however long the rest would take.
+            // The change would be refused anyway, so the remainder is not waited for.
             _ = stopping.wait_for(|stopping| *stopping) => Err(Failure::Stopping),
         }
     }
@@ -55,19 +55,19 @@ impl RequestBody<'_> {
         let limit = limits.body_size;
         let announced = match incoming.size_hint().exact() {
             Some(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            // In chunks.
+            // Chunked, so the length is not known.
             None => limit,
         };
         if announced > limit {
             return Err(Failure::TooLarge { limit });
         }
-        // All at once: bodies of which each has a part, and none gets the rest, would wait for each other.
+        // The whole size at once: bodies that get room in parts could deadlock.
         let mut room = quota.body(announced, limits).await?;
         let read = read(incoming, announced, limit);
         let bytes = timeout(limits.body_read, read)
             .await
             .unwrap_or(Err(Failure::BodyTimeout))?;
-        // One in chunks was smaller than it might have been.
+        // A chunked body may be smaller than the room for it.
         let kept = bytes.len().min(room.num_permits());
         let _room = room.split(kept);
         Ok(Body { bytes, _room })
@@ -75,7 +75,7 @@ impl RequestBody<'_> {
 }
 
 async fn read(mut incoming: Incoming, announced: usize, limit: usize) -> Result<Vec<u8>, Failure> {
-    // Memory that is not written to takes none.
+    // The system does not commit memory before it is written to.
     let mut bytes = Vec::with_capacity(announced);
     while let Some(frame) = incoming.frame().await {
         let Ok(data) = frame?.into_data() else {

@@ -1,4 +1,4 @@
-//! `/certificates`: uploads, shows and deletes bundles. What a bundle is, and where it is kept, is not known here.
+//! `/certificates`: uploads, shows and deletes bundles, which the crate `certificates` parses and stores.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{Control, Origin, Runtime};
 const METHODS: &str = "GET, PUT, DELETE";
 
 impl<R: Runtime> Control<R> {
-    /// All certificates, as `GET /certificates` tells of them.
+    /// The value of `GET /certificates`.
     pub(crate) fn certificates(&self) -> Value {
         let certificates = self.state().certificates().snapshot();
         let members = certificates.iter();
@@ -109,10 +109,15 @@ impl<R: Runtime> Shared<R> {
         let mut warnings = Vec::new();
         if let Written::NotSynced(error) = written? {
             warnings.push(format!(
-                "the certificate may not survive a loss of power: {error}"
+                "the certificate may not survive a power failure: {error}"
             ));
         }
-        report!(info, origin, certificate = name.as_str(), "is kept");
+        report!(
+            info,
+            origin,
+            certificate = name.as_str(),
+            "certificate stored"
+        );
         if config::uses_certificate(&self.current(), &name)
             && let Err(error) = self.apply_again().await
         {
@@ -120,14 +125,14 @@ impl<R: Runtime> Shared<R> {
                 error,
                 origin,
                 certificate = name.as_str(),
-                "is not served yet: {error}"
+                "certificate stored, but not in use yet: {error}"
             );
-            warnings.push(format!("the certificate is not served yet: {error}"));
+            warnings.push(format!("the certificate is not in use yet: {error}"));
         }
-        Ok(Success::CertificateKept { warnings })
+        Ok(Success::CertificateStored { warnings })
     }
 
-    /// Puts the present configuration in force once more, with the certificates as they are now.
+    /// Applies the current configuration again, with the certificates as they are now.
     async fn apply_again(&self) -> Result<(), Failure> {
         let current = self.current();
         let check = move || Config::check(&current);
@@ -152,10 +157,15 @@ impl<R: Runtime> Shared<R> {
                 warn,
                 origin,
                 certificate = name.as_str(),
-                "may be back after a loss of power: {error}"
+                "certificate deleted, but may be back after a power failure: {error}"
             );
         }
-        report!(info, origin, certificate = name.as_str(), "is deleted");
+        report!(
+            info,
+            origin,
+            certificate = name.as_str(),
+            "certificate deleted"
+        );
         Ok(Success::CertificateDeleted)
     }
 }
@@ -180,7 +190,7 @@ impl From<RemoveError> for Failure {
     }
 }
 
-/// What answers show of a bundle, in Unit's form.
+/// A bundle as a value, in Unit's form.
 fn bundle_value(bundle: &Bundle) -> Value {
     let chain = bundle.chain().iter().map(certificate_value);
     [

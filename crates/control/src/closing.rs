@@ -1,5 +1,5 @@
-//! The ends of connections: a lingering close, since to close one while its client still sends could take the answer
-//! along.
+//! Closes connections without losing the answer: a close with unread data would reset the connection, and the client
+//! could lose an answer that it has not read yet.
 
 use std::io;
 use std::time::Duration;
@@ -10,31 +10,31 @@ use tokio::time::timeout;
 use crate::Limits;
 use crate::answer::{self, Failure};
 
-/// How many limits' worth of a body are thrown away.
+/// How much is discarded, as a multiple of the limit of a body.
 const DISCARDED: usize = 4;
 
-/// For how long a client is read that is refused with its connection.
+/// How long a refused connection lingers.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Bytes that are read at a time.
+/// Bytes per read.
 const PIECE: usize = 16 << 10;
 
-/// Ends the sending side of a connection with a client that has its answer, and throws away what still
-/// comes until the client closes, for as long as `linger` and as much as the limits allow.
+/// Shuts the sending side down, and discards what the client still sends until it closes: for `linger` at most, and as
+/// much as the limits allow.
 pub(crate) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     linger: Duration,
     limits: &Limits,
 ) {
     let budget = limits.body_size.saturating_mul(DISCARDED);
-    // A client that has gone, or that goes on and on, gets no more.
+    // Errors and the timeout just end it.
     let _ = timeout(linger, drain(&mut stream, budget)).await;
 }
 
-/// Answers a connection for which there is no place with 503, whatever it asks for.
+/// Answers a connection over the limit with 503, without parsing its request.
 pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, limit: usize) {
     let refusal = async {
-        // hyper's client takes an answer that is there before its request for an error.
+        // Not before the request arrives: hyper's client treats an early answer as an error.
         if stream.read(&mut vec![0; PIECE]).await? == 0 {
             return Ok(());
         }

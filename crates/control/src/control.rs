@@ -1,10 +1,12 @@
-//! The configuration in force, and how it changes.
+//! The configuration in force, and the steps of a change: edit, check, prepare, persist, commit. HTTP is not known
+//! here.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Checked, Config, ConfigError, Object, Value};
+use parking_lot::RwLock;
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -30,13 +32,13 @@ pub(crate) struct Shared<R> {
     pub(crate) threads: BlockingThreads,
     limits: Limits,
     quotas: Quotas,
-    /// Locked for as long as a pointer takes to copy, never over a wait.
+    /// Locked only while the pointer is copied or replaced, never across an `await`.
     current: RwLock<Arc<Value>>,
-    /// Of changes and restarts, one of which goes on at a time.
+    /// Serializes changes and restarts.
     line: Line,
     /// Every change has a receiver, so `closed` waits for all of them.
     changes: watch::Sender<()>,
-    /// True once no further change is taken.
+    /// True once further changes are refused.
     stopping: watch::Sender<bool>,
 }
 
@@ -47,19 +49,19 @@ pub enum Restored {
     Nothing,
     /// The persisted configuration is in force.
     Configuration {
-        /// What of it has no effect.
+        /// Warnings about its parts, such as options without effect.
         warnings: Vec<String>,
     },
 }
 
-/// A persisted configuration that cannot be put in force. The configuration is
-/// empty, and the file is where it was.
+/// A persisted configuration that cannot be restored. The configuration in force is
+/// empty, and the file is unchanged.
 #[derive(Debug, Error)]
 pub enum RestoreError {
     /// The file cannot be read, or is not JSON.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The file is JSON, and no configuration.
+    /// The file is JSON, but not a valid configuration.
     #[error("\"{}\": {error}", path.display())]
     Invalid {
         /// The file.
@@ -67,7 +69,7 @@ pub enum RestoreError {
         /// What is wrong.
         error: ConfigError,
     },
-    /// The configuration cannot be served.
+    /// The runtime refused it.
     #[error("\"{}\": {error}", path.display())]
     Prepare {
         /// The file.
@@ -78,14 +80,14 @@ pub enum RestoreError {
 }
 
 impl<R: Runtime> Control<R> {
-    /// A control API with an empty configuration: what is persisted is neither
-    /// read nor touched before [`restore`](Self::restore) or a change. What blocks is done on `threads`.
+    /// A control API with an empty configuration. The persisted one is not read before
+    /// [`restore`](Self::restore), nor written before a change. Blocking work is done on `threads`.
     #[must_use]
     pub fn new(runtime: R, state: StateDir, threads: BlockingThreads) -> Self {
         Self::with_limits(runtime, state, threads, Limits::default())
     }
 
-    /// The same with other limits on clients.
+    /// Like [`new`](Self::new), with other limits on clients.
     #[must_use]
     pub fn with_limits(
         runtime: R,
@@ -109,12 +111,12 @@ impl<R: Runtime> Control<R> {
         }
     }
 
-    /// Puts what is persisted in force.
+    /// Puts the persisted configuration in force.
     ///
     /// # Errors
     ///
-    /// The configuration stays as it was. [`set_aside`](Self::set_aside) saves
-    /// the file from being overwritten by the next change.
+    /// The configuration in force is unchanged then. [`set_aside`](Self::set_aside) keeps
+    /// the next change from overwriting the file.
     pub async fn restore(&self) -> Result<Restored, RestoreError> {
         let _turn = self.turn().await;
         let path = self.shared.state.configuration();
@@ -143,8 +145,7 @@ impl<R: Runtime> Control<R> {
         Ok(Restored::Configuration { warnings })
     }
 
-    /// Moves the persisted configuration out of the way, see
-    /// [`StateDir::set_aside`].
+    /// Renames the persisted configuration, see [`StateDir::set_aside`].
     ///
     /// # Errors
     ///
@@ -155,10 +156,10 @@ impl<R: Runtime> Control<R> {
         self.threads().run(move || shared.state.set_aside()).await
     }
 
-    /// Takes no further changes and restarts: from now on they are answered with 503, those included whose bodies are
-    /// still to come. Waits until those are done that had come as a whole.
+    /// Refuses further changes and restarts with 503, including those whose bodies are still being received. Waits for
+    /// the ones that are in progress.
     ///
-    /// For the end of the server: a change might have it listen again.
+    /// For a graceful shutdown, since a change could make the server listen again.
     pub async fn finish_changes(&self) {
         self.shared.stopping.send_replace(true);
         self.settled().await;
@@ -170,7 +171,6 @@ impl<R: Runtime> Control<R> {
         self.shared.current()
     }
 
-    /// What is driven.
     #[must_use]
     pub fn runtime(&self) -> &R {
         &self.shared.runtime
@@ -192,12 +192,12 @@ impl<R: Runtime> Control<R> {
         &self.shared.threads
     }
 
-    /// Takes note of a connection that may ask for a change.
+    /// Registers a connection that may ask for a change.
     pub(crate) fn arrive(&self, origin: Origin) -> Arrival {
         self.shared.line.arrive(origin)
     }
 
-    /// Waits for a turn among the changes of operators, to whom it is never refused.
+    /// Waits for the turn of an operator's change, which is never refused.
     async fn turn(&self) -> Result<Turn, Busy> {
         self.arrive(Origin::Operator).turn(Duration::ZERO).await
     }
@@ -210,9 +210,9 @@ impl<R: Runtime> Control<R> {
         self.shared.runtime.status()
     }
 
-    /// Changes the configuration by `edit`, in a task of its own: a client that
-    /// goes away does not leave a change half done. `edit` may take long; it is called when it is this
-    /// change's turn, so that there is one tree at a time beside the one in force.
+    /// Changes the configuration by `edit`, in a task of its own, so that a client that disconnects does not interrupt
+    /// the change. `edit` may take long. It is called on this change's turn, so that there is never more than one new
+    /// tree in memory.
     pub(crate) async fn change(
         &self,
         arrival: Arrival,
@@ -223,20 +223,20 @@ impl<R: Runtime> Control<R> {
             .await
     }
 
-    /// Restarts an application, in line with the changes.
+    /// Restarts an application, serialized with the changes.
     pub(crate) async fn restart(&self, arrival: Arrival, application: String) -> Outcome {
         let shared = Arc::clone(&self.shared);
         self.in_line(arrival, async move { shared.restart(&application).await })
             .await
     }
 
-    /// Does the job when no other goes on, in the order of arrivals.
+    /// Runs `job` on its turn: one at a time, in the order of arrivals.
     pub(crate) async fn in_line(
         &self,
         arrival: Arrival,
         job: impl Future<Output = Outcome> + Send + 'static,
     ) -> Outcome {
-        // Counted before this is looked at: `finish_changes` sets it before it looks at the number.
+        // In this order: `finish_changes` sets `stopping` before it looks at the count.
         let counted = self.shared.changes.subscribe();
         if *self.shared.stopping.borrow() {
             return Err(Failure::Stopping);
@@ -250,17 +250,17 @@ impl<R: Runtime> Control<R> {
             }
         });
         task.await.unwrap_or_else(|error| {
-            report!(error, origin, %error, "a change of the configuration did not end");
+            report!(error, origin, %error, "a change of the configuration panicked");
             Err(Failure::Panic)
         })
     }
 
-    /// Becomes true once no further change is taken.
+    /// Becomes true once further changes are refused.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.shared.stopping.subscribe()
     }
 
-    /// Waits until no change goes on, those included whose clients have left.
+    /// Waits until no change is in progress, including those whose clients have disconnected.
     pub(crate) async fn settled(&self) {
         self.shared.changes.closed().await;
     }
@@ -276,12 +276,11 @@ impl<R> Clone for Control<R> {
 
 impl<R> Shared<R> {
     pub(crate) fn current(&self) -> Arc<Value> {
-        // A pointer is never half written, so a poisoned lock guards a good one.
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     fn set_current(&self, tree: Value) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
+        *self.current.write() = Arc::new(tree);
     }
 }
 
@@ -296,8 +295,8 @@ impl<R: Runtime> Shared<R> {
         let check = move || {
             let tree = edit(&current)?;
             let checked = Config::check(&tree)?;
-            // One that is named already and was damaged at the start does not stand in the way of
-            // other changes.
+            // A certificate that the current configuration names, too, may have been damaged at the start. It must
+            // not refuse other changes.
             let missing = config::missing_certificate(&tree, |name| {
                 certificates.get(name).is_some() || config::uses_certificate(&current, name)
             });
@@ -317,7 +316,7 @@ impl<R: Runtime> Shared<R> {
         let (tree, saved) = self.threads.run(save).await;
         if let Saved::NotSynced(error) = saved? {
             warnings.push(format!(
-                "the configuration may not survive a loss of power: {error}"
+                "the configuration may not survive a power failure: {error}"
             ));
         }
         self.runtime.commit(prepared);
@@ -346,7 +345,7 @@ impl<R: Runtime> Shared<R> {
     }
 }
 
-/// What Unit shows before its first configuration.
+/// What Unit has before its first configuration.
 fn empty() -> Value {
     [
         ("listeners", Object::default().into()),

@@ -1,5 +1,4 @@
-//! The control API: a configuration over HTTP, with Unit's paths, answers and
-//! texts.
+//! The control API: configuration over HTTP, with Unit's paths, answers and messages.
 //!
 //! ```text
 //! PUT /config/…  ──▶ parse ──▶ edit ──▶ check ──▶ prepare ──▶ persist ──▶ commit ──▶ 200
@@ -7,40 +6,39 @@
 //!                      └─────────┴────────┴───────────┴───────────┴──▶ nothing has changed
 //! ```
 //!
-//! - [`Control`] holds the configuration in force, takes one change at a time, in the
-//!   order of their arrival, and never makes a reader wait for it.
-//! - [`Runtime`] is what is driven: the server that the configuration is for implements it.
-//! - [`StateDir`] keeps the configuration and the certificates over a restart,
-//!   whole at any crash.
+//! - [`Control`] holds the configuration in force, and makes one change at a time, in the
+//!   order of their arrival. Readers never wait for a change.
+//! - [`Runtime`] is implemented by the server that is configured.
+//! - [`StateDir`] keeps the configuration and the certificates over restarts and crashes.
 //! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
-//! - [`BlockingThreads`] do what blocks, apart from the threads that serve clients, so
-//!   that the API answers when these are stuck.
+//! - [`BlockingThreads`] do blocking work, apart from the threads that serve clients, so
+//!   that the API answers when those are stuck.
 //!
-//! This crate does not know how a request is served, and opens no listener of
-//! its own: the owner of the socket decides who may connect. Connections that the process itself
-//! opens for clients of its listeners have [`Limits`] of their own, and come after those of operators ([`Origin`]).
+//! This crate does not know how requests of clients are served, and opens no listener: the caller decides who may
+//! connect. Connections that the process itself opens for clients of its listeners have their own [`Limits`], and come
+//! after those of operators ([`Origin`]).
 //!
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /` | `certificates`, `config` and `status` |
-//! | `GET /certificates` and any path below | what certificates say |
-//! | `PUT /certificates/NAME` | whether the bundle is kept; with `If-Match: *` in the place of another |
-//! | `DELETE /certificates/NAME` | whether it is deleted, which one that the configuration names is not |
+//! | `GET /certificates` and any path below | the certificates' facts, without keys |
+//! | `PUT /certificates/NAME` | the result of the upload; with `If-Match: *` it replaces another |
+//! | `DELETE /certificates/NAME` | the result; a certificate that the configuration names is not deleted |
 //! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or the result of the change |
 //! | `GET /status` and any path below | counters |
 //! | `GET /status/metrics` | the same, and some more, in Prometheus' text format |
-//! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded anew |
+//! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded again |
 //!
 //! Every answer but that is JSON. Each closes its connection, and has one of Unit's titles in
 //! `success` or `error`; `detail`, `location` and `suggestion` say more, and a
-//! change that asked for something without effect, or hardly meant, has `warnings`.
+//! change with parts that have no effect, or are probably mistakes, has `warnings`.
 //!
 //! ```
 //! use control::{
 //!     BlockingThreads, Control, PrepareError, RestartError, Restored, Runtime, StateDir, Status,
 //! };
 //!
-//! /// Serves nothing, and cannot fail at it.
+//! /// Serves nothing.
 //! struct Nothing;
 //!
 //! impl Runtime for Nothing {

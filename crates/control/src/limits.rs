@@ -1,8 +1,8 @@
-//! What a client of the control API may take: one table.
+//! The limits on clients of the control API, in one table.
 
 use std::time::Duration;
 
-/// Limits on clients. They bound memory and time, not rights.
+/// Limits on the memory and time that clients take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections of operators at a time; 128 by default. Further ones wait to be accepted.
@@ -25,19 +25,19 @@ pub struct Limits {
     /// The bytes of a request's body; 16 MiB by default. A longer one is
     /// answered with 413.
     pub body_size: usize,
-    /// The bytes of all bodies of operators at a time, those included whose changes wait for others;
+    /// The bytes of all bodies of operators together, including those whose changes wait for their turn;
     /// 64 MiB by default.
     pub body_total: usize,
-    /// The same for [`Origin::Proxied`](crate::Origin::Proxied); 16 MiB by default.
+    /// Like `body_total`, for [`Origin::Proxied`](crate::Origin::Proxied); 16 MiB by default.
     pub proxied_body_total: usize,
-    /// How long a request waits until its body may come, where the bodies of others take all of the
+    /// How long a request waits for room for its body, if the bodies of others have reached the
     /// total; 10 s by default. Then the answer is 503.
     pub body_wait: Duration,
-    /// How long a change of [`Origin::Proxied`](crate::Origin::Proxied) waits while those of operators go first; 10 s
+    /// How long a change of [`Origin::Proxied`](crate::Origin::Proxied) waits for those of operators; 10 s
     /// by default. Then the answer is 503.
     pub proxied_turn_wait: Duration,
-    /// How long a client that has its answer may go on sending what is thrown away, up to four times
-    /// `body_size`; 5 s by default. To close with bytes unread could take the answer along.
+    /// How long a client that has its answer may continue sending, which is discarded, up to four times `body_size`; 5 s
+    /// by default. A close with unread bytes would reset the connection, and the client could lose the answer.
     pub linger: Duration,
 }
 

@@ -1,65 +1,64 @@
-//! The line of changes: one at a time. Those of operators are made in the order in which their connections were
-//! accepted, and before those of proxied clients.
+//! The queue of changes, one of which runs at a time: operators' in the order in which their connections were accepted,
+//! and before those of proxied clients.
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Origin;
 
-/// How long a change is held back for earlier connections that have not asked for anything yet. To take a large body
-/// out of its socket takes more turns than a small one; a client that has stopped in the middle of one does not delay
-/// others for longer.
+/// How long a change waits for earlier connections whose request has not arrived completely. A large body takes longer
+/// to read than a small one; a client that has stopped in the middle of one delays others no longer than this.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
 
-/// Changes of proxied clients that wait or are being made at a time.
+/// Changes of proxied clients at a time, waiting or in progress.
 const PROXIED_WAITING: usize = 8;
 
-/// The changes that wait for their turn.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Line(Arc<Inner>);
+pub(crate) struct Line(Arc<LineState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct LineState {
     turn: Arc<tokio::sync::Mutex<()>>,
     arrivals: Mutex<Arrivals>,
-    /// The proxied change that waits for the turn; the others wait for this.
+    /// Held by the proxied change that waits for the turn. The other proxied ones wait for this lock.
     first_proxied: tokio::sync::Mutex<()>,
-    /// A turn has ended, or an operator's connection has asked for one, or for none.
+    /// Notified when a turn has ended, and when an operator's connection has asked for a turn or was dropped.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Arrivals {
     next: u64,
-    /// Operators' connections that have not asked for anything yet, with the time of their arrival.
+    /// Operators' connections that have not asked for a turn yet, with the time of their arrival.
     open: BTreeMap<u64, Instant>,
-    /// Operators' changes that wait, or are being made.
+    /// Operators' changes, waiting or in progress.
     operators: usize,
-    /// Proxied changes that wait, or are being made.
+    /// Proxied changes, waiting or in progress.
     proxied: usize,
 }
 
-/// The right to change something, until it is dropped.
+/// The exclusive right to change something, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    // Dropped before `counted`, which wakes those that wait for both.
+    // Dropped before `_counted`, which wakes those that wait for both.
     _guard: OwnedMutexGuard<()>,
     _counted: Counted,
 }
 
-/// No turn for a proxied change: operators had it all the time, or too many proxied ones wait.
+/// A proxied change gets no turn: operators had it all the time, or too many proxied ones wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
-/// A connection that may ask for a turn. Until it has asked, or is dropped, later ones wait for it for a while, if it
-/// is an operator's.
+/// A connection that may ask for a turn. Until an operator's has asked or is dropped, later ones wait for it, for
+/// [`ON_THE_WAY`] at most.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     line: Line,
@@ -68,7 +67,7 @@ pub(crate) struct Arrival {
 }
 
 impl Line {
-    /// Takes note of a connection that may ask for a turn.
+    /// Registers a connection that may ask for a turn.
     pub(crate) fn arrive(&self, origin: Origin) -> Arrival {
         let number = match origin {
             Origin::Proxied => None,
@@ -86,9 +85,10 @@ impl Line {
         }
     }
 
-    /// Takes the next place in the queue for the turn, at once. The future is ready when it is this place's turn.
+    /// Joins the queue for the turn immediately, not when the future is first polled. The future is ready on the turn.
     fn join(&self) -> impl Future<Output = OwnedMutexGuard<()>> + Send + 'static {
-        // A mutex queues its callers when they are first polled, and tokio may put off the polls of a busy task.
+        // A mutex queues its callers on their first poll. `unconstrained`, since tokio's budget may make that return
+        // pending without queueing.
         let mut place = Box::pin(unconstrained(Arc::clone(&self.0.turn).lock_owned()));
         let first: Pin<&mut _> = place.as_mut();
         let first = first.poll(&mut Context::from_waker(Waker::noop()));
@@ -101,11 +101,10 @@ impl Line {
     }
 
     fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        // Nothing panics while it is locked.
-        (self.0.arrivals.lock()).unwrap_or_else(PoisonError::into_inner)
+        self.0.arrivals.lock()
     }
 
-    /// Counts one more change of this kind, until the returned value is dropped.
+    /// Counts a change until the returned value is dropped.
     fn count(&self, count: Count) -> Counted {
         *count.of(&mut self.arrivals()) += 1;
         Counted {
@@ -114,10 +113,10 @@ impl Line {
         }
     }
 
-    /// The turn for a proxied change, if no operator has it, waits for it or may be about to ask for it. Otherwise,
-    /// until when to wait at most before this is asked again.
+    /// The turn for a proxied change, if no operator has it, waits for it or may be about to ask for it. Otherwise the
+    /// time at which to try again, unless `changed` is notified before.
     fn proxied_turn(&self) -> Result<Turn, Option<Instant>> {
-        // Locked to the end, so that no operator asks meanwhile.
+        // Locked to the end, so that no operator can ask in between.
         let mut arrivals = self.arrivals();
         if arrivals.operators > 0 {
             return Err(None);
@@ -127,7 +126,7 @@ impl Line {
         }
         let guard = Arc::clone(&self.0.turn).try_lock_owned();
         let guard = guard.map_err(|_| None)?;
-        // It waits no longer, but its end wakes the next one.
+        // Counted although it does not wait, since the end of the count wakes the next one.
         arrivals.proxied += 1;
         Ok(Turn {
             _guard: guard,
@@ -140,7 +139,7 @@ impl Line {
 }
 
 impl Arrivals {
-    /// Until when to wait for the connections before `number`; `None` when there are none to wait for.
+    /// Until when to wait for the connections before `number`. `None` if there are none.
     fn wait_until(&self, number: u64) -> Option<Instant> {
         let (_, last) = self.open.range(..number).next_back()?;
         let until = *last + ON_THE_WAY;
@@ -156,11 +155,11 @@ impl Arrival {
         }
     }
 
-    /// Waits for the turn of this arrival; a proxied one for `proxied_wait` at most.
+    /// Waits for the turn. A proxied arrival waits for `proxied_wait` at most.
     pub(crate) async fn turn(self, proxied_wait: Duration) -> Result<Turn, Busy> {
         match self.number {
             Some(number) => Ok(self.operators_turn(number).await),
-            None => self.turn_behind_operators(proxied_wait).await,
+            None => self.turn_after_operators(proxied_wait).await,
         }
     }
 
@@ -173,7 +172,7 @@ impl Arrival {
             let Some(until) = until else {
                 break;
             };
-            // In either case it is looked at again.
+            // Checked again after a notification and after the timeout.
             _ = timeout_at(until, changed).await;
         }
         let place = self.line.join();
@@ -184,7 +183,7 @@ impl Arrival {
         }
     }
 
-    async fn turn_behind_operators(self, wait: Duration) -> Result<Turn, Busy> {
+    async fn turn_after_operators(self, wait: Duration) -> Result<Turn, Busy> {
         let waiting = self.line.count(Count::Proxied);
         if self.line.arrivals().proxied > PROXIED_WAITING {
             return Err(Busy);
@@ -216,7 +215,7 @@ impl Drop for Arrival {
     }
 }
 
-/// Which changes a number counts.
+/// Which of the two counts.
 #[derive(Clone, Copy, Debug)]
 enum Count {
     Operator,
@@ -232,7 +231,6 @@ impl Count {
     }
 }
 
-/// A change that counts until this is dropped.
 #[derive(Debug)]
 struct Counted {
     line: Line,

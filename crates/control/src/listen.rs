@@ -1,4 +1,4 @@
-//! Where connections to the control API come from, and who opened them.
+//! The sockets of the control API, and whether an operator or this process itself opened a connection.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use sockets::{Listener, Stream};
 pub enum Origin {
     /// Another process, which may reach the socket.
     Operator,
-    /// This process, for a client of one of its listeners. Such connections have
-    /// [limits](crate::Limits) of their own, so that strangers never take what operators need.
+    /// This process, for a client of one of its listeners. Such connections have their own
+    /// [limits](crate::Limits), so that clients of listeners cannot exhaust those of operators.
     Proxied,
 }
 
-/// A source of connections: a [`Listener`], but for tests.
+/// A source of connections: a [`Listener`], or a fake in tests.
 pub trait Listen: Send {
     /// The next connection. Cancel-safe: no connection is lost if the future is dropped.
     fn accept(&self) -> impl Future<Output = io::Result<Stream>> + Send;

@@ -1,4 +1,4 @@
-//! What clients may take at a time: operators, and apart from them the clients that this process proxies.
+//! Concurrency limits of clients: one set for operators, and one for the clients that this process proxies.
 
 use std::sync::Arc;
 
@@ -8,11 +8,9 @@ use tokio::time::timeout;
 use crate::answer::Failure;
 use crate::{BlockingThreads, Limits, Origin};
 
-/// Answers to operators that are rendered at a time. One may take a thread for some 100 ms, and much
-/// memory.
+/// Answers to operators that are rendered at the same time. One may take some 100 ms of a thread, and much memory.
 const RENDERED: usize = 2;
 
-/// The quota of each origin.
 #[derive(Debug)]
 pub(crate) struct Quotas {
     operator: Quota,
@@ -56,19 +54,19 @@ impl Quota {
         }
     }
 
-    /// A place for a connection, as soon as there is one.
+    /// Waits for the permit of a connection.
     pub(crate) async fn connection(&self) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed, so that this is never `None`.
+        // Never `None`, since the semaphore is never closed.
         Arc::clone(&self.connections).acquire_owned().await.ok()
     }
 
-    /// A place for a connection, if there is one.
+    /// The permit of a connection, if one is free.
     pub(crate) fn free_connection(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.connections).try_acquire_owned().ok()
     }
 
-    /// Room for a body of so many bytes, or for all that there may be. Requests get it in the order in
-    /// which they ask.
+    /// Waits for room for a body of `size` bytes, or for the whole budget if `size` is larger. First come, first
+    /// served.
     pub(crate) async fn body(
         &self,
         size: usize,
@@ -78,14 +76,14 @@ impl Quota {
         let room = Arc::clone(&self.bodies).acquire_many_owned(size.min(self.body_total));
         match timeout(limits.body_wait, room).await {
             Ok(Ok(room)) => Ok(room),
-            // Likewise never closed.
+            // The semaphore is never closed, either.
             Ok(Err(_)) | Err(_) => Err(Failure::Busy {
                 total: self.body_total,
             }),
         }
     }
 
-    /// Runs what renders an answer, when there is room for one more, on one of `threads`.
+    /// Renders an answer on one of `threads`, as soon as the limit admits it.
     pub(crate) async fn render<T: Send + 'static>(
         &self,
         threads: &BlockingThreads,

@@ -1,8 +1,7 @@
-//! Log lines about requests, apart by who sent them.
+//! Log events about requests, whose target depends on who sent the request.
 
-/// Logs an event of `tracing`'s macro `$level` about a request of this origin. Those of proxied clients have a target,
-/// and places in the code, of their own. So they have a rate limit of their own, where the log has any: strangers
-/// must not have the lines of operators left out.
+/// Logs an event about a request of this origin. Events of proxied clients have their own target and call site, and
+/// thereby their own rate limit: clients of a listener must not get the lines of operators suppressed.
 macro_rules! report {
     ($level:ident, $origin:expr, $($event:tt)+) => {
         match $origin {

@@ -1,11 +1,11 @@
-//! What the control API drives.
+//! The trait of what the control API drives, and its errors.
 
 use config::{Config, Path, Warning};
 use thiserror::Error;
 
 use crate::Status;
 
-/// The server that a configuration is for.
+/// The server that is configured.
 ///
 /// The calls come in this order: for each change one [`prepare`], and if that
 /// and the persisting succeed one [`commit`] of what it returned, else a drop of
@@ -21,10 +21,9 @@ pub trait Runtime: Send + Sync + 'static {
     type Prepared: Send;
 
     /// Does everything that can fail (loads components, binds sockets) and
-    /// changes nothing yet. What the present configuration has already, an equal
-    /// application or a bound socket, is for the implementation to reuse. The
-    /// present configuration is prepared and committed once more when one of its
-    /// certificates has come or was replaced.
+    /// changes nothing yet. The implementation should reuse what the current configuration has already, such as an equal
+    /// application or a bound socket. The current configuration is prepared and committed again when one of its
+    /// certificates was added or replaced.
     ///
     /// The future runs in a task of its own that no client can cancel.
     fn prepare(
@@ -32,29 +31,28 @@ pub trait Runtime: Send + Sync + 'static {
         config: &Config,
     ) -> impl Future<Output = Result<Self::Prepared, PrepareError>> + Send;
 
-    /// What of it should perhaps not be served, for the client that asked for it.
+    /// Warnings about the configuration, for the client that asked for the change.
     fn warnings(&self, prepared: &Self::Prepared) -> Vec<Warning>;
 
-    /// Swaps it in. This cannot fail: the configuration is on disk already.
+    /// Puts it in force. Cannot fail, since the configuration is on disk already.
     fn commit(&self, prepared: Self::Prepared);
 
-    /// The counters of this moment.
+    /// The current counters.
     fn status(&self) -> Status;
 
-    /// Loads an application's component anew and drops nothing in flight. It is
-    /// called for applications of the present configuration only; if it fails,
-    /// what was loaded before goes on serving.
+    /// Loads an application's component again. Requests in progress are not affected. Only called for applications of the
+    /// current configuration. If it fails, the component that was loaded before stays in use.
     fn restart(&self, application: &str) -> impl Future<Output = Result<(), RestartError>> + Send;
 }
 
-/// A configuration that is right in itself and cannot be served on this machine.
+/// A valid configuration that cannot be served on this machine.
 ///
 /// The answer is Unit's for this: 500 "Failed to apply new configuration.", with
 /// this detail and path in addition.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{detail}")]
 pub struct PrepareError {
-    /// The value in the configuration that asks for it, as
+    /// The path of the value at fault, as
     /// [`Application::component_path`] or [`Listener::path`] give it.
     ///
     /// [`Application::component_path`]: config::Application::component_path
@@ -64,7 +62,7 @@ pub struct PrepareError {
     pub detail: String,
 }
 
-/// An application that could not be loaded anew.
+/// An application that could not be restarted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{detail}")]
 pub struct RestartError {

@@ -1,13 +1,14 @@
-//! The accept loop and its connections.
+//! The accept loop of the control API and its connections, each with one request. What a request does is in `api`.
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -19,74 +20,72 @@ use crate::line::Arrival;
 use crate::write_timeout::WriteTimeout;
 use crate::{Control, Listen, Origin, Runtime, closing};
 
-/// The first wait after a failed accept; each further failure doubles it.
-const SHORTEST_BACKOFF: Duration = Duration::from_millis(10);
+/// The wait after a failed accept. Each further failure doubles it.
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
 /// The longest wait: short enough that a freed file descriptor is soon used.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Proxied connections beyond their limit that are answered 503 at a time; further ones are just closed.
+/// Proxied connections over the limit that are answered with 503 at the same time. Further ones are closed.
 const REFUSALS: usize = 16;
 
-/// For how long, instead of [`Limits::linger`](crate::Limits::linger), the server reads on from a client that has got
-/// its answer while the server stops.
+/// Replaces a longer [`Limits::linger`](crate::Limits::linger) during a graceful shutdown.
 const LAST_LINGER: Duration = Duration::from_millis(200);
 
-/// How often the log says that there are too many proxied connections.
+/// The shortest time between two warnings about too many proxied connections.
 const WARNING_PERIOD: Duration = Duration::from_secs(60);
 
 impl<R: Runtime> Control<R> {
-    /// Serves the control API on `listener` until `shutdown` is ready. Then it
-    /// accepts no more, lets the requests in progress end, waits for every
-    /// change that goes on, and returns. Connections without a request, those that have got their answers, and
-    /// [proxied](Origin::Proxied) ones are dropped at once.
+    /// Serves the control API on `listener` until `shutdown` is ready. Then it shuts down gracefully: it
+    /// accepts no more connections, waits for requests and changes in progress, and returns.
+    /// Connections without a request, those that have got their answers, and [proxied](Origin::Proxied) ones are
+    /// closed immediately.
     ///
-    /// A failed accept is logged and tried again after a wait. Several listeners
-    /// may be served at a time. Dropping the future cuts the connections off;
-    /// a change that goes on is finished all the same.
+    /// A failed accept is logged and retried after a wait. Several listeners may be served at the same time. Dropping
+    /// the future aborts the connections, but not a change in progress.
     pub async fn serve<L: Listen>(&self, listener: L, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let draining = watch::Sender::new(());
         let mut connections = JoinSet::new();
         let refusals = Refusals::default();
-        let mut backoff = SHORTEST_BACKOFF;
+        let mut backoff = MIN_BACKOFF;
         loop {
             while connections.try_join_next().is_some() {}
             let next = async {
-                // A place first: connections that find none wait in the backlog.
-                let place = self.quotas().of(Origin::Operator).connection().await;
-                listener.accept().await.map(|stream| (stream, place))
+                // The permit first, so that connections over the limit wait in the kernel's backlog.
+                let permit = self.quotas().of(Origin::Operator).connection().await;
+                listener.accept().await.map(|stream| (stream, permit))
             };
             let accepted = select! {
                 () = &mut shutdown => break,
                 accepted = next => accepted,
             };
-            let (stream, place) = match accepted {
+            let (stream, permit) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a control connection");
                     select! {
                         () = &mut shutdown => break,
-                        () = sleep(backoff) => backoff = (backoff * 2).min(LONGEST_BACKOFF),
+                        () = sleep(backoff) => backoff = (backoff * 2).min(MAX_BACKOFF),
                     }
                     continue;
                 }
             };
-            backoff = SHORTEST_BACKOFF;
+            backoff = MIN_BACKOFF;
             let origin = listener.origin(&stream);
-            let place = match origin {
-                Origin::Operator => place,
-                // It leaves the place to an operator.
+            let permit = match origin {
+                Origin::Operator => permit,
+                // The operators' permit is released.
                 Origin::Proxied => self.quotas().of(origin).free_connection(),
             };
             let limit = self.limits().proxied_connections;
-            if let Some(place) = place {
+            if let Some(permit) = permit {
                 let control = self.clone();
-                // Here, in the order of accepts, and not when its task has its first turn.
+                // Here, in the order of accepts, and not when the task is first polled.
                 let arrival = self.arrive(origin);
                 let connection = control.connection(stream, arrival, draining.subscribe());
                 connections.spawn(async move {
                     connection.await;
-                    drop(place);
+                    drop(permit);
                 });
             } else if let Some(refusal) = refusals.next(limit) {
                 let mut draining = draining.subscribe();
@@ -112,11 +111,11 @@ impl<R: Runtime> Control<R> {
         let limits = *self.limits();
         let origin = arrival.origin();
         let arrival = Mutex::new(Some(arrival));
-        // It is there until there is a request.
-        let take_arrival = || (arrival.lock().unwrap_or_else(PoisonError::into_inner)).take();
+        // Taken by the first request.
+        let take_arrival = || arrival.lock().take();
         let service = service_fn(|request| {
             let control = self.clone();
-            // There is one request.
+            // A second request cannot happen, since keep-alive is off.
             let arrival = take_arrival().unwrap_or_else(|| control.arrive(origin));
             async move { Ok::<_, Infallible>(control.respond(request, arrival).await) }
         });
@@ -125,11 +124,11 @@ impl<R: Runtime> Control<R> {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_read)
             .max_header_size(limits.header_size)
-            // hyper panics below this.
+            // hyper panics if it is smaller.
             .max_buf_size(limits.header_size.max(8 << 10))
-            // As in Unit, one request each.
+            // As in Unit, a connection has one request.
             .keep_alive(false)
-            // A client may shut its sending side down and wait for the answer.
+            // Scripts shut down their sending side and wait for the answer.
             .half_close(true)
             .serve_connection(stream, service);
         let served = select! {
@@ -144,16 +143,16 @@ impl<R: Runtime> Control<R> {
                 (&mut connection).await
             }
         };
-        // Others need not wait for a request that cannot be parsed.
+        // A request that could not be parsed must not delay the changes of others.
         drop(take_arrival());
         if let Err(error) = &served {
             tracing::debug!(%error, "control connection failed");
         }
-        // What hyper cannot parse it has answered as well.
+        // hyper has answered a request that it cannot parse, too.
         if served.is_ok()
             || served.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
         {
-            // The sender is gone.
+            // An error means that the sender is dropped, which starts draining.
             let is_draining = draining.has_changed().is_err();
             let linger = if is_draining {
                 limits.linger.min(LAST_LINGER)
@@ -169,34 +168,34 @@ impl<R: Runtime> Control<R> {
     }
 }
 
-/// Waits until draining starts, when the sender is dropped.
+/// Waits for the start of draining: the drop of the sender.
 async fn wait_for_drain(draining: &mut watch::Receiver<()>) {
     _ = draining.changed().await;
 }
 
-/// Connections for which there is no place.
+/// Proxied connections over the limit, which are being refused.
 struct Refusals {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     warning: LogInterval,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
         Self {
-            places: Arc::new(Semaphore::new(REFUSALS)),
+            permits: Arc::new(Semaphore::new(REFUSALS)),
             warning: LogInterval::new(WARNING_PERIOD),
         }
     }
 }
 
 impl Refusals {
-    /// A place to refuse one more of those beyond `limit`, if there is one.
+    /// A permit to answer one more connection over `limit` with 503. `None` closes it without an answer.
     fn next(&self, limit: usize) -> Option<OwnedSemaphorePermit> {
         if self.warning.is_due() {
             tracing::warn!(
                 "limit of control connections through listeners ({limit}) reached; answering 503"
             );
         }
-        Arc::clone(&self.places).try_acquire_owned().ok()
+        Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 }

@@ -1,9 +1,8 @@
-//! The configuration on disk.
+//! The state directory: the configuration on disk.
 //!
-//! A state directory has `conf.json`, Unit's name for it, a [`AtomicFile`]:
-//! whenever the machine stops, it is the old or the new one, whole. A lock on
-//! `conf.json.lock` keeps a second process out; it ends with the process, so
-//! no lock is left over. Certificates are in `certs`, see [`Store`].
+//! `conf.json`, which is Unit's name for it, is an [`AtomicFile`]: after a crash it is either the old or the new one,
+//! complete. A lock on `conf.json.lock` excludes a second process; the system releases it when the process ends.
+//! Certificates are in `certs`, see [`Store`].
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -19,41 +18,40 @@ use thiserror::Error;
 const CONFIGURATION: &str = "conf.json";
 const TEMPORARY: &str = "conf.json.tmp";
 const LOCK: &str = "conf.json.lock";
-/// The folder with certificates in a state directory. Unit's name for it, too.
+/// The certificates' folder in a state directory, which is Unit's name for it.
 pub const CERTIFICATES: &str = "certs";
 
-/// Environments hold secrets.
+/// Private: the environment of an application may contain secrets.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// A state directory that this process, and no other, uses.
+/// A state directory, in exclusive use by this process.
 ///
 /// All calls block; [`Control`](crate::Control) makes them on [`BlockingThreads`](crate::BlockingThreads).
 #[derive(Debug)]
 pub struct StateDir {
     directory: PathBuf,
     certificates: Arc<Store>,
-    /// Held for as long as this value lives.
+    /// Locked until this is dropped.
     _lock: File,
 }
 
 impl StateDir {
-    /// Opens a state directory, made with its parents (mode 0700) if it is
-    /// missing, locks it, and removes what a crash has left. What is no
-    /// certificate among the certificates is logged, and left out.
+    /// Opens a state directory, locks it, and removes temporary files that a crash has left. A missing one is created
+    /// with its parents (mode 0700). Invalid certificates are logged and ignored.
     ///
     /// # Errors
     ///
     /// [`StateError::InUse`] if another process has it; [`StateError::Io`] if it
-    /// cannot be made, locked or cleaned; [`StateError::Certificates`] if their
-    /// folder cannot be made or read.
+    /// cannot be created, locked or cleaned; [`StateError::Certificates`] if their
+    /// folder cannot be created or read.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StateError> {
         let directory = directory.into();
         DirBuilder::new()
             .recursive(true)
             .mode(DIRECTORY_MODE)
             .create(&directory)
-            .map_err(io_error("make", &directory))?;
+            .map_err(io_error("create", &directory))?;
         let path = directory.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
@@ -86,8 +84,8 @@ impl StateDir {
         self.directory.join(CONFIGURATION)
     }
 
-    /// The directory and the files in it that this process writes to, whether they are there yet
-    /// or not: what another user needs to go on with them.
+    /// The directory and the files that this process writes to, whether they exist yet or not: those that have to belong
+    /// to the user that the server switches to.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let mut paths = vec![
@@ -99,7 +97,7 @@ impl StateDir {
         paths
     }
 
-    /// The certificates, which change by the control API alone.
+    /// The certificates, which only the control API changes.
     #[must_use]
     pub fn certificates(&self) -> &Arc<Store> {
         &self.certificates
@@ -135,9 +133,8 @@ impl StateDir {
         })
     }
 
-    /// Moves the persisted configuration to another name in the same directory,
-    /// so that the next save does not overwrite what the operator may want to fix:
-    /// `conf.json.rejected`, or with `.1`, `.2`, … after it.
+    /// Renames the persisted configuration to `conf.json.rejected`, or with `.1`, `.2`, … after that, so that the next
+    /// save does not overwrite it: the operator may want to fix it.
     ///
     /// Returns the new name, or `None` if there was nothing to move.
     ///
@@ -170,10 +167,10 @@ impl StateDir {
 /// A configuration that was persisted.
 #[derive(Debug)]
 pub enum Saved {
-    /// It survives a loss of power.
+    /// It survives a power failure.
     Synced,
-    /// It is in place and survives the process; the directory could not be
-    /// synced, so after a loss of power the old one may be back.
+    /// It is in place and survives the process, but the directory could not be synced: after a power failure the old one
+    /// may be back.
     NotSynced(StateError),
 }
 
@@ -183,17 +180,17 @@ pub enum StateError {
     /// Another process uses it.
     #[error("the state directory \"{}\" is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// Certificates cannot be kept in it.
-    #[error("certificates cannot be kept: {0}")]
+    /// The certificates' folder cannot be used.
+    #[error("cannot use the folder of certificates: {0}")]
     Certificates(StoreError),
-    /// The system refused something.
+    /// A system call failed.
     #[error("cannot {action} \"{}\": {source}", path.display())]
     Io {
-        /// What was to be done.
+        /// What failed.
         action: &'static str,
-        /// To which file.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it was not.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -255,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded_again() {
+    fn a_saved_configuration_is_loaded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b");
         let state = StateDir::open(&path).unwrap();
@@ -291,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_before_any_step_leaves_the_old_or_the_new_one_whole() {
+    fn a_crash_before_any_step_leaves_the_old_or_the_new_one_complete() {
         for crash in Step::ALL {
             let directory = tempfile::tempdir().unwrap();
             let (old, new) = (value(r#"{"a":"old"}"#), value(r#"{"a":"new"}"#));

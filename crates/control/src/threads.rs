@@ -1,4 +1,4 @@
-//! Threads for blocking work, of the control API alone. What runs there is not known here.
+//! The control API's own threads for blocking work.
 
 use std::io;
 use std::panic;
@@ -7,31 +7,31 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-/// Threads at a time. A change needs few, and answers are rendered by [three](crate::quota) at most, so that a change
-/// that hangs, on a disk for one, leaves some for all else.
+/// Maximum number of threads. A change needs few, and answers are rendered by [three](crate::quota) at most, so that a
+/// change that hangs, for example on a stalled disk, leaves some for everything else.
 const MAX_THREADS: usize = 16;
 
-/// Threads for what blocks in a change, and for what takes long in an answer. What serves clients has others, all of
-/// which may be stuck on a disk that hangs: the control API has to answer even then.
+/// Threads for blocking steps of a change, and for rendering answers. Separate from those of the runtimes that serve
+/// clients: the control API has to answer even if a stalled disk blocks all of those.
 ///
-/// Clones are the same threads. They are started on demand and end after some seconds without work. Dropping the last
-/// clone waits for none of them: work that goes on is ended with the process.
+/// Clones share the threads, which are started on demand and end after some seconds without work. Dropping the last
+/// clone waits for none of them: unfinished work ends with the process.
 #[derive(Clone, Debug)]
-pub struct BlockingThreads(Arc<Owner>);
+pub struct BlockingThreads(Arc<OwnedRuntime>);
 
 #[derive(Debug)]
-struct Owner {
+struct OwnedRuntime {
     handle: Handle,
     /// `None` once it is dropped.
     runtime: Option<Runtime>,
 }
 
 impl BlockingThreads {
-    /// Starts one thread, for timers that the work of others may set.
+    /// Starts one thread, which drives timers.
     ///
     /// # Errors
     ///
-    /// If the system starts no thread.
+    /// If the thread cannot be started.
     pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -39,14 +39,13 @@ impl BlockingThreads {
             .enable_time()
             .thread_name("control")
             .build()?;
-        Ok(Self(Arc::new(Owner {
+        Ok(Self(Arc::new(OwnedRuntime {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
         })))
     }
 
-    /// Has a thread do `work`, or waits for one, where all have some. It is done whether the handle is awaited or
-    /// dropped.
+    /// Queues `work` for a thread. It is done whether the handle is awaited or dropped.
     pub fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -54,7 +53,7 @@ impl BlockingThreads {
         self.0.handle.spawn_blocking(work)
     }
 
-    /// The same, and waits for it. A panic in it goes on in the caller.
+    /// Runs `work` on a thread and waits for its result. A panic in it is resumed in the caller.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -63,17 +62,17 @@ impl BlockingThreads {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => panic::resume_unwind(panic),
-                // It has not begun, and never will: the threads have ended.
+                // Cancelled before it began: the threads have been shut down.
                 Err(_) => std::future::pending().await,
             },
         }
     }
 }
 
-impl Drop for Owner {
+impl Drop for OwnedRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // To wait could take for ever, and is not allowed on threads of another runtime.
+            // Waiting could take forever, and would panic on a thread of another runtime.
             runtime.shutdown_background();
         }
     }

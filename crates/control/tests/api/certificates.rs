@@ -148,7 +148,7 @@ async fn a_second_bundle_of_a_name_is_refused_unless_it_is_to_replace_the_first(
     }));
     let answer = replace("a", &bundle("fourth.example")).await;
     assert_eq!(answer.status, 200);
-    let warning = "the certificate is not served yet: cannot apply the configuration: it is late";
+    let warning = "the certificate is not in use yet: cannot apply the configuration: it is late";
     assert!(answer.body.contains(warning), "{}", answer.body);
 }
 

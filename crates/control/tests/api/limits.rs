@@ -16,7 +16,7 @@ use crate::support::{LONG, Notes, read, request, start, start_with};
 const SHORT: Duration = Duration::from_millis(60);
 
 const TOO_LARGE: &str = "{\n\t\"error\": \"Request body is too large.\",\n\
-                         \t\"detail\": \"A body may have 1000 bytes.\"\n}\n";
+                         \t\"detail\": \"The limit is 1000 bytes.\"\n}\n";
 
 fn small() -> Limits {
     Limits {

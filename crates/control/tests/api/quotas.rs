@@ -73,8 +73,8 @@ async fn a_proxied_connection_beyond_the_limit_is_answered_503() {
     let answer = read(client).await;
     answer.is(
         503,
-        "{\n\t\"error\": \"Too many connections.\",\n\t\"detail\": \"There may be 1 at a time through \
-         listeners of the server.\"\n}\n",
+        "{\n\t\"error\": \"Too many connections.\",\n\t\"detail\": \"The limit of connections through \
+         listeners of the server is 1.\"\n}\n",
     );
     assert!(answer.head.contains("\r\nretry-after: 1"), "{answer:?}");
     drop(idle);
@@ -231,8 +231,8 @@ async fn a_proxied_change_that_waits_for_operators_for_too_long_is_answered_503(
         let answer = read(client).await;
         answer.is(
             503,
-            "{\n\t\"error\": \"Too many changes.\",\n\t\"detail\": \"Those that do not come through a \
-             listener of the server go first.\"\n}\n",
+            "{\n\t\"error\": \"Too many changes.\",\n\t\"detail\": \"Changes that do not come through a \
+             listener of the server take precedence.\"\n}\n",
         );
         assert!(answer.head.contains("\r\nretry-after: 1"), "{answer:?}");
     }

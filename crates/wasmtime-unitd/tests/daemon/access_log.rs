@@ -42,7 +42,7 @@ pub(crate) fn lines(path: &Path, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn requests_are_noted_in_the_combined_format() {
+fn access_log_entries_have_the_combined_format() {
     let server = logging(r#""@/access.log""#);
     let mut client = server.connect("app");
     client.send(
@@ -71,7 +71,7 @@ fn requests_are_noted_in_the_combined_format() {
 }
 
 #[test]
-fn the_format_and_the_condition_are_the_configurations() {
+fn the_access_log_has_the_configured_format_and_condition() {
     let server = logging(
         r#"{"path": "@/access.log", "if": "$cookie_session",
             "format": "$host $method $uri $request_uri $status $response_header_location $arg_a $request_id"}"#,
@@ -88,7 +88,7 @@ fn the_format_and_the_condition_are_the_configurations() {
 }
 
 #[test]
-fn no_client_writes_what_a_terminal_acts_on() {
+fn clients_cannot_write_control_characters_into_the_access_log() {
     let server =
         logging(r#"{"path": "@/access.log", "format": "$arg_a \"$header_user_agent\" é"}"#);
     let mut client = server.connect("main");
@@ -104,7 +104,7 @@ fn no_client_writes_what_a_terminal_acts_on() {
 }
 
 #[test]
-fn fields_that_the_server_adds_have_values() {
+fn header_fields_that_the_server_adds_are_in_the_access_log() {
     let server = logging(
         r#"{"path": "@/access.log", "format":
             "$response_header_content_length $response_header_connection"}"#,
@@ -133,7 +133,7 @@ fn fields_that_the_server_adds_have_values() {
 }
 
 #[test]
-fn a_line_may_be_an_object_of_json() {
+fn an_access_log_entry_may_be_json() {
     let server = logging(
         r#"{"path": "@/access.log", "format": {"agent": "$header_user_agent", "status": "$status", "none": "$arg_x"}}"#,
     );
@@ -147,7 +147,7 @@ fn a_line_may_be_an_object_of_json() {
 }
 
 #[test]
-fn a_signal_has_the_file_opened_anew() {
+fn sigusr1_reopens_the_access_log() {
     let server = logging(r#""@/access.log""#);
     let moved = server.directory().join("moved");
     server.connect("main").get("/1").assert_page(404);
@@ -175,7 +175,7 @@ fn a_file_that_cannot_be_opened_refuses_the_change() {
 }
 
 #[test]
-fn all_lines_are_written_before_the_end() {
+fn all_access_log_entries_are_written_before_the_exit() {
     let mut server = logging(r#""@/access.log""#);
     let mut client = server.connect("main");
     for _ in 0..100 {
@@ -190,7 +190,7 @@ fn all_lines_are_written_before_the_end() {
 }
 
 #[test]
-fn lines_that_are_lost_are_counted() {
+fn lost_access_log_entries_are_counted() {
     let server = logging(r#""/dev/full""#);
     server.connect("main").get("/").assert_page(404);
     until("it is told", || {

@@ -57,7 +57,7 @@ fn a_broken_configuration_is_set_aside_and_the_daemon_starts_empty() {
 }
 
 #[test]
-fn a_component_that_is_gone_keeps_no_other_from_being_served() {
+fn a_missing_component_at_the_start_does_not_prevent_the_others_from_being_served() {
     let mut server = Running::idle(&Daemon);
     let file = server.directory().join("gone.wasm");
     fs::copy(test_components::guest("early"), &file).unwrap();
@@ -94,7 +94,7 @@ fn a_component_that_is_gone_keeps_no_other_from_being_served() {
 }
 
 #[test]
-fn an_address_in_use_keeps_no_other_from_being_served() {
+fn an_address_in_use_at_the_start_does_not_prevent_the_others_from_being_served() {
     let mut server = Running::guests(&Daemon, &["hello", "early"]);
     assert_eq!(server.stop().code(), Some(0));
     let taken = std::net::TcpListener::bind(server.address("early")).unwrap();
@@ -108,7 +108,7 @@ fn an_address_in_use_keeps_no_other_from_being_served() {
 }
 
 #[test]
-fn a_crash_at_any_moment_leaves_a_whole_configuration() {
+fn a_crash_at_any_moment_leaves_a_complete_configuration() {
     let mut server = Running::guests(&Daemon, &["hello", "early"]);
     for round in 0..10 {
         let (before, after) = if round % 2 == 0 {

@@ -22,7 +22,7 @@ fn greets(server: &Running) {
 }
 
 #[test]
-fn a_server_that_starts_again_does_not_compile_again() {
+fn a_restarted_server_loads_components_from_the_cache() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     server.wait_for_log(COMPILED);
     let mode = fs::metadata(folder(&server)).unwrap().permissions().mode();
@@ -41,7 +41,7 @@ fn a_server_that_starts_again_does_not_compile_again() {
 }
 
 #[test]
-fn a_damaged_cache_costs_compiling_and_no_more() {
+fn a_damaged_cache_entry_is_compiled_again() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     assert_eq!(server.stop().code(), Some(0));
     for entry in fs::read_dir(folder(&server)).unwrap() {
@@ -52,24 +52,27 @@ fn a_damaged_cache_costs_compiling_and_no_more() {
         fs::write(&path, bytes).unwrap();
     }
     server.start_again(&Daemon);
-    server.wait_for_log("is not used: it is damaged");
+    server.wait_for_log("not used: damaged");
     greets(&server);
 }
 
 #[test]
-fn a_cache_that_others_may_write_to_is_not_used() {
+fn a_cache_that_other_users_can_write_to_is_not_used() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     assert_eq!(server.stop().code(), Some(0));
     fs::set_permissions(folder(&server), Permissions::from_mode(0o770)).unwrap();
     server.start_again(&Daemon);
     let line = server.wait_for_log("compiled components are not kept: ");
-    assert!(line.contains("others may use it (mode 0770)"), "{line}");
+    assert!(
+        line.contains("accessible for other users (mode 0770)"),
+        "{line}"
+    );
     assert!(!server.log().contains(CACHED));
     greets(&server);
 }
 
 #[test]
-fn with_another_user_compiled_components_are_loaded_after_root_has_been_given_up() {
+fn compiled_components_are_loaded_after_root_privileges_are_dropped() {
     if !can_become_another_user() {
         return;
     }
@@ -93,7 +96,7 @@ fn with_another_user_compiled_components_are_loaded_after_root_has_been_given_up
 }
 
 #[test]
-fn compile_fills_the_cache_of_a_server_to_be() {
+fn compile_fills_the_cache_of_a_later_server() {
     let parent = tempfile::tempdir().unwrap();
     let cache = parent.path().join("compiled");
     let hello = test_components::guest("hello");
@@ -120,11 +123,11 @@ fn compile_fills_the_cache_of_a_server_to_be() {
     let missing = parent.path().join("missing.wasm");
     compile(&missing).assert_refused("missing.wasm: cannot be read");
     fs::set_permissions(&cache, Permissions::from_mode(0o711)).unwrap();
-    compile(&hello).assert_refused("others may use it");
+    compile(&hello).assert_refused("accessible for other users");
 }
 
 #[test]
-fn components_of_one_change_are_loaded_together_and_the_log_counts_them() {
+fn components_of_one_change_are_loaded_in_parallel_and_the_log_has_the_progress() {
     let mut server = Running::guests(&Daemon, &["hello", "trap", "echo"]);
     for number in ["1 of 3", "2 of 3", "3 of 3"] {
         server.wait_for_log(&format!("({number})"));

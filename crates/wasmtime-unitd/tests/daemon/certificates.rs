@@ -40,7 +40,7 @@ fn curl_uploads_a_bundle_as_in_units_documentation() {
 }
 
 #[test]
-fn a_bundle_that_is_none_is_refused_with_what_is_wrong() {
+fn an_invalid_certificate_bundle_is_refused_with_the_reason() {
     let server = Running::idle(&Daemon);
     let [pair, other] = [Pair::new(&["a"]), Pair::new(&["b"])];
     let bundle = pair.bundle();
@@ -72,7 +72,7 @@ fn a_bundle_that_is_none_is_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn one_in_use_is_not_deleted_and_one_that_is_not_there_is_not_used() {
+fn a_certificate_in_use_is_not_deleted_and_a_missing_one_is_refused() {
     let pair = Pair::new(&["localhost"]);
     let mut server = start("hello", ONE, &[("one", &pair)]);
     let address = server.address("hello");
@@ -121,7 +121,7 @@ fn certificates_are_kept_over_a_restart_and_a_crash() {
 }
 
 #[test]
-fn a_damaged_one_keeps_only_its_own_listeners_from_being_served() {
+fn a_damaged_certificate_disables_only_its_own_listeners() {
     let (pair, other) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
     let mut server = start("hello", ONE, &[("one", &pair), ("two", &other)]);
     let tls = crate::peer::listener("hello", r#"{"certificate": "two"}"#);
@@ -161,7 +161,7 @@ fn a_damaged_one_keeps_only_its_own_listeners_from_being_served() {
 }
 
 #[test]
-fn another_user_goes_on_with_them() {
+fn certificates_are_usable_after_privileges_are_dropped() {
     if !can_become_another_user() {
         return;
     }

@@ -53,7 +53,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_folder_is_no_component() {
+fn a_directory_is_refused_as_a_component() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("folder.wasm");
     fs::create_dir(&folder).unwrap();
@@ -61,7 +61,7 @@ fn a_folder_is_no_component() {
 }
 
 #[test]
-fn an_empty_file_is_no_component() {
+fn an_empty_file_is_refused_as_a_component() {
     assert_refused(b"", &["is empty"]);
 }
 
@@ -91,7 +91,7 @@ fn a_component_with_a_broken_byte_never_ends_the_daemon() {
 }
 
 #[test]
-fn other_files_are_called_what_they_are() {
+fn other_kinds_of_files_are_refused_by_their_kind() {
     assert_refused(b"hello\n", &["is not a WebAssembly component"]);
     assert_refused(b"(component)", &["is WebAssembly text"]);
     assert_refused(b"\x7fELF\x02\x01\x01", &["is an ELF file"]);
@@ -105,7 +105,7 @@ fn a_core_module_is_refused_with_the_command_that_converts_it() {
 }
 
 #[test]
-fn a_component_that_is_no_proxy_is_told_so() {
+fn a_component_without_an_http_world_is_refused() {
     assert_refused(
         &encoded("(component)"),
         &["exports neither wasi:http/incoming-handler@0.2"],
@@ -113,7 +113,7 @@ fn a_component_that_is_no_proxy_is_told_so() {
 }
 
 #[test]
-fn an_import_that_nobody_provides_is_named() {
+fn an_unknown_import_is_refused_by_name() {
     // By its exports it is a proxy.
     let text = r#"(component
         (import "example:custom/host" (instance (export "act" (func))))
@@ -127,7 +127,7 @@ fn an_import_that_nobody_provides_is_named() {
 }
 
 #[test]
-fn a_component_that_cannot_have_what_it_starts_with_is_refused() {
+fn a_component_whose_initial_memory_exceeds_the_limit_is_refused() {
     let mut server = Running::idle(&Daemon);
     let limited = |memory: u32| {
         let limits = format!(r#""limits": {{"memory": {memory}}}"#);

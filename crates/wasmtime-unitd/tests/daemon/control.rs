@@ -72,7 +72,7 @@ fn the_walkthroughs_curl_command_configures_the_daemon() {
 }
 
 #[test]
-fn what_was_put_is_what_is_shown_and_can_be_changed_in_part() {
+fn get_returns_what_was_put_and_parts_can_be_changed() {
     let mut server = Running::guests(&Daemon, &["hello", "early"]);
     let hello = server.address("hello");
     let pass = format!("/config/listeners/{hello}/pass");
@@ -170,7 +170,7 @@ impl FrontEnd for Small {
 }
 
 #[test]
-fn status_says_how_many_instances_there_may_be() {
+fn status_has_the_instance_limit() {
     let mut server = Running::guests(&Daemon, &["hello", "sleep"]);
     server.connect("hello").get("/");
     let mut busy = server.connect("sleep");
@@ -198,7 +198,7 @@ impl FrontEnd for Few {
 }
 
 #[test]
-fn a_machine_too_small_for_a_pool_serves_without() {
+fn without_address_space_for_an_instance_pool_the_server_works_without_one() {
     let server = Running::guests(&Small, &["hello"]);
     server
         .connect("hello")

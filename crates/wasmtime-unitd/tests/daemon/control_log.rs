@@ -5,7 +5,7 @@ use test_suite::Running;
 use crate::support::Daemon;
 
 #[test]
-fn junk_from_proxied_clients_does_not_keep_operators_requests_out_of_the_log() {
+fn the_log_rate_limit_of_proxied_control_clients_does_not_suppress_operators_lines() {
     let mut server = Running::idle(&Daemon);
     let configuration = format!(
         r#"{{"listeners": {{"{{main}}": {{"pass": "routes"}}}},

@@ -17,7 +17,7 @@ use crate::peer::Pair;
 use crate::support::{Daemon, Ended, Process, daemon, run};
 
 #[test]
-fn help_and_version_are_told() {
+fn help_and_version_are_printed() {
     let help = run(["--help"]);
     assert_eq!(help.code, Some(0), "{help:?}");
     for word in [
@@ -64,7 +64,7 @@ fn unknown_flags_and_values_are_refused() {
 }
 
 #[test]
-fn check_tells_good_from_bad() {
+fn check_accepts_valid_and_refuses_invalid_configurations() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("c.json");
     let check = || run(["check".as_ref(), file.as_os_str()]);
@@ -92,7 +92,7 @@ fn check_tells_good_from_bad() {
 }
 
 #[test]
-fn check_looks_for_certificates_where_it_is_told_to() {
+fn check_looks_for_certificates_in_the_state_directory() {
     let directory = tempfile::tempdir().unwrap();
     let (file, state) = (
         directory.path().join("c.json"),
@@ -156,7 +156,7 @@ fn check_reads_standard_input() {
 }
 
 #[test]
-fn serve_serves_one_component_and_says_where() {
+fn serve_serves_one_component_and_prints_its_address() {
     let serve = Process::spawn(
         daemon()
             .arg("serve")
@@ -175,7 +175,7 @@ fn serve_serves_one_component_and_says_where() {
 }
 
 #[test]
-fn serve_takes_the_options_of_an_application() {
+fn serve_accepts_the_options_of_an_application() {
     let serve = Process::spawn(
         daemon()
             .arg("serve")
@@ -212,7 +212,7 @@ fn serve_gives_guests_the_host_with_its_port_as_authority() {
 }
 
 #[test]
-fn serve_takes_bodies_of_any_size() {
+fn serve_accepts_request_bodies_of_any_size() {
     let serve = Process::spawn(
         daemon()
             .arg("serve")
@@ -227,7 +227,7 @@ fn serve_takes_bodies_of_any_size() {
 }
 
 #[test]
-fn serve_says_which_option_is_wrong() {
+fn serve_names_the_invalid_option() {
     let hello = test_components::guest("hello");
     let set = |setting: &str| {
         run([
@@ -259,7 +259,7 @@ fn address_of(serve: &Process) -> SocketAddr {
 }
 
 #[test]
-fn serve_refuses_what_it_cannot_serve() {
+fn serve_refuses_a_component_that_it_cannot_serve() {
     let address = free_address();
     let _taken = std::net::TcpListener::bind(address).unwrap();
     let hello = test_components::guest("hello");
@@ -277,7 +277,7 @@ fn serve_refuses_what_it_cannot_serve() {
 }
 
 #[test]
-fn a_second_daemon_cannot_have_the_same_state() {
+fn a_second_daemon_cannot_use_the_same_state_directory() {
     let first = Running::idle(&Daemon);
     let other = tempfile::tempdir().unwrap();
     let mut second = daemon();
@@ -291,7 +291,7 @@ fn a_second_daemon_cannot_have_the_same_state() {
 }
 
 #[test]
-fn a_second_daemon_cannot_have_the_same_socket() {
+fn a_second_daemon_cannot_use_the_same_control_socket() {
     let first = Running::idle(&Daemon);
     let other = tempfile::tempdir().unwrap();
     let mut second = daemon();
@@ -305,7 +305,7 @@ fn a_second_daemon_cannot_have_the_same_socket() {
 }
 
 #[test]
-fn a_socket_that_nobody_answers_on_is_replaced() {
+fn the_control_socket_of_a_killed_server_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("control.sock");
     drop(UnixListener::bind(&socket).unwrap());
@@ -317,7 +317,7 @@ fn a_socket_that_nobody_answers_on_is_replaced() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn a_file_that_is_not_a_socket_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("control.sock");
     fs::write(&file, "precious").unwrap();
@@ -326,7 +326,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn only_the_owner_reaches_the_control_socket_unless_told_otherwise() {
+fn only_the_owner_can_connect_to_the_control_socket_by_default() {
     let mode = |server: &Running| {
         let permissions = fs::metadata(server.control_socket()).unwrap().permissions();
         permissions.mode() & 0o777
@@ -339,7 +339,7 @@ fn only_the_owner_reaches_the_control_socket_unless_told_otherwise() {
 }
 
 #[test]
-fn the_process_id_is_in_its_file_as_long_as_the_process_is() {
+fn the_pid_file_exists_while_the_process_runs() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
     let mut command = Daemon.command(directory.path());
@@ -352,7 +352,7 @@ fn the_process_id_is_in_its_file_as_long_as_the_process_is() {
 }
 
 #[test]
-fn the_process_id_does_not_go_through_a_link() {
+fn the_pid_file_does_not_follow_a_symlink() {
     let directory = tempfile::tempdir().unwrap();
     let (file, link) = (directory.path().join("file"), directory.path().join("pid"));
     fs::write(&file, "precious").unwrap();
@@ -374,14 +374,14 @@ fn unknown_users_and_groups_are_refused() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_written_is_refused() {
+fn a_state_directory_that_cannot_be_written_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("state"), "a file").unwrap();
     Ended::of(&mut Daemon.command(directory.path())).assert_refused("state");
 }
 
 #[test]
-fn the_control_api_may_listen_on_tcp_and_on_an_abstract_name() {
+fn the_control_api_can_listen_on_tcp_and_on_an_abstract_socket() {
     let directory = tempfile::tempdir().unwrap();
     let address = free_address();
     for control in [
@@ -415,7 +415,7 @@ fn the_control_api_may_listen_on_tcp_and_on_an_abstract_name() {
 }
 
 #[test]
-fn the_log_is_standard_error_where_no_file_is_named() {
+fn the_log_is_standard_error_by_default() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
     let mut command = daemon();

@@ -21,7 +21,7 @@ fn folder(path: &Path) -> String {
 }
 
 #[test]
-fn a_guest_has_the_folders_that_are_listed_by_the_names_they_are_given() {
+fn a_guest_has_the_configured_folders_under_their_configured_names() {
     let mut server = Running::idle(&Daemon);
     let [one, two, three] =
         ["one", "two", "three"].map(|name| folder(&server.directory().join(name)));
@@ -53,7 +53,7 @@ fn a_guest_has_the_folders_that_are_listed_by_the_names_they_are_given() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_refuses_the_change_and_is_named() {
+fn a_missing_folder_refuses_the_change_and_is_named() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     let before = server.get("/config");
     let here = folder(&server.directory().join("here"));
@@ -92,7 +92,7 @@ fn a_folder_that_is_not_there_refuses_the_change_and_is_named() {
 }
 
 #[test]
-fn no_guest_may_look_where_keys_are_nor_write_where_the_server_keeps_what_it_trusts() {
+fn guests_cannot_read_private_keys_or_write_to_the_servers_own_folders() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     let state = server.directory().join("state");
     assert!(state.join("compiled").is_dir());
@@ -123,7 +123,7 @@ fn no_guest_may_look_where_keys_are_nor_write_where_the_server_keeps_what_it_tru
 }
 
 #[test]
-fn what_a_folder_is_cannot_be_changed_by_those_who_write_around_it() {
+fn a_guests_folder_cannot_be_replaced_by_a_symlink_later() {
     let mut server = Running::idle(&Daemon);
     let outside = folder(&server.directory().join("outside"));
     let around = server.directory().join("around");
@@ -154,7 +154,7 @@ fn what_a_folder_is_cannot_be_changed_by_those_who_write_around_it() {
 }
 
 #[test]
-fn a_folder_that_is_gone_at_the_start_keeps_no_other_application_from_being_served() {
+fn a_missing_folder_at_the_start_disables_only_its_own_application() {
     let mut server = Running::idle(&Daemon);
     let path = server.directory().join("folder");
     let name = folder(&path);
@@ -196,7 +196,7 @@ fn a_folder_that_is_gone_at_the_start_keeps_no_other_application_from_being_serv
 }
 
 #[test]
-fn the_check_command_names_a_folder_that_is_not_there() {
+fn check_names_a_missing_folder() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.json");
     let gone = directory.path().join("gone").display().to_string();

@@ -53,7 +53,7 @@ const BOTH: &str = r#""forwarded": {"client_ip": "X-Forwarded-For", "protocol": 
                                     "source": "127.0.0.1"}"#;
 
 #[test]
-fn routes_and_variables_know_the_client_that_a_proxy_names() {
+fn routes_and_variables_use_the_forwarded_client_address() {
     let server = believing(BOTH, "http://127.0.0.1:1");
     for (fields, addr) in [
         ("", "http 127.0.0.1"),
@@ -81,7 +81,7 @@ fn routes_and_variables_know_the_client_that_a_proxy_names() {
 }
 
 #[test]
-fn nobody_is_believed_who_is_not_named() {
+fn forwarded_fields_of_untrusted_peers_are_ignored() {
     let fields = "x-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: https\r\n";
     for source in [r#""10.0.0.0/8""#, r#""!127.0.0.1""#, r#""unix""#, "[]"] {
         let members = format!(

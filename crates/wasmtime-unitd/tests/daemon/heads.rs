@@ -10,7 +10,7 @@ use test_suite::{End, Running};
 use crate::support::{Daemon, routed};
 
 #[test]
-fn a_205_of_another_server_has_no_content() {
+fn a_205_of_an_upstream_has_no_content() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -63,7 +63,7 @@ fn a_server_field_that_response_headers_remove_is_gone_and_the_date_stays() {
 }
 
 #[test]
-fn a_return_of_a_status_that_nobody_knows_has_an_empty_reason_phrase() {
+fn a_return_of_an_unknown_status_has_an_empty_reason_phrase() {
     let server = routed(r#"[{"action": {"return": 599}}]"#);
     let response = server.connect("main").get("/");
     assert!(

@@ -65,7 +65,7 @@ fn resident(server: &Running) -> u64 {
 }
 
 #[test]
-fn memory_of_held_responses_goes_back_to_the_system_when_the_server_is_idle() {
+fn memory_of_buffered_responses_is_returned_to_the_system_when_the_server_is_idle() {
     let folder = tempfile::tempdir().unwrap();
     let server = serving(&folder);
     server.connect("main").get("/file");
@@ -91,7 +91,7 @@ fn memory_of_held_responses_goes_back_to_the_system_when_the_server_is_idle() {
 }
 
 #[test]
-fn http_2_clients_that_take_no_response_are_reset_and_hold_no_memory() {
+fn http_2_streams_of_clients_that_do_not_read_are_reset_and_their_memory_freed() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = serving(&folder);
     assert_eq!(server.put("/config/settings/http/send_timeout", "5").0, 200);

@@ -283,7 +283,7 @@ fn too_many_or_too_large_fields_are_a_431() {
 }
 
 #[test]
-fn two_framings_at_once_are_one_request_at_most() {
+fn request_smuggling_two_framings_at_once_are_one_request_at_most() {
     let server = server();
     for fields in [
         "content-length: 4\r\ntransfer-encoding: chunked",
@@ -299,7 +299,7 @@ fn two_framings_at_once_are_one_request_at_most() {
 }
 
 #[test]
-fn half_a_request_gets_no_answer_as_if_it_were_whole() {
+fn an_incomplete_request_is_not_answered_as_if_it_were_complete() {
     let server = server();
     for half in [
         "",

@@ -54,7 +54,7 @@ fn guests() -> String {
 }
 
 #[test]
-fn a_stalled_log_holds_no_request_up_and_a_signal_ends_the_server_in_order() {
+fn a_stalled_log_delays_no_request_and_allows_a_graceful_shutdown() {
     let (mut server, _reader) = with_pipe(&guests());
     fill(&server);
     let mut client = server.connect("hello");
@@ -73,7 +73,7 @@ fn a_stalled_log_holds_no_request_up_and_a_signal_ends_the_server_in_order() {
 }
 
 #[test]
-fn a_second_signal_ends_the_server_at_once_with_a_stalled_log() {
+fn a_second_signal_stops_the_server_immediately_with_a_stalled_log() {
     for second in [Signal::SIGTERM, Signal::SIGINT] {
         let (mut server, _reader) = with_pipe(&guests());
         fill(&server);
@@ -93,7 +93,7 @@ fn a_second_signal_ends_the_server_at_once_with_a_stalled_log() {
 }
 
 #[test]
-fn lines_that_a_stalled_log_has_no_room_for_are_counted() {
+fn lines_discarded_by_a_stalled_log_are_counted() {
     let log = test_components::guest("log");
     let application = |name| (name, configuration::application(&log, ""));
     let names = ["a", "b", "c", "d"];
@@ -138,7 +138,7 @@ fn the_last_lines_are_in_the_log_when_the_server_has_ended() {
 }
 
 #[test]
-fn an_application_name_of_any_length_makes_no_long_log_line() {
+fn a_long_application_name_is_cut_in_the_log() {
     let name = "n".repeat(100_000);
     let trap = configuration::application(&test_components::guest("trap"), "");
     let configuration = format!(

@@ -22,7 +22,7 @@ const CONFIGURATION: &str = r#"{
 }"#;
 
 #[test]
-fn a_metrics_listener_serves_metrics_and_nothing_else() {
+fn a_metrics_listener_serves_only_metrics() {
     let server = Running::start(&Daemon, CONFIGURATION);
     let mut client = server.connect("direct");
     for target in [
@@ -68,7 +68,7 @@ fn a_metrics_listener_serves_metrics_and_nothing_else() {
 }
 
 #[test]
-fn a_route_leads_to_metrics_by_their_name_only() {
+fn a_route_passes_to_metrics_only_by_name() {
     let server = Running::start(&Daemon, CONFIGURATION);
     let mut client = server.connect("routed");
     let response = client.get("/m");
@@ -83,7 +83,7 @@ fn a_route_leads_to_metrics_by_their_name_only() {
 }
 
 #[test]
-fn metrics_of_strangers_are_made_once_a_second() {
+fn metrics_on_a_listener_are_rendered_once_per_second() {
     let server = Running::start(&Daemon, CONFIGURATION);
     let requests = |client: &mut Client| {
         let response = client.get("/");
@@ -104,7 +104,7 @@ fn metrics_of_strangers_are_made_once_a_second() {
 }
 
 #[test]
-fn slow_clients_of_a_proxied_control_socket_do_not_hold_the_operator_up() {
+fn slow_clients_of_a_proxied_control_socket_do_not_delay_the_operator() {
     let mut server = Running::idle(&Daemon);
     let socket = server.control_socket().display().to_string();
     let configuration = format!(

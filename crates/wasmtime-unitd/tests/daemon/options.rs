@@ -6,7 +6,7 @@ use test_suite::{Running, configuration, until};
 use crate::support::Daemon;
 
 #[test]
-fn a_value_that_an_option_does_not_take_is_refused_with_its_path_and_what_it_takes() {
+fn an_invalid_value_of_an_option_is_refused_with_its_path_and_the_valid_ones() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     let before = server.get("/config");
     for (member, value, path, words) in [
@@ -91,7 +91,7 @@ fn a_value_that_an_option_does_not_take_is_refused_with_its_path_and_what_it_tak
 }
 
 #[test]
-fn a_slip_in_a_name_is_answered_with_the_name() {
+fn a_misspelt_option_is_answered_with_a_suggestion() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     for (member, value, suggestion) in [
         ("limits", r#"{"execution_timout": 1}"#, "execution_timeout"),
@@ -106,7 +106,7 @@ fn a_slip_in_a_name_is_answered_with_the_name() {
 }
 
 #[test]
-fn what_is_put_is_given_back_and_kept_over_a_restart() {
+fn options_are_returned_by_get_and_survive_a_restart() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     for (member, value) in [
         (
@@ -135,7 +135,7 @@ fn what_is_put_is_given_back_and_kept_over_a_restart() {
 }
 
 #[test]
-fn requests_in_flight_keep_the_limits_that_they_began_with() {
+fn requests_in_progress_keep_the_limits_that_they_began_with() {
     let mut server = Running::guests(&Daemon, &["sleep", "echo"]);
     let mut early = server.connect("sleep");
     early.send("GET /?2500 HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -171,7 +171,7 @@ fn requests_in_flight_keep_the_limits_that_they_began_with() {
 }
 
 #[test]
-fn options_of_the_unit_module_are_no_options_here() {
+fn options_of_the_unit_module_are_refused() {
     let mut server = Running::guests(&Daemon, &["environment"]);
     let (status, answer) = server.put(
         "/config/applications/environment/environment",
@@ -187,7 +187,7 @@ fn options_of_the_unit_module_are_no_options_here() {
 }
 
 #[test]
-fn a_configuration_with_everything_is_taken_at_once() {
+fn a_configuration_with_all_options_is_accepted() {
     let members = r#""limits": {"timeout": 30, "execution_timeout": 10, "memory": 268435456,
                                 "concurrency": 1000000, "requests": 1},
                      "instances": {"reuse": 1, "concurrency": 1},

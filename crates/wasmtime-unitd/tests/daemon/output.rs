@@ -30,7 +30,7 @@ fn text(file: &Path) -> String {
 }
 
 #[test]
-fn what_guests_print_is_in_the_files_as_it_is_and_not_in_the_log() {
+fn guest_output_goes_to_files_unescaped_and_not_to_the_log() {
     let mut server = Running::idle(&Daemon);
     let (out, err) = (
         server.directory().join("out"),
@@ -54,7 +54,7 @@ fn what_guests_print_is_in_the_files_as_it_is_and_not_in_the_log() {
 }
 
 #[test]
-fn one_stream_may_go_to_a_file_and_the_other_to_the_log() {
+fn stdout_may_go_to_a_file_and_stderr_to_the_log() {
     let mut server = Running::idle(&Daemon);
     let file = server.directory().join("out");
     assert_eq!(server.put("/config", &to_file("log", &file)).0, 200);
@@ -132,7 +132,7 @@ fn a_file_that_cannot_be_opened_refuses_the_change_and_is_named() {
 }
 
 #[test]
-fn sigusr1_reopens_the_files() {
+fn sigusr1_reopens_the_files_of_guest_output() {
     let mut server = Running::idle(&Daemon);
     let file = server.directory().join("out");
     let moved = server.directory().join("out.1");
@@ -152,7 +152,7 @@ fn sigusr1_reopens_the_files() {
 }
 
 #[test]
-fn a_file_that_is_gone_at_the_start_keeps_nothing_from_being_served() {
+fn a_missing_output_file_at_the_start_does_not_prevent_serving() {
     let mut server = Running::idle(&Daemon);
     let folder = server.directory().join("folder");
     let file = folder.join("out");
@@ -178,7 +178,7 @@ fn a_file_that_is_gone_at_the_start_keeps_nothing_from_being_served() {
 }
 
 #[test]
-fn a_kept_configuration_cannot_have_root_append_to_a_file() {
+fn output_files_of_a_saved_configuration_are_opened_without_root_privileges() {
     if !can_become_another_user() {
         return;
     }
@@ -199,7 +199,7 @@ fn a_kept_configuration_cannot_have_root_append_to_a_file() {
 }
 
 #[test]
-fn a_full_disk_loses_lines_and_nothing_else() {
+fn a_full_disk_loses_only_lines_of_output() {
     let mut server = Running::idle(&Daemon);
     let full = to_file("print", Path::new("/dev/full"));
     assert_eq!(server.put("/config", &full).0, 200);
@@ -212,7 +212,7 @@ fn a_full_disk_loses_lines_and_nothing_else() {
 }
 
 #[test]
-fn a_file_has_no_more_than_the_log_would() {
+fn the_rate_limit_of_guest_output_holds_for_files() {
     let mut server = Running::idle(&Daemon);
     let file = server.directory().join("out");
     assert_eq!(server.put("/config", &to_file("print", &file)).0, 200);

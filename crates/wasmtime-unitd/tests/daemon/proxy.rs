@@ -183,7 +183,7 @@ fn websocket(server: &Running) -> Peer<TcpStream> {
 }
 
 #[test]
-fn servers_take_turns_by_weight() {
+fn load_balancing_follows_the_weights() {
     let [a, b, c] = ["a", "b", "c"].map(Other::named);
     let mut server = Running::start(
         &Daemon,
@@ -226,7 +226,7 @@ fn servers_take_turns_by_weight() {
 }
 
 #[test]
-fn a_request_arrives_as_it_came_but_for_what_routes_change() {
+fn a_proxied_request_is_unchanged_except_by_routes() {
     let other = Other::tells();
     let proxy = format!(r#""proxy": "http://{}""#, other.address);
     let server = routed(&format!(
@@ -258,7 +258,7 @@ fn a_request_arrives_as_it_came_but_for_what_routes_change() {
 }
 
 #[test]
-fn cookie_fields_of_http_2_reach_routes_variables_and_other_servers_as_one() {
+fn cookie_fields_of_http_2_are_joined_for_routes_variables_and_upstreams() {
     let other = Other::tells();
     let server = routed(&format!(
         r#"[{{"match": {{"cookies": {{"a": "b", "c": "d"}}}},
@@ -280,7 +280,7 @@ fn cookie_fields_of_http_2_reach_routes_variables_and_other_servers_as_one() {
 }
 
 #[test]
-fn a_response_is_the_other_servers_but_for_its_name() {
+fn a_proxied_response_is_unchanged_except_for_its_server_field() {
     let server = proxying(&Other::replies(HELLO));
     let response = server.connect("main").get("/");
     response.assert_text("hello");
@@ -295,7 +295,7 @@ fn a_response_is_the_other_servers_but_for_its_name() {
 }
 
 #[test]
-fn servers_on_unix_sockets_are_reached_by_path_and_by_name() {
+fn upstreams_on_unix_sockets_are_reached_by_path_and_abstract_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("other.sock");
     let name = format!("wasmtime-unitd-test-{}", std::process::id());
@@ -355,7 +355,7 @@ fn chunked_bodies_stream_both_ways() {
 }
 
 #[test]
-fn a_response_that_breaks_off_is_visibly_no_whole_one() {
+fn a_truncated_upstream_response_is_visibly_incomplete() {
     for reply in [
         format!("{CHUNKED}5\r\nhello\r\n"),
         format!("{CHUNKED}5\r\nhello\r\nxyz\r\n"),
@@ -391,7 +391,7 @@ fn a_response_that_breaks_off_is_visibly_no_whole_one() {
 }
 
 #[test]
-fn a_server_that_is_not_there_or_makes_no_sense_is_a_502() {
+fn an_unreachable_or_invalid_upstream_is_a_502() {
     let server = routed(&format!(
         r#"[{{"action": {{"proxy": "http://{}"}}}}]"#,
         free_address()
@@ -419,7 +419,7 @@ fn a_server_that_is_not_there_or_makes_no_sense_is_a_502() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_told_before_what_became_of_it() {
+fn a_client_error_takes_precedence_over_an_upstream_error() {
     let other = Other::start(|mut peer| {
         let message = peer.rest();
         assert!(!message.ends_with("0\r\n\r\n"), "{message}");
@@ -435,7 +435,7 @@ fn what_is_wrong_with_a_request_is_told_before_what_became_of_it() {
 }
 
 #[test]
-fn a_websocket_goes_through_and_outlives_its_listener() {
+fn a_websocket_is_proxied_and_outlives_its_listener() {
     let other = Other::echoes();
     let mut server = proxying(&other);
     let mut client = websocket(&server);
@@ -464,7 +464,7 @@ fn a_websocket_goes_through_and_outlives_its_listener() {
 }
 
 #[test]
-fn a_websocket_is_waited_for_when_the_daemon_stops() {
+fn a_graceful_shutdown_waits_for_a_websocket() {
     let mut server = proxying(&Other::echoes());
     let mut client = websocket(&server);
     server.signal(Signal::SIGTERM);
@@ -476,7 +476,7 @@ fn a_websocket_is_waited_for_when_the_daemon_stops() {
 }
 
 #[test]
-fn a_websocket_ends_when_the_time_to_stop_is_up() {
+fn a_websocket_is_aborted_at_the_shutdown_timeout() {
     let other = Other::echoes();
     let directory = tempfile::tempdir().unwrap();
     let mut command = Daemon.command(directory.path());
@@ -498,7 +498,7 @@ fn a_websocket_ends_when_the_time_to_stop_is_up() {
 }
 
 #[test]
-fn an_upgrade_that_is_refused_leaves_the_connection_as_it_is() {
+fn a_refused_upgrade_leaves_the_connection_usable() {
     let server = proxying(&Other::replies(HELLO));
     let mut client = server.connect("main");
     client.send(ASKS_FOR_WEBSOCKET);
@@ -507,7 +507,7 @@ fn an_upgrade_that_is_refused_leaves_the_connection_as_it_is() {
 }
 
 #[test]
-fn a_request_in_progress_outlives_what_it_was_sent_on_by() {
+fn a_proxied_request_in_progress_outlives_its_upstreams_configuration() {
     let other = Other::start(|mut peer| {
         while peer.head().is_some() {
             peer.send(CHUNKED);
@@ -535,7 +535,7 @@ fn a_request_in_progress_outlives_what_it_was_sent_on_by() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn an_invalid_upstream_is_refused_with_its_path() {
     let mut server = Running::idle(&Daemon);
     for (configuration, detail, place) in [
         (

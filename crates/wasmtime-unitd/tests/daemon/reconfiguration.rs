@@ -10,7 +10,7 @@ use test_suite::{Client, End, Running, Watch, configuration, until};
 use crate::support::Daemon;
 
 #[test]
-fn a_request_in_flight_outlives_its_listener_and_its_application() {
+fn a_request_in_progress_outlives_its_listener_and_its_application() {
     let mut server = Running::guests(&Daemon, &["echo", "sleep"]);
     let mut sleep = server.connect("sleep");
     sleep.send("GET /?1000 HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -41,7 +41,7 @@ fn a_request_in_flight_outlives_its_listener_and_its_application() {
 }
 
 #[test]
-fn a_connection_goes_on_with_what_its_listener_passes_to_now() {
+fn a_keep_alive_connection_follows_a_change_of_its_listeners_pass() {
     let mut server = Running::guests(&Daemon, &["hello", "early"]);
     let mut client = server.connect("hello");
     client.get("/").assert_text("Hello, world!\n");
@@ -67,7 +67,7 @@ fn reconfigurations() -> u64 {
 }
 
 #[test]
-fn clients_notice_nothing_of_a_thousand_reconfigurations() {
+fn a_thousand_reconfigurations_cost_no_request() {
     let mut server = Running::guests(&Daemon, &["hello", "early"]);
     let address = server.address("hello");
     let stop = AtomicBool::new(false);
@@ -160,7 +160,7 @@ fn open_files(server: &Running) -> usize {
 }
 
 #[test]
-fn a_restart_loads_the_file_anew_and_drops_nothing() {
+fn an_application_restart_reloads_the_file_and_costs_no_request() {
     let mut server = Running::idle(&Daemon);
     let file = server.directory().join("application.wasm");
     fs::copy(test_components::guest("sleep"), &file).unwrap();
@@ -225,7 +225,7 @@ fn an_address_in_use_is_refused_and_named() {
 }
 
 #[test]
-fn a_listener_that_goes_gives_its_address_back() {
+fn a_removed_listener_releases_its_address() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     let address = server.address("hello");
     let idle = server.connect("hello");

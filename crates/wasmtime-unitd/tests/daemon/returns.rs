@@ -57,7 +57,7 @@ fn a_location_is_encoded_unless_it_is_a_uri_already() {
 }
 
 #[test]
-fn a_head_gets_what_a_get_gets_without_the_page() {
+fn a_head_request_gets_the_header_of_a_get_without_the_body() {
     let server = routed(
         r#"[{"match": {"uri": "/200"}, "action": {"return": 200}}, {"action": {"return": 404}}]"#,
     );
@@ -74,7 +74,7 @@ fn a_head_gets_what_a_get_gets_without_the_page() {
 }
 
 #[test]
-fn a_body_that_nobody_wants_does_not_spoil_the_connection() {
+fn an_unread_request_body_leaves_the_connection_usable() {
     let server = routed(r#"[{"action": {"return": 200}}]"#);
     let mut client = server.connect("main");
     for _ in 0..3 {
@@ -83,7 +83,7 @@ fn a_body_that_nobody_wants_does_not_spoil_the_connection() {
 }
 
 #[test]
-fn what_no_client_could_take_for_a_response_is_warned_of() {
+fn a_return_that_is_not_a_valid_response_is_warned_of() {
     let mut server = Running::idle(&Daemon);
     let (status, answer) = server.put(
         "/config",

@@ -22,7 +22,7 @@ fn get(server: &Running, target: &str, fields: &str) -> u16 {
 }
 
 #[test]
-fn the_first_step_that_matches_is_taken_and_404_where_none_does() {
+fn the_first_matching_step_of_a_route_is_taken_and_none_is_a_404() {
     let server = routed(
         r#"[
             {"match": {"uri": "/a*"}, "action": {"return": 201}},
@@ -88,7 +88,7 @@ fn a_request_without_a_host_has_an_empty_one() {
 }
 
 #[test]
-fn targets_that_lead_out_are_refused() {
+fn path_traversal_out_of_the_root_is_refused() {
     let server = routed(r#"[{"action": {"return": 200}}]"#);
     for target in ["/..", "/a/../../b", "/%2e%2e/a", "/%00", "/%", "/%zz"] {
         assert_eq!(get(&server, target, ""), 400, "{target}");
@@ -227,7 +227,7 @@ fn response_headers_are_set_and_removed_where_there_is_no_error() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn an_invalid_route_is_refused_with_its_path() {
     let mut server = Running::idle(&Daemon);
     let (status, answer) = server.put(
         "/config",
@@ -239,7 +239,7 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
-fn clients_notice_nothing_of_two_hundred_changes_of_routes() {
+fn two_hundred_changes_of_routes_cost_no_request() {
     let mut server = routed(r#"[{"action": {"return": 201}}]"#);
     let address = server.address("main");
     let (stop, requests) = (AtomicBool::new(false), AtomicU64::new(0));

@@ -28,7 +28,7 @@ fn with(http: &str) -> Running {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_a_413_and_ends_the_connection() {
+fn a_body_that_is_too_large_is_a_413_and_closes_the_connection() {
     let server = with(r#"{"max_body_size": 10}"#);
     for listener in ["main", "app"] {
         let mut client = server.connect(listener);
@@ -46,7 +46,7 @@ fn a_body_that_is_too_large_is_a_413_and_ends_the_connection() {
 }
 
 #[test]
-fn a_body_may_have_eight_mebibytes_unless_something_else_is_said() {
+fn a_body_may_have_eight_mebibytes_by_default() {
     let mut server = with("{}");
     let length = (8 << 20) + 1;
     let ask = |server: &Running| {
@@ -64,7 +64,7 @@ fn a_body_may_have_eight_mebibytes_unless_something_else_is_said() {
 }
 
 #[test]
-fn fields_with_unsafe_names_are_dropped_unless_they_are_wanted() {
+fn fields_with_unsafe_names_are_dropped_by_default() {
     let mut server = with("{}");
     let status = |server: &Running, field: &str| {
         let mut client = server.connect("main");
@@ -78,7 +78,7 @@ fn fields_with_unsafe_names_are_dropped_unless_they_are_wanted() {
 }
 
 #[test]
-fn the_server_need_not_tell_its_version() {
+fn server_version_hides_the_version() {
     let mut server = with("{}");
     let name = |server: &Running| {
         let head = server.connect("main").get("/").head;
@@ -91,7 +91,7 @@ fn the_server_need_not_tell_its_version() {
 }
 
 #[test]
-fn the_log_tells_how_a_request_is_routed_if_it_shall() {
+fn log_route_logs_how_a_request_is_routed() {
     let server = with(r#"{"log_route": true}"#);
     assert_eq!(server.connect("main").get("/a?b").head.status, 204);
     until("it is logged", || server.log().contains("URI rewritten"));
@@ -110,7 +110,7 @@ fn the_log_tells_how_a_request_is_routed_if_it_shall() {
 }
 
 #[test]
-fn clients_that_take_too_long_are_told() {
+fn timeouts_of_slow_clients_are_answered_with_408() {
     let server = with(r#"{"header_read_timeout": 1, "idle_timeout": 2, "body_read_timeout": 1}"#);
     let mut client = server.connect("main");
     client.send("GET / HTTP/1.1\r\nhost: ");

@@ -16,7 +16,7 @@ const POST_CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chu
 const SLEEP_LONG: &str = "GET /?60000 HTTP/1.1\r\nhost: a\r\n\r\n";
 
 #[test]
-fn a_signal_lets_requests_finish_and_closes_what_is_idle() {
+fn a_graceful_shutdown_finishes_requests_and_closes_idle_connections() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
         let mut server = Running::guests(&Daemon, &["echo"]);
         let mut idle = server.connect("echo");
@@ -45,7 +45,7 @@ fn a_signal_lets_requests_finish_and_closes_what_is_idle() {
 }
 
 #[test]
-fn nothing_new_is_accepted_while_requests_finish() {
+fn a_graceful_shutdown_accepts_no_new_connections() {
     let server = Running::guests(&Daemon, &["echo"]);
     let mut busy = server.connect("echo");
     busy.send(POST_CHUNKED);
@@ -60,7 +60,7 @@ fn nothing_new_is_accepted_while_requests_finish() {
 }
 
 #[test]
-fn work_after_a_response_is_finished_too() {
+fn a_graceful_shutdown_waits_for_work_after_a_response() {
     let mut server = Running::guests(&Daemon, &["work_after"]);
     server
         .connect("work_after")
@@ -72,7 +72,7 @@ fn work_after_a_response_is_finished_too() {
 }
 
 #[test]
-fn a_second_signal_stops_at_once() {
+fn a_second_signal_stops_immediately() {
     let mut server = Running::guests(&Daemon, &["sleep"]);
     let mut busy = server.connect("sleep");
     busy.send(SLEEP_LONG);
@@ -89,7 +89,7 @@ fn a_second_signal_stops_at_once() {
 }
 
 #[test]
-fn requests_that_take_too_long_are_cut_off() {
+fn requests_are_aborted_at_the_shutdown_timeout() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Daemon.command(directory.path());
     command.args(["--shutdown-timeout", "1"]);
@@ -108,7 +108,7 @@ fn requests_that_take_too_long_are_cut_off() {
 }
 
 #[test]
-fn an_idle_daemon_stops_at_once() {
+fn an_idle_daemon_stops_immediately() {
     let mut server = Running::idle(&Daemon);
     let started = Instant::now();
     assert_eq!(server.stop().code(), Some(0));

@@ -106,7 +106,7 @@ fn files_are_served_with_their_types_and_validators() {
 }
 
 #[test]
-fn folders_redirect_to_their_slash_and_show_their_index() {
+fn a_directory_redirects_to_its_slash_and_serves_its_index() {
     let folder = folder();
     let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);
     let mut client = server.connect("main");
@@ -163,7 +163,7 @@ fn an_etag_tells_a_file_that_is_rewritten_within_the_second() {
 }
 
 #[test]
-fn what_is_not_there_is_a_404_and_other_methods_a_405() {
+fn a_missing_file_is_a_404_and_other_methods_are_a_405() {
     let folder = folder();
     let server = sharing(folder.path(), r#"{"share": "@/www$uri"}"#);
     let mut client = server.connect("main");
@@ -209,7 +209,7 @@ fn several_shares_are_tried_in_order_and_then_the_fallback() {
 }
 
 #[test]
-fn types_say_what_is_served() {
+fn types_select_which_files_are_served() {
     let folder = folder();
     let server = sharing(
         folder.path(),
@@ -222,7 +222,7 @@ fn types_say_what_is_served() {
 }
 
 #[test]
-fn links_are_followed_unless_they_must_not_be() {
+fn symlinks_are_followed_unless_forbidden() {
     let folder = folder();
     symlink("../secret.txt", folder.path().join("www/link")).unwrap();
     symlink("style.css", folder.path().join("www/inner")).unwrap();
@@ -264,7 +264,7 @@ fn precompressed_siblings_are_an_option() {
 }
 
 #[test]
-fn a_large_file_comes_whole() {
+fn a_large_file_is_served_completely() {
     let folder = tempfile::tempdir().unwrap();
     let content: Vec<u8> = (0..3_000_000u32).map(|byte| (byte % 251) as u8).collect();
     fs::write(folder.path().join("large"), &content).unwrap();

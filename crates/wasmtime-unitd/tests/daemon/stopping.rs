@@ -27,7 +27,7 @@ fn trickle(mut client: UnixStream) -> String {
 }
 
 #[test]
-fn a_slow_client_of_the_control_api_does_not_keep_the_listeners_open() {
+fn a_slow_client_of_the_control_api_does_not_delay_closing_the_listeners_at_shutdown() {
     let mut server = Running::guests(&Daemon, &["echo"]);
     let mut busy = server.connect("echo");
     busy.send(POST_CHUNKED);
@@ -55,7 +55,7 @@ fn a_slow_client_of_the_control_api_does_not_keep_the_listeners_open() {
 }
 
 #[test]
-fn a_proxied_client_of_the_control_api_does_not_delay_the_end() {
+fn a_proxied_client_of_the_control_api_does_not_delay_a_graceful_shutdown() {
     let mut server = Running::idle(&Daemon);
     let configuration = format!(
         r#"{{"listeners": {{"{{main}}": {{"pass": "routes"}}}},
@@ -75,7 +75,7 @@ fn a_proxied_client_of_the_control_api_does_not_delay_the_end() {
 }
 
 #[test]
-fn requests_that_are_cut_off_at_the_end_are_in_the_access_log() {
+fn requests_aborted_at_shutdown_are_in_the_access_log() {
     let directory = tempfile::tempdir().unwrap();
     let access_log = directory.path().join("access.log");
     let mut command = Daemon.command(directory.path());

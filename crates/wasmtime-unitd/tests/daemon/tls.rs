@@ -18,7 +18,7 @@ fn localhost() -> Pair {
 }
 
 #[test]
-fn a_guest_is_asked_by_https_and_answers_in_http_1_and_2() {
+fn guests_answer_over_tls_in_http_1_and_2() {
     let pair = localhost();
     let server = start("headers", ONE, &[("one", &pair)]);
     let mut client = pair.connect(server.address("headers"), "localhost");
@@ -51,7 +51,7 @@ fn a_guest_is_asked_by_https_and_answers_in_http_1_and_2() {
 }
 
 #[test]
-fn bodies_go_through_whole_in_both_directions() {
+fn bodies_over_tls_are_complete_in_both_directions() {
     if !has_curl() {
         return;
     }
@@ -103,7 +103,7 @@ fn the_protocol_is_chosen_by_alpn() {
 }
 
 #[test]
-fn of_several_certificates_the_one_for_the_name_is_presented() {
+fn sni_selects_the_certificate_for_the_name() {
     if !has_openssl() {
         return;
     }
@@ -144,7 +144,7 @@ fn of_several_certificates_the_one_for_the_name_is_presented() {
 }
 
 #[test]
-fn a_certificate_is_replaced_under_its_connections() {
+fn a_certificate_is_replaced_while_connections_are_open() {
     let (old, new) = (localhost(), localhost());
     let mut server = start("hello", ONE, &[("one", &old)]);
     let address = server.address("hello");
@@ -188,7 +188,7 @@ fn a_certificate_is_replaced_under_its_connections() {
 }
 
 #[test]
-fn sessions_outlive_changes_of_all_but_their_options() {
+fn tls_sessions_outlive_changes_of_all_but_their_options() {
     if !has_openssl() {
         return;
     }
@@ -223,7 +223,7 @@ fn sessions_outlive_changes_of_all_but_their_options() {
 }
 
 #[test]
-fn slow_handshakes_and_garbage_are_nobody_elses_concern() {
+fn slow_tls_handshakes_and_garbage_do_not_affect_other_clients() {
     let pair = localhost();
     let mut server = start("hello", ONE, &[("one", &pair)]);
     let address = server.address("hello");
@@ -260,7 +260,7 @@ fn slow_handshakes_and_garbage_are_nobody_elses_concern() {
 }
 
 #[test]
-fn http_without_tls_is_told_so_and_tls_without_http_is_no_request() {
+fn plain_http_on_a_tls_listener_is_a_400_and_tls_without_http_is_closed() {
     let pair = localhost();
     let server = start("hello", ONE, &[("one", &pair)]);
     let response = server.connect("hello").get("/");
@@ -278,7 +278,7 @@ fn http_without_tls_is_told_so_and_tls_without_http_is_no_request() {
 }
 
 #[test]
-fn the_end_of_a_response_is_told_from_its_being_cut_off() {
+fn over_tls_a_truncated_response_is_visibly_incomplete() {
     let pair = localhost();
     let server = start("trap_after_headers", ONE, &[("one", &pair)]);
     let address = server.address("trap_after_headers");
@@ -302,7 +302,7 @@ fn the_end_of_a_response_is_told_from_its_being_cut_off() {
 }
 
 #[test]
-fn a_stop_lets_requests_finish_and_tells_who_is_idle() {
+fn a_graceful_shutdown_over_tls_finishes_requests_and_notifies_idle_clients() {
     let pair = localhost();
     let mut server = start("sleep", ONE, &[("one", &pair)]);
     let address = server.address("sleep");
@@ -319,7 +319,7 @@ fn a_stop_lets_requests_finish_and_tells_who_is_idle() {
 }
 
 #[test]
-fn clients_notice_nothing_of_changes() {
+fn changes_of_tls_listeners_cost_no_request() {
     let pairs = [localhost(), localhost()];
     let mut server = start("hello", ONE, &[("one", &pairs[0]), ("two", &pairs[1])]);
     let address = server.address("hello");
@@ -336,7 +336,7 @@ fn clients_notice_nothing_of_changes() {
 }
 
 #[test]
-fn what_rustls_has_none_of_is_refused_by_name() {
+fn tls_options_that_rustls_lacks_are_refused_by_name() {
     let pair = localhost();
     let mut server = Running::guests(&Daemon, &["hello"]);
     pair.upload(&server, "one");
@@ -352,7 +352,7 @@ fn what_rustls_has_none_of_is_refused_by_name() {
 }
 
 #[test]
-fn routes_tell_https_from_http() {
+fn routes_match_the_scheme() {
     let pair = localhost();
     let mut server = start("hello", ONE, &[("one", &pair)]);
     let routes = r#"[

@@ -62,7 +62,7 @@ fn identity(path: &Path) -> (u64, u64) {
 }
 
 #[test]
-fn clients_on_a_path_are_served_and_told_from_others() {
+fn clients_on_a_unix_socket_path_are_served_and_matched_by_routes() {
     let (server, path) = start("a.sock");
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o666);
@@ -76,7 +76,7 @@ fn clients_on_a_path_are_served_and_told_from_others() {
 }
 
 #[test]
-fn clients_on_an_abstract_name_are_served() {
+fn clients_on_an_abstract_socket_are_served() {
     let mut server = Running::idle(&Daemon);
     let name = format!("wasmtime-unitd-test-{}", server.pid());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -102,7 +102,7 @@ fn clients_on_an_abstract_name_are_served() {
 }
 
 #[test]
-fn a_proxy_on_a_unix_socket_is_believed_if_it_is_named() {
+fn forwarded_fields_of_a_trusted_unix_socket_peer_are_used() {
     let mut server = Running::idle(&Daemon);
     let path = server.directory().join("a.sock");
     let listener = format!(
@@ -119,7 +119,7 @@ fn a_proxy_on_a_unix_socket_is_believed_if_it_is_named() {
 }
 
 #[test]
-fn a_change_keeps_sockets_and_removes_the_files_of_those_that_go() {
+fn a_change_keeps_unix_sockets_and_removes_the_files_of_closed_ones() {
     let (mut server, path) = start("a.sock");
     let other = server.directory().join("b.sock");
     let before = identity(&path);
@@ -146,7 +146,7 @@ fn a_change_keeps_sockets_and_removes_the_files_of_those_that_go() {
 }
 
 #[test]
-fn what_is_somebody_elses_is_left_alone() {
+fn socket_files_of_other_processes_are_not_replaced() {
     let mut server = Running::idle(&Daemon);
     let folder = server.directory().to_owned();
     let (file, live) = (folder.join("file"), folder.join("live"));
@@ -182,7 +182,7 @@ fn what_is_somebody_elses_is_left_alone() {
 }
 
 #[test]
-fn a_server_that_was_killed_has_its_sockets_back() {
+fn a_killed_server_gets_its_unix_sockets_back_at_the_next_start() {
     let (mut server, path) = start("a.sock");
     let before = identity(&path);
     server.signal(Signal::SIGKILL);

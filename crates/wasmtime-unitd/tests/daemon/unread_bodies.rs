@@ -70,7 +70,7 @@ fn expected(path: &str) -> u16 {
 }
 
 #[test]
-fn the_request_after_an_unread_body_is_answered() {
+fn keep_alive_survives_an_unread_request_body() {
     let (server, paths) = server();
     for path in paths {
         for _ in 0..TRIES {
@@ -125,7 +125,7 @@ fn a_body_that_is_not_asked_for_is_not_continued_with_after_one_that_was() {
 }
 
 #[test]
-fn an_upload_that_nobody_reads_does_not_cost_the_client_its_response() {
+fn an_unread_upload_does_not_cost_the_client_its_response() {
     let (server, paths) = server();
     for path in paths {
         for _ in 0..TRIES {
@@ -141,7 +141,7 @@ fn an_upload_that_nobody_reads_does_not_cost_the_client_its_response() {
 }
 
 #[test]
-fn an_upload_over_tls_that_nobody_reads_does_not_cost_the_client_its_response() {
+fn an_unread_upload_over_tls_does_not_cost_the_client_its_response() {
     let pair = Pair::new(&["localhost"]);
     let (mut server, paths) = server();
     pair.upload(&server, "one");
@@ -190,7 +190,7 @@ fn an_upload_that_is_too_large_gets_its_413() {
 }
 
 #[test]
-fn python_reads_the_response_to_an_upload_that_nobody_reads() {
+fn python_reads_the_response_to_an_unread_upload() {
     let found = Command::new("python3").arg("--version").output().is_ok();
     if !found {
         eprintln!("skipped: no python3 on this machine");
@@ -222,7 +222,7 @@ fn python_reads_the_response_to_an_upload_that_nobody_reads() {
 }
 
 #[test]
-fn curl_reads_the_response_to_an_upload_that_nobody_reads() {
+fn curl_reads_the_response_to_an_unread_upload() {
     if !has_curl() {
         return;
     }
