@@ -1,4 +1,5 @@
-//! The folder of the cache: privacy, atomic writes, and which entries are removed. What is in an entry is not known here.
+//! The folder of the cache: privacy, atomic writes, and which entries are removed. What is in an entry is not known
+//! here.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::CStr;
@@ -183,8 +184,8 @@ impl Folder {
         excess.saturating_sub(self.free(excess, in_use))
     }
 
-    /// Removes entries that are not `in_use`, at least `bytes` bytes of them if there are as many. Returns how many bytes
-    /// were removed.
+    /// Removes entries that are not `in_use`, at least `bytes` bytes of them if there are as many. Returns how many
+    /// bytes were removed.
     fn free(&self, bytes: u64, in_use: impl Fn(&str) -> bool) -> u64 {
         let mut entries = self.entries();
         entries.sort_by_key(|entry| entry.used);
@@ -360,7 +361,7 @@ fn not_private(metadata: &Metadata) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The name of an entry that is told from others by its first digit.
+    /// The name of an entry, distinguished by its first digit.
     fn name(digit: char) -> String {
         digit.to_string().repeat(64)
     }
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_was_removed_is_made_again() {
+    fn a_removed_folder_is_created_again() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let folder = Folder::open(&path).unwrap();

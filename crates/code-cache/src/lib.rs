@@ -1,5 +1,5 @@
-//! A cache of compiled components on disk, so that a server starts without compiling. Loads and stores; which components
-//! are needed is up to the caller.
+//! A cache of compiled components on disk, so that a server starts without compiling. Loads and stores; which
+//! components are needed is up to the caller.
 //!
 //! ```text
 //!   file ──Source::read──▶ Source ── key ──▶ valid entry ──yes──▶ mapped
@@ -7,8 +7,8 @@
 //!                             └──────────────────┴──▶ compiled ──▶ entry written
 //! ```
 //!
-//! Loading machine code means to trust it, since nothing in the code can be checked. So what is checked is who wrote it,
-//! and that it is complete:
+//! Loading machine code means to trust it, since nothing in the code can be checked. So what is checked is who wrote
+//! it, and that it is complete:
 //!
 //! - The folder and each entry belong to the user that the process runs as, and no other user may access
 //!   them. [`Cache::open`] refuses any other folder. It is held open, so that it cannot be
@@ -50,8 +50,8 @@ pub const LIMIT: u64 = 2 << 30;
 #[derive(Debug)]
 pub struct Cache {
     folder: Folder,
-    /// Entries that this process has mapped or written. They are not removed: a mapped file's blocks stay in use, and the
-    /// next start would have to compile the others.
+    /// Entries that this process has mapped or written. They are not removed: a mapped file's blocks stay in use, and
+    /// the next start would have to compile the others.
     in_use: Mutex<HashSet<String>>,
     /// Whether the log has a warning that these alone exceed the limit.
     has_warned: AtomicBool,

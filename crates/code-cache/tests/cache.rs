@@ -1,6 +1,6 @@
 //! The cache with a real engine and real components.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -75,7 +75,7 @@ fn the_content_counts_and_not_the_path() {
 }
 
 #[test]
-fn a_damaged_entry_is_compiled_anew_wherever_it_is_damaged() {
+fn an_entry_damaged_anywhere_is_compiled_again() {
     let folder = Folder::new();
     let cache = folder.cache();
     let hello = guest("hello");
@@ -170,7 +170,7 @@ fn what_is_no_entry_does_no_harm() {
 }
 
 #[test]
-fn a_folder_that_is_gone_is_made_again() {
+fn a_missing_folder_is_created_again() {
     let folder = Folder::new();
     let cache = folder.cache();
     fs::remove_dir(folder.path()).unwrap();

@@ -134,8 +134,8 @@ impl<R: Runtime> Control<R> {
         }
     }
 
-    /// Renders an answer on other threads than those that serve clients, since it may be large. Drops the arrival, since
-    /// the request changes nothing.
+    /// Renders an answer on other threads than those that serve clients, since it may be large. Drops the arrival,
+    /// since the request changes nothing.
     pub(crate) async fn render(
         &self,
         arrival: Arrival,

@@ -14,7 +14,7 @@ pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8
 /// What kind of number a metric is.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
-    /// It only grows, or begins anew from 0. Its name ends in `_total`.
+    /// It only grows, or starts again from 0. Its name ends in `_total`.
     Counter,
     Gauge,
 }

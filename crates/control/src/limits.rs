@@ -36,8 +36,8 @@ pub struct Limits {
     /// How long a change of [`Origin::Proxied`](crate::Origin::Proxied) waits for those of operators; 10 s
     /// by default. Then the answer is 503.
     pub proxied_turn_wait: Duration,
-    /// How long a client that has its answer may continue sending, which is discarded, up to four times `body_size`; 5 s
-    /// by default. A close with unread bytes would reset the connection, and the client could lose the answer.
+    /// How long a client that has its answer may continue sending, which is discarded, up to four times `body_size`;
+    /// 5 s by default. A close with unread bytes would reset the connection, and the client could lose the answer.
     pub linger: Duration,
 }
 

@@ -139,7 +139,7 @@ impl Line {
 }
 
 impl Arrivals {
-    /// Until when to wait for the connections before `number`. `None` if there are none.
+    /// Until when to wait for the connections before `number`. `None` without any.
     fn wait_until(&self, number: u64) -> Option<Instant> {
         let (_, last) = self.open.range(..number).next_back()?;
         let until = *last + ON_THE_WAY;

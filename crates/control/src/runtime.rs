@@ -20,10 +20,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// A configuration ready to be served. Dropping it undoes the preparation.
     type Prepared: Send;
 
-    /// Does everything that can fail (loads components, binds sockets) and
-    /// changes nothing yet. The implementation should reuse what the current configuration has already, such as an equal
-    /// application or a bound socket. The current configuration is prepared and committed again when one of its
-    /// certificates was added or replaced.
+    /// Does everything that can fail (loads components, binds sockets) and changes nothing yet. The implementation
+    /// should reuse what the current configuration has already, such as an equal application or a bound socket. The
+    /// current configuration is prepared and committed again when one of its certificates was added or replaced.
     ///
     /// The future runs in a task of its own that no client can cancel.
     fn prepare(
@@ -40,8 +39,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// The current counters.
     fn status(&self) -> Status;
 
-    /// Loads an application's component again. Requests in progress are not affected. Only called for applications of the
-    /// current configuration. If it fails, the component that was loaded before stays in use.
+    /// Loads an application's component again. Requests in progress are not affected. Only called for applications of
+    /// the current configuration. If it fails, the component that was loaded before stays in use.
     fn restart(&self, application: &str) -> impl Future<Output = Result<(), RestartError>> + Send;
 }
 

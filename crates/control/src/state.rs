@@ -84,8 +84,8 @@ impl StateDir {
         self.directory.join(CONFIGURATION)
     }
 
-    /// The directory and the files that this process writes to, whether they exist yet or not: those that have to belong
-    /// to the user that the server switches to.
+    /// The directory and the files that this process writes to, whether they exist yet or not: those that have to
+    /// belong to the user that the server switches to.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         let mut paths = vec![
@@ -103,7 +103,7 @@ impl StateDir {
         &self.certificates
     }
 
-    /// The persisted configuration, unchecked; `None` if there is none.
+    /// The persisted configuration, unchecked. `None` if nothing was persisted.
     ///
     /// # Errors
     ///
@@ -169,8 +169,8 @@ impl StateDir {
 pub enum Saved {
     /// It survives a power failure.
     Synced,
-    /// It is in place and survives the process, but the directory could not be synced: after a power failure the old one
-    /// may be back.
+    /// It is in place and survives the process, but the directory could not be synced: after a power failure the old
+    /// one may be back.
     NotSynced(StateError),
 }
 

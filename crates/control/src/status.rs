@@ -157,7 +157,7 @@ impl Status {
         .collect()
     }
 
-    /// What the process's memory is used for, as far as that is counted.
+    /// What the process's memory is used for, in the parts that are counted.
     fn memory_value(&self) -> Value {
         let resident = self.process.resident_memory;
         let resident = resident.map(|bytes| ("resident", bytes.into()));

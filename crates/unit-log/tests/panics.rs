@@ -1,10 +1,6 @@
 //! What a panic hook logs, in a process of its own: hooks and `RUST_BACKTRACE` hold for a whole process.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on must fail"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic")]
 
 use std::process::Command;
 

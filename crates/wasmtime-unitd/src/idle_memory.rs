@@ -153,7 +153,7 @@ mod tests {
         assert!(!due(5_000) && !due(10_000) && !due(10_500));
         let rounds = (0..20).filter(|_| due(10_500)).count();
         assert_eq!(rounds, ROUNDS as usize);
-        // Further work begins anew, be it little by little.
+        // Further work starts it again, also in small steps.
         assert!(!due(10_510));
         assert!(due(10_520));
         assert!(due(10_539));

@@ -41,8 +41,8 @@ impl FileBudget {
         Self::of(limit, workers)
     }
 
-    /// Of the files that the server does not need itself, 7/16 are for clients' connections, most of which are idle, and
-    /// 3/16 each for the others. At least one each, however low the limit is.
+    /// Of the files that the server does not need itself, 7/16 are for clients' connections, most of which are idle,
+    /// and 3/16 each for the others. At least one each, however low the limit is.
     fn of(limit: usize, workers: usize) -> Self {
         let reserved = RESERVED_FILES + FILES_PER_RUNTIME * (workers + 1);
         let files = limit.saturating_sub(reserved).max(4);

@@ -27,8 +27,9 @@ const MIN_BLOCKING_THREADS: usize = 32;
 /// How long blocking work may delay the exit of the process.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After how many polls of its own tasks a worker looks at tasks that other threads gave it. tokio's default of 61 would
-/// be up to 61 ms here, since each poll may run a guest for a millisecond. Looking at an empty queue costs nothing.
+/// After how many polls of its own tasks a worker looks at tasks that other threads gave it. tokio's default of 61
+/// would be up to 61 ms here, since each poll may run a guest for a millisecond. Looking at an empty queue costs
+/// nothing.
 const GLOBAL_QUEUE_INTERVAL: u32 = 8;
 
 /// The nice value of background threads (setpriority(2)): small requests take precedence, and a background thread still

@@ -1,7 +1,7 @@
 //! Components that other tool chains made, behind the daemon: `cargo xtask toolchains` makes them
 //! from `guests/toolchains/`, and names their folder in `TOOLCHAIN_COMPONENTS`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
 #[path = "daemon/support.rs"]
 #[expect(dead_code, reason = "the rest is for the daemon's other tests")]

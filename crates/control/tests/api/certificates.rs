@@ -41,7 +41,7 @@ fn listener(certificate: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_bundle_is_uploaded_told_of_and_deleted() {
+async fn a_bundle_is_uploaded_shown_and_deleted() {
     let (_directory, server) = start();
     server.get("/certificates").await.is(200, "{}\n");
     upload(&server, "bundle").await;

@@ -46,7 +46,7 @@ async fn nothing_persisted_is_nothing_restored() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_restored_is_told_and_can_be_set_aside() {
+async fn a_configuration_that_cannot_be_restored_is_an_error_and_can_be_set_aside() {
     let (directory, server) = start();
     let file = state_path(&directory).join("conf.json");
 
@@ -241,7 +241,7 @@ async fn half_a_request_changes_nothing() {
 }
 
 #[tokio::test]
-async fn shutdown_waits_for_the_change_that_goes_on() {
+async fn graceful_shutdown_waits_for_the_change_in_progress() {
     let (_directory, mut server) = start();
     let gate = server.notes.close_gate();
     let notes = server.notes.clone();

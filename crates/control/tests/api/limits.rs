@@ -63,7 +63,7 @@ async fn a_chunked_body_is_read_within_the_limit() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_before_it_sends() {
+async fn a_client_that_expects_continue_is_answered_before_it_sends() {
     let (_directory, server) = start_with(small());
     let ask = |length: usize| {
         format!(
@@ -76,12 +76,12 @@ async fn a_client_that_asks_first_is_told_before_it_sends() {
 
     let mut client = server.connect().await;
     client.write_all(ask(2).as_bytes()).await.unwrap();
-    let mut go_on = [0; 25];
-    timeout(LONG, client.read_exact(&mut go_on))
+    let mut interim = [0; 25];
+    timeout(LONG, client.read_exact(&mut interim))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(go_on, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(interim, *b"HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"{}").await.unwrap();
     read(client).await.done();
 }
@@ -237,7 +237,7 @@ async fn failed_accepts_are_survived() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_given_up() {
+async fn an_answer_that_the_client_does_not_read_is_aborted() {
     let limits = Limits {
         connections: 1,
         write_stall: SHORT,

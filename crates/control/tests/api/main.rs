@@ -1,10 +1,6 @@
 //! The control API over real sockets, with a runtime that only takes notes.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on must fail"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic")]
 
 mod certificates;
 mod changes;

@@ -40,7 +40,7 @@ async fn slow_proxied_clients_do_not_hold_operators_up() {
         answer.unwrap().is(200, "7\n");
     }
     server.put("/config", "{}").await.done();
-    // Those that have no place are told so; the others go on.
+    // Those over the limit are answered with 503; the others continue.
     let mut refused = 0;
     for mut client in slow {
         let mut bytes = [0; 12];

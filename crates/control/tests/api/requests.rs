@@ -288,7 +288,7 @@ async fn what_others_rely_on_cannot_be_deleted() {
 #[tokio::test]
 async fn arrays_are_appended_to() {
     let (_directory, server) = configured().await;
-    // The edit is done; the check refuses what comes of it.
+    // The edit succeeds; the check refuses its result.
     server.put("/config/routes", "[]").await.done();
     let answer = server.send("POST", "/config/routes", "{}").await;
     assert_eq!(answer.status, 400);
@@ -327,7 +327,7 @@ async fn deleting_the_root_leaves_an_empty_object() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_is_told_and_changes_nothing() {
+async fn a_configuration_that_cannot_be_served_is_an_error_and_changes_nothing() {
     let (_directory, server) = configured().await;
     let path = ["applications", "wasm", "module"].into_iter().collect();
     let detail = "no such file \"/c\"".to_owned();

@@ -1,5 +1,5 @@
-//! The server's log: one line per event, to a file that can be reopened, or to standard error. Format and rate limit are
-//! `unit_log`'s.
+//! The server's log: one line per event, to a file that can be reopened, or to standard error. Format and rate limit
+//! are `unit_log`'s.
 
 mod queue;
 
@@ -24,8 +24,8 @@ use unit_log::{Lines, RateLimit};
 use crate::arguments::Logging;
 use queue::LineQueue;
 
-/// Events without a rate limit: those that only the operator can cause, and those that have a limit of their own or were
-/// asked for. Events caused by proxied clients of the control API have other targets, and are limited.
+/// Events without a rate limit: those that only the operator can cause, and those that have a limit of their own or
+/// were asked for. Events caused by proxied clients of the control API have other targets, and are limited.
 const UNLIMITED: [&str; 7] = [
     "wasmtime_unitd",
     "code_cache",

@@ -1,8 +1,8 @@
 //! The write queue of the log. A separate thread writes the lines, so that no other thread ever waits for a disk or for
 //! the reader of a pipe.
 //!
-//! Unlike `unit_log`'s queue of an output file, it works without a runtime, waits for a slow pipe without limit, and puts
-//! the report of its own losses into the log directly: logging them would add to the queue.
+//! Unlike `unit_log`'s queue of an output file, it works without a runtime, waits for a slow pipe without limit, and
+//! puts the report of its own losses into the log directly: logging them would add to the queue.
 
 use std::io::{self, Write};
 use std::mem;
@@ -53,8 +53,8 @@ impl LineQueue {
         self.emptied.wait_while_for(&mut state, is_busy, limit);
     }
 
-    /// Writes lines until the process exits. `file` is called for each write, so that the log can be reopened. `warning`
-    /// formats a line about the log itself.
+    /// Writes lines until the process exits. `file` is called for each write, so that the log can be reopened.
+    /// `warning` formats a line about the log itself.
     pub(super) fn write_all<W: Write>(
         &self,
         file: impl Fn() -> W,

@@ -193,7 +193,7 @@ fn all_access_log_entries_are_written_before_the_exit() {
 fn lost_access_log_entries_are_counted() {
     let server = logging(r#""/dev/full""#);
     server.connect("main").get("/").assert_page(404);
-    until("it is told", || {
+    until("the loss is reported", || {
         server
             .log()
             .contains("/dev/full: 1 lines of output discarded: write failed")

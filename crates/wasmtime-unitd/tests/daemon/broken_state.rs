@@ -37,13 +37,13 @@ fn a_broken_configuration_is_set_aside_and_the_daemon_starts_empty() {
             "{line}"
         );
         assert_eq!(server.get("/config/listeners"), "{}");
-        // Somebody may want to repair it.
+        // The operator may want to repair it.
         let entries = fs::read_dir(server.directory().join("state")).unwrap();
         let aside = entries
             .map(|entry| fs::read(entry.unwrap().path()))
             .any(|content| content.is_ok_and(|it| it == text.as_bytes()));
         assert!(aside, "{text:?} is lost");
-        // And it can be configured anew, over the next restart too.
+        // A new configuration is accepted, and survives the next restart.
         let (status, answer) = server.put("/config", &configuration::guests(&["hello"]));
         assert_eq!(status, 200, "{answer}");
         server.signal(Signal::SIGKILL);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use test_suite::{DEADLINE, Running, configuration};
 
-use crate::support::{AsNobody, Daemon, can_become_another_user, run};
+use crate::support::{Daemon, Unprivileged, can_become_another_user, run};
 
 const CACHED: &str = "hello.wasm\" loaded from the cache in ";
 const COMPILED: &str = "hello.wasm\" compiled in ";
@@ -82,7 +82,7 @@ fn compiled_components_are_loaded_after_root_privileges_are_dropped() {
     // The way to the state is for root only, which made it.
     let permissions = || Permissions::from_mode(0o755);
     fs::set_permissions(server.directory(), permissions()).unwrap();
-    server.start_again(&AsNobody);
+    server.start_again(&Unprivileged);
     // To root, whose folder it is, that would have been a cache as good as any.
     let line = server.wait_for_log("compiled components are not kept: ");
     assert!(line.contains("state/compiled"), "{line}");

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use test_suite::{DEADLINE, Running, curl, has_curl};
 
 use crate::peer::{Pair, start};
-use crate::support::{AsNobody, Daemon, can_become_another_user};
+use crate::support::{Daemon, Unprivileged, can_become_another_user};
 
 const ONE: &str = r#"{"certificate": "one"}"#;
 
@@ -102,7 +102,7 @@ fn a_certificate_in_use_is_not_deleted_and_a_missing_one_is_refused() {
 fn certificates_are_kept_over_a_restart_and_a_crash() {
     let pair = Pair::new(&["localhost"]);
     let mut server = start("hello", ONE, &[("one", &pair)]);
-    let told = server.get("/certificates");
+    let shown = server.get("/certificates");
     let folder = server.directory().join("state/certs");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&folder.join("one"))), (0o700, 0o600));
@@ -114,7 +114,7 @@ fn certificates_are_kept_over_a_restart_and_a_crash() {
         server.signal(signal);
         server.wait(DEADLINE);
         server.start_again(&Daemon);
-        assert_eq!(server.get("/certificates"), told);
+        assert_eq!(server.get("/certificates"), shown);
         let mut client = pair.connect(server.address("hello"), "localhost");
         client.get("/").assert_text("Hello, world!\n");
     }
@@ -146,7 +146,7 @@ fn a_damaged_certificate_disables_only_its_own_listeners() {
         .assert_text("Hello, world!\n");
     assert!(pair.try_connect(first, "localhost").is_err());
 
-    // It does not stand in the way of other changes, and is mended by an upload.
+    // It does not prevent other changes, and an upload replaces it.
     let path = "/config/applications/hello/limits";
     assert_eq!(server.put(path, r#"{"timeout": 7}"#).0, 200);
     assert_eq!(server.control("DELETE", "/certificates/one", "").0, 400);
@@ -168,10 +168,10 @@ fn certificates_are_usable_after_privileges_are_dropped() {
     let (old, new) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
     let mut server = start("hello", ONE, &[("one", &old)]);
     assert_eq!(server.stop().code(), Some(0));
-    // The way to the state is for whoever runs the tests only.
+    // Only the user that runs the tests may enter the parent folder.
     let folder = server.directory().to_owned();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    server.start_again(&AsNobody);
+    server.start_again(&Unprivileged);
     let address = server.address("hello");
     old.connect(address, "localhost")
         .get("/")

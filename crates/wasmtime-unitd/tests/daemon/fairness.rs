@@ -174,7 +174,7 @@ fn listings_count_as_memory_of_the_application() {
 }
 
 #[test]
-fn listings_of_wasi_03_that_nobody_reads_hold_no_threads() {
+fn unread_listings_of_wasi_03_hold_no_threads() {
     let front = Wasi03(flags(&["--threads", "1"]));
     let mut server = with_files(&front);
     let share = format!(
@@ -352,7 +352,7 @@ fn clients_and_requests_to_upstreams_leave_open_files_to_each_other_and_to_the_c
         assert_eq!(client.get("/").head.status, 204);
         all.push(client);
     }
-    // One more waits in the backlog, and nobody for the control API.
+    // One more waits in the backlog, but not at the control API.
     let mut late = server.connect("main").with_deadline(LONG);
     late.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     for _ in 0..20 {

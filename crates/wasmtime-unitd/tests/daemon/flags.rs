@@ -245,9 +245,9 @@ fn serve_names_the_invalid_option() {
     set(r#"access/filesystem=["/nowhere/at/all"]"#).assert_refused("/nowhere/at/all");
 }
 
-/// Where a server that was told to listen on any port does.
+/// The address of a server that was started with port 0.
 fn address_of(serve: &Process) -> SocketAddr {
-    within(LONG, "the address is told", || {
+    within(LONG, "the address is printed", || {
         let output = serve.output();
         let (line, _) = output.split_once('\n')?;
         line.trim_end_matches('/')
@@ -311,7 +311,7 @@ fn the_control_socket_of_a_killed_server_is_replaced() {
     drop(UnixListener::bind(&socket).unwrap());
     assert!(socket.exists());
     let command = Daemon.command(directory.path());
-    // The file alone answers nobody, so this waits for the daemon.
+    // The old file exists already, so this waits until the daemon answers.
     let server = Running::launch(command, directory);
     assert_eq!(server.get("/config/listeners"), "{}");
 }

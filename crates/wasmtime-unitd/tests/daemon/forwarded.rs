@@ -70,7 +70,7 @@ fn routes_and_variables_use_the_forwarded_client_address() {
     ] {
         assert_eq!(seen(&server, fields), addr, "{fields}");
     }
-    // The next request on the same connection is somebody else's.
+    // The next request on the same connection is another client's.
     let mut client = server.connect("main");
     for (value, addr) in [("1.1.1.1", "http 1.1.1.1"), ("", "http 127.0.0.1")] {
         client.send(format!(

@@ -198,7 +198,7 @@ fn a_field_is_a_name_a_colon_and_a_value() {
     ] {
         let request = format!("GET / HTTP/1.1\r\nhost: a\r\n{field}\r\n\r\n");
         assert_refused(&server, &request, 400);
-        // Nor as the first field, where a fold would have nothing to go on from.
+        // Nor as the first field, where there is no line that a fold could continue.
         let request = format!("GET / HTTP/1.1\r\n{field}\r\nhost: a\r\n\r\n");
         assert_refused(&server, &request, 400);
     }
@@ -292,7 +292,7 @@ fn request_smuggling_two_framings_at_once_are_one_request_at_most() {
     ] {
         let body = "0\r\n\r\n";
         let request = format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n{body}{SMUGGLED}");
-        // Whoever is in front may have taken the rest for the body (RFC 9112, section 6.3).
+        // A proxy in front may have taken the rest for the body (RFC 9112, section 6.3).
         let status = status(&server, request.as_bytes());
         assert!(matches!(status, None | Some(200 | 400)), "{status:?}");
     }

@@ -105,11 +105,14 @@ fn lines_discarded_by_a_stalled_log_are_counted() {
         }
     }
     let mut written = Vec::new();
-    until("the log goes on and says what it dropped", || {
-        let _ = reader.read_to_end(&mut written);
-        let text = String::from_utf8_lossy(&written);
-        text.contains("lines of the log discarded: write queue full (4 MiB)")
-    });
+    until(
+        "the log continues and has the number of discarded lines",
+        || {
+            let _ = reader.read_to_end(&mut written);
+            let text = String::from_utf8_lossy(&written);
+            text.contains("lines of the log discarded: write queue full (4 MiB)")
+        },
+    );
     assert!(written.len() < 7 << 20, "{} bytes", written.len());
     // It takes lines again.
     server.connect("a").get("/").assert_text("logged\n");

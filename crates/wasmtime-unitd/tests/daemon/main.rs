@@ -1,6 +1,6 @@
 //! The daemon as a black box: what all front ends share, and what only it does.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod access_log;
 mod broken_state;

@@ -100,7 +100,7 @@ fn metrics_on_a_listener_are_rendered_once_per_second() {
     texts.dedup();
     let most = begun.elapsed().as_secs() + 2;
     assert!(texts.len() as u64 <= most, "{counted:?}");
-    until("they are made again", || requests(&mut client) >= 200);
+    until("they are rendered again", || requests(&mut client) >= 200);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn slow_clients_of_a_proxied_control_socket_do_not_delay_the_operator() {
         assert!(begun.elapsed() < DEADLINE);
     }
     assert_eq!(server.put("/config/settings", "{}").0, 200);
-    // Those for whom there is no place are told so; eight may go on.
+    // Those over the limit are answered with 503; eight may continue.
     let mut refused = 0;
     for client in &mut slow {
         let socket = client.socket();

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use test_suite::{Running, configuration, until};
 
-use crate::support::{AsNobody, Daemon, can_become_another_user};
+use crate::support::{Daemon, Unprivileged, can_become_another_user};
 
 /// What the guest `log` prints to its standard output.
 fn stdout() -> Vec<u8> {
@@ -141,7 +141,7 @@ fn sigusr1_reopens_the_files_of_guest_output() {
     until("the first line is there", || text(&file) == "line 1\n");
     fs::rename(&file, &moved).unwrap();
     server.connect("print").get("/?2").assert_text("printed\n");
-    until("the old file goes on", || {
+    until("the old file stays in use", || {
         text(&moved) == "line 1\nline 1\nline 2\n"
     });
     server.signal(Signal::SIGUSR1);
@@ -183,11 +183,11 @@ fn output_files_of_a_saved_configuration_are_opened_without_root_privileges() {
         return;
     }
     let mut server = Running::idle(&Daemon);
-    // Nobody but root may look into the server's folder.
+    // Only root may enter the server's folder.
     let file = server.directory().join("out");
     assert_eq!(server.put("/config", &to_file("print", &file)).0, 200);
     assert_eq!(server.stop().code(), Some(0));
-    server.start_again(&AsNobody);
+    server.start_again(&Unprivileged);
     server.connect("print").get("/?2").assert_text("printed\n");
     let line = server.wait_for_log("/out: ");
     assert!(

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use test_suite::{Client, Running, Socket};
 
-/// A key and its certificate, which clients can be told to trust.
+/// A key and its certificate, which clients can be configured to trust.
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     key: String,
@@ -108,7 +108,7 @@ impl Socket for TlsSocket {
     }
 }
 
-/// Whether there is an `openssl` to run; says so if there is none.
+/// Whether `openssl` is installed. Prints a note if it is not.
 pub(crate) fn has_openssl() -> bool {
     let found = Command::new("openssl").arg("version").output().is_ok();
     if !found {

@@ -196,7 +196,7 @@ fn load_balancing_follows_the_weights() {
                 ],
                 "upstreams": {{
                     "u": {{"servers": {{"{}": {{"weight": 2}}, "{}": {{}}, "{}": {{"weight": 0}}}}}},
-                    "nobody": {{"servers": {{}}}}
+                    "empty": {{"servers": {{}}}}
                 }}}}"#,
             a.address, b.address, c.address
         ),
@@ -210,7 +210,7 @@ fn load_balancing_follows_the_weights() {
     // All that name it share its turns.
     assert_eq!(turns(&server, "routed", "/named/", 1), "a");
     assert_eq!(turns(&server, "routed", "/?name=u", 1), "a");
-    // They go on when something else changes, and begin anew when they are others.
+    // The turns continue when something else changes, and start again when the upstream does.
     let path = "/config/upstreams/new";
     assert_eq!(server.put(path, r#"{"servers": {}}"#).0, 200);
     assert_eq!(turns(&server, "main", "/", 2), "ba");
@@ -219,7 +219,7 @@ fn load_balancing_follows_the_weights() {
     assert_eq!(turns(&server, "main", "/", 4), "abca");
 
     let mut client = server.connect("routed");
-    client.get("/?name=nobody").assert_page(502);
+    client.get("/?name=empty").assert_page(502);
     client.get("/?name=none").assert_page(404);
     server.wait_for_log("the upstream has no server with a weight");
     assert_eq!((a.connections(), b.connections()), (1, 1));
@@ -243,7 +243,7 @@ fn a_proxied_request_is_unchanged_except_by_routes() {
     let response = client.get("/old/b%20c?d=e");
     response.assert_text("GET /new/old/b%20c?d=e HTTP/1.1\r\nhost: localhost\r\n\r\n");
     assert_eq!(response.head.field("x-from"), Some("/new/old/b c"));
-    // What leads out of the root is nobody's to see.
+    // A path that leads out of the root is not passed on.
     client.get("/../a").assert_page(400);
 
     let mut http2 = Http2::connect(server.address("main"));
@@ -511,7 +511,7 @@ fn a_proxied_request_in_progress_outlives_its_upstreams_configuration() {
     let other = Other::start(|mut peer| {
         while peer.head().is_some() {
             peer.send(CHUNKED);
-            peer.expect("go on");
+            peer.expect("continue");
             peer.send("5\r\nhello\r\n0\r\n\r\n");
         }
     });
@@ -522,14 +522,14 @@ fn a_proxied_request_in_progress_outlives_its_upstreams_configuration() {
     assert_eq!(client.head().status, 200);
     let steps = r#"[{"action": {"return": 204}}]"#;
     assert_eq!(server.put("/config/routes", steps).0, 200);
-    client.send("go on");
+    client.send("continue");
     assert_eq!(client.rest(), (b"hello".to_vec(), vec![], End::Complete));
     assert_eq!(client.get("/").head.status, 204);
 
     // The connection to the other server was kept meanwhile.
     let steps = format!(r#"[{{"action": {{"proxy": "http://{}"}}}}]"#, other.address);
     assert_eq!(server.put("/config/routes", &steps).0, 200);
-    client.send(format!("{asks}go on"));
+    client.send(format!("{asks}continue"));
     client.response().assert_text("hello");
     assert_eq!(other.connections(), 1);
 }

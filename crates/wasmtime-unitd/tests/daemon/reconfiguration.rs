@@ -35,7 +35,7 @@ fn a_request_in_progress_outlives_its_listener_and_its_application() {
     echo.send("0\r\n\r\n");
     assert_eq!(echo.rest().2, End::Complete);
     sleep.response().assert_text("slept\n");
-    // Then there is nobody left to ask.
+    // Then no client is left.
     echo.closed();
     sleep.closed();
 }
@@ -103,7 +103,7 @@ fn a_thousand_reconfigurations_cost_no_request() {
                 let (status, answer) = change(server, n);
                 assert_eq!(status, 200, "{n}: {answer}");
                 let before = requests.load(Ordering::Relaxed);
-                until("clients go on", || {
+                until("clients continue", || {
                     requests.load(Ordering::Relaxed) > before + 4
                 });
             }
@@ -126,7 +126,7 @@ fn change(server: &mut Running, n: u64) -> (u16, String) {
     let pass = format!("/config/listeners/{address}/pass");
     let environment = format!(r#"{{"N": "{n}"}}"#);
     match n % 10 {
-        // It makes the application anew.
+        // It loads the application again.
         0 => server.put("/config/applications/hello/environment", &environment),
         1 | 3 => server.put(
             "/config/routes",

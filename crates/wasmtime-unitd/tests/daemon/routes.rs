@@ -179,7 +179,7 @@ fn a_rewrite_changes_what_applications_and_later_steps_see() {
     let head = client.get("/v1/x/./y").head;
     assert_eq!(head.field("x-uri"), Some("/v2/v1/x/y"));
     assert_eq!(head.field("x-asked"), Some("/v1/x/./y"));
-    // Encoded, this takes more than a target may: nobody gets the one that was sent.
+    // Encoded, this takes more than a target may: and the one that was sent is not passed on.
     client
         .get(&format!("/v1/{}", "é".repeat(12_000)))
         .assert_page(500);
@@ -266,7 +266,7 @@ fn two_hundred_changes_of_routes_cost_no_request() {
             assert_eq!(server.put("/config/routes", &steps).0, 200);
         }
         let before = requests.load(Ordering::Relaxed);
-        within(LONG, "requests go on", || {
+        within(LONG, "requests continue", || {
             (requests.load(Ordering::Relaxed) > before).then_some(())
         });
         stop.store(true, Ordering::Relaxed);

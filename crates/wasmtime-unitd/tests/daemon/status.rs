@@ -53,7 +53,7 @@ fn applications_count_their_instances_failures_and_answers() {
         assert!(value.unwrap().parse::<f64>().unwrap() > 0.0, "{metric}");
     }
 
-    // Other changes leave the figures alone; one of the application begins anew.
+    // Other changes keep the counters; a change of the application resets them.
     let listener = r#"{"pass": "applications/trap"}"#;
     assert_eq!(server.put("/config/listeners/{other}", listener).0, 200);
     assert_both(&server, "trap/instances/failures/trap", &failures, "2");

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use nix::unistd::geteuid;
+use nix::unistd::{Uid, User, geteuid};
 use tempfile::TempDir;
 use test_suite::{FrontEnd, Running, within};
 
@@ -34,18 +34,24 @@ impl FrontEnd for Daemon {
     }
 }
 
-/// The daemon, which becomes another user. Only root can start it.
-pub(crate) struct AsNobody;
+/// The user without privileges of every Linux distribution, whose name differs.
+const UNPRIVILEGED: u32 = 65534;
 
-impl FrontEnd for AsNobody {
+/// The daemon with `--user`. Only root can start it.
+pub(crate) struct Unprivileged;
+
+impl FrontEnd for Unprivileged {
     fn command(&self, directory: &Path) -> Command {
         let mut command = Daemon.command(directory);
-        command.args(["--user", "nobody"]);
+        let user = User::from_uid(Uid::from_raw(UNPRIVILEGED))
+            .unwrap()
+            .unwrap();
+        command.args(["--user", &user.name]);
         command
     }
 }
 
-/// Whether [`AsNobody`] can be started; says so if it cannot.
+/// Whether [`Unprivileged`] can be started; says so if it cannot.
 pub(crate) fn can_become_another_user() -> bool {
     let is_root = geteuid().is_root();
     if !is_root {

@@ -176,7 +176,7 @@ fn a_certificate_is_replaced_while_connections_are_open() {
     last.get("/").assert_text("Hello, world!\n");
     assert_eq!(server.control("DELETE", "/certificates/one", "").0, 200);
 
-    // Without TLS, those that have it go on with it.
+    // After TLS is removed from the listener, open connections keep it.
     let plain = configuration::listener("hello");
     let path = format!("/config/listeners/{address}");
     assert_eq!(server.put(&path, &plain).0, 200);

@@ -68,7 +68,7 @@ fn clients_on_a_unix_socket_path_are_served_and_matched_by_routes() {
     assert_eq!(mode & 0o777, 0o666);
     let mut client = connect(&path);
     assert_eq!(seen(&mut client), "unix unix:");
-    // The connection goes on, and bodies go both ways.
+    // The connection stays usable, with bodies in both directions.
     let body = "0123456789".repeat(10_000);
     assert_eq!(client.post("/echo", &body).text(), body);
     let response = server.connect("main").get("/");
@@ -89,7 +89,7 @@ fn clients_on_an_abstract_socket_are_served() {
     until("the name is free", || {
         UnixListener::bind_addr(&address).is_ok()
     });
-    // Somebody else has it now.
+    // Another process has it now.
     let _taken = UnixListener::bind_addr(&address).unwrap();
     let (status, answer) = server.put("/config", &listening(&listener));
     assert_eq!(status, 500, "{answer}");
@@ -170,11 +170,11 @@ fn socket_files_of_other_processes_are_not_replaced() {
     UnixStream::connect(&live).unwrap();
     drop(listener);
 
-    // Nobody listens there any more.
+    // No process listens there any more.
     let (status, answer) = server.put("/config", &listening(&on(&live)));
     assert_eq!(status, 200, "{answer}");
     assert_eq!(seen(&mut connect(&live)), "unix unix:");
-    // Somebody else's has come to the place.
+    // Another process has put its socket there.
     fs::remove_file(&live).unwrap();
     let _theirs = UnixListener::bind(&live).unwrap();
     server.stop();
@@ -251,7 +251,7 @@ fn tls_and_http_2_are_spoken_on_unix_sockets() {
         "http://localhost/echo",
     ];
     assert_eq!(ask(&plain, &prior), "abc 2");
-    // One that says nothing is in nobody's way.
+    // An idle connection does not delay others.
     let _silent = UnixStream::connect(&path).unwrap();
     assert_eq!(
         ask(&path, &["--cacert", &file, "--data", "abc", url]),

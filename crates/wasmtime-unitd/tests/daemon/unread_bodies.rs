@@ -1,4 +1,4 @@
-//! Requests that are answered before their bodies have been read, by whoever answers.
+//! Requests that are answered before their bodies have been read, whatever answers them.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -241,7 +241,7 @@ fn curl_reads_the_response_to_an_unread_upload() {
             (&["--http2-prior-knowledge"], &large),
         ] {
             if path == "/proxy" && body == large && flags == ["--http2-prior-knowledge"] {
-                // It goes on to the other server, for which the end of the stream does not wait.
+                // It is passed to the upstream, for which the end of the stream does not wait.
                 continue;
             }
             for _ in 0..TRIES {

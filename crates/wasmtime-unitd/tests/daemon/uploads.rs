@@ -1,4 +1,4 @@
-//! How other servers are told the length of what clients upload.
+//! The length of clients' uploads, as upstreams get it.
 
 use std::process::{Command, Stdio};
 
@@ -53,7 +53,7 @@ fn chunked_transform_sends_a_chunked_upload_with_its_length() {
         client.response().assert_text("hello");
     }
     assert_eq!(other.connections(), 1);
-    // Single bytes, and a body that is none.
+    // Single bytes, and an empty body.
     let mut client = server.connect("main");
     let tells = Other::tells();
     let steps = format!(r#"[{{"action": {{"proxy": "http://{}"}}}}]"#, tells.address);
