@@ -73,7 +73,7 @@ fn instances(out: &mut Exposition, status: &Status) {
         ),
         (
             "wasmtime_unitd_instances_limit",
-            "Instances that may exist at a time.",
+            "Limit of instances at a time.",
             instances.limit,
         ),
         (
@@ -88,7 +88,7 @@ fn instances(out: &mut Exposition, status: &Status) {
         ),
         (
             "wasmtime_unitd_instances_memory_limit_bytes",
-            "Linear memories and tables that all instances may have together.",
+            "Limit of the linear memories and tables of all instances together.",
             instances.memory_limit,
         ),
     ] {
@@ -97,7 +97,7 @@ fn instances(out: &mut Exposition, status: &Status) {
     out.metric(
         "wasmtime_unitd_epoch_ticks_total",
         Kind::Counter,
-        "Ticks at which guests that compute give way to others.",
+        "Ticks at which computing guests yield to others.",
     )
     .sample(&[], status.epoch_ticks);
 }
@@ -108,19 +108,19 @@ fn held_for_clients(out: &mut Exposition, status: &Status) {
         (
             "wasmtime_unitd_held_for_clients_bytes",
             Kind::Gauge,
-            "Response data in memory that clients have not taken yet.",
+            "Response data in memory that clients have not read yet.",
             held.bytes,
         ),
         (
             "wasmtime_unitd_held_for_clients_limit_bytes",
             Kind::Gauge,
-            "How much that may be before connections are reset.",
+            "Limit of response data in memory; beyond it, connections are reset.",
             held.limit,
         ),
         (
             "wasmtime_unitd_connections_ended_for_held_data_total",
             Kind::Counter,
-            "Connections that were ended because their clients did not take their responses.",
+            "Connections that were reset because their clients did not read their responses.",
             held.ended_connections,
         ),
     ] {
@@ -199,7 +199,7 @@ fn instances_of_applications(out: &mut Exposition, applications: &Applications) 
         (
             "wasmtime_unitd_application_memory_peak_bytes",
             Kind::Gauge,
-            "The most that these have been.",
+            "Peak of the linear memories and tables of all instances.",
             |one| one.instances.peak_memory,
         ),
         (
@@ -211,7 +211,7 @@ fn instances_of_applications(out: &mut Exposition, applications: &Applications) 
         (
             "wasmtime_unitd_application_responses_cut_off_total",
             Kind::Counter,
-            "Responses that broke off after their heads had been sent.",
+            "Responses that were cut off after their headers had been sent.",
             |one| one.instances.cut_off,
         ),
     ] {
@@ -223,7 +223,7 @@ fn instances_of_applications(out: &mut Exposition, applications: &Applications) 
     let mut time = out.metric(
         "wasmtime_unitd_application_execution_seconds_total",
         Kind::Counter,
-        "How long guests have computed.",
+        "Execution time of guests.",
     );
     for (name, one) in applications {
         let value = seconds(one.instances.execution_time);
@@ -245,7 +245,7 @@ fn answers_of_applications(out: &mut Exposition, applications: &Applications) {
     let mut failures = out.metric(
         "wasmtime_unitd_application_failures_total",
         Kind::Counter,
-        "Failures by kind: of guests, time-outs, and requests that were refused.",
+        "Failures by kind: of guests, timeouts, and refused requests.",
     );
     for (name, one) in applications {
         for (kind, count) in &one.instances.failures {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use config::{Object, Value};
 
-/// What `/status` shows, in Unit's form.
+/// The value of `/status`, in Unit's form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// What serves which type of application.
+    /// The modules, one for each type of application.
     pub modules: Vec<Module>,
     /// Connections of clients since the start.
     pub connections: Connections,
@@ -15,26 +15,26 @@ pub struct Status {
     pub requests: u64,
     /// Instances of all applications. Unit has no such member.
     pub instances: Instances,
-    /// What is held in memory for clients. Unit has no such member.
+    /// Response data buffered for slow clients. Unit has no such member.
     pub held_for_clients: HeldForClients,
     /// Each application by its name.
     pub applications: Vec<(String, ApplicationStatus)>,
-    /// The version of the server; like what follows but for resident memory, for `/status/metrics` alone.
+    /// The version of the server. This and all below, except resident memory, is for `/status/metrics` only.
     pub version: String,
-    /// How often guests that compute were to give way to others.
+    /// Ticks at which computing guests yield to others.
     pub epoch_ticks: u64,
-    /// What the system says of the process.
+    /// Figures of the operating system.
     pub process: Process,
 }
 
-/// What serves one type of application. Unit lists its language modules here.
+/// A module for one type of application. Unit lists its language modules here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// The type of application.
     pub name: String,
-    /// The version of what serves it.
+    /// The module's version.
     pub version: String,
-    /// Where that comes from; in Unit, the module's file.
+    /// In Unit, the module's file.
     pub lib: String,
 }
 
@@ -62,27 +62,27 @@ pub struct Instances {
     pub pooled: bool,
     /// Linear memories and tables of those that exist now, in bytes.
     pub memory: u64,
-    /// How much that may be.
+    /// The limit of `memory`.
     pub memory_limit: u64,
 }
 
-/// Response data that is in memory because its clients have not taken it yet.
+/// Response data that is in memory because clients have not read it yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldForClients {
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// How many these may be before connections are reset.
+    /// The limit of `bytes`, beyond which connections are reset.
     pub limit: u64,
-    /// Connections that were ended because their clients did not take it.
+    /// Connections that were reset since the start for that reason.
     pub ended_connections: u64,
 }
 
-/// The server as the system sees it.
+/// The process, as the operating system sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Resident memory in bytes, if the system tells it.
+    /// Resident memory in bytes, if known.
     pub resident_memory: Option<u64>,
-    /// Processor time of all threads, if the system tells it.
+    /// Processor time of all threads, if known.
     pub processor_time: Option<Duration>,
     /// When it was started, since the beginning of 1970.
     pub started: Duration,
@@ -108,15 +108,15 @@ pub struct ApplicationInstances {
     pub started: u64,
     /// Linear memories and tables of those that exist now, in bytes.
     pub memory: u64,
-    /// The most that this has been.
+    /// The peak of `memory`.
     pub peak_memory: u64,
     /// Files that guests have open, and connections of their outgoing requests.
     pub files: u64,
-    /// How long guests have computed.
+    /// Execution time of guests.
     pub execution_time: Duration,
     /// Requests by the class of the status that they were answered with.
     pub responses: Vec<(&'static str, u64)>,
-    /// Responses that broke off after their heads had been sent.
+    /// Responses that were cut off after their headers had been sent.
     pub cut_off: u64,
     /// Failures by kind.
     pub failures: Vec<(&'static str, u64)>,
@@ -126,11 +126,11 @@ pub struct ApplicationInstances {
 /// implementation decides what counts as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processes {
-    /// Running ones, idle ones included.
+    /// Running, including idle ones.
     pub running: u64,
-    /// Ones that do not serve yet.
+    /// Not serving yet.
     pub starting: u64,
-    /// Running ones that have nothing to do.
+    /// Running without a request in progress.
     pub idle: u64,
 }
 
