@@ -172,6 +172,7 @@ impl<R: Runtime> Control<R> {
     }
 
     #[must_use]
+    /// The server that is configured.
     pub fn runtime(&self) -> &R {
         &self.shared.runtime
     }
