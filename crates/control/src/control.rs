@@ -171,8 +171,8 @@ impl<R: Runtime> Control<R> {
         self.shared.current()
     }
 
-    #[must_use]
     /// The server that is configured.
+    #[must_use]
     pub fn runtime(&self) -> &R {
         &self.shared.runtime
     }
