@@ -234,3 +234,139 @@ impl Body for RequestBody {
         SizeHint::with_exact(self.remaining)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::request::Parts;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::{BadRequest, ResponseRefused};
+
+    /// An exchange that has only content, and counts how often it is asked for some.
+    struct ContentOnly {
+        content: VecDeque<Content>,
+        polls: usize,
+    }
+
+    impl ContentOnly {
+        fn new(content: impl IntoIterator<Item = Content>) -> Self {
+            Self {
+                content: content.into_iter().collect(),
+                polls: 0,
+            }
+        }
+    }
+
+    impl Exchange for ContentOnly {
+        fn poll_content(&mut self, _: &mut Context<'_>) -> Poll<Content> {
+            self.polls += 1;
+            self.content.pop_front().map_or(Poll::Pending, Poll::Ready)
+        }
+
+        fn request(&self) -> Result<Parts, BadRequest> {
+            unreachable!("content only")
+        }
+
+        fn content_length(&self) -> u64 {
+            unreachable!("content only")
+        }
+
+        fn poll_cancelled(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            unreachable!("content only")
+        }
+
+        fn poll_head(
+            &mut self,
+            _: &mut Context<'_>,
+            _: StatusCode,
+            _: &HeaderMap,
+            _: &[u8],
+            _: bool,
+        ) -> Poll<Result<(), ResponseRefused>> {
+            unreachable!("content only")
+        }
+
+        fn poll_write(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<Result<usize, ResponseRefused>> {
+            unreachable!("content only")
+        }
+
+        fn finish(self) {
+            unreachable!("content only")
+        }
+    }
+
+    fn piece(length: usize) -> Content {
+        Content::Piece(Bytes::from(vec![b'x'; length]))
+    }
+
+    /// The length of the body's next piece, or `Err` at an early end; `None` if it has to wait.
+    fn read(body: &mut RequestBody) -> Option<Result<usize, ()>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(body).poll_frame(&mut cx) {
+            Poll::Pending => None,
+            Poll::Ready(Some(Ok(frame))) => Some(Ok(frame.into_data().unwrap().len())),
+            Poll::Ready(Some(Err(_))) => Some(Err(())),
+            Poll::Ready(None) => Some(Ok(0)),
+        }
+    }
+
+    #[test]
+    fn back_pressure_content_is_read_only_while_the_guest_waits_for_it() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut exchange = ContentOnly::new([piece(2), piece(3)]);
+        let (mut body, mut source) = pair(5);
+        source.poll(&mut exchange, &mut cx);
+        assert_eq!(exchange.polls, 0);
+        assert_eq!(read(&mut body), None);
+        source.poll(&mut exchange, &mut cx);
+        source.poll(&mut exchange, &mut cx);
+        assert_eq!(exchange.polls, 1);
+        assert_eq!(read(&mut body), Some(Ok(2)));
+        assert_eq!(read(&mut body), None);
+        source.poll(&mut exchange, &mut cx);
+        assert_eq!(read(&mut body), Some(Ok(3)));
+        assert!(body.is_end_stream() && !source.is_short());
+    }
+
+    #[test]
+    fn content_that_ends_before_its_length_is_an_error() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut exchange = ContentOnly::new([Content::End]);
+        let (mut body, mut source) = pair(5);
+        assert_eq!(read(&mut body), None);
+        source.poll(&mut exchange, &mut cx);
+        assert_eq!(read(&mut body), Some(Err(())));
+        assert!(source.is_short());
+    }
+
+    #[test]
+    fn a_guest_retains_a_bounded_part_of_unread_content() {
+        let mut exchange = ContentOnly::new((0..100).map(|_| piece(1000)));
+        let (mut body, source) = pair(100_000);
+        source.retain(&mut exchange);
+        let mut retained = 0;
+        while let Some(Ok(length)) = read(&mut body) {
+            retained += length;
+        }
+        assert!(
+            (MAX_RETAINED..MAX_RETAINED + 1000).contains(&retained),
+            "{retained}"
+        );
+        // The rest is gone with the request.
+        assert!(body.is_end_stream());
+    }
+
+    #[test]
+    fn content_of_a_dropped_body_is_not_retained() {
+        let mut exchange = ContentOnly::new([piece(1000)]);
+        let (body, source) = pair(1000);
+        drop(body);
+        source.retain(&mut exchange);
+        assert_eq!(exchange.polls, 0);
+    }
+}

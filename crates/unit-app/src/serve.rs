@@ -327,3 +327,60 @@ fn first(body: &mut Body, cx: &mut Context<'_>) -> Option<Step> {
 fn is_over(body: &Body) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn armed(response: u64, progress: u64) -> Deadlines {
+        let mut options = Options::take(&mut Vec::new(), None).unwrap();
+        options.response_timeout = Some(Duration::from_secs(response));
+        options.progress_timeout = Some(Duration::from_secs(progress));
+        let mut deadlines = Deadlines::default();
+        deadlines.arm(&options);
+        deadlines
+    }
+
+    fn poll(deadlines: &mut Deadlines) -> Poll<TimedOut> {
+        deadlines.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_without_progress_times_out() {
+        let mut deadlines = armed(60, 2);
+        advance(Duration::from_millis(1900)).await;
+        assert!(poll(&mut deadlines).is_pending());
+        advance(Duration::from_millis(200)).await;
+        assert!(matches!(
+            poll(&mut deadlines),
+            Poll::Ready(TimedOut::Progress(limit)) if limit == Duration::from_secs(2)
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_does_not_extend_the_response_timeout() {
+        let mut deadlines = armed(5, 2);
+        for _ in 0..3 {
+            advance(Duration::from_millis(1500)).await;
+            assert!(poll(&mut deadlines).is_pending());
+            deadlines.reset_progress();
+        }
+        advance(Duration::from_millis(600)).await;
+        assert!(matches!(
+            poll(&mut deadlines),
+            Poll::Ready(TimedOut::Response(limit)) if limit == Duration::from_secs(5)
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_sent_at_once_has_no_timers() {
+        let mut deadlines = Deadlines::default();
+        deadlines.reset_progress();
+        advance(Duration::from_secs(100_000)).await;
+        assert!(poll(&mut deadlines).is_pending());
+    }
+}

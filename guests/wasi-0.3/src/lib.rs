@@ -122,7 +122,7 @@ pub fn answer(text: impl AsRef<[u8]>) -> Answer {
     Ok(response)
 }
 
-/// Writes all of a body, behind the handler's return.
+/// Writes a complete body, after the handler has returned.
 pub fn send(mut body: Body, text: impl AsRef<[u8]>) {
     let text = text.as_ref().to_vec();
     wasip3::spawn_local(async move {

@@ -12,7 +12,7 @@ use crate::support::{Unitd, assert_no_alert};
 fn uploads_of_any_length_arrive_complete() {
     let Some(unitd) = Unitd::here() else { return };
     let server = Running::guests(&unitd, &["count"]);
-    // Around unitd's buffer, behind which a body goes to a file.
+    // Around the size of unitd's buffer, above which it keeps a body in a file.
     for length in [
         0,
         1,

@@ -64,7 +64,7 @@ impl FrontEnd for Unitd {
             .arg("--modulesdir")
             .arg(&place.modules);
         if getuid().is_root() {
-            // By default its processes run as the user `nobody`, which cannot read the test's files.
+            // By default its processes run as an unprivileged user, who cannot read the test's files.
             let user = User::from_uid(getuid()).unwrap().unwrap();
             let group = Group::from_gid(getgid()).unwrap().unwrap();
             command.arg("--user").arg(user.name);
@@ -87,7 +87,7 @@ impl FrontEnd for Unitd {
             }
             Need::AnyChunk => Some("not every unitd knows extensions of chunks"),
             Need::HeadWithoutLength => {
-                Some("unitd sends a last chunk behind the head of a response without length")
+                Some("unitd sends a last chunk after the head of a response without length")
             }
             Need::ExactCutOffs => Some(
                 "unitd drops what it has not sent of a response that fails, its head included, and \
