@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(used(&greedy), 11);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_wait_queue_of_an_application_is_bounded_and_times_out_after_a_second() {
         let pool = pool(2);
         let one = share(&pool, 1, 1);

@@ -332,7 +332,7 @@ mod tests {
         tokio::time::timeout(KEEP * 20, waiting).await.unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn folders_stay_open_for_the_next_instance_and_not_for_long() {
         let data = Data::new();
         let first = Arc::downgrade(&data.open().unwrap());

@@ -93,3 +93,41 @@ impl Body for SharedBodyReader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, stream};
+    use http_body_util::{BodyExt as _, StreamBody};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_stalled_body_is_cut_off_and_one_that_makes_progress_is_not() {
+        let (guest, mut written) = mpsc::unbounded_channel();
+        let content = stream::poll_fn(move |cx| {
+            let written = written.poll_recv(cx);
+            written.map(|piece| piece.map(|piece: Bytes| Ok(Frame::data(piece))))
+        });
+        let body = Arc::new(SharedBody::default());
+        body.fill(&HeaderMap::new(), StreamBody::new(content).boxed_unsync());
+        let (ended, _has_ended) = oneshot::channel();
+        let mut reader = SharedBodyReader {
+            body: Arc::clone(&body),
+            _ended: ended,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        // Not read yet: it is not stalled, but its reader is slow.
+        body.end_if_stalled(&mut cx);
+        guest.send(Bytes::from_static(b"piece")).unwrap();
+        let frame = reader.frame().now_or_never().flatten().unwrap();
+        assert_eq!(frame.unwrap().into_data().unwrap(), "piece");
+        assert!(reader.frame().now_or_never().is_none());
+        // It has made progress since the last call.
+        body.end_if_stalled(&mut cx);
+        assert!(reader.frame().now_or_never().is_none());
+        body.end_if_stalled(&mut cx);
+        let end = reader.frame().now_or_never().flatten().unwrap();
+        assert!(matches!(end, Err(Error::HttpProtocolError)));
+    }
+}

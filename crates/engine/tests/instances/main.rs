@@ -496,7 +496,7 @@ fn requests_beyond_the_queue_of_the_concurrency_limit_are_refused_at_once() {
                 tokio::spawn(async move { get(&application, "/?60000").await.map(drop) })
             })
             .collect();
-        // One is at work, and 16 wait for a second; the others are told at once.
+        // One is at work, and 16 wait for a second; the others are refused at once.
         until("the refusals", || {
             waiting.iter().filter(|answer| answer.is_finished()).count() >= 83
         })
