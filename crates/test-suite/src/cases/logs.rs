@@ -145,6 +145,6 @@ pub fn a_long_error_code_is_truncated_in_the_log(front: &impl FrontEnd) {
     let server = Running::guests(front, &["error_code"]);
     server.connect("error_code").get("/?long").assert_page(500);
     let line = server.wait_for_log("the guest answered with an error: ");
-    assert!(line.ends_with("xxx… (cut)"), "{line}");
+    assert!(line.ends_with("xxx… (cut); answering 500"), "{line}");
     assert!(line.len() < 3000, "{} bytes", line.len());
 }
