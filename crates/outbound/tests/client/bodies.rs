@@ -55,7 +55,7 @@ async fn a_body_of_another_length_than_announced_is_cut_off() {
             .await
             .unwrap_err();
         assert!(
-            matches!(error, Error::RequestBodySize { announced: told } if told == announced),
+            matches!(error, Error::RequestBodySize { announced: reported } if reported == announced),
             "{length}: {error}"
         );
         if announced == 0 {

@@ -280,7 +280,7 @@ fn a_pooled_connection_serves_other_runtimes_while_its_own_is_driven() {
     };
     assert_eq!(first.block_on(hello(&client)).unwrap(), "hello");
 
-    // The connection's task lives on the first one, which goes on elsewhere.
+    // The connection's task lives on the first one, which still runs elsewhere.
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let driver = std::thread::spawn(move || {
         first.block_on(async {

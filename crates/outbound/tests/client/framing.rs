@@ -1,4 +1,4 @@
-//! How the length of a request's body is told: not at all, in `content-length`, or in chunks.
+//! How the length of a request's body is announced: not at all, by `content-length`, or by chunks.
 
 use bytes::Bytes;
 use http::Request;
@@ -123,7 +123,7 @@ async fn a_body_that_pauses_is_sent_in_chunks() {
         read_rest(&mut stream).await;
     })
     .await;
-    // The response is there before the body goes on: a writer that waits for it is not waited for.
+    // The response is there before the body continues: a writer that waits for it must not be waited for.
     for (method, begin) in [
         ("POST", ""),
         ("POST", "hello"),

@@ -56,7 +56,7 @@ async fn a_server_that_does_not_accept_is_a_connect_timeout() {
 
 #[tokio::test]
 async fn the_time_to_connect_ends_when_tcp_is_connected() {
-    // The backlog takes the connection; nobody ever accepts it.
+    // The backlog takes the connection, and it is never accepted.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let client = crate::support::client(&[&format!("http://{address}")]);
@@ -144,7 +144,7 @@ async fn a_stalled_body_is_a_between_bytes_timeout() {
     let mut body = within(sending).await.unwrap().into_body();
     let frame = within(body.frame()).await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "hello");
-    // The time in which nobody reads does not count.
+    // The time in which the body is not read does not count.
     tokio::time::sleep(SHORT * 2).await;
     let start = Instant::now();
     let error = within(body.frame()).await.unwrap().unwrap_err();
@@ -197,7 +197,7 @@ async fn extreme_timeouts_are_clamped() {
         matches!(error, Error::ConnectTimeout | Error::FirstByteTimeout),
         "{error}"
     );
-    // The client is none the worse for it.
+    // The client is still usable.
     let again = Request::get(upstream.uri()).body(Empty::new()).unwrap();
     within(client.send(again, all(LONG))).await.unwrap();
     get(&client, &upstream.uri()).await.unwrap();

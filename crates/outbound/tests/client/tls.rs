@@ -202,8 +202,8 @@ async fn an_empty_body_ends_its_http_2_stream_with_the_head() {
             let fields = response.headers();
             assert_eq!(fields["x-version"], "HTTP/2.0");
             assert_eq!(fields["x-end"], "true", "{method}");
-            let told = fields.get("x-content-length");
-            assert_eq!(told.map(|it| it.to_str().unwrap()), length, "{method}");
+            let received = fields.get("x-content-length");
+            assert_eq!(received.map(|it| it.to_str().unwrap()), length, "{method}");
         }
     }
 }
@@ -216,9 +216,9 @@ async fn te_reaches_servers_of_both_versions() {
         let (client, uri) = (server.client(), server.uri("127.0.0.1"));
         let response = post(&client, &uri, &fields, full("a")).await.unwrap();
         assert_eq!(response.headers()["x-te"], "trailers", "{alpn}");
-        let told = response.headers().get_all("x-connection");
-        let told: Vec<_> = told.iter().collect();
-        assert_eq!(told, connection, "{alpn}");
+        let received = response.headers().get_all("x-connection");
+        let received: Vec<_> = received.iter().collect();
+        assert_eq!(received, connection, "{alpn}");
     }
 }
 
@@ -326,7 +326,7 @@ async fn bodies_over_http_2_are_cut_off_as_well() {
         .unwrap_err();
     assert!(matches!(error, Error::RequestBody(_)), "{error:?}");
 
-    // A response that nobody wants takes the upload along.
+    // Dropping the response ends the upload.
     let (writer, body) = pieces();
     let response = post(&client, &uri, &[], body).await.unwrap();
     drop(response);

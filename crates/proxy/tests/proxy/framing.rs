@@ -1,4 +1,4 @@
-//! Where messages end: told anew in both directions, and never two ways at once.
+//! Framing in both directions, and smuggling: messages that could be read in two ways are refused.
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -87,7 +87,7 @@ async fn a_body_of_another_length_than_announced_is_cut_off() {
             .await
             .unwrap_err();
         assert!(
-            matches!(error, ProxyError::RequestBodySize { announced: told } if told == announced),
+            matches!(error, ProxyError::RequestBodySize { announced: reported } if reported == announced),
             "{length}: {error}"
         );
         let message = within(received.recv()).await.unwrap();
@@ -143,7 +143,7 @@ async fn responses_end_where_they_say() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", ""),
         ("HTTP/1.0 200 OK\r\n\r\nhello", "hello"),
         ("HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello", "hello"),
-        // Unit's own test has such a server; what is sent on is made anew.
+        // Unit's own test has such a server; the framing of what is forwarded is written again.
         ("HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", "hello"),
         ("HTTP/1.1 204 No Content\r\n\r\nhello", ""),
         (
@@ -165,9 +165,9 @@ async fn responses_end_where_they_say() {
         let lengths = head.headers().get_all("content-length").iter().count();
         let length = head.headers().get("content-length");
         if head.status() == 200 {
-            let told = reply.to_lowercase().contains("\ncontent-length: ");
-            assert_eq!(lengths, usize::from(told), "{reply}");
-            if told {
+            let received = reply.to_lowercase().contains("\ncontent-length: ");
+            assert_eq!(lengths, usize::from(received), "{reply}");
+            if received {
                 assert_eq!(*length.unwrap(), body.len().to_string(), "{reply}");
             }
         }
@@ -199,7 +199,7 @@ async fn response_smuggling_a_response_with_ambiguous_framing_is_rejected() {
         "transfer-encoding:\x0bchunked",
         "transfer-encoding : chunked",
         "transfer-encoding\r\n : chunked",
-        // Folded lines, and line ends that are none.
+        // Folded lines, and invalid line ends.
         "x-folded: a\r\n b\r\ncontent-length: 5",
         "x-folded: a\r\n\tcontent-length: 5",
         " content-length: 5",

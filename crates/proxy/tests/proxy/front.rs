@@ -180,7 +180,10 @@ async fn expect_100_continue_reaches_the_client_when_the_server_sends_it() {
     write(&mut accepted, &asks("/")).await;
     let mut early = [0; 1];
     let waited = tokio::time::timeout(Duration::from_millis(50), accepted.read(&mut early)).await;
-    assert!(waited.is_err(), "it is told before the server is asked");
+    assert!(
+        waited.is_err(),
+        "it got 100 Continue before the server sent one"
+    );
     let head = within(read_head(&mut accepted)).await.unwrap();
     assert_eq!(head, "HTTP/1.1 100 Continue\r\n\r\n");
     write(&mut accepted, "hello").await;
@@ -248,10 +251,10 @@ async fn a_response_without_a_body_has_no_framing() {
             )
             .await;
             let head = within(read_head(&mut client)).await.unwrap();
-            let told = head
+            let received = head
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length: "));
-            assert_eq!(told.unwrap_or_default(), length, "{method} {head}");
+            assert_eq!(received.unwrap_or_default(), length, "{method} {head}");
         }
         assert_eq!(fake.connections(), 1);
     }

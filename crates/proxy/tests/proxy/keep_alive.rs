@@ -181,7 +181,7 @@ async fn keep_alive_connections_are_closed_after_the_idle_time() {
     );
     for round in 1..=3 {
         text(get(&proxy).await.unwrap()).await.unwrap();
-        // Nobody asks for it, and it is closed.
+        // It is closed although there is no request.
         until(|| closed.load(Ordering::SeqCst) == round).await;
         assert_eq!(pool.idle(&fake.server()), 0);
     }

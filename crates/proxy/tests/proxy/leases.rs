@@ -36,7 +36,7 @@ async fn hasty() -> (Fake, mpsc::Receiver<u64>) {
     (fake, ended)
 }
 
-/// Whether somebody else has a lease.
+/// Whether a lease is held.
 fn is_held(lease: &Arc<()>) -> bool {
     Arc::strong_count(lease) > 1
 }
@@ -180,8 +180,8 @@ async fn a_lease_ends_with_a_failed_request() {
     within(received.recv()).await.unwrap();
     until(|| !is_held(&lease)).await;
     // Nor does a server that is not there keep it.
-    let nobody = proxy::Server::unix("/nothing/here");
-    let proxy = crate::support::proxy(nobody);
+    let unreachable = proxy::Server::unix("/nothing/here");
+    let proxy = crate::support::proxy(unreachable);
     let request = request("GET", &[]).body(empty()).unwrap();
     assert!(proxy.send_with(request, Arc::clone(&lease)).await.is_err());
     assert!(!is_held(&lease));

@@ -1,4 +1,4 @@
-//! How the length of a request's body is told to a server: not at all, in `content-length`, or in chunks.
+//! How the length of a request's body is announced to a server: not at all, by `content-length`, or by chunks.
 
 use bytes::Bytes;
 use http::Version;

@@ -10,8 +10,8 @@ fn balanced(servers: Vec<(Server, f64)>) -> Proxy {
     Proxy::new(upstream, Pool::default(), Timeouts::default())
 }
 
-/// A server that nobody is at.
-async fn nobody() -> Server {
+/// A server that refuses connections.
+async fn unreachable() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     Server::tcp(listener.local_addr().unwrap())
 }
@@ -47,7 +47,7 @@ async fn load_balancing_by_weight_reaches_each_server() {
 #[tokio::test]
 async fn load_balancing_does_not_fail_over() {
     let good = Fake::replies(HELLO).await;
-    let proxy = balanced(vec![(good.server(), 1.0), (nobody().await, 1.0)]);
+    let proxy = balanced(vec![(good.server(), 1.0), (unreachable().await, 1.0)]);
     for _ in 0..10 {
         text(get(&proxy).await.unwrap()).await.unwrap();
         let error = get(&proxy).await.unwrap_err();

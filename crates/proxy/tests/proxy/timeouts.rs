@@ -180,7 +180,7 @@ async fn a_stalled_response_body_ends_in_an_error() {
         ..Timeouts::default()
     });
     let mut body = get(&proxy).await.unwrap().into_body();
-    // While nobody reads, nobody waits.
+    // While the body is not read, its time-out does not run.
     tokio::time::sleep(SHORT * 2).await;
     within(body.frame()).await.unwrap().unwrap();
     let error = within(body.frame()).await.unwrap().unwrap_err();

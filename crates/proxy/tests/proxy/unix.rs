@@ -46,13 +46,13 @@ async fn a_server_at_an_abstract_unix_socket_is_reached() {
 #[tokio::test]
 async fn a_unix_socket_without_a_listener_is_a_bad_gateway() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = folder.path().join("nobody");
+    let absent = folder.path().join("absent");
     let left = folder.path().join("left");
     drop(UnixListener::bind(&left).unwrap());
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     for path in [
-        nobody,
+        absent,
         left,
         file,
         "a".repeat(200).into(),

@@ -71,7 +71,7 @@ async fn a_websocket_upgrade_tunnels_both_ways() {
         within(read_to(&mut client, "pong!")).await;
     }
 
-    // One side ends, the other goes on.
+    // One side ends, the other continues.
     client.shutdown().await.unwrap();
     assert_eq!(within(read_rest(&mut server)).await, "");
     write(&mut server, "last").await;
@@ -112,7 +112,7 @@ async fn back_pressure_limits_what_a_tunnel_buffers() {
     while let Ok(written) = tokio::time::timeout(SHORT, server.write(&piece)).await {
         sent += written.unwrap();
         // The kernel has buffers on both connections.
-        assert!(sent < 64 << 20, "nobody stops it");
+        assert!(sent < 64 << 20, "back-pressure stops it");
     }
     let mut received = vec![0; sent];
     within(client.read_exact(&mut received)).await.unwrap();
@@ -179,7 +179,7 @@ async fn an_idle_half_closed_tunnel_is_closed_sooner() {
         let (_, mut server) = within(switched.recv()).await.unwrap();
         within(read_head(&mut client)).await.unwrap();
         tokio::time::sleep(SHORT * 2).await;
-        // A client that has closed its connection cannot be told from this one.
+        // A client that has closed its connection cannot be distinguished from this one.
         let other = if ends == "client" {
             client.shutdown().await.unwrap();
             &mut server
