@@ -119,8 +119,8 @@ async fn request_bodies_are_bounded_in_total() {
     let answer = server.put("/config", "{}").await;
     answer.is(
         503,
-        "{\n\t\"error\": \"Too many request bodies.\",\n\t\"detail\": \"The bodies of all requests may \
-         have 2000 bytes at a time.\"\n}\n",
+        "{\n\t\"error\": \"Too many request bodies.\",\n\t\"detail\": \"The limit of all request bodies \
+         together is 2000 bytes.\"\n}\n",
     );
     assert!(answer.head.contains("\r\nretry-after: 1"), "{answer:?}");
     // Bodies of proxied clients have a total of their own.

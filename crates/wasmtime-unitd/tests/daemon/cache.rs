@@ -62,7 +62,7 @@ fn a_cache_that_other_users_can_write_to_is_not_used() {
     assert_eq!(server.stop().code(), Some(0));
     fs::set_permissions(folder(&server), Permissions::from_mode(0o770)).unwrap();
     server.start_again(&Daemon);
-    let line = server.wait_for_log("compiled components are not kept: ");
+    let line = server.wait_for_log("cannot use the cache of compiled components: ");
     assert!(
         line.contains("accessible for other users (mode 0770)"),
         "{line}"
@@ -84,7 +84,7 @@ fn compiled_components_are_loaded_after_root_privileges_are_dropped() {
     fs::set_permissions(server.directory(), permissions()).unwrap();
     server.start_again(&Unprivileged);
     // To root, whose folder it is, that would have been a cache as good as any.
-    let line = server.wait_for_log("compiled components are not kept: ");
+    let line = server.wait_for_log("cannot use the cache of compiled components: ");
     assert!(line.contains("state/compiled"), "{line}");
     greets(&server);
     assert_eq!(server.log().matches(CACHED).count(), 0);

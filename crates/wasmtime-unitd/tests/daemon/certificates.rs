@@ -53,7 +53,7 @@ fn an_invalid_certificate_bundle_is_refused_with_the_reason() {
         (&bundle[..bundle.len() / 2], "cut off"),
         (&(other.certificate.clone() + key), "key"),
         (&(bundle.clone() + &other.certificate), "order"),
-        (&"x".repeat(300_000), "at most"),
+        (&"x".repeat(300_000), "more than"),
     ] {
         let (status, answer) = server.control("PUT", "/certificates/a", text);
         assert_eq!(status, 400, "{answer}");

@@ -321,7 +321,7 @@ fn a_file_that_is_not_a_socket_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("control.sock");
     fs::write(&file, "precious").unwrap();
-    Ended::of(&mut Daemon.command(directory.path())).assert_refused("no socket");
+    Ended::of(&mut Daemon.command(directory.path())).assert_refused("not a socket");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
 

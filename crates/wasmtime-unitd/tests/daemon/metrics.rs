@@ -113,8 +113,8 @@ fn slow_clients_of_a_proxied_control_socket_do_not_delay_the_operator() {
     );
     let (status, answer) = server.put("/config", &configuration);
     assert_eq!(status, 200, "{answer}");
-    let warning = "/routes/0/action/proxy: this is the server's own control socket: everyone who \
-                   can reach this listener controls the server; use \\\"pass\\\": \\\"metrics\\\" to serve metrics";
+    let warning = "/routes/0/action/proxy: this is the server's own control socket: every client \
+                   of this listener controls the server; use \\\"pass\\\": \\\"metrics\\\" to serve metrics";
     assert!(answer.contains(warning), "{answer}");
     server.wait_for_log("/routes/0/action/proxy: this is the server's own control socket");
 

@@ -110,7 +110,7 @@ fn a_file_that_cannot_be_opened_refuses_the_change_and_is_named() {
         (server.directory().join("missing/out"), "No such file"),
         (server.directory().to_owned(), "Is a directory"),
         (pipe, "without a reader"),
-        (server.control_socket(), "is a socket"),
+        (server.control_socket(), "a socket"),
     ] {
         let started = Instant::now();
         let (status, answer) = server.put("/config", &to_file("log", &file));
