@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
 
-    checks::documentation()?;
+    checks::run()?;
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "lints",

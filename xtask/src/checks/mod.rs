@@ -62,21 +62,6 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// The part of [`run`] that holds already.
-///
-/// # Errors
-///
-/// All faults that there are.
-pub(crate) fn documentation() -> Result<()> {
-    let files = files::read(root())?;
-    let mut faults = docs::faults(&files);
-    faults.extend(covered::faults(&files)?);
-    if !faults.is_empty() {
-        bail!("{} faults:\n  {}", faults.len(), faults.join("\n  "));
-    }
-    Ok(())
-}
-
 /// Whether a file is a page about this project as it is now.
 fn has_figures(file: &TextFile) -> bool {
     let is_page = file.path.parent() == Some(Path::new("")) || file.path.starts_with("docs");
