@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client_io::ClientIo;
-use super::idle;
+use super::http2_idle;
 use super::limits::MAX_HEADER_SECTION;
 use super::read_turns::ReadTurns;
 use super::stream_turns::{InTurns, StreamTurns};
@@ -89,7 +89,7 @@ where
             return end_stalled(connection, verdict, link, timeouts.send, &held).await;
         }
         () = closing.wait() => true,
-        () = idle::expired(link, timeouts.idle, first_by) => false,
+        () = http2_idle::expired(link, timeouts.idle, first_by) => false,
     };
     graceful_shutdown(&mut connection);
     // A client that was idle and does not answer is not waited for, nor what its streams have left in h2.

@@ -1,11 +1,11 @@
-//! The life of one connection: TLS handshake, protocol, HTTP, end. What a request is answered with is the exchange's
-//! matter.
+//! The life of one connection: TLS handshake, protocol, HTTP, end. Answering its requests is the job of
+//! `exchange`.
 
 mod client_io;
 mod handshake;
 mod http1;
 mod http2;
-mod idle;
+mod http2_idle;
 mod limits;
 mod linger;
 mod protocol;

@@ -1,4 +1,4 @@
-//! Closes HTTP/2 connections that are without a request for too long.
+//! The idle timeout of HTTP/2 connections. HTTP/1 connections have theirs in `http1`, which also parks them.
 
 use std::pin::pin;
 use std::time::Duration;
