@@ -8,7 +8,7 @@ use http::header::{
     HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
 };
 
-use crate::entity_tag;
+use crate::etag_list;
 use crate::validators::{self, EntityTag, Validators};
 
 /// The result of a request's conditions.
@@ -34,7 +34,7 @@ pub(crate) fn evaluate(
 ) -> Verdict {
     let modified = validators.modified.seconds;
     if headers.contains_key(IF_MATCH) {
-        if !entity_tag::any_matches(headers, &IF_MATCH, tag.comparable(), false) {
+        if !etag_list::any_matches(headers, &IF_MATCH, tag.comparable(), false) {
             return Verdict::Failed;
         }
     } else if let Some(date) = date(headers, &IF_UNMODIFIED_SINCE)
@@ -44,7 +44,7 @@ pub(crate) fn evaluate(
     }
 
     if headers.contains_key(IF_NONE_MATCH) {
-        if entity_tag::any_matches(headers, &IF_NONE_MATCH, tag.comparable(), true) {
+        if etag_list::any_matches(headers, &IF_NONE_MATCH, tag.comparable(), true) {
             return Verdict::NotModified;
         }
     } else if let Some(date) = date(headers, &IF_MODIFIED_SINCE)

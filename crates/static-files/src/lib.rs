@@ -94,7 +94,7 @@
 mod body;
 mod coding;
 mod conditions;
-mod entity_tag;
+mod etag_list;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod mime_table;

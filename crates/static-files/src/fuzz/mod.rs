@@ -10,7 +10,7 @@ use crate::coding::Accepted;
 use crate::conditions::{self, Verdict};
 use crate::range::{self, Asked, MAX_RANGES};
 use crate::validators::{Modified, Validators};
-use crate::{entity_tag, path};
+use crate::{etag_list, path};
 
 /// Runs `data` through everything that reads fields of requests. It must return whatever `data` is.
 ///
@@ -93,8 +93,8 @@ fn conditions(tags: &[u8], date: &[u8]) {
     };
     let strongly = with(&IF_MATCH, &tags);
     let weakly = with(&IF_NONE_MATCH, &tags);
-    let strong = entity_tag::any_matches(&strongly, &IF_MATCH, tag.comparable(), false);
-    let weak = entity_tag::any_matches(&weakly, &IF_NONE_MATCH, tag.comparable(), true);
+    let strong = etag_list::any_matches(&strongly, &IF_MATCH, tag.comparable(), false);
+    let weak = etag_list::any_matches(&weakly, &IF_NONE_MATCH, tag.comparable(), true);
     assert!(weak || !strong, "{tags:?} matches only strongly");
     let verdict = |headers| conditions::evaluate(headers, &tag, &ours, now);
     assert_eq!(verdict(&strongly) == Verdict::Send, strong);

@@ -1,4 +1,5 @@
-//! Comparing lists of entity tags (ETags, RFC 9110, section 8.8.3).
+//! ETag lists of conditional requests, and their comparison with the ETag of a file (RFC 9110, section 8.8.3), which
+//! is made in `validators`.
 
 use http::HeaderMap;
 use http::header::HeaderName;
