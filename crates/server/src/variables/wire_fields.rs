@@ -1,5 +1,5 @@
-//! The fields that hyper adds to the heads of responses, which variables are asked about. How a message
-//! is framed is hyper's to decide; this repeats its rules, and the tests hold both side by side.
+//! The fields that hyper adds to response heads, for the variables that show them. hyper decides how a message is
+//! framed; this repeats its rules, and tests compare both.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -8,12 +8,12 @@ use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body;
 
-/// How long a body says to be before its first byte.
+/// The length of a body, if it is known before the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyLength {
-    /// Without a body.
+    /// There is no body.
     Empty,
-    VariableContext(u64),
+    Known(u64),
     Unknown,
 }
 
@@ -22,14 +22,12 @@ impl BodyLength {
         if body.is_end_stream() {
             Self::Empty
         } else {
-            body.size_hint()
-                .exact()
-                .map_or(Self::Unknown, Self::VariableContext)
+            body.size_hint().exact().map_or(Self::Unknown, Self::Known)
         }
     }
 }
 
-/// What of a response, and of the request for it, decides about its framing.
+/// The parts of a response, and of its request, that decide its framing.
 #[derive(Clone, Copy)]
 pub(crate) struct Framed<'a> {
     pub(crate) version: Version,
@@ -48,15 +46,15 @@ impl<'a> Framed<'a> {
             return Some(Cow::Borrowed(value.as_bytes()));
         }
         let length = match self.length {
-            BodyLength::VariableContext(length) if self.is_http2() => length,
+            BodyLength::Known(length) if self.is_http2() => length,
             BodyLength::Empty if self.is_http2() => return None,
             BodyLength::Unknown => return None,
-            BodyLength::VariableContext(_) | BodyLength::Empty if !self.may_have_content() => {
+            BodyLength::Known(_) | BodyLength::Empty if !self.may_have_content() => {
                 return None;
             }
-            BodyLength::Empty | BodyLength::VariableContext(0) if self.is_head => return None,
+            BodyLength::Empty | BodyLength::Known(0) if self.is_head => return None,
             BodyLength::Empty => 0,
-            BodyLength::VariableContext(length) => length,
+            BodyLength::Known(length) => length,
         };
         Some(Cow::Owned(length.to_string().into_bytes()))
     }
