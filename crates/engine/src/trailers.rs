@@ -86,8 +86,8 @@ impl LostTrailersLog {
             LostTrailers::NotAccepted => tracing::info!(
                 application,
                 %request,
-                "the trailers of a response are not sent: the client has not sent \"te: trailers\" over \
-                 HTTP/1.1; this is logged once"
+                "the trailers of a response are not sent: over HTTP/1.1 a client has to accept them with \
+                 \"te: trailers\"; this is logged once"
             ),
             LostTrailers::HasLength => tracing::warn!(
                 application,

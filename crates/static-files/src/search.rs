@@ -65,7 +65,7 @@ impl Search<'_> {
     fn at(&self, share: &ExpandedPath) -> Result<Found, Miss> {
         if share.climbs() || self.chroot.climbs() {
             tracing::error!(
-                "\"{}\" is refused: a variable has brought \"..\"",
+                "\"{}\" is refused: a variable has expanded to a path with \"..\"",
                 shown(share.as_bytes())
             );
             return Err(Miss::Next(NotServed::Forbidden));

@@ -79,7 +79,7 @@ pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, opti
         tracing::error!(
             application = application.name(),
             request = %id,
-            "a response field's name has {} bytes, but Unit's protocol allows {MAX_NAME}; answering 500",
+            "a response field's name has {} bytes, but Unit's protocol allows at most {MAX_NAME}; answering 500",
             name.len()
         );
         return page(exchange, &method, StatusCode::INTERNAL_SERVER_ERROR, None).await;

@@ -210,7 +210,7 @@ impl<S> Filter<S> for RateLimit {
         self.admits(event, Instant::now())
     }
 
-    // Without a hint, that of a filter that this one is combined with is not used either.
+    // Without a hint from this filter, the hint of a filter that is combined with it would not be used either.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(LevelFilter::TRACE)
     }
@@ -285,12 +285,12 @@ impl Suppressed {
             Some(application) => report!(
                 self.level,
                 application,
-                "{lines} lines [{level}] of the application suppressed by the log rate limit \
+                "{lines} [{level}] lines of this application suppressed by the log rate limit \
                  ({PER_SECOND} per second, bursts of {BURST}), for example: {example}"
             ),
             None => report!(
                 self.level,
-                "{lines} lines [{level}] of one kind suppressed by the log rate limit \
+                "{lines} [{level}] lines of this kind suppressed by the log rate limit \
                  ({PER_SECOND} per second, bursts of {BURST}), for example: {example}"
             ),
         }
@@ -443,7 +443,7 @@ mod tests {
                 let reports = log.lines("suppressed");
                 let suppressed = 1000 - written;
                 let report = format!(
-                    "[error] application \"a\" {suppressed} lines [error] of the application suppressed by the log \
+                    "[error] application \"a\" {suppressed} [error] lines of this application suppressed by the log \
                      rate limit (20 per second, bursts of 200), for example: failure {written}"
                 );
                 assert!(reports[0].contains(&report), "{reports:?}");
@@ -459,7 +459,7 @@ mod tests {
             fail("a", 1000);
             limit.report();
             limit.report();
-            assert_eq!(log.lines("lines [error]").len(), 1);
+            assert_eq!(log.lines("[error] lines").len(), 1);
         });
     }
 
@@ -480,7 +480,7 @@ mod tests {
                 }
                 limit.report();
                 for (reported, name) in levels {
-                    let reports = log.lines(&format!("lines [{name}]"));
+                    let reports = log.lines(&format!("[{name}] lines"));
                     let own_level = format!("[{name}] ");
                     assert_eq!(reports.len(), usize::from(reported <= level), "{reports:?}");
                     assert!(
@@ -519,7 +519,7 @@ mod tests {
                 tracing::debug!("another line");
                 tokio::time::sleep(REPORT_AFTER * 2).await;
                 let report = format!(
-                    "[error] {} lines [error] of one kind suppressed by the log rate limit \
+                    "[error] {} [error] lines of this kind suppressed by the log rate limit \
                      (20 per second, bursts of 200), for example: a panic",
                     1000 - admitted
                 );
@@ -527,7 +527,7 @@ mod tests {
             });
             while limit.admits_panic() {}
             limit.report();
-            assert_eq!(log.lines("[error] 1 lines").len(), 1);
+            assert_eq!(log.lines("[error] 1 [error] lines").len(), 1);
         });
     }
 

@@ -20,8 +20,8 @@ pub(crate) const MOST_STACKS: u32 = 64;
 /// Elements that a table may have. Only address space is reserved for them.
 const TABLE_ELEMENTS: usize = 200_000;
 
-/// Two Wasmtime engines, without and with concurrent tasks, whose pools have room for `instances` each, or
-/// fewer where the address space does not suffice. Also returns how many, and whether there is a pool at all.
+/// Two Wasmtime engines, without and with concurrent tasks, whose pools have room for `instances` each, or for
+/// fewer if the address space is too small. Also returns for how many, and whether there is a pool at all.
 pub(super) fn allocate(instances: u32) -> wasmtime::Result<([wasmtime::Engine; 2], u32, bool)> {
     let mut size = instances;
     while size >= 16.min(instances) {
@@ -29,8 +29,8 @@ pub(super) fn allocate(instances: u32) -> wasmtime::Result<([wasmtime::Engine; 2
             Ok(engines) => {
                 if size < instances {
                     tracing::warn!(
-                        "the address space suffices for a pool of {size} instances instead of {instances}; \
-                         at most {size} will run at a time"
+                        "the address space is too small for a pool of {instances} instances; at most {size} \
+                         will run at a time"
                     );
                 }
                 return Ok((engines, size, true));
@@ -63,9 +63,8 @@ fn engines(
 }
 
 /// A pool for so many instances of usual size. Each may have a heap for references, which takes a memory that
-/// Wasmtime does not count among those of its component. On top there is room for one instance of the largest
-/// size: one that would count for more than there are counts for what its application may have, which may be
-/// less than it takes.
+/// Wasmtime does not count among those of its component. There is room for one more instance of the largest size:
+/// an instance counts for no more slots than its application may have, even if it takes more from the pool.
 fn pool(instances: u32, concurrent: bool) -> InstanceAllocationStrategy {
     let total = |each: u32, most: u32| instances.saturating_mul(each).saturating_add(most);
     let mut pool = PoolingAllocationConfig::new();

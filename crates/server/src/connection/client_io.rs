@@ -391,7 +391,7 @@ impl Drop for Socket {
             && let Err(error) = self.stream.reset_at_close()
         {
             tracing::warn!(
-                "cannot reset a connection: {error}; its client may take a response that is cut off for a whole one"
+                "cannot reset a connection: {error}; its client may mistake a cut-off response for a complete one"
             );
         }
     }

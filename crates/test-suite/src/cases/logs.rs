@@ -118,7 +118,7 @@ pub fn failures_are_logged_up_to_a_rate_limit_and_counted(front: &impl FrontEnd)
             });
         }
     });
-    const OMITTED: &str = "lines [error] of the application suppressed";
+    const OMITTED: &str = "[error] lines of this application suppressed";
     let logged = || {
         let lines = server.log_lines("the guest trapped");
         lines.iter().filter(|line| !line.contains(OMITTED)).count()

@@ -352,7 +352,7 @@ pub(super) fn flush(queues: Vec<Arc<FileQueue>>, limit: Duration) {
         };
         if let Err(error) = thread::Builder::new().name("flush".to_owned()).spawn(flush) {
             tracing::warn!(
-                "cannot start a thread to flush output files: {error}; lines that wait are discarded"
+                "cannot start a thread to flush output files: {error}; discarding the lines in the queue"
             );
         }
     }
