@@ -1,5 +1,4 @@
-//! The daemon's allocator, mimalloc, and giving back to the system what it keeps. When to do so is for the
-//! caller to say.
+//! The daemon's allocator, mimalloc, and returning its unused memory to the system. The caller decides when.
 
 pub use mimalloc::MiMalloc;
 
@@ -10,12 +9,12 @@ unsafe extern "C" {
     safe fn mi_collect(force: bool);
 }
 
-/// Frees what the calling thread's heap has kept of memory that is no longer used, and gives it back to
-/// the system at once, together with what the heaps of threads that have ended left behind.
+/// Returns to the system, at once, the unused memory in the heap of the calling thread, and in the heaps of
+/// threads that have ended.
 ///
-/// mimalloc does the same little by little when a thread allocates, so that one that is idle keeps what it
-/// had at its busiest. Heaps of other threads are not touched: each has to call this for itself. It takes
-/// time in proportion to what there is to look at, milliseconds for a gibibyte.
+/// mimalloc does the same gradually while a thread allocates, so that an idle thread keeps the memory of its
+/// busiest time. The heaps of other threads are not touched: each thread has to call this for itself. The time
+/// that it takes grows with the memory: milliseconds for a gibibyte.
 ///
 /// It does nothing where [`MiMalloc`] is not the global allocator.
 pub fn give_back() {

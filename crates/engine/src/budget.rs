@@ -1,5 +1,5 @@
-//! Budgets that applications share fairly: for instances, memory and open files. Requests that wait for a
-//! share, and in which order, are the users' business.
+//! Budgets that applications share fairly: for instances, memory and open files. Processor time is shared by
+//! `scheduling`. Which requests wait for a share, and in which order, is decided by the users of a budget.
 //!
 //! The rule is that of shared switch buffers with dynamic thresholds (Choudhury and Hahne, 1998). An
 //! application may take more as long as, after that,
@@ -23,9 +23,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How much of what is free an application of weight 1 may have, as a multiple.
 const FACTOR: u64 = 3;
 
-/// The part of a budget that is reserved for applications that hold almost nothing (one in so many), and how much
-/// that is. Without it, a few greedy applications that start one after the other would take everything.
+/// One unit in so many is reserved for applications that hold almost nothing. Without this reserve, a few greedy
+/// applications that start one after the other would take everything.
 const RESERVE_PART: u64 = 32;
+
+/// An application holds almost nothing if it holds at most one unit in so many.
 const SMALL_PART: u64 = 256;
 
 /// The smallest budget with a reserve.

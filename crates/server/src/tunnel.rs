@@ -4,7 +4,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::counters::ActiveRequest;
 
-/// A connection after its last request, which has upgraded it.
+/// A connection that its last request has upgraded.
 pub(crate) struct UpgradedConnection {
     /// Bytes both ways, between a client and another server.
     pub(crate) tunnel: proxy::Tunnel,
@@ -13,7 +13,7 @@ pub(crate) struct UpgradedConnection {
 }
 
 impl UpgradedConnection {
-    /// Carries bytes until both sides have ended. Dropped, it ends both.
+    /// Carries bytes until both sides have ended. Dropping the future ends both.
     pub(crate) async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin + Send) {
         let Self {
             tunnel,

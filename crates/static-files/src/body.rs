@@ -64,9 +64,9 @@ impl Body {
     }
 
     /// Reads the first piece, if that is possible without blocking or `wait` allows it. A small file is complete
-    /// then, and closed. An error is not reported here, but again when the body is polled.
+    /// then, and closed. An error is not reported here: the read is repeated when the body is polled.
     ///
-    /// A file that stays open counts by `permit`, or by a new one of `open_files`.
+    /// A file that stays open is counted by `permit`, or by a new permit of `open_files`.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl Body {
         }
     }
 
-    /// Closes the file once all of it is read, rather than when a slow client has taken all.
+    /// Closes the file once all of it is read: a slow client does not keep it open.
     fn close_if_read(&mut self) {
         let is_text = |part: &Part| matches!(part, Part::Text(_));
         if self.parts.iter().all(is_text) {

@@ -11,9 +11,8 @@ use crate::Options;
 
 /// A server that serves components by Unit's configuration.
 pub trait FrontEnd {
-    /// The command that runs it in the foreground, with all that it writes in `directory`: the
-    /// control socket is `control.sock`, the log `unit.log`, and what it keeps over a restart is
-    /// somewhere below.
+    /// The command that runs it in the foreground, and writes only to `directory`: the control
+    /// socket `control.sock`, the log `unit.log`, and what it keeps across restarts, under any name.
     fn command(&self, directory: &Path) -> Command;
 
     /// Why this front end does not do what a case needs; nothing if it does.
@@ -44,7 +43,7 @@ pub trait FrontEnd {
         World::Wasi02
     }
 
-    /// What stands first in each configuration that a case starts with, such as
+    /// The first members of each configuration that a case starts with, such as
     /// `"settings": {…},`.
     fn settings(&self) -> &'static str {
         ""
@@ -54,7 +53,7 @@ pub trait FrontEnd {
 /// Why a case is not run with guests of WASI 0.2.
 pub const NO_WASI_03: &str = "a guest of WASI 0.2 would have to do two things at once";
 
-/// What some cases need and not every front end does.
+/// A feature that some cases need, and that some front ends lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// HTTP/2 with prior knowledge.
@@ -76,9 +75,9 @@ pub enum Need {
     /// The client always gets the head of a response that fails later, and sees that the response is cut
     /// off even in HTTP/1.0.
     ExactCutOffs,
-    /// `/status` counts instances, some of which work after their responses, rather than requests.
+    /// `/status` counts instances, not requests: also those that still work after their responses.
     CountedInstances,
-    /// A component of WASI 0.2 without a twin: 0.3 has no way to do the same, or it is about 0.2.
+    /// A component of WASI 0.2 without a twin: 0.3 has no way to do the same, or the case is about 0.2.
     Wasi02,
     /// A guest of WASI 0.3, whose twin has no simple way to do the same.
     Wasi03,

@@ -1,7 +1,7 @@
-//! Unit's log lines, of [`tracing`] events: one line an event, whatever its text was made of, and no more
-//! of them than [`RateLimit`] and [`LogInterval`] allow; and what guests print, in the log or in files.
+//! Log lines in Unit's format: each [`tracing`] event becomes one line, with control characters escaped, within the
+//! limits of [`RateLimit`] and [`LogInterval`]. Also the output of guests, to the log or to files.
 //!
-//! It does not open the log itself, and knows neither guests nor the engine: the daemon and the language module do.
+//! The daemon and the language module open the log. Guests and the engine are not known here.
 
 mod bucket;
 mod guest_output;
@@ -28,7 +28,7 @@ pub use write::write_all;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
-/// The crates of this project that log, which is what their targets begin with.
+/// The crates of this project that log. The targets of their events begin with these names.
 const OWN_CRATES: [&str; 12] = [
     "code_cache",
     "control",

@@ -32,7 +32,7 @@ impl SniTable {
             names: HashMap::new(),
             warnings: Vec::new(),
         };
-        // An only bundle is presented for every name.
+        // A single bundle is presented for every name.
         if bundles.len() > 1 {
             for (index, bundle) in bundles.iter().enumerate() {
                 table.add(names, index, bundle);

@@ -97,7 +97,7 @@ fn check(value: &Value) {
     }
 }
 
-/// What may stand by itself in an environment, too.
+/// Checks the parts that the language module also reads from environment variables.
 fn check_parts(value: &Value) {
     if let Ok(folders) = Folder::check_all(value) {
         check_folders(&folders);

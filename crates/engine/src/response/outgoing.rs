@@ -17,7 +17,7 @@ use crate::failure::cut_off::CutOff;
 use crate::failure::kind::FailureKind;
 use crate::sandbox::host_body;
 
-/// The output side of a guest's body: read from the guest while that is at work, and buffered when it has ended.
+/// The output side of a guest's body: read from the guest while the guest works, and buffered after it has ended.
 pub(crate) struct Outgoing {
     /// `None` when its end is known.
     body: Option<HyperOutgoingBody>,
@@ -106,7 +106,7 @@ impl Outgoing {
             return true;
         };
         let end = loop {
-            // `body` is opaque: whether it is forwarded shows only when polling it polls a body from outside.
+            // `body` is opaque. That it is forwarded shows only when polling it polls a body of the host.
             let (frame, is_forwarded) =
                 host_body::polls_host_body(|| poll_written(body, self.length, cx));
             if is_forwarded {

@@ -49,8 +49,8 @@ impl GuestHooks {
         }
     }
 
-    /// To be called before the guest's handles are dropped, which ends its unfinished uploads: they look
-    /// finished, and are cut off because of this.
+    /// To be called before the guest's handles are dropped. Dropping them makes unfinished uploads look finished;
+    /// after this call they are cut off instead.
     pub(crate) fn leave(&self) {
         if let Some(guest) = &self.guest {
             guest.is_gone.store(true, Ordering::SeqCst);
@@ -129,8 +129,8 @@ fn is_forbidden(name: &HeaderName) -> bool {
     *name == HOST || (is_hop_by_hop(name) && *name != TE)
 }
 
-/// The body of an outgoing request. Where the guest is gone before it has finished the body, it is cut off,
-/// unless the guest forwards a body that comes from elsewhere.
+/// The body of an outgoing request. If the guest is gone before it has finished the body, the body is cut off,
+/// unless it is a body that the guest has received from elsewhere and forwards.
 struct Upload {
     body: WasiBody,
     guest: Arc<GuestAlive>,
@@ -145,11 +145,11 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        // `self.body` is opaque: whether it forwards a body from outside shows only when polling it polls that one.
+        // `self.body` is opaque. That it forwards a body of the host shows only when polling it polls that body.
         let (frame, is_forwarded) =
             host_body::polls_host_body(|| Pin::new(&mut self.body).poll_frame(cx));
         self.is_forwarded |= is_forwarded;
-        // The end of a body of a guest that is gone looks regular, whether the body is complete or not.
+        // The body of a guest that is gone ends normally even if it is incomplete.
         let is_left = !self.is_forwarded && self.guest.is_gone.load(Ordering::SeqCst);
         if is_left && matches!(frame, Poll::Ready(None)) {
             return Poll::Ready(Some(Err(Error::ConnectionTerminated)));

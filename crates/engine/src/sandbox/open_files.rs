@@ -14,7 +14,8 @@ pub(crate) struct OpenFiles {
     descriptors: Arc<Descriptors>,
     open: Vec<OpenFile>,
     limit: usize,
-    /// Each permit of this instance holds a reference, those of files that are being opened included.
+    /// Each permit of this instance has a reference, also while its file is being opened. So the number of
+    /// references is that of files.
     instance: Arc<()>,
     listings: Arc<Listings>,
 }
@@ -55,7 +56,7 @@ impl OpenFiles {
         self.open.retain(|it| !it.is_closed());
     }
 
-    /// The memory of a listing that begins.
+    /// Begins to count the memory of one listing.
     pub(crate) fn list(&self) -> ListingMemory {
         ListingMemory {
             of: Arc::clone(&self.listings),
@@ -75,8 +76,8 @@ impl Drop for OpenFiles {
     }
 }
 
-/// The folder listings of one instance, in the host's memory. They count as memory of its application, and each
-/// instance may have as much of them as of linear memory.
+/// The folder listings of one instance, in the host's memory. They count as memory of its application. The
+/// limit of each instance is the one for its linear memory.
 #[derive(Debug)]
 struct Listings {
     memory: Arc<ApplicationMemory>,
@@ -102,7 +103,7 @@ pub(crate) struct ListingMemory {
 }
 
 impl ListingMemory {
-    /// Takes so many bytes more; `false` at a limit.
+    /// Takes so many more bytes; `false` at a limit of the instance or of the application.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let used = self.of.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.of.limit || !self.of.memory.take(bytes) {

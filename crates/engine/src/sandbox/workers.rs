@@ -32,7 +32,7 @@ struct QueuedJob {
     given: oneshot::Sender<()>,
 }
 
-/// An instance at work, seen by those who give it requests.
+/// An instance at work, as the sender of its requests sees it.
 pub(crate) struct WorkerHandle {
     pub(crate) number: u64,
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
@@ -50,7 +50,7 @@ pub(crate) struct Job {
     pub(crate) failed: oneshot::Sender<Failure>,
 }
 
-/// The place of a waiting request in the queue. Dropping it leaves the queue.
+/// The place of a waiting request in the queue. Dropping it removes the request from the queue.
 pub(crate) struct QueuePlace<'a> {
     workers: &'a Workers,
     number: u64,
@@ -105,7 +105,7 @@ impl Workers {
                 state.waiting.push_front(queued);
                 return;
             }
-            // The request may be giving up at this moment.
+            // Fails if the request has stopped waiting at this moment.
             let _ = given.send(());
         }
     }
@@ -153,7 +153,7 @@ impl WorkersState {
 }
 
 impl WorkerHandle {
-    /// Whether it takes one more. Only a lower bound: its requests may end at any moment.
+    /// Whether it has room for one more request. `false` may be outdated: its requests may end at any moment.
     fn has_room(&self, concurrency: u32) -> bool {
         self.left > 0 && *self.in_progress.lock() < concurrency
     }

@@ -18,8 +18,8 @@ const SERVING_BURST: Duration = Duration::from_millis(50);
 /// How long guests of an application compute in the background after its bucket has overflowed.
 const HEAVY_FOR: Duration = Duration::from_secs(1);
 
-/// The upper bound of [`HEAVY_FOR`], which doubles each time that the bucket overflows soon again: each burst on
-/// the threads that serve delays other applications there.
+/// The upper bound of that time, which doubles each time that the bucket overflows again soon after its end: each
+/// burst on the threads that serve delays other applications there.
 const HEAVY_FOR_LONGEST: Duration = Duration::from_secs(16);
 
 /// What an application has had of the processor.
@@ -27,8 +27,8 @@ const HEAVY_FOR_LONGEST: Duration = Duration::from_secs(16);
 pub(crate) struct CpuShare {
     number: u64,
     weight: u64,
-    /// Its virtual time. Changed under the lock of the [fair queue](crate::scheduling::fair_queue::FairQueue)
-    /// alone.
+    /// Its virtual time. Changed only under the lock of the
+    /// [fair queue](crate::scheduling::fair_queue::FairQueue).
     virtual_time: AtomicU64,
     serving: Mutex<ServingLoad>,
     /// Until when its guests compute in the background, in nanoseconds after `made`; 0 is never.
@@ -41,8 +41,9 @@ pub(crate) struct CpuShare {
 struct ServingLoad {
     level: Duration,
     at: Instant,
-    /// For how long it was heavy when it last began to be, and until when.
+    /// The length of the last period in which the application was heavy.
     heavy_for: Duration,
+    /// The end of that period.
     heavy_until: Option<Instant>,
 }
 
@@ -118,7 +119,7 @@ impl CpuShare {
         let until = Duration::from_nanos(self.heavy_until.load(Ordering::Relaxed));
         let is_heavy = now.saturating_duration_since(self.made) < until;
         if !is_heavy {
-            // Saves the next calls the clock.
+            // So that the next calls need not read the clock.
             self.heavy_until.store(0, Ordering::Relaxed);
         }
         is_heavy

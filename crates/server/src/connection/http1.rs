@@ -48,8 +48,7 @@ where
     let _close = CloseQueue(link.drain_queue());
     let mut request_by = first_by;
     let is_late = loop {
-        // Without a timer of hyper's, which would be armed and disarmed for each request: what it
-        // bounds is bounded in `drive`.
+        // hyper gets no timer, which it would arm and disarm for each request: `drive` has the time limits.
         let connection = Builder::new()
             .max_header_size(MAX_HEADER_SECTION)
             .max_buf_size(BUFFER)
@@ -76,10 +75,10 @@ where
                 }
                 let lingers =
                     leaves_unread(&ended, &read_buf, link) || ended.is_ok() && ends_unasked(link);
-                // Not kept while the client is waited for.
+                // Freed before the wait for the client.
                 drop((read_buf, service));
                 if lingers {
-                    // Apart, so that other connections take no room for it.
+                    // Boxed, so that the futures of other connections have no room for it.
                     Box::pin(linger(io, closing)).await;
                 }
                 return ended.map(|()| None);
@@ -98,7 +97,7 @@ where
         let left = timeouts.idle.saturating_sub(park_after(timeouts));
         tokio::select! {
             biased;
-            // An error is left to hyper, which meets it again.
+            // An error is ignored here: hyper gets it again when it reads.
             _ = poll_fn(|cx| io.poll_readable(cx)) => {
                 request_by = Instant::now() + timeouts.header_read;
             }
@@ -114,8 +113,8 @@ where
     Ok(None)
 }
 
-/// Sends a 408 before the connection is closed. As in Unit, also to a client that has been silent, which may take
-/// it for the answer to a request that it has just sent.
+/// Sends a 408 before the connection is closed. As in Unit, a client that has been silent gets it as well, and may
+/// take it for the answer to a request that it has just sent.
 async fn send_request_timeout(io: &mut ClientIo, timeouts: &Timeouts) {
     let answer = raw_error_response(StatusCode::REQUEST_TIMEOUT, None);
     let sent = async {
@@ -133,8 +132,9 @@ fn leaves_unread(ended: &hyper::Result<()>, read_buf: &[u8], link: &ConnectionSt
         || ended.as_ref().is_err_and(hyper::Error::is_parse)
 }
 
-/// Whether the server ends a connection that the client may still use: its next request may come after the
-/// last read, and to close the socket would reset it then, and take a response along that is not read yet.
+/// Whether the server ends a connection that the client may still use. The client's next request may arrive after
+/// the last read; closing the socket would then reset the connection, and destroy a response that the client has
+/// not read yet.
 fn ends_unasked(link: &ConnectionState) -> bool {
     link.is_closed_by_server() && link.requests() > 0
 }
@@ -149,16 +149,16 @@ enum Driven<S> {
 
 /// hyper's part of a connection.
 ///
-/// hyper takes each request with an `Upgrade` field for one whose connection may be switched, also if it has
-/// been answered otherwise and others have followed. It ends without having flushed its last bytes and shut the
-/// connection down then, which it does if it is polled again.
+/// After a request with an `Upgrade` field hyper expects an upgrade until the connection ends, even if that request
+/// was answered otherwise and others have followed. It then ends before it has flushed its last bytes and shut the
+/// connection down. Polled once more, it does both.
 struct Driver<'a, S>
 where
     S: HttpService<Incoming>,
 {
     connection: Connection<TokioIo<ClientIo>, S>,
     link: &'a ConnectionState,
-    /// What hyper has ended with already.
+    /// The error with which hyper ended at first, while it is polled once more.
     error: Option<hyper::Error>,
 }
 
@@ -173,7 +173,7 @@ where
         let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) else {
             return Poll::Pending;
         };
-        // After other errors nothing is in order.
+        // Other errors leave nothing to flush.
         let is_orderly = ended.as_ref().err().is_none_or(hyper::Error::is_parse);
         if is_orderly && self.error.is_none() && self.link.is_upgrade_refused() {
             self.error = ended.err();
@@ -187,7 +187,7 @@ where
 /// Drives a connection until it ends, its first request is not there by `request_by`, or it has been
 /// without one for `park_after`, and up to [`CHECK_INTERVAL`] more.
 ///
-/// No `async fn`, which would have room for the connection twice.
+/// Not an `async fn`: its future would have room for the connection twice.
 fn drive<'a, S, B>(
     mut connection: Driver<'a, S>,
     link: &'a ConnectionState,
@@ -216,14 +216,14 @@ where
             if !is_asked {
                 link.gather_orders().set_driver(cx.waker());
             }
-            // hyper reads first.
+            // Before hyper is polled, which reads.
             link.drain_queue().begin_turn();
             let mut may_gather = true;
             loop {
                 if let Poll::Ready(ended) = connection.poll(cx) {
                     return Poll::Ready(DriveEnd::Ended(ended));
                 }
-                // Once: an order after that has woken this task for another turn.
+                // Once in each turn: a later order has woken this task, which gathers in its next turn.
                 if std::mem::take(&mut may_gather)
                     && let Some(polled) = gather_orders.gather(cx, |cx| connection.poll(cx))
                 {
@@ -232,10 +232,10 @@ where
                         Poll::Pending => continue,
                     }
                 }
-                // hyper has written before what the end of a response is known by.
+                // After hyper has been polled: only what it has written shows whether the response has ended.
                 _ = (link.drain_queue()).poll_drain(|| link.is_answered(), cx);
-                // Both wake this task when they are ready; to poll them takes locks. So that is done
-                // once, and again where the answer is known to be another.
+                // `closes` and `pause` wake this task when they are ready. Polling them takes locks, so they
+                // are polled once, and again when one of them is known to be ready.
                 let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
                 let closes_now = !is_closing && notice.is_closing();
                 if is_asked && !closes_now && !pause.is_elapsed() {
@@ -254,13 +254,13 @@ where
                 }
                 match watch.check(link.requests(), link.is_idle(), Instant::now()) {
                     IdleCheck::Late => return Poll::Ready(DriveEnd::Late),
-                    // hyper closes one that is idle by itself then.
+                    // While closing, hyper itself ends an idle connection.
                     IdleCheck::Idle if !is_closing => return Poll::Ready(DriveEnd::Idle),
                     IdleCheck::Busy => link.hang_up().order(),
                     IdleCheck::Idle | IdleCheck::Nothing => {}
                 }
                 pause.as_mut().reset(watch.next);
-                // It has to be polled to wake anyone.
+                // The timer has to be polled again to wake this task.
                 asked = None;
             }
         })
@@ -285,22 +285,22 @@ fn park_after(timeouts: &Timeouts) -> Duration {
     timeouts.park_after.min(timeouts.idle)
 }
 
-/// Looks at a connection now and then: whether it has had a request, and since when it has none.
+/// Checks at intervals whether a connection has had a request, and since when it has been idle.
 ///
-/// hyper may be parted from its socket only where it holds nothing that the socket is to take, and
-/// expects nothing but the head of a request. That is so when the bodies of all requests and responses
-/// are gone and no write waits; both are looked at again after `park_after`, so that hyper has been polled
-/// since. A connection that has not had a request yet stays, or its header could take for ever.
+/// hyper may be dropped only when it has nothing left to write, and waits for the head of a request. That is so when
+/// the bodies of all requests and responses are gone and no write is pending. Both are checked again after
+/// `park_after`, so that hyper has been polled in between. A connection without any request yet is not parked:
+/// parking would restart the time limit for its first head.
 struct IdleWatch {
-    /// Requests before this.
+    /// The connection's requests when the watch began.
     before: u64,
-    /// By when the first is to have come.
+    /// The time limit for the first request since then.
     request_by: Instant,
     park_after: Duration,
     interval: Duration,
-    /// Requests when it was first seen idle, and when that was.
+    /// The number of requests when it was first seen idle, and when that was.
     idle_since: Option<(u64, Instant)>,
-    /// When to look.
+    /// The time of the next check.
     next: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! What a guest does touches no other request.
+//! Isolation: nothing that a guest does affects other requests, its own application's included.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ pub fn no_failure_disturbs_other_requests_or_the_process(front: &impl FrontEnd) 
     echo.post("/", "hello").assert_text("hello");
     let errors = server.errors();
 
-    // One request that is talked with all the while, where that is possible, and one that waits.
+    // One request that exchanges data all the time, if the front end can stream, and one that sleeps.
     let streams = front.lacks(Need::StreamedRequests).is_none();
     if streams {
         echo.send("POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -85,7 +85,11 @@ pub fn no_failure_disturbs_other_requests_or_the_process(front: &impl FrontEnd) 
     assert!(server.is_alive());
     // unitd would start another process, and say so.
     assert_eq!(server.log_lines("exited on signal"), [""; 0]);
-    assert_eq!(server.errors(), errors, "nothing but the log is written to");
+    assert_eq!(
+        server.errors(),
+        errors,
+        "something was written to standard error instead of the log"
+    );
 }
 
 pub fn no_failure_disturbs_the_requests_of_its_own_application(front: &impl FrontEnd) {
@@ -115,7 +119,7 @@ pub fn no_failure_disturbs_the_requests_of_its_own_application(front: &impl Fron
         client.send(format!(
             "GET /?{failure} HTTP/1.1\r\nhost: localhost\r\n\r\n"
         ));
-        // A busy machine may take the turn away from this guest between its head and its end.
+        // On a busy machine this guest may be interrupted between its head and its end.
         let may_be_cut_off = failure == "is-short";
         match client.try_response() {
             Ok(response) if may_be_cut_off && response.head.status == 200 => {
