@@ -511,7 +511,7 @@ fn a_proxied_request_in_progress_outlives_its_upstreams_configuration() {
     let other = Other::start(|mut peer| {
         while peer.head().is_some() {
             peer.send(CHUNKED);
-            peer.expect("continue");
+            peer.expect("later");
             peer.send("5\r\nhello\r\n0\r\n\r\n");
         }
     });
@@ -522,14 +522,14 @@ fn a_proxied_request_in_progress_outlives_its_upstreams_configuration() {
     assert_eq!(client.head().status, 200);
     let steps = r#"[{"action": {"return": 204}}]"#;
     assert_eq!(server.put("/config/routes", steps).0, 200);
-    client.send("continue");
+    client.send("later");
     assert_eq!(client.rest(), (b"hello".to_vec(), vec![], End::Complete));
     assert_eq!(client.get("/").head.status, 204);
 
     // The connection to the other server was kept meanwhile.
     let steps = format!(r#"[{{"action": {{"proxy": "http://{}"}}}}]"#, other.address);
     assert_eq!(server.put("/config/routes", &steps).0, 200);
-    client.send(format!("{asks}continue"));
+    client.send(format!("{asks}later"));
     client.response().assert_text("hello");
     assert_eq!(other.connections(), 1);
 }
