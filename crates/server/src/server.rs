@@ -49,13 +49,13 @@ pub struct Plan {
 
 struct Planned {
     listener: Arc<Listener>,
-    /// Where the listener is new.
+    /// `Some` if the listener is new.
     socket: Option<ListeningSocket>,
-    behind: Binding,
+    binding: Binding,
 }
 
 impl Plan {
-    /// Has other settings hold.
+    /// Replaces the settings.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
     }
@@ -63,7 +63,7 @@ impl Plan {
     /// Changes what answers at each address; the argument is the address as it was given.
     pub fn retarget(&mut self, target: impl Fn(&Address) -> Target) {
         for planned in &mut self.listeners {
-            planned.behind.target = target(&planned.listener.address);
+            planned.binding.target = target(&planned.listener.address);
         }
     }
 }
@@ -119,7 +119,7 @@ impl Server {
             plan.push(Planned {
                 listener,
                 socket,
-                behind: Binding {
+                binding: Binding {
                     target,
                     tls,
                     forwarded: (!forwarded.is_empty()).then(|| forwarded.into()),
@@ -143,10 +143,10 @@ impl Server {
         for Planned {
             listener,
             socket,
-            behind,
+            binding,
         } in plan.listeners
         {
-            next.behind.insert(listener.id, behind);
+            next.bindings.insert(listener.id, binding);
             if let Some(socket) = socket {
                 accepting.push((Arc::clone(&listener), socket));
             }
@@ -159,15 +159,15 @@ impl Server {
             .filter(|listener| !kept(listener.id))
             .cloned()
             .collect();
-        // What arrives on their connections meanwhile is still answered by who answered before.
+        // Until their connections have closed, requests on them get their target of before.
         let closing = before
             .closing
             .iter()
             .filter(|listener| listener.is_in_use());
         next.closing = closing.chain(&gone).cloned().collect();
         for listener in &next.closing {
-            if let Some(behind) = before.behind.get(&listener.id) {
-                next.behind.insert(listener.id, behind.clone());
+            if let Some(binding) = before.bindings.get(&listener.id) {
+                next.bindings.insert(listener.id, binding.clone());
             }
         }
         self.0.snapshot.store(Arc::new(next));

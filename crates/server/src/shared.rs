@@ -71,10 +71,10 @@ impl Shared {
     /// What a request of this listener is served by, from its beginning to its end.
     pub(crate) fn view(&self, listener: ListenerId) -> SnapshotView {
         let snapshot = self.snapshot.load();
-        let behind = snapshot.behind.get(&listener);
+        let binding = snapshot.bindings.get(&listener);
         SnapshotView {
-            target: behind.map(|it| it.target.clone()),
-            forwarded: behind.and_then(|it| it.forwarded.clone()),
+            target: binding.map(|it| it.target.clone()),
+            forwarded: binding.and_then(|it| it.forwarded.clone()),
             settings: Arc::clone(&snapshot.settings),
         }
     }
@@ -82,11 +82,11 @@ impl Shared {
     /// Whether routes or the access log of this listener use `$request_time`.
     pub(crate) fn times_requests(&self, listener: ListenerId) -> bool {
         let snapshot = self.snapshot.load();
-        let behind = snapshot.behind.get(&listener);
-        times_requests(behind.map(|it| &it.target), &snapshot.settings)
+        let binding = snapshot.bindings.get(&listener);
+        times_requests(binding.map(|it| &it.target), &snapshot.settings)
     }
 
-    /// How long the client of a connection that begins now is waited for.
+    /// The timeouts of a connection that begins now.
     pub(crate) fn timeouts(&self) -> Timeouts {
         self.snapshot.load().settings.timeouts.clone()
     }
@@ -98,7 +98,7 @@ impl Shared {
     }
 
     pub(crate) fn tls(&self, listener: ListenerId) -> Option<Arc<ServerConfig>> {
-        self.snapshot.load().behind.get(&listener)?.tls.clone()
+        self.snapshot.load().bindings.get(&listener)?.tls.clone()
     }
 
     /// Room for one more connection, as soon as there is.

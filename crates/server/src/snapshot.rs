@@ -17,7 +17,7 @@ use crate::settings::Settings;
 pub enum Target {
     /// A component.
     Application(Application),
-    /// What the table says, beginning with this.
+    /// The steps of a table, from this pass on.
     Table(Table, Pass),
     /// Nothing, for now: the answer is 503.
     Unavailable,
@@ -27,17 +27,17 @@ pub enum Target {
 pub(crate) struct Snapshot {
     pub(crate) settings: Arc<Settings>,
     pub(crate) listeners: Vec<Arc<Listener>>,
-    /// Removed, with connections that still finish what they do.
+    /// Removed listeners whose connections still finish their requests.
     pub(crate) closing: Vec<Arc<Listener>>,
-    pub(crate) behind: HashMap<ListenerId, Binding>,
+    pub(crate) bindings: HashMap<ListenerId, Binding>,
 }
 
-/// What a listener's requests are served with.
+/// What answers the requests of a listener, and how its connections are set up.
 #[derive(Clone)]
 pub(crate) struct Binding {
     pub(crate) target: Target,
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// `None` where no proxy is believed.
+    /// `None` if no proxy is trusted.
     pub(crate) forwarded: Option<Arc<[Forwarded]>>,
 }
 
@@ -50,8 +50,7 @@ pub(crate) struct SnapshotView {
 }
 
 impl SnapshotView {
-    /// Whether something is asked about the request that only its [`RequestMeta`](crate::variables::RequestMeta)
-    /// tell.
+    /// Whether routes or the access log need the request's [`RequestMeta`](crate::variables::RequestMeta).
     pub(crate) fn needs_meta(&self) -> bool {
         let is_routed = matches!(self.target, Some(Target::Table(..)));
         is_routed || self.settings.log_route || self.settings.access_log.is_some()
@@ -78,7 +77,7 @@ impl Snapshot {
             settings,
             listeners: Vec::new(),
             closing: Vec::new(),
-            behind: HashMap::new(),
+            bindings: HashMap::new(),
         }
     }
 }

@@ -208,12 +208,15 @@ where
         let mut closes = pin!(closing.wait());
         let mut is_closing = false;
         let mut pause = pin!(sleep_until(watch.next));
-        let mut asked: Option<Waker> = None;
+        // The waker with which `closes` and `pause` were last polled.
+        let mut registered: Option<Waker> = None;
         let over = poll_fn(|cx| {
             link.turn().begin();
             // Its waker is the same for as long as the task lives.
-            let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
-            if !is_asked {
+            let is_registered = registered
+                .as_ref()
+                .is_some_and(|it| it.will_wake(cx.waker()));
+            if !is_registered {
                 link.gather_orders().set_driver(cx.waker());
             }
             // Before hyper is polled, which reads.
@@ -236,12 +239,14 @@ where
                 _ = (link.drain_queue()).poll_drain(|| link.is_answered(), cx);
                 // `closes` and `pause` wake this task when they are ready. Polling them takes locks, so they
                 // are polled once, and again when one of them is known to be ready.
-                let is_asked = asked.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+                let is_registered = registered
+                    .as_ref()
+                    .is_some_and(|it| it.will_wake(cx.waker()));
                 let closes_now = !is_closing && notice.is_closing();
-                if is_asked && !closes_now && !pause.is_elapsed() {
+                if is_registered && !closes_now && !pause.is_elapsed() {
                     return Poll::Pending;
                 }
-                asked = Some(cx.waker().clone());
+                registered = Some(cx.waker().clone());
                 if !is_closing && closes.as_mut().poll(cx).is_ready() {
                     is_closing = true;
                     Pin::new(&mut connection.connection).graceful_shutdown();
@@ -261,7 +266,7 @@ where
                 }
                 pause.as_mut().reset(watch.next);
                 // The timer has to be polled again to wake this task.
-                asked = None;
+                registered = None;
             }
         })
         .await;
