@@ -13,8 +13,8 @@ use http_message::{Framing, FramingError, has_token};
 /// The server name of a request that names no host, as in Unit.
 pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 
-/// Checks the request's method, target and host. Its `host` field names the host that it is for
-/// afterwards, and it has one `cookie` field at most in HTTP/2.
+/// Checks the request's method, target and host. Afterwards its `host` field names the
+/// host that the request is for, and in HTTP/2 it has at most one `cookie` field.
 ///
 /// # Errors
 ///
@@ -23,7 +23,7 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
     if parts.method == Method::CONNECT {
         return Err(StatusCode::NOT_IMPLEMENTED);
     }
-    // hyper undoes the chunks below another coding, and h2 holds a body against the first length.
+    // hyper would decode only the chunks below another coding, and h2 checks only the first length.
     Framing::of(&parts.headers).map_err(|error| match error {
         // RFC 9112, section 6.1, and Unit's answer.
         FramingError::Coding => StatusCode::NOT_IMPLEMENTED,
@@ -41,13 +41,13 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), StatusCode> {
     check_path(&parts.method, &parts.uri)
 }
 
-/// Makes the URI of a request that has been checked absolute: the scheme that it came by, whatever it
-/// says itself, path and query as they came, and as authority `host`, or else the server name (without
-/// port and trailing dot, in lower case, like Unit's).
+/// Makes the URI of a checked request absolute. The scheme is the connection's, whatever the target says; path and
+/// query do not change. The authority is `host`, or else the server name (in lower case, without port and trailing
+/// dot, as in Unit).
 ///
 /// # Errors
 ///
-/// The status to refuse the request with, where its host has no place in a URI.
+/// The status to refuse the request with, if its host cannot be part of a URI.
 pub(crate) fn make_absolute(
     parts: &mut Parts,
     scheme: Scheme,
@@ -79,8 +79,8 @@ pub(crate) fn accepts_trailers<B>(request: &Request<B>) -> Option<bool> {
         .then(|| version == Version::HTTP_11 && has_token(request.headers(), &TE, "trailers"))
 }
 
-/// The host that a request was sent to, as Unit has it: without a port and a dot at the end, in lower
-/// case, and empty without a host, or for an invalid one.
+/// The host that a request was sent to, as in Unit: in lower case, without port and trailing dot. Empty if there is
+/// no host, or an invalid one.
 pub(crate) fn server_name(headers: &HeaderMap) -> Cow<'_, str> {
     let field = headers.get(HOST).and_then(|field| field.to_str().ok());
     let name = field.and_then(name).unwrap_or_default();
@@ -95,13 +95,12 @@ pub(crate) fn server_name(headers: &HeaderMap) -> Cow<'_, str> {
 pub(crate) fn retarget(parts: &mut Parts, target: PathAndQuery) {
     let mut uri = mem::take(&mut parts.uri).into_parts();
     uri.path_and_query = Some(target);
-    // It has a scheme and an authority, and a path is all that this takes beside.
+    // Cannot fail: it has a scheme and an authority, and now a path.
     parts.uri = Uri::from_parts(uri).unwrap_or_default();
 }
 
-/// Drops the fields whose names have anything but letters, digits and hyphens: between a server that
-/// tells `a_b` from `a-b` and an application that does not, a client could pass off the one as the
-/// other.
+/// Drops fields whose names have anything but letters, digits and hyphens. Some applications take `a_b` for `a-b`;
+/// a client could use that to send them a field that this server would have refused or replaced.
 pub(crate) fn discard_unsafe_fields(headers: &mut HeaderMap) {
     let is_safe = |name: &HeaderName| {
         let mut bytes = name.as_str().bytes();
@@ -110,7 +109,7 @@ pub(crate) fn discard_unsafe_fields(headers: &mut HeaderMap) {
     if headers.keys().all(is_safe) {
         return;
     }
-    // To remove single ones would change the order of the others.
+    // Removing single fields would change the order of the others.
     let mut last = None;
     let all = mem::take(headers);
     for (name, value) in all {
@@ -121,9 +120,9 @@ pub(crate) fn discard_unsafe_fields(headers: &mut HeaderMap) {
     }
 }
 
-/// Joins the `cookie` fields, which clients of HTTP/2 split to compress them better, where the first
-/// stands (RFC 9113, section 8.2.3). Two bytes for each are less than what its name counted for among the
-/// header section's.
+/// Joins the `cookie` fields, which clients of HTTP/2 split to compress them better, in the place
+/// of the first (RFC 9113, section 8.2.3). The two bytes between two values are fewer than those of the name that is
+/// dropped, so the header section does not grow.
 fn join_cookies(headers: &mut HeaderMap) {
     let mut fields = headers.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (fields.next(), fields.next()) else {
@@ -136,7 +135,7 @@ fn join_cookies(headers: &mut HeaderMap) {
         joined.extend_from_slice(field.as_bytes());
         is_sensitive |= field.is_sensitive();
     }
-    // All bytes are a field's.
+    // Cannot fail: all bytes come from valid fields.
     if let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         value.set_sensitive(is_sensitive);
         headers.insert(COOKIE, value);
@@ -167,7 +166,7 @@ fn check_host(parts: &mut Parts) -> Result<(), StatusCode> {
     let Some(authority) = parts.uri.authority().map(Authority::as_str) else {
         return check_name(field.unwrap_or_default());
     };
-    // RFC 9112, section 3.2.2: what an absolute target says counts, not the field. In HTTP/2 the
+    // RFC 9112, section 3.2.2: the host of an absolute target counts, not the field. In HTTP/2 the
     // two must agree (RFC 9113, section 8.3.1).
     let agrees = field.is_none_or(|field| field.eq_ignore_ascii_case(authority));
     if parts.version == Version::HTTP_2 && !agrees {
@@ -212,7 +211,7 @@ fn name(host: &str) -> Option<&str> {
         valid.then_some((name.strip_suffix('.').unwrap_or(name), rest))?
     };
     if name.is_empty() && !rest.is_empty() {
-        // A port of nothing (RFC 9110, section 4.2.1).
+        // An empty port (RFC 9110, section 4.2.1).
         return None;
     }
     let port = rest.strip_prefix(':').unwrap_or(rest);

@@ -117,7 +117,7 @@ impl Search<'_> {
     /// The place to look a path up, and the name there.
     ///
     /// Unit compares a path without variables with `chroot` before it adds the index, and so never finds the index of
-    /// `chroot` itself. Its documentation does not mention that, and it is not followed.
+    /// `chroot` itself. Unit's documentation does not mention that, and this server finds it.
     fn place<'p>(&self, full: &'p [u8]) -> Result<(Place, &'p [u8]), Miss> {
         let mut resolve = ResolveFlags::empty();
         if !self.options.follow_symlinks {

@@ -41,14 +41,14 @@ const MOST_INSTANCES: u64 = 1000;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Instances at a time, of all applications together. Default: one per 16 MiB of `memory`, at least 16 and at
-    /// most 1000. At the edge requests wait for up to a second, then get 503.
+    /// most 1000. At the limit requests wait for up to a second, then get 503.
     pub instances: u32,
     /// Linear memories and tables of all instances together, in bytes. Default: three quarters of the machine's
-    /// memory (or of the cgroup's limit, if lower); 4 GiB where neither can be read. At the edge `memory.grow`
+    /// memory (or of the cgroup's limit, if lower); 4 GiB where neither can be read. At the limit `memory.grow`
     /// fails.
     pub memory: u64,
-    /// A runtime with threads of its own to which guests are offloaded that compute for long, so that they do
-    /// not delay others on the threads that serve. Default: none, they stay.
+    /// A runtime with threads of its own. Guests that compute for long are offloaded to it, so that they do not
+    /// delay others on the threads that serve. Default: none; such guests are not offloaded.
     pub background: Option<Handle>,
     /// Open files and outgoing connections of all guests together. Default: half of the soft limit of open
     /// files of the process (`RLIMIT_NOFILE`).
@@ -114,8 +114,8 @@ pub enum EngineError {
 impl Engine {
     /// Reserves the instance pool and links WASI.
     ///
-    /// Where the address space does not suffice for the pool, three quarters as many instances are tried, and
-    /// so on. Below 16, instances are allocated one by one, which is slower. Both are logged as warnings.
+    /// If the address space is too small for the pool, three quarters as many instances are tried, and so on. Below
+    /// 16, instances are allocated one by one, which is slower. Both are logged as warnings.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Engine {
         self.0.descriptors.limit()
     }
 
-    /// How many ticks there have been at which computing guests are interrupted. None while no guest computes.
+    /// The number of epoch ticks so far. Guests that compute are interrupted at each; without any there are no ticks.
     #[must_use]
     pub fn ticks(&self) -> u64 {
         self.0.ticker.ticks()
@@ -272,7 +272,7 @@ impl Engine {
         &self.0.idle
     }
 
-    /// In the order in which a component is tried.
+    /// The engines, in the order in which loading a component with them is tried.
     pub(crate) fn flavors(&self) -> [&Flavor; 2] {
         [&self.0.sequential, &self.0.concurrent]
     }

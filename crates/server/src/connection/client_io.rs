@@ -14,10 +14,10 @@ use tokio_rustls::server::TlsStream;
 use crate::held::{ConnectionHeld, WriteStalls};
 use crate::link::ConnectionState;
 
-/// Bytes that are rather copied than given to the kernel in pieces, which it takes one by one.
+/// Slices with at most so many bytes in all are copied into one, since the kernel would take them one by one.
 const MAX_COPIED: usize = 2048;
 
-/// What is read at a time until it is clear what the client speaks.
+/// Bytes that are read at a time until the protocol is known.
 const READ_AT_ONCE: usize = 4 * 1024;
 
 /// The stream that hyper reads and writes: a socket, perhaps with TLS, after the bytes that were read to sniff the
@@ -28,16 +28,16 @@ pub(crate) struct ClientIo {
     writes: Writes,
 }
 
-/// How writes are counted, above TLS, which has a part of what is held for the client only.
+/// How writes are counted. Above TLS, since TLS has only a part of what is held for the client.
 enum Writes {
-    /// It is not known yet what is spoken.
+    /// The protocol is not known yet.
     Uncounted,
     Http1(WriteStalls),
     Http2(Arc<ConnectionHeld>),
 }
 
 impl Writes {
-    /// Counts by what came of a write of `total` bytes.
+    /// Counts the result of a write of `total` bytes.
     fn count(
         &mut self,
         cx: &mut Context<'_>,
@@ -55,10 +55,10 @@ impl Writes {
     }
 }
 
-/// The socket is watched below TLS, where it takes bytes or does not.
+/// The stall timer is in the [`Socket`], below TLS: only there it shows whether the client accepts bytes.
 enum Transport {
     Plain(Socket),
-    /// In a box, so that connections without TLS do not take its room.
+    /// Boxed, so that connections without TLS have no room for it.
     Tls(Box<TlsStream<Socket>>),
 }
 
@@ -98,12 +98,12 @@ impl ClientIo {
         self.stream.socket().link.is_reset()
     }
 
-    /// Counts what is held for the client of HTTP/1 while it takes nothing.
+    /// From now on, counts what is held for an HTTP/1 client while it accepts nothing.
     pub(crate) fn count_write_stalls(&mut self, stalls: WriteStalls) {
         self.writes = Writes::Http1(stalls);
     }
 
-    /// Counts what is written for the client of HTTP/2.
+    /// From now on, counts what is written for an HTTP/2 client.
     pub(crate) fn count_writes(&mut self, held: Arc<ConnectionHeld>) {
         self.writes = Writes::Http2(held);
     }
@@ -111,7 +111,7 @@ impl ClientIo {
     /// Puts back what has been read last.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.read_ahead = if bytes.is_empty() {
-            // It would still hold on to its buffer.
+            // Empty `Bytes` can still keep a buffer in memory.
             return;
         } else if self.read_ahead.is_empty() {
             bytes
@@ -129,14 +129,14 @@ impl ClientIo {
 
     /// Waits until there is something to read, or the connection has ended.
     ///
-    /// No `async` function: what it would keep meanwhile, each idle connection would have.
+    /// Not an `async fn`: each idle connection would have room for its state.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.read_ahead.is_empty() {
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
             Transport::Plain(socket) => socket.stream.poll_read_ready(cx),
-            // What the socket has may be no content, and content may be read already.
+            // The socket may have bytes that are not content, and TLS may have content that it has read already.
             Transport::Tls(stream) => {
                 let mut read = BytesMut::new();
                 ready!(poll_read_some(stream, &mut read, cx))?;
@@ -236,7 +236,7 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_reset() {
-            // An orderly end would make the cut-off body look whole.
+            // An orderly end would make the cut-off body look complete.
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
@@ -260,7 +260,7 @@ pub(crate) fn poll_read_some(
     Poll::Ready(Ok(piece.filled().len()))
 }
 
-/// A client's socket, with a limit on how long a client may take nothing.
+/// A client's socket, with a limit on how long the client may accept no bytes.
 pub(crate) struct Socket {
     stream: sockets::Stream,
     /// The first byte, if it has been looked at.
@@ -311,8 +311,8 @@ impl Socket {
         }
         self.link.set_stalled(true);
         ready!(self.stall_timer.poll_expired(cx));
-        // What the kernel still has for it is not to be kept for such a client, and without a
-        // length it would take that for a whole body.
+        // The reset frees what the kernel still has for the client. Without it, a body without a length would
+        // look complete.
         self.link.reset();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -328,8 +328,8 @@ impl AsyncRead for Socket {
             && let Some(first) = self.first.take()
         {
             buffer.put_slice(&[first]);
-            // What came with it, too: who takes offence at the first byte closes, and with others unread
-            // that would reset the connection.
+            // Read what came with it as well: a reader that refuses the first byte closes the socket, and with
+            // bytes unread that would reset the connection.
             return match Pin::new(&mut self.stream).poll_read(cx, buffer) {
                 Poll::Ready(read) => Poll::Ready(read),
                 Poll::Pending => Poll::Ready(Ok(())),
@@ -361,7 +361,7 @@ impl AsyncWrite for Socket {
             let mut whole = [0; MAX_COPIED];
             let mut rest = &mut whole[..];
             for slice in slices {
-                // It fits, as the sum has shown.
+                // It fits: `total` is at most `MAX_COPIED`.
                 let _ = rest.write(slice);
             }
             Pin::new(&mut self.stream).poll_write(cx, &whole[..total])

@@ -66,12 +66,12 @@ pub(crate) async fn read(stream: &Stream, buffer: &mut BytesMut) -> io::Result<P
     }
 }
 
-/// What a client spoke that says nothing more.
+/// The protocol of a client that has sent `bytes`, and ended its side.
 pub(crate) fn at_end(bytes: &[u8]) -> Protocol {
     if bytes.is_empty() {
         Protocol::Closed
     } else {
-        // Hyper knows what to make of half a request.
+        // hyper answers an incomplete request.
         Protocol::Http1
     }
 }

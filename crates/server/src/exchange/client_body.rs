@@ -30,11 +30,11 @@ pub(crate) const MAX_DISCARDED: u64 = 64 * 1024 * 1024;
 /// How long a client that has its last response may send nothing before its connection is closed.
 pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(2);
 
-/// Pieces that these bytes may come in: each, be it a byte, costs a turn of the connection's task.
+/// The most pieces that are drained: each, even one of one byte, costs a turn of the connection's task.
 const MAX_DRAINED_PIECES: u32 = 4096;
 const MAX_DISCARDED_PIECES: u32 = 64 * 1024;
 
-/// For all of a body.
+/// The limit for all of a body.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// Pieces that are read before other tasks have their turn.
@@ -288,7 +288,7 @@ impl UnreadBody for Unread {
         if is_answered && !self.was_answered {
             self.was_answered = true;
             if let QueueRef::Stream(_) = self.open.queue {
-                // All else of the stream is over.
+                // Everything else of the stream has ended.
                 let limit = self.stall_timeout.min(MAX_SILENCE);
                 self.stall_timer = StallTimer::new(limit);
             }

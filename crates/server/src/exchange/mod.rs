@@ -54,7 +54,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Answers one request. Each stage has its place for a reason.
+    /// Answers one request. The order of the stages matters.
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -65,8 +65,8 @@ impl Service {
         let first_byte = self.link.take_first_byte();
         let in_flight = self.link.begin();
 
-        // Back-pressure: a client that does not take its responses gets no further ones, and pipelined requests
-        // take one turn each.
+        // Back-pressure: a client that does not read its responses gets no further ones. And pipelined requests take
+        // one turn each.
         // Set by the executor in `connection::http2`, since hyper has no place for it in the request.
         let stream = current_stream();
         if let Some(stream) = &stream {
@@ -74,7 +74,7 @@ impl Service {
         }
         self.link.turn().wait().await;
 
-        // One snapshot for all that follows, the newest there is: after the waits, and only once.
+        // Only one snapshot for all that follows, taken after the waits, so that it is the newest.
         let view = self.server.view(self.listener);
         let version = request.version();
         if version < Version::HTTP_2 && view.times_requests() {
@@ -82,7 +82,7 @@ impl Service {
             self.link.want_first_bytes(true);
         }
 
-        // Check, then route, then make of it what the application or upstream is to get.
+        // Check, then route, then make the request that the application or upstream gets.
         let method = request.method().clone();
         let (record, has_content, prepared) = {
             // A block, so that parts and body are not kept in the future, which has room for whatever lives
@@ -109,7 +109,7 @@ impl Service {
             (record, has_content, prepared)
         };
 
-        // Have the application or upstream answer.
+        // Run the application, or ask the upstream.
         let mut response = match prepared {
             Ok(prepared) => prepared.run(&self, &view.settings, record.meta()).await,
             Err(response) => response,
@@ -151,8 +151,8 @@ impl Service {
         Ok(response.map(|content| ResponseBody::new(content, guards)))
     }
 
-    /// Whether the request is one, and not too large; and the connection that it came by: the one that
-    /// trusted proxies have named, if the request is valid.
+    /// Checks that the request is valid, and not too large. Also returns the connection that it came by: for a valid
+    /// request, the one that trusted proxies have named.
     fn check(
         &self,
         parts: &mut Parts,
@@ -177,8 +177,8 @@ impl Service {
         (info, checked)
     }
 
-    /// Has the head say `connection: close` where the connection cannot serve a further request: the
-    /// rest of this one's body is not going to be read, for one.
+    /// Adds `connection: close` to the head if the connection cannot serve a further request, for example because the
+    /// rest of this request's body will not be read.
     fn announce_close(&self, response: &mut Response<Content>, version: Version) {
         if version >= Version::HTTP_2 || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return;
@@ -224,7 +224,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The status to refuse the request with, where its host is at fault.
+    /// The status to refuse the request with, if its host is invalid.
     fn prepare<'a>(
         &self,
         forward: Forward<'a>,
@@ -261,13 +261,13 @@ impl Service {
 struct Prepared<'a> {
     handler: Handler,
     request: Request<RequestBody>,
-    /// What becomes of its body.
+    /// Where a fault of its body is noted.
     fault: Option<BodyFault>,
     pending: PendingResponse<'a>,
 }
 
 impl<'a> Prepared<'a> {
-    /// Has the handler answer.
+    /// Runs the handler.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` has room for each of its arguments twice, and one for each request is copied"
@@ -290,7 +290,7 @@ impl<'a> Prepared<'a> {
                         let mut handling = pin!(application.handle(id, self.request));
                         let unless_gathering = |cx: &mut Context<'_>| {
                             if service.link.gather_orders().is_gathering() {
-                                // The connection is polled again when that is over.
+                                // The connection is polled again when the gathering has ended.
                                 return Poll::Pending;
                             }
                             handling.as_mut().poll(cx)
@@ -299,14 +299,14 @@ impl<'a> Prepared<'a> {
                     };
                     let response = of_guest(handled, &application, id, accepts_trailers);
                     if in_row && !application.cpu_pressure() {
-                        // Those first whose requests are here already: responses then go out in a row.
-                        // A write that finds its client asleep costs as much as a small guest, most of it
-                        // for waking the client up; that is done once for all that it waits for.
+                        // Guests of requests that have arrived run first; then all responses are written in a
+                        // row. A write to a sleeping client costs as much as a small guest, mostly for waking the
+                        // client, which then happens only once.
                         tokio::task::yield_now().await;
                     }
                     response
                 }
-                // Apart, so that other requests take no room for it.
+                // Boxed, so that the futures of other requests have no room for it.
                 Handler::Upstream(proxy) => {
                     let holds = settings.hold_uploads;
                     let sent = upstream::forward(&service.server, &proxy, self.request, holds);
@@ -364,7 +364,7 @@ fn of_guest(
     }
 }
 
-/// Makes of a response one for this stream of HTTP/2. Its end is held back while the request is still being sent.
+/// Binds a response to its HTTP/2 stream. Its end is held back while the request is still being sent.
 fn bind_to_stream(
     stream: StreamState,
     has_content: bool,

@@ -16,13 +16,13 @@ use super::gathering::GatheredBody;
 use crate::link::ConnectionState;
 use crate::request::has_outer_whitespace;
 
-/// Why a request's body could not be read, if it could not: then that decides about the response.
+/// The fault of a request's body, if it could not be read. It decides the response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BodyFault(Arc<OnceLock<RequestBodyError>>);
 
 impl BodyFault {
-    /// The status for a request whose body is at fault. Then it does not count what a guest made
-    /// of the part that it saw.
+    /// The status for a request whose body is at fault. It replaces the response of a guest that has seen a part of
+    /// the body.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self.0.get()? {
             RequestBodyError::Malformed => Some(StatusCode::BAD_REQUEST),
@@ -60,7 +60,7 @@ impl RequestBody {
         }
     }
 
-    /// Where to find out afterwards what became of the body.
+    /// A handle to the fault of the body, for when the body has been given away.
     pub(crate) fn fault(&self) -> Option<BodyFault> {
         self.fault.clone()
     }

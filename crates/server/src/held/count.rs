@@ -32,7 +32,7 @@ pub(super) const STREAMS_PER_CHECK: u64 = 64;
 /// whether they may begin another response.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 
-/// Parts of time that tell the ages of finished streams' bytes, in a ring.
+/// The periods in which streams finished, in a ring: they give the age of unwritten bytes.
 pub(super) const GENERATIONS: usize = 8;
 
 /// What is held for clients, as `/status` shows it.
@@ -40,7 +40,7 @@ pub(super) const GENERATIONS: usize = 8;
 pub struct HeldForClients {
     /// Bytes of responses that are in memory and wait for their clients.
     pub bytes: u64,
-    /// How many that may be before connections are reset.
+    /// The bytes beyond which connections are reset.
     pub limit: u64,
     /// Connections that were ended because their clients did not take what was held for them.
     pub ended_connections: u64,
@@ -50,7 +50,7 @@ pub struct HeldForClients {
 pub(crate) struct HeldTotal {
     pub(super) shards: Box<[Shard]>,
     pub(super) limit: u64,
-    /// The limit is checked whenever what a worker holds passes a multiple of two to the power of this.
+    /// The limit is checked each time that the bytes of a worker pass a multiple of two to the power of this.
     pub(super) check_step: u32,
     /// More than `limit` was held at the last sweep, or since.
     pub(super) is_exceeded: AtomicBool,
@@ -59,8 +59,8 @@ pub(crate) struct HeldTotal {
     pub(super) ended: AtomicU64,
 }
 
-/// That of one worker's connections, apart from the others' so that no two cores write to one counter
-/// for each response.
+/// What the connections of one worker hold. Each worker has its own counters, so that no two cores write to the
+/// same one for each response.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Shard {
@@ -235,7 +235,7 @@ impl ConnectionHeld {
         bytes >= CONNECTION_LIMIT || (bytes > 0 && self.total.is_exceeded.load(Relaxed))
     }
 
-    /// Takes note of what came of a write for HTTP/2.
+    /// Notes the result of a write for HTTP/2.
     pub(crate) fn note_write(&self, write: &Poll<io::Result<usize>>) {
         match write {
             Poll::Ready(Ok(written)) => _ = self.written.fetch_add(*written as u64, Relaxed),
@@ -264,7 +264,7 @@ impl ConnectionHeld {
         }
     }
 
-    /// Waits until the connection is to be ended for `least`, or for more. Cancel-safe; one may wait at a
+    /// Waits until the connection is to be ended for `least`, or for a graver reason. Cancel-safe; one may wait at a
     /// time.
     pub(crate) async fn verdict(&self, least: Verdict) -> Verdict {
         poll_fn(|cx| self.poll_verdict(least, cx)).await
@@ -288,7 +288,7 @@ impl ConnectionHeld {
         }
     }
 
-    /// Returns whether there was none that is as bad.
+    /// Returns whether there was no verdict as grave before.
     pub(super) fn condemn(&self, verdict: Verdict) -> bool {
         let before = self.verdict.fetch_max(verdict as u8, SeqCst);
         if before == 0 {
@@ -305,7 +305,7 @@ impl ConnectionHeld {
     }
 }
 
-/// What the last look at a connection has found.
+/// What the last sweep found of a connection.
 pub(super) struct Swept {
     /// When the present generation began, and what had been written by then.
     pub(super) generation: (Instant, u64),

@@ -1,5 +1,5 @@
-//! Counts the response data that is in memory because its client has not taken it yet: of each HTTP/2
-//! stream, of each connection, and of all. `sweep` ends connections that take too little.
+//! Response data that is in memory because its client has not accepted it yet: `count` and `stream` count it, and
+//! `sweep` ends connections that accept too little.
 
 mod count;
 mod current_stream;

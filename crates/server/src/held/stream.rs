@@ -22,14 +22,14 @@ pub(crate) const STREAM_PIECE: usize = 16 * 1024;
 const GENERATION: u32 = 56;
 const UNWRITTEN: u64 = (1 << GENERATION) - 1;
 
-/// Once h2 has a stream's end, that stream can only be ended with its connection. So h2 gets
-/// it after all data has been written, where that is likely to take time: for responses of more than
-/// this, and while the connection holds more than [`CROWDED`].
+/// Once h2 has the end of a stream, the stream can be ended only together with its connection. So h2 gets the end
+/// after all data has been written if that is likely to take long: for responses of more than this, and while the
+/// connection holds more than [`CROWDED`].
 const LARGE: u64 = 2 * STREAM_PIECE as u64;
 const CROWDED: u64 = 64 * 1024;
 
-/// Heads of no more bytes than this are counted only while the client takes nothing. Before that they are written
-/// at once, and to count them would cost more than it tells.
+/// Heads of at most so many bytes are counted only while the client accepts nothing. Before that they are written
+/// at once, and counting them would not be worth its cost.
 const SMALL_HEAD: u64 = 1024;
 
 /// Trailers of more bytes go after all data has been written, too: h2 would hold them uncounted.
@@ -141,7 +141,7 @@ impl StreamState {
         }
     }
 
-    /// hyper is done with the stream. What is unwritten of it is the connection's from now on.
+    /// hyper has no more use for the stream. Its unwritten bytes count as the connection's from now on.
     pub(crate) fn finish(&self) {
         let connection = &self.0.connection;
         let generation = u64::from(connection.generation.load(Relaxed));

@@ -1,5 +1,5 @@
-//! Looks at the connections that hold something for their clients, now and then, and ends those whose
-//! clients take too little.
+//! Checks at intervals the connections that hold something for their clients, and ends those whose clients accept
+//! too little.
 
 use std::mem;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use unit_log::LogInterval;
 use super::count::{ConnectionHeld, GENERATIONS, HeldTotal, Swept, Verdict};
 use super::stream::STREAM_PIECE;
 
-/// How often, at least; more often where clients are waited for less than 8 s.
+/// The longest time between two sweeps; less if `Timeouts::send` is below 8 s.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// How often while more than half of the limit is held.
+/// The time between two sweeps while more than half of the limit is held.
 const SHORT_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Generations that make up the time for which a client may take nothing of a finished stream.
 const PATIENT_GENERATIONS: usize = 4;
 
-/// How long a connection may be without [`SHARE`] of what it holds being taken before it is ended for
-/// others that need the memory.
+/// A connection of which less than [`SHARE`] has been accepted for this long may be ended, if others need the
+/// memory.
 const EVICT_AFTER: Duration = Duration::from_secs(1);
 const SHARE: u64 = 64;
 
-/// A connection is not the likelier to be ended for having stood still for longer.
+/// Standing still for longer than this does not make a connection more likely to be ended.
 const LONGEST_STANDSTILL: Duration = Duration::from_secs(10);
 
 /// The log says at most this often that connections were ended for their memory.
 const EVICTION_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A connection that holds something.
+/// A connection that holds something for its client.
 struct Holding {
     connection: Arc<ConnectionHeld>,
     bytes: u64,
@@ -90,9 +90,8 @@ impl HeldTotal {
         }
     }
 
-    /// Ends connections until less than seven eighths of the limit would be held: those first that have
-    /// held much, and for long. Where that does not suffice for a quarter more than the limit, the others,
-    /// too.
+    /// Ends connections until less than seven eighths of the limit are held. First come those that have held much,
+    /// and for long. If more than five quarters of the limit are held even then, the others follow.
     fn evict(&self, mut all: Vec<Holding>, bytes: u64) -> usize {
         let weight = |it: &Holding| {
             let stands_still = it.stands_still.min(LONGEST_STANDSTILL) + EVICT_AFTER;
@@ -123,8 +122,7 @@ impl HeldTotal {
 }
 
 impl ConnectionHeld {
-    /// Looks at what is held, and returns for how long too little of it has been taken; `None` if nothing
-    /// is held.
+    /// Returns for how long the client has accepted too little of what is held; `None` if nothing is held.
     fn look(&self, now: Instant) -> Option<Duration> {
         let bytes = self.memory();
         let written = self.written.load(Relaxed);
@@ -146,8 +144,8 @@ impl ConnectionHeld {
         if now.duration_since(swept.generation.0) >= generation {
             let moved = written.wrapping_sub(swept.generation.1);
             swept.generation = (now, written);
-            // A slow network serves one stream after the other: what waits for the socket, and gets on, is
-            // not the fault of a stream's window.
+            // A slow network serves one stream after the other. While bytes that wait for the socket make progress,
+            // no stream's window is to blame.
             let is_slow_network =
                 self.link.is_stalled() && moved >= (STREAM_PIECE / PATIENT_GENERATIONS) as u64;
             if !is_slow_network && self.next_generation() {

@@ -10,7 +10,7 @@ use super::count::{ConnectionHeld, HeldTotal, Verdict};
 use crate::counters::WorkerId;
 use crate::link::ConnectionState;
 
-/// What is counted of one connection. Nothing is, as long as the client takes all at once.
+/// The count of one connection. Nothing is counted as long as the client accepts everything at once.
 pub(crate) struct WriteStalls {
     total: Arc<HeldTotal>,
     worker: WorkerId,
@@ -38,7 +38,7 @@ impl WriteStalls {
         }
     }
 
-    /// Counts by what came of a write of `total` bytes, which is all that hyper has for the client.
+    /// Counts the result of a write of `total` bytes, which is all that hyper has for the client.
     pub(crate) fn watch(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,5 +1,5 @@
-//! Orders to the task that drives an HTTP/1 connection: to gather small pieces of a request's body. The body is above
-//! this file, and known here as [`Gather`].
+//! Orders to the task that drives an HTTP/1 connection: to gather small pieces of a request's body. The body's type
+//! is known here only as [`Gather`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +7,15 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Pieces that are gathered in a row, at most: the time of others who are served by the same thread.
+/// The most pieces that are gathered in a row: meanwhile other connections of the thread wait.
 pub(crate) const MAX_GATHERED: usize = 2048;
 
 /// A request's body whose small pieces are gathered.
 pub(crate) trait Gather: Send + Sync {
-    /// Takes the piece that hyper has decoded, if there is one. Whether there may be another.
+    /// Takes the piece that hyper has decoded, if there is one. Returns whether there may be another.
     fn gather(&self, cx: &mut Context<'_>) -> bool;
 
-    /// Has the reader take what has been gathered.
+    /// Wakes the reader, which takes what has been gathered.
     fn finish(&self);
 }
 
@@ -43,8 +43,8 @@ impl GatherOrders {
         self.ordered.lock()
     }
 
-    /// Has the connection be driven for further pieces. False if the connection is not one of HTTP/1, or
-    /// has ended.
+    /// Orders the connection's task to decode further pieces. `false` if the connection is not one of HTTP/1, or has
+    /// ended.
     pub(crate) fn order<B: Gather + 'static>(&self, body: &Arc<B>) -> bool {
         {
             let mut ordered = self.lock();
@@ -83,8 +83,8 @@ impl GatherOrders {
 pub(crate) struct Accepting<'a>(&'a GatherOrders);
 
 impl Accepting<'_> {
-    /// Has `poll` decode pieces until no further one comes, if that was ordered. Whether it was. Then all has to be
-    /// polled once more, as guests have not been. Whatever `poll` returns that is ready ends it.
+    /// If pieces were ordered, calls `poll` until no further one comes, or until it is ready, and returns its
+    /// last result. Guests have not been polled meanwhile, so everything has to be polled once more.
     pub(crate) fn gather<T>(
         &self,
         cx: &mut Context<'_>,

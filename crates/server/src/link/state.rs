@@ -1,4 +1,4 @@
-//! What a connection's socket, its driver and its requests know of each other.
+//! The state of one connection, through which its socket, its driver and its requests know of each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +44,7 @@ struct ConnectionFields {
 }
 
 impl ConnectionState {
-    /// Has the connection end in a reset rather than in an orderly close.
+    /// Makes the connection end in a reset, not in an orderly close.
     ///
     /// Only a reset tells the client of HTTP/1.0 that a body is cut off, since there the end of the
     /// connection is the end of the body (RFC 9112, section 6.3). It also frees what the kernel holds
@@ -164,7 +164,7 @@ impl ConnectionState {
 
     /// The tunnel that takes the connection over, if there is one.
     pub(crate) fn take_switched(&self) -> Option<UpgradedConnection> {
-        // In a tunnel, a side that has ended may still be sent to.
+        // A tunnel continues when one side has ended: the other may still send to it.
         self.0.hang_up.cancel();
         self.switched().take()
     }

@@ -1,7 +1,7 @@
 //! Gives a connection with many pipelined requests one turn at a time, like every other.
 //!
-//! hyper answers up to 16 pipelined requests each time that an HTTP/1 connection is polled. Clients with many
-//! requests in flight would so have others wait for all of them.
+//! hyper answers up to 16 pipelined requests each time that an HTTP/1 connection is polled. So a
+//! client with many requests in flight would make others wait for all of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ impl PipelineTurn {
     /// Waits for the connection's next turn, if it has had one already.
     pub(crate) async fn wait(&self) {
         if self.is_used_up.load(Ordering::Relaxed) {
-            // All others that are ready are polled before this.
+            // All other tasks that are ready are polled before this one.
             tokio::task::yield_now().await;
         }
     }

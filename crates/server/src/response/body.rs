@@ -25,11 +25,11 @@ pub(crate) struct ResponseBody {
 pub(crate) struct ResponseGuards {
     /// Counts the request as in progress; `None` where the tunnel that follows does.
     pub(crate) in_request: Option<ActiveRequest>,
-    /// Where only a reset of the connection shows that the content is cut off.
+    /// `Some` if only a reset of the connection shows that the content is cut off.
     pub(crate) reset: Option<ConnectionState>,
     /// Keeps the connection from being idle.
     pub(crate) in_flight: InFlightGuard,
-    /// In HTTP/2. In a box, so that bodies of HTTP/1 do not take its room.
+    /// `Some` in HTTP/2. Boxed, so that bodies of HTTP/1 have no room for it.
     pub(crate) stream: Option<Box<StreamBody>>,
     /// Writes a line to the access log when it is dropped.
     pub(crate) log_entry: Option<Box<AccessLogEntry>>,
@@ -68,7 +68,7 @@ impl ResponseBody {
         };
         self.content.delay_end(delay);
         stream.end = None;
-        // All that these count has been sent.
+        // Everything that these two count has been sent.
         (self.guards.in_request, self.guards.log_entry) = (None, None);
         (self.poll_content(cx)).map_ok(|frame| frame.map_data(Piece::from))
     }
@@ -169,7 +169,7 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<Piece> {
         if self.guards.in_flight.link().gather_orders().is_gathering() {
-            // The connection is polled again when that is over.
+            // The connection is polled again when the gathering has ended.
             return Poll::Pending;
         }
         let frame = match self.guards.stream.take() {

@@ -21,13 +21,13 @@ enum ContentSource {
     Delayed(EndDelay),
     Guest(engine::Body),
     File(static_files::Body),
-    /// In a box, so that the other kinds do not take its room.
+    /// Boxed, so that the other kinds have no room for it.
     Upstream(Box<proxy::ResponseBody>),
     /// The error that cuts the body off, once what came before it has been flushed.
     Failed(ContentError),
 }
 
-/// Why a body ends before its end.
+/// Why a body is cut off.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContentError {
     #[error(transparent)]
@@ -93,8 +93,8 @@ impl Content {
         self.source = ContentSource::Delayed(delay);
     }
 
-    /// Whether a piece may be a slice of a buffer that is many times as large: an upstream's is, of all that
-    /// was read with it.
+    /// Whether a piece may keep a buffer in memory that is many times as large: a piece of an upstream's body is a
+    /// slice of all that was read with it.
     pub(super) fn shares_buffers(&self) -> bool {
         matches!(self.source, ContentSource::Upstream(_))
     }

@@ -21,7 +21,7 @@ use crate::request;
 use crate::response::{Content, page};
 use crate::variables::{RequestMeta, RequestSnapshot, VariableContext};
 
-/// Logs a routing step of a request, at Unit's level between a warning and an information.
+/// Logs a routing step of a request, at Unit's level `notice`.
 macro_rules! notice {
     ($meta:expr, $($message:tt)+) => {
         tracing::info!(target: "server::notice", request = %$meta.id, $($message)+)
@@ -78,7 +78,7 @@ impl<'a> Forward<'a> {
 }
 
 impl PendingResponse<'_> {
-    /// Gives the request the target that who answers is to see.
+    /// Replaces the request's target by the one that the handler is to see.
     pub(crate) fn retarget(&self, parts: &mut Parts) {
         if let Some(target) = &self.target {
             request::retarget(parts, target.clone());
@@ -114,7 +114,7 @@ pub(crate) struct Router<'t, 'a> {
     action: Option<&'t Action>,
     /// Actions that were applied.
     applied: usize,
-    /// Whether the target has decided where the request goes.
+    /// Whether steps or variables have decided by the target, so that the handler must read the same one.
     is_matched: bool,
     logs: bool,
 }
@@ -152,7 +152,7 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
     pub(crate) async fn route(mut self, pass: &Pass, share_files: &ShareFiles) -> Routed<'t> {
         self.is_matched = matches!(pass, Pass::Steps(_) | Pass::Variable(_));
         let end = match self.pass(pass) {
-            // Only here is something to wait for, which takes room.
+            // Boxed, so that the futures of other requests have no room for the wait.
             Outcome::Share(share) => Box::pin(self.serve(share, share_files)).await,
             end => end,
         };
@@ -212,7 +212,7 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
                     method: &self.parts.method,
                     headers: &self.parts.headers,
                     path: self.target.path(),
-                    // It was a text before it was taken apart.
+                    // Always UTF-8: it is a part of a string.
                     query: std::str::from_utf8(self.target.query()).unwrap_or_default(),
                     now: SystemTime::now(),
                 };
@@ -258,21 +258,21 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
         })
     }
 
-    /// The target that who answers is to see, if it is not the one that the client sent. Steps that
-    /// have matched a path are sure that no other is read out of it: see [`Target::to_send`].
+    /// The target that the handler is to see, if it differs from the client's. It makes sure that the handler reads the
+    /// path that steps have matched: see [`Target::to_send`].
     fn respelled(&self) -> Result<Option<PathAndQuery>, InvalidUri> {
         if !self.is_matched || !self.target.is_respelled() {
             return Ok(None);
         }
         let mut sent = self.target.to_send();
         if sent.first() != Some(&b'/') {
-            // Unit sends it without, which is no target.
+            // Unit sends the path without the slash, which is not a valid target.
             sent.to_mut().insert(0, b'/');
         }
         PathAndQuery::try_from(&*sent).map(Some)
     }
 
-    /// Sets the fields of a response that is made here.
+    /// Sets the fields of a response that the route makes itself.
     fn set_headers(&self, response: &mut Response<Content>) {
         let Some(action) = self.action else { return };
         let request = self.request();
@@ -397,7 +397,7 @@ enum Outcome<'a> {
     Handler(Handler),
     Respond(Response<Content>),
     Metrics(Metrics),
-    /// The files of this share are to be asked.
+    /// A file of this share answers, or its fallback.
     Share(&'a Share),
 }
 

@@ -1,7 +1,7 @@
 //! What a client gets when things go wrong, row by row of the table.
 //!
-//! A failure before the response's head is out is an error page. One after it cuts the message
-//! off, so that no client takes it for a whole one.
+//! A failure before the response's head is sent becomes an error page. A later one cuts the message off, so that
+//! no client takes it for a complete one.
 
 use std::collections::BTreeSet;
 
@@ -76,7 +76,7 @@ fn assert_cut_off(front: &impl FrontEnd, server: &Running, guest: &str, target: 
     }
 }
 
-/// What the log's lines about requests of an application have.
+/// The text that each log line about a request of this application has.
 fn of(application: &str) -> String {
     format!("application \"{application}\" request ")
 }
@@ -243,7 +243,7 @@ pub fn a_failure_around_the_head_is_a_500_or_cut_off(front: &impl FrontEnd) {
     ] {
         let mut client = server.connect(guest);
         client.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
-        // Whether the head was out is for the server to know.
+        // The client cannot know whether the head has been sent.
         match client.try_response() {
             Ok(response) if response.head.status == 200 => {
                 assert_ne!(response.end, End::Complete, "{guest}{target}");
@@ -329,7 +329,7 @@ pub fn a_failure_right_after_the_head_is_a_500(front: &impl FrontEnd) {
             let mut client = server.connect(guest);
             let response = client.get(target);
             if response.head.status == 200 {
-                // A busy machine took the turn away between the head and the end.
+                // On a busy machine the guest was interrupted between the head and the end.
                 assert_ne!(response.end, End::Complete, "{response:?}");
                 return false;
             }
