@@ -54,7 +54,7 @@ impl DeferredWakeups {
     ///
     /// # Safety
     ///
-    /// `socket` must be the port's to send to, and open.
+    /// `socket` must be the socket that sends to the port, and open.
     pub(crate) unsafe fn track(&self, id: nxt_unit_port_id_t, socket: RawFd) {
         let mut ports = self.ports.borrow_mut();
         // SAFETY: by the caller's promise.
@@ -70,7 +70,7 @@ impl DeferredWakeups {
     ///
     /// # Safety
     ///
-    /// `socket` must be the port's to send to, and open.
+    /// `socket` must be the socket that sends to the port, and open.
     pub(crate) unsafe fn defer(
         &self,
         id: nxt_unit_port_id_t,
@@ -96,7 +96,7 @@ impl DeferredWakeups {
             .get()
             .is_some_and(|since| since.elapsed() >= LONGEST)
         {
-            // A peer that has exited shows again with the next wake-up for it.
+            // Ignored: the next wake-up for a peer that has exited fails again.
             let _ = self.flush();
         }
     }
@@ -141,8 +141,8 @@ impl PeerPort {
         let Some(message) = self.pending.take() else {
             return Ok(());
         };
-        // SAFETY: the message lives until this returns, and is only read, by the kernel, to whom bytes
-        // that were never written between its members are bytes.
+        // SAFETY: the message lives until this returns, and only the kernel reads it, which may read the
+        // uninitialised padding between its members.
         let sent = unsafe {
             libc::send(
                 self.fd.as_raw_fd(),
@@ -165,7 +165,7 @@ impl PeerPort {
 ///
 /// # Safety
 ///
-/// `socket` must be the port's to send to, and open.
+/// `socket` must be the socket that sends to the port, and open.
 unsafe fn find_or_add(
     ports: &mut Vec<PeerPort>,
     id: nxt_unit_port_id_t,
@@ -202,7 +202,7 @@ pub(crate) unsafe fn as_wakeup(message: *const c_void, size: usize) -> Option<nx
     if size != size_of::<nxt_port_msg_t>() {
         return None;
     }
-    // Not read as bytes: those between its members were never written.
+    // Not read as bytes: the padding between its members is uninitialised.
     // SAFETY: by the caller's promise; every message begins with this.
     let message = unsafe { message.cast::<nxt_port_msg_t>().read_unaligned() };
     let read_queue = nxt_port_msg_type_t__NXT_PORT_MSG_READ_QUEUE;

@@ -40,7 +40,7 @@ pub(crate) struct Request {
     outcome: c_int,
 }
 
-/// What libunit's callbacks have to say to a request. libunit holds a count of it, as the request's
+/// The signals of libunit's callbacks to a request. libunit holds a reference to them, as the request's
 /// `data`.
 #[derive(Default)]
 struct Signals {
@@ -289,8 +289,8 @@ impl Exchange for Request {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<Result<usize, ResponseRefused>> {
-        // Back-pressure: more than libunit would send without shared memory, which nothing limits. So
-        // even the smallest piece waits for a client that does not read.
+        // Back-pressure: nothing limits what libunit sends without shared memory, so each piece gets more room
+        // than that. Then even the smallest piece waits for a client that does not read.
         let wanted = data.len().max(MAX_PLAIN + 1);
         // SAFETY: the request is not done, and of this thread.
         let allocation = unsafe {
@@ -346,8 +346,8 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         let info = self.info.as_ptr();
-        // SAFETY: the request is not done before this. The count that libunit held of the signals is
-        // taken back before it could call a handler with the request again, which is never.
+        // SAFETY: the request is not done before this. libunit's reference to the signals is taken back
+        // once, and `data` is NULL from then on, so that no handler can follow it.
         unsafe {
             let data = std::mem::replace(&mut (*info).data, ptr::null_mut());
             drop(Rc::<Signals>::from_raw(data.cast_const().cast()));
@@ -372,8 +372,8 @@ unsafe fn signals<'a>(info: *mut nxt_unit_request_info_t) -> Option<&'a Signals>
 ///
 /// # Safety
 ///
-/// `pointer` must be one within memory that it may be followed in, and `length` bytes must be where it
-/// leads, for as long as the reference is used.
+/// `pointer` and the `length` bytes that it leads to must lie in one piece of memory, which must stay valid
+/// for as long as the reference is used.
 unsafe fn text<'a>(pointer: *const nxt_unit_sptr_t, length: u32) -> &'a [u8] {
     // SAFETY: the pointer is an offset from itself (nxt_unit_sptr.h), and by the caller's promise the
     // bytes are there.

@@ -329,7 +329,7 @@ impl<I, K: Fn(I)> Drop for GrantReceiver<I, K> {
     }
 }
 
-/// The place of a request in a queue. Dropping it leaves the queue.
+/// The place of a request in a queue. Dropping it removes the request from the queue.
 struct WaitPlace<'a, I> {
     application: &'a Arc<InstanceShare<I>>,
     number: u64,

@@ -54,7 +54,7 @@ enum WorkState {
     Ended(Instance),
     /// The guest has failed without a response, and its instance is being destroyed in the background.
     Destroying(JoinHandle<()>, Failure),
-    /// Only while the variants above change places.
+    /// A placeholder while one of the variants above replaces another.
     Taken,
 }
 

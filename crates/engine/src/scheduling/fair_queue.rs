@@ -58,7 +58,8 @@ enum QueuedGuestState {
     Granted,
 }
 
-/// The turns of one guest in the background. Dropping it leaves the queue, or gives its turn back.
+/// The turns of one guest in the background. Dropping it removes the guest from the queue, or gives its
+/// turn back.
 #[derive(Debug)]
 pub(crate) struct BackgroundTurn {
     queue: Arc<FairQueue>,

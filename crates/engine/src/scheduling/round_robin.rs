@@ -53,7 +53,7 @@ thread_local! {
     static THREAD: ServingThread = const { ServingThread::new() };
 }
 
-/// The turns of one guest on the threads that serve. Dropping it leaves the queue.
+/// The turns of one guest on the threads that serve. Dropping it removes the guest from the queue.
 #[derive(Debug, Default)]
 pub(crate) struct ServingTurn {
     /// While it waits for the next round.
