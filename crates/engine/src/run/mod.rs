@@ -1,10 +1,10 @@
 //! The run of a guest for one request: in an instance of its own, offloaded to the background, or in a shared
 //! instance. The response is in [`response`](crate::response).
 
+pub(crate) mod cpu_limit;
 pub(crate) mod offload;
 pub(crate) mod revocable_body;
 pub(crate) mod ticket;
-pub(crate) mod turn;
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 use crate::application::InFlight;
 use crate::engine::background::Background;
 use crate::engine::instance::Instance;
+use crate::run::cpu_limit::{compute, panicked};
 use crate::run::offload::{InstanceWork, OffloadEnd, OffloadState, Offloaded, should_offload};
 use crate::run::revocable_body::BodyRevoker;
 use crate::run::ticket::Ticket;
-use crate::run::turn::{compute, panicked};
 use crate::sandbox::head::{Head, HeadSlot};
 use crate::sandbox::request::RequestBodyError;
 use crate::scheduling::round_robin::ServingTurn;

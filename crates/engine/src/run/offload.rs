@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::application::Application;
 use crate::engine::background::Background;
 use crate::engine::instance::Instance;
-use crate::run::turn::compute;
+use crate::run::cpu_limit::compute;
 use crate::scheduling::stopwatch::Stopwatch;
 
 /// An instance's work on its own request.

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::p3::bindings::Service;
 
 use crate::engine::background::OffloadedGuest;
 use crate::engine::instance::Instance;
-use crate::run::turn::compute;
+use crate::run::cpu_limit::compute;
 use crate::sandbox::LINGER;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::p3;

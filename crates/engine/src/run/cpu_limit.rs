@@ -1,5 +1,5 @@
-//! One turn of a guest: a poll that is measured and limited (`limits.execution_timeout`). Whose turn it is, the
-//! scheduling decides.
+//! The limit on a guest's CPU time, `limits.execution_timeout`: each poll of the guest is measured, and the one that
+//! exceeds the limit is the last. Which guest is polled next is decided by `scheduling`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
