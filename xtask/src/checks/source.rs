@@ -203,7 +203,7 @@ impl Crate {
         }
         let named = here.imports.iter().filter(|it| it.name == *segment);
         let globs = here.imports.iter().filter(|it| it.name == "*");
-        let found = named.chain(globs).find_map(|import| {
+        named.chain(globs).find_map(|import| {
             let mut whole = import.path.clone();
             if import.name == "*" {
                 whole.push(segment.clone());
@@ -211,8 +211,7 @@ impl Crate {
             whole.extend_from_slice(rest);
             // An import that names itself (`use self::x::x`) has a longer path each time.
             (whole != path).then(|| self.resolve_within(module, &whole, true, depth + 1))?
-        });
-        found
+        })
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
         let idle = IdlePool::<TestInstance>::default();
         let application = share(&pool, 1, 1);
         for _ in 0..MOST + 10 {
-            idle.put(try_acquire(&application).unwrap());
+            idle.put(try_acquire(application).unwrap());
         }
         assert_eq!(
             (idle.slots(), used(&application)),
@@ -241,7 +241,7 @@ mod tests {
         let idle = IdlePool::<TestInstance>::default();
         let others: Vec<_> = (0..4).map(|_| share(&pool, 1, 1)).collect();
         for application in &others {
-            (0..3).for_each(|_| idle.put(try_acquire(&application).unwrap()));
+            (0..3).for_each(|_| idle.put(try_acquire(application).unwrap()));
         }
         let small = share(&pool, 1, 1);
         let _busy: Vec<_> = (0..3).map(|_| try_acquire(&small).unwrap()).collect();
@@ -250,7 +250,7 @@ mod tests {
         idle.make_room(&pool);
         assert!(waiting.await.unwrap().is_some());
         // No more of them than it took, and in turn.
-        let left: Vec<_> = others.iter().map(|it| used(&it)).collect();
+        let left: Vec<_> = others.iter().map(|it| used(it)).collect();
         assert!(left.iter().all(|left| (1..=2).contains(left)), "{left:?}");
         assert!(idle.slots() >= 6, "{left:?}");
     }

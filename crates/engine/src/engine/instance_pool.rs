@@ -40,6 +40,9 @@ pub(crate) struct InstancePool<I> {
 
 type PoolQueues<I> = WaitQueues<InstanceShare<I>, Grant<I>>;
 
+/// A request with the application that it waits for.
+type NextRequest<I> = (Arc<InstanceShare<I>>, Waiter<Grant<I>>);
+
 /// What one application holds of the instances.
 pub(crate) struct InstanceShare<I> {
     pool: Arc<InstancePool<I>>,
@@ -135,7 +138,7 @@ impl<I> InstancePool<I> {
     }
 
     /// The next request that gets an instance. Its slots are taken already.
-    fn next(&self) -> Option<(Arc<InstanceShare<I>>, Waiter<Grant<I>>)> {
+    fn next(&self) -> Option<NextRequest<I>> {
         let mut queues = self.lock();
         loop {
             let index = queues.pick(None)?;
