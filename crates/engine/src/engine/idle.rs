@@ -212,7 +212,7 @@ mod tests {
         let idle = IdlePool::<TestInstance>::default();
         let application = share(&pool, 1, 1);
         for _ in 0..MOST + 10 {
-            idle.put(try_acquire(application).unwrap());
+            idle.put(try_acquire(&application).unwrap());
         }
         assert_eq!(
             (idle.slots(), used(&application)),

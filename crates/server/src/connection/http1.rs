@@ -1,11 +1,9 @@
-//! HTTP/1 connections: driving hyper, timeouts, graceful shutdown, and parking. A parked connection, which waits for
-//! its next request for longer than [`Timeouts::park_after`], costs little: hyper's state, some 20 KiB, is dropped,
-//! and created again for the next request.
+//! HTTP/1 connections: driving hyper, timeouts, graceful shutdown. `parking` says when a connection is parked: then
+//! hyper's state is dropped here, and created again for the next request.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use http::StatusCode;
 use http_message::{BoxError, raw_error_response};
@@ -19,8 +17,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::client_io::ClientIo;
 use super::limits::MAX_HEADER_SECTION;
 use super::linger::linger;
+use super::parking::{IdleCheck, IdleWatch, park_after};
 use crate::counters::OpenConnection;
-use crate::link::{CHECK_INTERVAL, CloseQueue, ConnectionState};
+use crate::link::{CloseQueue, ConnectionState};
 use crate::listener::ShutdownSignal;
 use crate::timeouts::Timeouts;
 use crate::tunnel::UpgradedConnection;
@@ -185,7 +184,7 @@ where
 }
 
 /// Drives a connection until it ends, its first request is not there by `request_by`, or it has been
-/// without one for `park_after`, and up to [`CHECK_INTERVAL`] more.
+/// without one for `park_after`, and up to an interval of [`IdleWatch`] more.
 ///
 /// Not an `async fn`: its future would have room for the connection twice.
 fn drive<'a, S, B>(
@@ -283,134 +282,4 @@ enum DriveEnd {
     Ended(hyper::Result<()>),
     Late,
     Idle,
-}
-
-/// How long a connection without requests keeps its buffers: never longer than it may be idle.
-fn park_after(timeouts: &Timeouts) -> Duration {
-    timeouts.park_after.min(timeouts.idle)
-}
-
-/// Checks at intervals whether a connection has had a request, and since when it has been idle.
-///
-/// hyper may be dropped only when it has nothing left to write, and waits for the head of a request. That is so when
-/// the bodies of all requests and responses are gone and no write is pending. Both are checked again after
-/// `park_after`, so that hyper has been polled in between. A connection without any request yet is not parked:
-/// parking would restart the time limit for its first head.
-struct IdleWatch {
-    /// The connection's requests when the watch began.
-    before: u64,
-    /// The time limit for the first request since then.
-    request_by: Instant,
-    park_after: Duration,
-    interval: Duration,
-    /// The number of requests when it was first seen idle, and when that was.
-    idle_since: Option<(u64, Instant)>,
-    /// The time of the next check.
-    next: Instant,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum IdleCheck {
-    /// The first request has not come in time.
-    Late,
-    /// There was none for `park_after`, nor is there one in progress.
-    Idle,
-    /// A request is in progress.
-    Busy,
-    Nothing,
-}
-
-impl IdleWatch {
-    fn new(requests: u64, timeouts: &Timeouts, request_by: Instant, now: Instant) -> Self {
-        let park_after = park_after(timeouts);
-        let interval = park_after.min(CHECK_INTERVAL);
-        Self {
-            before: requests,
-            request_by,
-            park_after,
-            interval,
-            idle_since: None,
-            next: (now + interval).min(request_by),
-        }
-    }
-
-    fn check(&mut self, requests: u64, is_idle: bool, now: Instant) -> IdleCheck {
-        self.next = now + self.interval;
-        if requests == self.before {
-            self.next = self.next.min(self.request_by);
-            return if now >= self.request_by {
-                IdleCheck::Late
-            } else {
-                IdleCheck::Nothing
-            };
-        }
-        if !is_idle {
-            self.idle_since = None;
-            return IdleCheck::Busy;
-        }
-        match self.idle_since {
-            Some((before, since)) if before == requests => {
-                if now >= since + self.park_after {
-                    return IdleCheck::Idle;
-                }
-            }
-            Some(_) | None => self.idle_since = Some((requests, now)),
-        }
-        IdleCheck::Nothing
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn watch() -> (IdleWatch, Instant) {
-        let timeouts = Timeouts {
-            park_after: SECOND,
-            ..Timeouts::default()
-        };
-        let now = Instant::now();
-        (IdleWatch::new(7, &timeouts, now + SECOND * 9 / 4, now), now)
-    }
-
-    #[test]
-    fn a_connection_is_idle_when_it_had_no_request_since_it_was_seen_idle_long_enough_ago() {
-        let (mut watch, now) = watch();
-        let mut see =
-            |requests, is_idle, tenths| watch.check(requests, is_idle, now + SECOND * tenths / 10);
-        assert_eq!(see(8, false, 5), IdleCheck::Busy);
-        assert_eq!(see(8, true, 10), IdleCheck::Nothing);
-        assert_eq!(see(9, true, 20), IdleCheck::Nothing);
-        assert_eq!(see(10, false, 25), IdleCheck::Busy);
-        assert_eq!(see(10, true, 30), IdleCheck::Nothing);
-        assert_eq!(see(10, true, 39), IdleCheck::Nothing);
-        assert_eq!(see(10, true, 40), IdleCheck::Idle);
-    }
-
-    #[test]
-    fn the_first_request_has_its_time_and_no_more() {
-        let (mut watch, now) = watch();
-        let mut looks = 0;
-        let late = loop {
-            let at = watch.next;
-            looks += 1;
-            match watch.check(7, true, at) {
-                IdleCheck::Nothing => {}
-                seen => break (seen, at),
-            }
-        };
-        assert_eq!(late, (IdleCheck::Late, now + SECOND * 9 / 4));
-        assert_eq!(looks, 5);
-    }
-
-    #[test]
-    fn a_connection_with_a_request_is_checked_for_a_hang_up_within_a_second() {
-        let (mut watch, now) = watch();
-        assert!(watch.next < now + SECOND);
-        let at = watch.next;
-        assert_eq!(watch.check(8, false, at), IdleCheck::Busy);
-        assert!(watch.next < at + SECOND);
-    }
 }

@@ -1,4 +1,4 @@
-//! The idle timeout of HTTP/2 connections. HTTP/1 connections have theirs in `http1`, which also parks them.
+//! The idle timeout of HTTP/2 connections. HTTP/1 connections have theirs in `parking`.
 
 use std::pin::pin;
 use std::time::Duration;

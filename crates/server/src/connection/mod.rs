@@ -8,6 +8,7 @@ mod http2;
 mod http2_idle;
 mod limits;
 mod linger;
+mod parking;
 mod protocol;
 mod read_turns;
 mod stream_turns;

@@ -2,6 +2,7 @@
 
 mod action;
 mod metrics;
+mod not_found;
 mod pass;
 mod router;
 mod table;

@@ -13,6 +13,7 @@ use static_files::NotServed;
 
 use super::action::{self, Action, ActionKind, Share};
 use super::metrics::Metrics;
+use super::not_found::not_found;
 use super::pass::Pass;
 use super::table::{Steps, Table};
 use crate::connection_info::ConnectionInfo;
@@ -189,11 +190,11 @@ impl<'t: 'a, 'a> Router<'t, 'a> {
                 Destination::Upstream(proxy) => return Outcome::Handler(Handler::Upstream(proxy)),
                 Destination::Metrics(metrics) => return Outcome::Metrics(metrics),
                 Destination::Application(None) => return respond(StatusCode::SERVICE_UNAVAILABLE),
-                Destination::Nowhere => return respond(StatusCode::NOT_FOUND),
+                Destination::Nowhere => return Outcome::Respond(not_found()),
                 Destination::Steps(steps) => steps,
             };
             let Some(action) = self.select(steps) else {
-                return respond(StatusCode::NOT_FOUND);
+                return Outcome::Respond(not_found());
             };
             destination = match self.apply(action) {
                 StepResult::Pass(pass) => self.destination(pass),
