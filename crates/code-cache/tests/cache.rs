@@ -146,10 +146,13 @@ fn what_others_could_have_written_is_not_used() {
     let link = folder.parent.path().join("link");
     symlink(folder.path(), &link).unwrap();
     let error = Cache::open(link).unwrap_err().to_string();
-    assert!(error.contains("it is a symbolic link"), "{error}");
+    assert!(
+        error.contains("a symbolic link, expected a folder"),
+        "{error}"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Cache::open(file.path()).unwrap_err().to_string();
-    assert!(error.contains("it is a file"), "{error}");
+    assert!(error.contains("a file, expected a folder"), "{error}");
 }
 
 #[test]
