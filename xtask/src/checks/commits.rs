@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command::root;
 
@@ -12,25 +12,26 @@ const MAX_SUBJECT: usize = 72;
 /// The rule holds for commits from this moment on.
 const SINCE: &str = "2026-12-01T00:00:00Z";
 
-/// The subjects that are too long, each as a line for people; `None` outside of a git checkout.
+/// The subjects that are too long, each as a line for people.
 ///
 /// # Errors
 ///
-/// When git fails where there is a checkout.
-pub(super) fn faults() -> Result<Option<Vec<String>>> {
+/// When this is not a git checkout, or git does not work in it.
+pub(super) fn faults() -> Result<Vec<String>> {
     if !root().join(".git").exists() {
-        return Ok(None);
+        bail!("this is not a git checkout");
     }
     let mut log = Command::new("git");
-    log.args(["log", "--format=%h %s", "--since", SINCE]);
-    let output = log.current_dir(root()).output()?;
+    log.args(["log", "--no-merges", "--format=%h %s", "--since", SINCE]);
+    let output = log
+        .current_dir(root())
+        .output()
+        .context("cannot start git")?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
         bail!("git log failed: {}", error.trim());
     }
-    Ok(Some(long_subjects(&String::from_utf8_lossy(
-        &output.stdout,
-    ))))
+    Ok(long_subjects(&String::from_utf8_lossy(&output.stdout)))
 }
 
 /// Those of lines of a hash and a subject.
