@@ -198,7 +198,7 @@ async fn a_client_that_sends_without_looking_sees_a_413_and_no_reset() {
     tokio::spawn(async move {
         control
             .serve(Listener::Tcp(listener), std::future::pending())
-            .await
+            .await;
     });
     let mut client = TcpStream::connect(address).await.unwrap();
     let sent = async {
