@@ -20,7 +20,7 @@
 //! - [`ReceivedBody`] is a body from a server, with a limit on the wait for each piece.
 //! - [`StallTimer`] is such a limit by itself.
 //! - [`SmallPieces`] joins small pieces of a body.
-//! - [`error_page`] is the response where nothing else answers.
+//! - [`error_page()`] is the response where nothing else answers.
 
 mod box_error;
 mod error_page;

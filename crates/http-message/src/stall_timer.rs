@@ -54,7 +54,8 @@ mod tests {
         assert!(!timer.disarm());
         let start = Instant::now();
         for _ in 0..3 {
-            poll_fn(|cx| Poll::Ready(assert!(timer.poll_expired(cx).is_pending()))).await;
+            let is_armed = poll_fn(|cx| Poll::Ready(timer.poll_expired(cx).is_pending()));
+            assert!(is_armed.await);
             advance(LIMIT - Duration::from_millis(1)).await;
             assert!(timer.disarm());
         }

@@ -42,7 +42,7 @@ pub struct Options {
 pub(crate) struct Shared {
     pub(crate) workers: Arc<Workers>,
     pub(crate) held: Arc<HeldTotal>,
-    /// Whether [`sweep_while_alive`] has been started.
+    /// Whether [`sweep_while_alive`](crate::held::sweep_while_alive) has been started.
     pub(crate) sweeps: AtomicBool,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) exchanges: UpstreamConnections,

@@ -1,5 +1,5 @@
 //! One component's instance with its store and everything that the host holds for it: a sandbox. It is made
-//! from a [`Template`](template::Template) and a [`World`]; it knows neither the application that it belongs to
+//! from a [`Template`] and a [`World`]; it knows neither the application that it belongs to
 //! nor the pool that it counts against.
 
 pub(crate) mod application_memory;

@@ -15,7 +15,7 @@ pub enum Pass {
     Upstream(Proxy),
     /// The server's own counters.
     Metrics(Metrics),
-    /// The steps at this index of the [`Table`]; 404 if the table has none.
+    /// The steps at this index of the [`Table`](super::Table); 404 if the table has none.
     Steps(usize),
     /// What the template names, expanded for each request; 404 if it names nothing.
     Variable(Template),

@@ -23,7 +23,7 @@ pub(super) const WARM_UP: u32 = 1;
 pub(super) const OURS: &str = "wasmtime-unitd";
 pub(super) const THEIRS: &str = "wasmtime serve";
 
-/// Another build of the same, in [`BESIDE`].
+/// Another build of the same, in [`BESIDE`](super::BESIDE).
 pub(super) const BEFORE: &str = "wasmtime-unitd before";
 
 /// What a workload has measured.
