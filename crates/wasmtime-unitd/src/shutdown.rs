@@ -1,4 +1,5 @@
-//! Shutdown: the signals that ask for it, and how long requests in progress may take.
+//! Graceful shutdown: the signals that ask for it, and how long requests in progress may take. What is waited for is
+//! `Server::drain` and `Engine::wait_idle`, in the order of `daemon`.
 
 use std::process::ExitCode;
 use std::thread;

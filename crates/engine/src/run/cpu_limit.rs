@@ -1,5 +1,6 @@
 //! The limit on a guest's CPU time, `limits.execution_timeout`: each poll of the guest is measured, and the one that
-//! exceeds the limit is the last. Which guest is polled next is decided by `scheduling`.
+//! exceeds the limit is the last. A guest returns from a poll at each tick of the epoch (`engine::epoch`), also from an
+//! endless loop. Which guest is polled next is decided by `scheduling`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

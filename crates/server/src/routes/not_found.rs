@@ -1,5 +1,6 @@
 //! The 404 of routes: no step of the route matches the request, or the step passes it to something that the
-//! configuration does not name. Files that do not exist get theirs in `static_files`; a guest makes its own.
+//! configuration does not name. Files that do not exist get theirs in `static_files`, and paths of the control API in
+//! `control`; a guest makes its own.
 
 use http::{Response, StatusCode};
 
