@@ -19,8 +19,8 @@ use crate::worker::Worker;
 
 /// A context, with the worker that its callbacks work for. It stays on the thread that created it.
 ///
-/// When it is dropped, none of its requests may be left, since their drop needs it. The worker holds
-/// none at that time: its loop owns them, and `self` is dropped after the loop.
+/// A request's drop needs it. The worker's loop, which owns those that it has started, is dropped before it;
+/// it drops those that have arrived since by itself.
 pub(crate) struct UnitContext {
     raw: NonNull<nxt_unit_ctx_t>,
     worker: Rc<Worker>,
@@ -126,7 +126,14 @@ impl UnitContext {
 
 impl Drop for UnitContext {
     fn drop(&mut self) {
-        // SAFETY: it is this thread's own context, and not used after this.
+        // A message that was received after the loop ended (`lifecycle::drain`) may have delivered requests.
+        // The worker outlives the context, so they must not be left to it.
+        while let Some(request) = self.worker.pop_request() {
+            drop(request);
+        }
+        // If the router has exited, nothing waits for their responses.
+        let _ = self.worker.wakeups().flush();
+        // SAFETY: it is this thread's own context, and not used after this. No request of it is left.
         unsafe { nxt_unit_done(self.raw.as_ptr()) };
     }
 }
