@@ -12,6 +12,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// The most names in `connection` that count. Each of them is compared with each field of the message, and a sender
+/// that names more only has more of its own fields delivered.
+const MAX_NAMED: usize = 32;
+
 /// Whether a field is hop-by-hop in each message.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     [
@@ -28,7 +32,7 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-/// The hop-by-hop fields of one message: those of each, and those that its `connection` names.
+/// The hop-by-hop fields of one message: those of each, and the first 32 that its `connection` names.
 #[derive(Debug)]
 pub struct HopByHop {
     /// Empty, and not allocated, for nearly all messages.
@@ -50,7 +54,8 @@ impl HopByHop {
             .filter(|token| !is_usual(token))
             .filter_map(|token| HeaderName::from_bytes(token).ok())
             // A client must not choose that the next reader sees another host, or another end of the body.
-            .filter(|name| ![HOST, CONTENT_LENGTH].contains(name));
+            .filter(|name| ![HOST, CONTENT_LENGTH].contains(name))
+            .take(MAX_NAMED);
         Self {
             named: named.collect(),
         }
@@ -125,5 +130,25 @@ mod tests {
             ("c", "3"),
         ];
         assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn only_the_first_names_in_connection_count() {
+        let names: Vec<_> = (0..10_000).map(|number| format!("x-{number}")).collect();
+        let mut fields = HeaderMap::new();
+        fields.insert(CONNECTION, names.join(", ").parse().unwrap());
+        for name in [&names[MAX_NAMED - 1], &names[MAX_NAMED]] {
+            fields.insert(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_static("1"),
+            );
+        }
+        let hop_by_hop = HopByHop::of(&fields);
+        assert_eq!(hop_by_hop.named.len(), MAX_NAMED);
+        let kept = without_hop_by_hop(fields, |_| true);
+        assert_eq!(
+            kept.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            [&names[MAX_NAMED]]
+        );
     }
 }

@@ -117,8 +117,8 @@ impl Client {
     /// client; it has to be polled within a tokio runtime with I/O and time. Dropping it cancels the
     /// request.
     ///
-    /// The URI must be absolute. The `host` field is set from it. Hop-by-hop fields are dropped: `connection` and those
-    /// that it names, `keep-alive`, `proxy-*`, `te` except `trailers`, `transfer-encoding`; so is `expect`. They are
+    /// The URI must be absolute. The `host` field is set from it. Hop-by-hop fields are dropped: `connection` and the
+    /// first 32 that it names, `keep-alive`, `proxy-*`, `te` except `trailers`, `transfer-encoding`; so is `expect`. They are
     /// dropped from the response, too. Trailers are sent over HTTP/1.1 if a `trailer` field announces them and there is
     /// no `content-length`.
     ///

@@ -35,7 +35,7 @@
 //!   connection to the server is established, or without a pause: then the server is sent its length. A request
 //!   without a body gets `content-length: 0` if its method is POST, PUT or PATCH.
 //! - WebSockets are supported.
-//! - All hop-by-hop fields are dropped, and those that `connection` names; Unit drops `connection` and
+//! - All hop-by-hop fields are dropped, and the first 32 that `connection` names; Unit drops `connection` and
 //!   `transfer-encoding` alone.
 //! - Names of fields are in lower case, and a response's reason phrase is the standard one.
 //! - A machine without free sockets is a 503.
@@ -90,7 +90,7 @@
 //! | connections in use | one for each request in progress; a caller counts them by [`Proxy::send_with`] |
 //! | the rest of a request's body after its response | 64 MiB, within [`Timeouts::after_response`] |
 //! | a response's header section, or its trailers | 64 KiB, as in Unit, and 256 fields |
-//! | bytes of a request's body that are read before its head is sent | 64 KiB |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB, and the rest of the last piece |
 //! | buffers of a connection | 128 KiB each way |
 //! | buffers of a tunnel | 16 KiB each way |
 //! | the wait for a response after the server has stopped reading | 1 second |
