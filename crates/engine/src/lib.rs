@@ -48,7 +48,7 @@
 //! - Every request gets a new [`wasmtime::Store`] and instance, destroyed when the request ends, except in
 //!   applications whose [`Instances`] say otherwise.
 //! - A guest runs inside the future that serves its request: dropping that future, or the response's [`Body`],
-//!   cancels the instance. There is no task, queue or lock between the two, with two exceptions: a guest that
+//!   cancels the instance. Nothing else keeps the instance alive, with two exceptions: a guest that
 //!   computes for long is offloaded to a task of [`Options::background`], and requests that share an instance
 //!   cannot cancel it.
 //! - Bodies stream in both directions, with back-pressure. The host buffers at most [`OUTGOING_BUFFER`] bytes of a
@@ -73,11 +73,12 @@
 //! | `response` | when the head goes out, and with which body |
 //! | `run` | a guest at work on one request, offload |
 //! | `application` | a component with its settings, its shares and its counters |
+//! | `stats` | what is counted, for each application |
 //! | `component` | loading, compiling and linking components |
 //! | `engine` | instances and who gets one, the epoch, the background |
 //! | `sandbox` | one instance with its store, WASI and memory account; knows no application |
 //! | `scheduling`, `budget` | fair turns by processor time, fair shares of instances, memory and files |
-//! | `settings`, `stats`, `trailers`, `failure` | what is configured; what is counted; trailers over HTTP/1; failures |
+//! | `settings`, `trailers`, `failure` | what is configured; trailers over HTTP/1; failures |
 
 mod application;
 mod budget;
@@ -105,6 +106,7 @@ pub use engine::{Engine, EngineError, Options};
 pub use failure::cut_off::CutOff;
 pub use failure::kind::FailureKind;
 pub use failure::{Answer, Failure};
+pub use http_message::FlushFirst;
 pub use outbound_policy::Policy as OutboundPolicy;
 pub use response::body::Body;
 pub use sandbox::guest::OUTGOING_BUFFER;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Either, Full};
-use http_message::error_page;
+use http_message::{FlushFirst, error_page};
 
 use crate::response::body::Body;
 use crate::sandbox::request::RequestBodyError;
@@ -25,7 +25,7 @@ use crate::{Answer, Application, Failure, RequestId};
 pub struct ApplicationService(Application);
 
 /// The body of a response of [`ApplicationService`]: that of the guest, or an error page.
-type ServiceBody = Either<Body, Full<Bytes>>;
+type ServiceBody = Either<FlushFirst<Body>, Full<Bytes>>;
 
 /// The future of a response of [`ApplicationService`].
 type ServiceFuture =
@@ -48,7 +48,10 @@ impl ApplicationService {
         let application = self.0.clone();
         Box::pin(async move {
             let response = application.handle(RequestId::next(), request).await;
-            Ok(response.map_or_else(|failure| page(&failure), |it| it.map(Either::Left)))
+            Ok(match response {
+                Ok(response) => response.map(FlushFirst::new).map(Either::Left),
+                Err(failure) => page(&failure),
+            })
         })
     }
 }

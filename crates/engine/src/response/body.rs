@@ -23,7 +23,11 @@ use crate::{Application, Failure, RequestId};
 /// [`Limits::after_response`](crate::Limits::after_response).
 ///
 /// An error means that the body is cut off: the caller has to make that visible to the client. The
-/// reason is logged already.
+/// reason is logged already. A caller that gives the body to hyper wraps it in [`FlushFirst`], as
+/// [`ApplicationService`] does, or the client may lose what came before the error.
+///
+/// [`ApplicationService`]: crate::ApplicationService
+/// [`FlushFirst`]: crate::FlushFirst
 pub struct Body(BodyState);
 
 enum BodyState {
@@ -45,8 +49,6 @@ struct StreamingBody {
     remaining: Option<u64>,
     /// The body is not sent, so that it does not matter how it ends.
     discarded: bool,
-    /// How the body has ended, where the error has not been returned yet.
-    cut_off: Option<CutOff>,
     /// The guest has ended, and the host works on what it has left.
     lingers: bool,
     /// A frame has been delivered since the host last began to linger.
@@ -97,7 +99,6 @@ impl Body {
             producer,
             remaining: length,
             discarded: false,
-            cut_off: None,
             lingers,
             progressed: false,
             http1_trailers: None,
@@ -209,21 +210,6 @@ fn append(data: Option<Bytes>, piece: Bytes) -> Bytes {
 
 impl StreamingBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        if let Some(cut_off) = self.cut_off {
-            return Poll::Ready(Some(Err(cut_off)));
-        }
-        let frame = self.next(cx);
-        if let Poll::Ready(Some(Err(cut_off))) = frame {
-            // hyper drops what it has not flushed when a body fails, the head included, and flushes when a body is
-            // pending. So the error is returned one poll later.
-            self.cut_off = Some(cut_off);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        frame
-    }
-
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         loop {
             // What has been written goes first: a trap does not take it back.
             match self.outgoing.poll(cx) {
@@ -342,10 +328,10 @@ impl Drop for StreamingBody {
             Producer::Running(run) if self.remaining == Some(0) && run.lingers() => drop(run),
             Producer::Running(run) if self.remaining == Some(0) => run.detach(),
             Producer::Running(run) if self.discarded => {
-                run.log_cancelled("it was still writing a body that is not sent");
+                run.log_cancelled("the guest was still writing a body that is not sent");
             }
             Producer::Running(run) => {
-                run.log_cancelled("its connection ended before its response did");
+                run.log_cancelled("the client's connection ended before the end of the response");
             }
             Producer::Ended(request, Err(failure)) => request.report_after_response(&failure),
             Producer::Ended(..) | Producer::Taken => {}

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_message::FlushFirst;
 
 use super::content::{Content, ContentError};
 use super::end_delay::EndDelay;
@@ -17,7 +18,7 @@ use crate::link::{ConnectionState, InFlightGuard};
 
 /// Content that is bound to a connection: the body that hyper polls.
 pub(crate) struct ResponseBody {
-    content: Content,
+    content: FlushFirst<Content>,
     guards: ResponseGuards,
 }
 
@@ -52,7 +53,10 @@ type PolledFrame<D> = Poll<Option<Result<Frame<D>, ContentError>>>;
 
 impl ResponseBody {
     pub(crate) fn new(content: Content, guards: ResponseGuards) -> Self {
-        Self { content, guards }
+        Self {
+            content: FlushFirst::new(content),
+            guards,
+        }
     }
 
     /// The end of the content, which may have to wait until the request's body is drained. A guest may drop that
@@ -66,7 +70,7 @@ impl ResponseBody {
         let Some(delay) = EndDelay::new(&stream.state) else {
             return Poll::Ready(None);
         };
-        self.content.delay_end(delay);
+        self.content.get_mut().delay_end(delay);
         stream.end = None;
         // Everything that these two count has been sent.
         (self.guards.in_request, self.guards.log_entry) = (None, None);
@@ -109,7 +113,7 @@ impl ResponseBody {
     /// A piece that has to wait for its client, and shares a larger buffer, is copied: it takes no more memory
     /// than is counted for it.
     fn own(&self, bytes: Bytes, stream: &StreamState) -> Bytes {
-        if self.content.shares_buffers() && stream.has_unwritten() {
+        if self.content.get_ref().shares_buffers() && stream.has_unwritten() {
             Bytes::copy_from_slice(&bytes)
         } else {
             bytes

@@ -23,8 +23,6 @@ enum ContentSource {
     File(static_files::Body),
     /// Boxed, so that the other kinds have no room for it.
     Upstream(Box<proxy::ResponseBody>),
-    /// The error that cuts the body off, once what came before it has been flushed.
-    Failed(ContentError),
 }
 
 /// Why a body is cut off.
@@ -69,8 +67,7 @@ impl Content {
             ContentSource::Page(_)
             | ContentSource::Delayed(_)
             | ContentSource::Guest(_)
-            | ContentSource::File(_)
-            | ContentSource::Failed(_) => None,
+            | ContentSource::File(_) => None,
         }
     }
 
@@ -104,52 +101,29 @@ impl Body for Content {
     type Data = Bytes;
     type Error = ContentError;
 
-    /// hyper drops what it has not flushed when a body fails, the head included, and it flushes when a body is
-    /// not ready. So an error is held back for one poll, of whichever kind the content is, and the client gets
-    /// all that came before it.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ContentError>>> {
-        let source = &mut self.source;
-        let frame =
-            match source {
-                ContentSource::Page(text) => {
-                    return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
-                }
-                ContentSource::Delayed(delay) => {
-                    ready!(delay.poll(cx));
-                    *source = ContentSource::Page(None);
-                    return Poll::Ready(None);
-                }
-                ContentSource::Failed(_) => {
-                    let failed = std::mem::replace(source, ContentSource::Page(None));
-                    return match failed {
-                        ContentSource::Failed(error) => Poll::Ready(Some(Err(error))),
-                        _ => Poll::Ready(None),
-                    };
-                }
-                ContentSource::Guest(body) => ready!(Pin::new(body).poll_frame(cx))
-                    .map(|frame| frame.map_err(ContentError::from)),
-                ContentSource::File(body) => ready!(Pin::new(body).poll_frame(cx))
-                    .map(|frame| frame.map_err(ContentError::from)),
-                ContentSource::Upstream(body) => ready!(Pin::new(&mut **body).poll_frame(cx))
-                    .map(|frame| frame.map_err(ContentError::from)),
-            };
-        match frame {
-            Some(Err(error)) => {
-                *source = ContentSource::Failed(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        match &mut self.source {
+            ContentSource::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            ContentSource::Delayed(delay) => {
+                ready!(delay.poll(cx));
+                self.source = ContentSource::Page(None);
+                Poll::Ready(None)
             }
-            frame => Poll::Ready(frame),
+            ContentSource::Guest(body) => Pin::new(body).poll_frame(cx).map_err(ContentError::from),
+            ContentSource::File(body) => Pin::new(body).poll_frame(cx).map_err(ContentError::from),
+            ContentSource::Upstream(body) => Pin::new(&mut **body)
+                .poll_frame(cx)
+                .map_err(ContentError::from),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             ContentSource::Page(text) => text.is_none(),
-            ContentSource::Delayed(_) | ContentSource::Failed(_) => false,
+            ContentSource::Delayed(_) => false,
             ContentSource::Guest(body) => body.is_end_stream(),
             ContentSource::File(body) => body.is_end_stream(),
             ContentSource::Upstream(body) => body.is_end_stream(),
@@ -165,7 +139,6 @@ impl Body for Content {
             ContentSource::Guest(body) => body.size_hint(),
             ContentSource::File(body) => body.size_hint(),
             ContentSource::Upstream(body) => body.size_hint(),
-            ContentSource::Failed(_) => SizeHint::default(),
         }
     }
 }
