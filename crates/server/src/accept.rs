@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::Address;
 use crate::connection::{self, NewConnection};
 use crate::connection_info::ConnectionInfo;
-use crate::listener::Listener;
+use crate::listener::{Listener, ShutdownSignal};
 use crate::shared::Shared;
 use crate::socket::{AcceptedSocket, ListeningSocket};
 
@@ -18,14 +18,23 @@ use crate::socket::{AcceptedSocket, ListeningSocket};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the listener is closed.
-pub(crate) async fn accept(listener: Arc<Listener>, socket: ListeningSocket, server: Arc<Shared>) {
-    accept_all(&listener, &socket, &server).await;
+pub(crate) async fn accept(
+    listener: Arc<Listener>,
+    closing: ShutdownSignal,
+    socket: ListeningSocket,
+    server: Arc<Shared>,
+) {
+    accept_all(&listener, closing, &socket, &server).await;
     drop(socket);
     listener.released.send_replace(true);
 }
 
-async fn accept_all(listener: &Arc<Listener>, socket: &ListeningSocket, server: &Arc<Shared>) {
-    let mut closing = listener.closing();
+async fn accept_all(
+    listener: &Arc<Listener>,
+    mut closing: ShutdownSignal,
+    socket: &ListeningSocket,
+    server: &Arc<Shared>,
+) {
     loop {
         let next = async {
             // A place first: without one, the client waits in the backlog.

@@ -1,4 +1,4 @@
-//! An address that is listened on, and what its connections know of its end.
+//! An address that is listened on, and the signal that it closes.
 
 use std::sync::Arc;
 
@@ -68,7 +68,8 @@ impl Listener {
         self.closing.receiver_count() > 0
     }
 
-    /// What tells its connections that it closes. It is waited for them.
+    /// The signal that tells connections that the listener closes. A graceful shutdown waits until all signals have
+    /// been dropped.
     pub(crate) fn closing(&self) -> ShutdownSignal {
         ShutdownSignal(self.closing.subscribe())
     }
@@ -101,7 +102,8 @@ impl ShutdownSignal {
         (sender, Self(receiver))
     }
 
-    /// Whether that is so already.
+    /// Whether that is so already. False for a signal that was subscribed after that; [`wait`](Self::wait) is right in
+    /// either case.
     pub(crate) fn is_closing(&self) -> bool {
         // It changes once. The listener may be gone altogether, which is closing enough.
         self.0.has_changed().unwrap_or(true)

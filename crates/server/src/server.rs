@@ -29,7 +29,7 @@ pub struct Listen {
     pub target: Target,
     /// What TLS is spoken with; `None` for plain HTTP. It is for connections that come from then on.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Which proxies are believed about their clients; each about what came of the ones before.
+    /// The trusted proxies, in order: each is applied to the client address that the previous one gave.
     pub forwarded: Vec<Forwarded>,
 }
 
@@ -136,6 +136,10 @@ impl Server {
     /// of listeners that are gone finish their requests and close.
     ///
     /// Plans must be committed in the order they were prepared in, one at a time.
+    ///
+    /// # Panics
+    ///
+    /// When called outside of a tokio runtime.
     pub fn commit(&self, plan: Plan) {
         let before = self.0.snapshot.load_full();
         let mut next = Snapshot::new(plan.settings);
@@ -148,7 +152,8 @@ impl Server {
         {
             next.bindings.insert(listener.id, binding);
             if let Some(socket) = socket {
-                accepting.push((Arc::clone(&listener), socket));
+                // Subscribed here: until it accepts, only this signal shows that the listener is in use.
+                accepting.push((Arc::clone(&listener), listener.closing(), socket));
             }
             next.listeners.push(listener);
         }
@@ -178,8 +183,8 @@ impl Server {
                 Some((Arc::clone(&server.held), server.timeouts().send))
             }));
         }
-        for (listener, socket) in accepting {
-            tokio::spawn(accept(listener, socket, Arc::clone(&self.0)));
+        for (listener, closing, socket) in accepting {
+            tokio::spawn(accept(listener, closing, socket, Arc::clone(&self.0)));
         }
         for listener in gone {
             listener.close();
@@ -225,6 +230,10 @@ impl Server {
     /// Stops listening, lets requests in progress finish, closes what is idle, and waits until
     /// no connection is left. Cancel-safe: dropping the future stops the waiting, not the
     /// draining.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a tokio runtime.
     pub async fn drain(&self) {
         self.commit(Plan {
             settings: Arc::clone(&self.0.snapshot.load().settings),
