@@ -162,9 +162,10 @@ impl Folder {
         let _ = entry.set_modified(SystemTime::now());
     }
 
-    pub(crate) fn remove(&self, name: &str) {
-        // Another process may have removed it. If it stays, it is verified again the next time.
-        let _ = unlinkat(&*self.handle(), name, UnlinkatFlags::NoRemoveDir);
+    /// Whether the entry is gone; another process may have removed it. If it stays, it is verified again the next time.
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        let removed = unlinkat(&*self.handle(), name, UnlinkatFlags::NoRemoveDir);
+        matches!(removed, Ok(()) | Err(Errno::ENOENT))
     }
 
     /// `most` bytes, or a quarter of the file system if that is less.
@@ -194,7 +195,9 @@ impl Folder {
             if freed >= bytes {
                 break;
             }
-            self.remove(&entry.name);
+            if !self.remove(&entry.name) {
+                continue;
+            }
             freed += entry.bytes;
             let path = self.path.join(&entry.name);
             tracing::info!(
