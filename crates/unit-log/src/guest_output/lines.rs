@@ -45,8 +45,10 @@ impl GuestLines {
     /// Passes on what the guest has written. Never fails and never blocks: what is too much is discarded, and
     /// counted.
     pub fn push(&mut self, now: Instant, bytes: &[u8]) {
-        self.owner.request = self.current.id();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.partial.is_empty() && !self.continues {
+                self.owner.request = self.current.id();
+            }
             match piece.strip_suffix(b"\n") {
                 // Most lines come in one piece, and need not be copied.
                 Some(line) if self.partial.is_empty() && line.len() <= MAX_LINE => {
