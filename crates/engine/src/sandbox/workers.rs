@@ -135,13 +135,17 @@ impl WorkersState {
     fn give(&mut self, mut job: Job, concurrency: u32) -> Option<Job> {
         let free = (self.workers.iter_mut()).filter(|worker| worker.has_room(concurrency));
         for worker in free {
+            // Counted first: the worker may be done with it before this thread goes on.
+            *worker.in_progress.lock() += 1;
             match worker.jobs.send(job) {
                 Ok(()) => {
-                    *worker.in_progress.lock() += 1;
                     worker.left -= 1;
                     return None;
                 }
-                Err(mpsc::error::SendError(refused)) => job = refused,
+                Err(mpsc::error::SendError(refused)) => {
+                    *worker.in_progress.lock() -= 1;
+                    job = refused;
+                }
             }
         }
         Some(job)
