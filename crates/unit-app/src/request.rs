@@ -23,6 +23,9 @@ pub struct RawRequest<'a, F> {
     pub fields: F,
 }
 
+/// Fields that get room at once. Unit limits their bytes, but not their number.
+const USUAL_FIELDS: usize = 64;
+
 /// Why a request that Unit accepted cannot be passed to a guest. Shown to operators only.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
@@ -58,7 +61,7 @@ where
             _ => Version::HTTP_11,
         };
         parts.uri = self.uri()?;
-        let mut headers = HeaderMap::with_capacity(self.fields.size_hint().0);
+        let mut headers = HeaderMap::with_capacity(self.fields.size_hint().0.min(USUAL_FIELDS));
         for (name, value) in self.fields {
             let field = || BadRequest::Field(shown(name));
             let name = HeaderName::from_bytes(name).map_err(|_| field())?;

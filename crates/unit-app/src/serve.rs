@@ -72,7 +72,12 @@ pub async fn serve<E: Exchange>(application: &Application, mut exchange: E, opti
         None => return,
     };
     if source.is_short() {
-        // The body was incomplete: the guest's response is not one to the client's request.
+        // The guest's response is not one to the client's request.
+        tracing::warn!(
+            application = application.name(),
+            request = %id,
+            "the request's body ended before its announced length; answering 500"
+        );
         return page(exchange, &method, StatusCode::INTERNAL_SERVER_ERROR, None).await;
     }
     if let Some(name) = oversized(response.headers()) {
