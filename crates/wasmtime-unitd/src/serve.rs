@@ -48,7 +48,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             None,
             OwnFolders {
                 state: None,
-                cache: serve.cache.cachedir.clone(),
+                cache: serve.cache.cachedir.as_deref().map(absolute).transpose()?,
                 certificates: None,
             },
             None,
