@@ -37,7 +37,9 @@ pub(crate) fn run() -> Result<()> {
         "--target",
         "wasm32-wasip2",
     ]))?;
-    command::run(cargo().args(["build", "--package", "wasmtime-unitd"]))?;
+    // Not `--package`, which would select other features of the dependencies than `cargo test` does, and build them
+    // twice.
+    command::run(cargo().args(["build", "--bin", "wasmtime-unitd"]))?;
     serve(
         &target().join("debug/wasmtime-unitd"),
         &target().join("wasm32-wasip2/release/example.wasm"),

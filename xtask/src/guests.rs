@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::command::{cargo, step, target};
+use crate::release::DIST;
 
 /// Builds the guests, and gives the folders of those of WASI 0.2 and 0.3.
 ///
@@ -16,10 +17,11 @@ pub(crate) fn build() -> Result<[PathBuf; 2]> {
         // Both have examples of the same names.
         let folder = target().join("bench").join(package);
         let mut guests = cargo();
-        guests.args(["build", "--release", "--package", package, "--examples"]);
+        guests.arg("build").args(DIST);
+        guests.args(["--package", package, "--examples"]);
         guests.args(["--target", "wasm32-wasip2", "--target-dir"]);
         step(package, guests.arg(&folder))?;
-        Ok(folder.join("wasm32-wasip2/release/examples"))
+        Ok(folder.join("wasm32-wasip2/dist/examples"))
     };
     Ok([build("guests")?, build("guests-03")?])
 }

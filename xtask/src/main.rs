@@ -24,13 +24,13 @@ Commands:
           127.0.0.1:8080, and stay until Ctrl-C
   test    Run all that CI runs: formatting, clippy, tests, documentation; with a built tree of
           NGINX Unit, which UNIT_SRC may name, the module for it too
-  check   Check what no compiler knows: imports in a circle, types of one crate that share a name,
+  check   Check rules that the compiler does not: imports in a circle, types of one crate that share a name,
           prose, figures that stand on two pages, dead links, subjects of commits
   toolchains
           Make components with other tool chains, which are installed below target/, and serve them
-  release Build the daemon as it is released, optimised by a profile; `cargo xtask release --help`
+  release Build the daemon as it is published, with fat LTO and a profile; `cargo xtask release --help`
           says more
-  fuzz    Look for texts that break what reads them; `cargo xtask fuzz --help` says more
+  fuzz    Run libFuzzer on the parsers of outside input; `cargo xtask fuzz --help` says more
   bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what
   help    Print this text
 ";

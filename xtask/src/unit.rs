@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, root, step, target};
-use crate::release::Profile;
+use crate::release::Kind;
 
 /// All packages for the host. With those alone that need a tree of Unit, what they share with the
 /// others would be built again, Wasmtime included, for what the others want of it.
@@ -42,7 +42,7 @@ impl Tree {
             let tree = root().join(named);
             if !is_built(&tree) {
                 bail!(
-                    "UNIT_SRC is {}, which is no built tree of NGINX Unit: \
+                    "UNIT_SRC is {}, which is not a built tree of NGINX Unit: \
                      build/src/nxt_unit.o or build/sbin/unitd is missing",
                     tree.display()
                 );
@@ -61,20 +61,17 @@ impl Tree {
         &self.0
     }
 
-    /// Builds the module as it is released, and says where it is.
+    /// Builds the module, and says where it is.
     ///
     /// # Errors
     ///
     /// When it does not build.
-    pub(crate) fn release(&self, profile: Option<&Profile>) -> Result<PathBuf> {
+    pub(crate) fn release(&self, kind: Kind<'_>) -> Result<PathBuf> {
         let mut build = self.cargo();
-        build.args(["build", "--release", "--package", "nxt_wasmtime"]);
-        let folder = match profile {
-            Some(profile) => target().join(profile.used_by(&mut build)?),
-            None => target(),
-        };
+        build.args(["build", "--package", "nxt_wasmtime"]);
+        let folder = kind.of(&mut build)?;
         step("release build of the module", &mut build)?;
-        Ok(folder.join("release/libnxt_wasmtime.so"))
+        Ok(folder.join("libnxt_wasmtime.so"))
     }
 
     fn cargo(&self) -> Command {

@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use self::built::{Built, Options, Unit};
 use self::workloads::ALL;
 use crate::command::{root, target};
+use crate::release::Kind;
 use crate::unit::Tree;
 use crate::{guests, release, toolchain};
 
@@ -45,8 +46,8 @@ Options:
   --plots DIRECTORY  put the plots there, too
   --before PROGRAM   another build of `wasmtime-unitd`, such as one before a change: measured beside this
                      one in {beside}
-  --profile          measure what `cargo xtask release` builds, the programs without limits and logs
-                     likewise; otherwise what `cargo build --release` does
+  --profile          measure what `cargo xtask release` builds (fat LTO and a profile), the programs
+                     without limits and logs likewise; otherwise what `cargo build --release` does
 
 `wasmtime` is the program that the variable WASMTIME names, or is installed below target/ from the
 crate registry, in the version of this server's Wasmtime; that takes some 20 minutes. unitd is
@@ -178,9 +179,14 @@ fn build(with_profile: bool, before: Option<PathBuf>) -> Result<Built> {
     } else {
         None
     };
-    let release = release::build(&["wasmtime-unitd", "baseline"], profile.as_ref())?;
+    let kind = if with_profile {
+        Kind::Dist(profile.as_ref())
+    } else {
+        Kind::Release
+    };
+    let release = release::build(&["wasmtime-unitd", "baseline"], kind)?;
     let unit = match Tree::find()? {
-        Some(tree) => Some(Unit::new(tree.path(), tree.release(profile.as_ref())?)),
+        Some(tree) => Some(Unit::new(tree.path(), tree.release(kind)?)),
         None => {
             println!("xtask: not measured: unitd ({})", crate::unit::MISSING);
             None

@@ -1,4 +1,5 @@
-//! Builds as they are released: linked as one, and optimised by a profile of the same programs at work.
+//! Builds as they are published: with fat LTO (`[profile.dist]`), and optimised by a profile of the same programs at
+//! work.
 //!
 //! ```text
 //!   build that counts ──▶ train: guests under load ──▶ profile ──▶ build that uses it
@@ -18,11 +19,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{cargo, root, run, step, target};
 use crate::{guests, toolchain};
 
+/// The Cargo profile of what is published.
+pub(crate) const DIST: [&str; 2] = ["--profile", "dist"];
+
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask release
 
-Builds the daemon as it is released: with link-time optimisation, and optimised by a profile of a
-training run. Says where it is. Takes some 25 minutes on two cores, and next to nothing when nothing
+Builds the daemon as it is published: with fat LTO (the Cargo profile `dist`), and optimised by a
+profile of a training run. Says where it is. Takes some 25 minutes on two cores, and next to nothing when nothing
 has changed. Without rustup's component llvm-tools there is no profile.
 ";
 
@@ -30,29 +34,56 @@ has changed. Without rustup's component llvm-tools there is no profile.
 pub(crate) fn command() -> Result<()> {
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
-    let folder = build(&["wasmtime-unitd"], profile()?.as_ref())?;
+    let folder = build(&["wasmtime-unitd"], Kind::Dist(profile()?.as_ref()))?;
     println!("\nxtask: built {}", folder.join("wasmtime-unitd").display());
     Ok(())
 }
 
-/// Builds programs with a profile, if there is one, and gives the folder that they are in.
+/// The optimised builds that there are.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind<'a> {
+    /// `cargo build --release`.
+    Release,
+    /// As published: `[profile.dist]`, with the profile of a training run if the toolchain can make one.
+    Dist(Option<&'a Profile>),
+}
+
+impl Kind<'_> {
+    /// Adds the options to a `cargo build`, and gives the folder that its programs go to.
+    ///
+    /// # Errors
+    ///
+    /// When `rustc` does not say what machine this is.
+    pub(crate) fn of(self, build: &mut Command) -> Result<PathBuf> {
+        let profile = match self {
+            Self::Release => {
+                build.arg("--release");
+                return Ok(target().join("release"));
+            }
+            Self::Dist(profile) => profile,
+        };
+        build.args(DIST);
+        Ok(match profile {
+            Some(profile) => target().join(profile.used_by(build)?).join("dist"),
+            None => target().join("dist"),
+        })
+    }
+}
+
+/// Builds programs, and gives the folder that they are in.
 ///
 /// # Errors
 ///
 /// When one does not build.
-pub(crate) fn build(programs: &[&str], profile: Option<&Profile>) -> Result<PathBuf> {
+pub(crate) fn build(programs: &[&str], kind: Kind<'_>) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--release"]);
+    build.arg("build");
     for program in programs {
         build.args(["--bin", program]);
     }
-    let folder = match profile {
-        Some(profile) => target().join(profile.used_by(&mut build)?),
-        None => target(),
-    };
+    let folder = kind.of(&mut build)?;
     step("release build", &mut build)?;
-    let folder = folder.join("release");
-    if let Some(profile) = profile {
+    if let Kind::Dist(Some(profile)) = kind {
         profile.check(&folder.join("wasmtime-unitd"))?;
     }
     Ok(folder)
@@ -108,7 +139,7 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     let raw = folder.join("raw");
     let host = host()?;
     let mut build = cargo();
-    build.args(["build", "--release"]);
+    build.arg("build").args(DIST);
     build.args(["--bin", "wasmtime-unitd", "--bin", "baseline"]);
     // What is built for the machine that builds, procedural macros, must not count.
     build.args(["--target", &host, "--target-dir"]).arg(&folder);
@@ -117,7 +148,7 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     build.env("RUSTFLAGS", format!("-Cprofile-generate={}", raw.display()));
     step("a build that counts what is used", &mut build)?;
 
-    let programs = folder.join(host).join("release");
+    let programs = folder.join(host).join("dist");
     let daemon = programs.join("wasmtime-unitd");
     let stamp = folder.join("trained");
     let state = state(&daemon)?;
