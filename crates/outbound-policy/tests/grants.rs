@@ -232,22 +232,22 @@ fn a_message_shows_the_value_and_what_would_be_right() {
     for (text, wanted) in [
         (
             "ftp://\u{1b}[31m",
-            "\"ftp://\\u{1b}[31m\" grants nothing: it must be \"*\" or start with \"http://\" or \
+            "invalid grant \"ftp://\\u{1b}[31m\": it must be \"*\" or start with \"http://\" or \
              \"https://\", as \"https://api.example.com\" does",
         ),
         (
             "https://a/",
-            "\"https://a/\" grants nothing: it must end after the host or the port, as \
+            "invalid grant \"https://a/\": it must end after the host or the port, as \
              \"https://api.example.com\" does",
         ),
         (
             "http://127.1",
-            "\"http://127.1\" grants nothing: an IPv4 address is four decimal numbers from 0 to \
+            "invalid grant \"http://127.1\": an IPv4 address must be four decimal numbers from 0 to \
              255, as in 10.0.0.1",
         ),
         (
             "http://a:0",
-            "\"http://a:0\" grants nothing: a port is \"*\" or a number from 1 to 65535, as in \
+            "invalid grant \"http://a:0\": a port is \"*\" or a number from 1 to 65535, as in \
              \"http://*.internal:8080\"",
         ),
     ] {

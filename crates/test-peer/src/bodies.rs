@@ -13,7 +13,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// A body that is written piece by piece, of unknown length.
 pub struct Pieces(mpsc::UnboundedReceiver<Result<Frame<Bytes>, Error>>);
 
-/// Who writes it. Dropped, it ends the body.
+/// The writing end. Dropping it ends the body.
 pub struct Writer(mpsc::UnboundedSender<Result<Frame<Bytes>, Error>>);
 
 /// A body, and who writes it.

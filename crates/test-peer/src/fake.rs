@@ -14,7 +14,7 @@ use crate::{read_head, read_rest, read_to};
 /// A short response.
 pub const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
-/// A server on a socket, without manners of its own.
+/// A server on a socket that sends exactly the given bytes.
 pub struct Fake {
     /// Where it listens.
     pub address: SocketAddr,
@@ -41,7 +41,7 @@ impl Fake {
         Self { address, accepted }
     }
 
-    /// Answers each request, whose body has to be none, with these bytes, and stays.
+    /// Answers each request, which must not have a body, with these bytes, and keeps the connection open.
     pub async fn replies(reply: impl Into<Vec<u8>>) -> Self {
         let reply = Arc::new(reply.into());
         Self::start(move |mut stream, _| {

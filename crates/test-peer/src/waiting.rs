@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-/// Far above what anything takes here that is to happen at all.
+/// The deadline of every wait, far longer than any should take.
 pub const LONG: Duration = Duration::from_secs(20);
-/// What a test waits for.
+/// A timeout that tests set and let expire.
 pub const SHORT: Duration = Duration::from_millis(200);
 
 /// The result of `future`, which must be ready within [`LONG`].

@@ -187,7 +187,7 @@ async fn bad_json_is_located() {
     let (_directory, server) = start();
     server.put("/config", "{\r\n\t\"listeners\": {}\r\n\t\"é\" }").await.is(
         400,
-        "{\n\t\"error\": \"Invalid JSON.\",\n\t\"detail\": \"A comma , or a closing brace } must stand \
+        "{\n\t\"error\": \"Invalid JSON.\",\n\t\"detail\": \"A comma , or a closing brace } is expected \
          here, after an object member.\",\n\t\"location\": {\n\t\t\"offset\": 22,\n\t\t\"line\": 3,\n\
          \t\t\"column\": 2\n\t}\n}\n",
     );

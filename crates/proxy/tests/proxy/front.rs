@@ -157,18 +157,22 @@ async fn a_client_that_disconnects_cancels_its_request() {
 
 #[tokio::test]
 async fn expect_100_continue_reaches_the_client_when_the_server_sends_it() {
-    let fake = Fake::start(|mut stream, _| async move {
-        let head = read_head(&mut stream).await.unwrap();
-        if head.contains("/refused") {
-            write(&mut stream, "HTTP/1.1 403 A\r\ncontent-length: 2\r\n\r\nno").await;
-            assert_eq!(read_rest(&mut stream).await, "");
-            return;
+    let (sender, mut after_refusal) = mpsc::channel(1);
+    let fake = Fake::start(move |mut stream, _| {
+        let sender = sender.clone();
+        async move {
+            let head = read_head(&mut stream).await.unwrap();
+            if head.contains("/refused") {
+                write(&mut stream, "HTTP/1.1 403 A\r\ncontent-length: 2\r\n\r\nno").await;
+                sender.send(read_rest(&mut stream).await).await.unwrap();
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            write(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
+            read_to(&mut stream, "hello").await;
+            write(&mut stream, HELLO).await;
+            read_rest(&mut stream).await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        write(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
-        read_to(&mut stream, "hello").await;
-        write(&mut stream, HELLO).await;
-        read_rest(&mut stream).await;
     })
     .await;
     let asks = |path: &str| {
@@ -195,6 +199,7 @@ async fn expect_100_continue_reaches_the_client_when_the_server_sends_it() {
     let head = within(read_head(&mut refused)).await.unwrap();
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
     assert_eq!(within(read_rest(&mut refused)).await, "no");
+    assert_eq!(within(after_refusal.recv()).await.unwrap(), "");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Clients that hang up during a request, in every state of a connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -158,7 +158,6 @@ fn clients_that_hang_up_leave_their_instances_to_others() {
     run(async {
         let running = start("sleep", PATIENT, 256).await;
         // There are 8 instances.
-        let begun = Instant::now();
         for _ in 0..4 {
             for request in [BODY_OWED, PIPELINED, CHUNKS_OWED].iter().cycle().take(24) {
                 let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -170,7 +169,7 @@ fn clients_that_hang_up_leave_their_instances_to_others() {
             running.application.active() == 0
         })
         .await;
-        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(running.application.stats().instances_started > 8);
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let request = b"GET /?1 HTTP/1.1\r\nhost: a\r\n\r\n";
         stream.write_all(request).await.unwrap();

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use server::{Server, Timeouts};
+use server::Timeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::support::{NEVER, PATIENT, assert_timed_out, read_to_end, run, start, until};
+use crate::support::{NEVER, PATIENT, assert_timed_out, parked, read_to_end, run, start, until};
 
 /// After which connections are parked here.
 const PARK_AFTER: Duration = Duration::from_millis(20);
@@ -44,14 +44,6 @@ async fn greeted(stream: &mut TcpStream) {
     read_to(stream, "\r\n\r\nHello, world!\n").await;
 }
 
-/// Waits until the one connection of a server is parked.
-async fn parked(server: &Server) {
-    until("the connection is not parked", || {
-        server.parked_connections() == 1
-    })
-    .await;
-}
-
 #[test]
 fn a_parked_connection_serves_as_before() {
     run(async {
@@ -59,7 +51,6 @@ fn a_parked_connection_serves_as_before() {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         for _ in 0..5 {
             greeted(&mut stream).await;
-            assert_eq!(running.server.parked_connections(), 0);
             greeted(&mut stream).await;
             parked(&running.server).await;
         }
@@ -88,7 +79,7 @@ fn a_parked_connection_is_closed_at_the_idle_timeout() {
 }
 
 #[test]
-fn half_a_request_survives_parking() {
+fn a_connection_with_half_a_request_is_not_parked() {
     run(async {
         let running = start("hello", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -96,6 +87,7 @@ fn half_a_request_survives_parking() {
         stream.write_all(&[REQUEST, begun].concat()).await.unwrap();
         read_to(&mut stream, "Hello, world!\n").await;
         sleep(PARKED).await;
+        assert_eq!(running.server.parked_connections(), 0);
         stream.write_all(left).await.unwrap();
         read_to(&mut stream, "Hello, world!\n").await;
         assert_eq!(running.server.requests(), 2);
@@ -162,7 +154,7 @@ fn a_connection_with_a_body_in_transfer_is_not_parked() {
 }
 
 #[test]
-fn the_rest_of_an_unread_body_is_not_taken_for_a_request_after_parking() {
+fn smuggling_the_rest_of_an_unread_body_is_not_taken_for_a_request() {
     run(async {
         // The one ends with its answer, the other works on, and keeps what it has of the body.
         for (guest, answer) in [("early", "early\n"), ("work_after", "done\n")] {
@@ -172,6 +164,7 @@ fn the_rest_of_an_unread_body_is_not_taken_for_a_request_after_parking() {
             stream.write_all(head).await.unwrap();
             read_to(&mut stream, answer).await;
             sleep(PARKED).await;
+            assert_eq!(running.server.parked_connections(), 0, "{guest}");
             // It is part of the body, which is drained, or kept by its guest.
             stream.write_all(REQUEST).await.unwrap();
             stream.shutdown().await.unwrap();

@@ -62,6 +62,14 @@ pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until the one connection of a server is parked.
+pub(crate) async fn parked(server: &Server) {
+    until("the connection is not parked", || {
+        server.parked_connections() == 1
+    })
+    .await;
+}
+
 pub(crate) async fn start(guest: &str, timeouts: Timeouts, connections: usize) -> Running {
     let most = Most {
         connections,

@@ -15,7 +15,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{PATIENT, Running, SHORT, assert_timed_out, read_to_end, run, start_with_tls};
+use crate::support::{
+    PATIENT, Running, SHORT, assert_timed_out, parked, read_to_end, run, start_with_tls,
+};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
@@ -190,7 +192,7 @@ fn a_parked_connection_serves_as_before() {
         for _ in 0..4 {
             greeted(&mut stream).await;
             greeted(&mut stream).await;
-            sleep(SHORT).await;
+            parked(&tls.running.server).await;
         }
         // With a request that comes in two records.
         let (begun, left) = REQUEST.split_at(7);

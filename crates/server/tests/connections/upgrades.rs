@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{PATIENT, SHORT, read_to_end, run, start};
+use crate::support::{PATIENT, SHORT, parked, read_to_end, run, start};
 use crate::tls::{Tls, all};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -116,7 +116,7 @@ fn a_connection_with_an_upgrade_field_is_parked_and_times_out_as_others() {
                 let request = format!("GET / HTTP/1.1\r\nhost: a\r\n{upgrade}\r\n");
                 stream.write_all(request.as_bytes()).await.unwrap();
                 response(&mut stream, "Hello, world!\n").await;
-                sleep(SHORT).await;
+                parked(&running.server).await;
             }
             assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 408 "));
         }

@@ -4,7 +4,7 @@ use crate::http2::{Http2, empty, request};
 use crate::{FrontEnd, Running, until};
 
 /// What the log says of an instance that has no client left.
-const CANCELLED: &str = "the instance is cancelled";
+const CANCELLED: &str = "cancelling the instance";
 
 #[track_caller]
 fn assert_cancelled(server: &Running, guest: &str, instances: usize) {

@@ -81,7 +81,7 @@ fn of(application: &str) -> String {
     format!("application \"{application}\" request ")
 }
 
-/// The log's lines about what became of requests, without what the guest itself wrote.
+/// The log's lines about the outcome of requests, without what the guest itself wrote.
 fn failures(server: &Running, application: &str) -> Vec<String> {
     let mut lines = server.log_lines(&of(application));
     lines.retain(|line| !line.contains("[info]"));
@@ -118,11 +118,7 @@ fn assert_names_the_request(line: &str) {
 pub fn a_trap_before_the_response_is_a_500(front: &impl FrontEnd) {
     let server = Running::guests(front, &["trap"]);
     assert_page(front, &server, "trap", "/", 500);
-    assert!(
-        server.log().contains("the guest trapped"),
-        "{}",
-        server.log()
-    );
+    server.wait_for_log("the guest trapped");
 }
 
 pub fn a_return_without_a_response_is_a_500(front: &impl FrontEnd) {
@@ -396,7 +392,7 @@ pub fn error_pages_do_not_say_why_a_guest_failed(front: &impl FrontEnd) {
         let line = server.wait_for_log(&of(guest));
         assert_names_the_request(&line);
     }
-    assert!(server.log().contains(SECRET));
+    server.wait_for_log(SECRET);
 }
 
 pub fn a_guest_that_fails_is_destroyed_at_once(front: &impl FrontEnd) {

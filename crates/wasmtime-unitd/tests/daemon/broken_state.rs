@@ -8,6 +8,9 @@ use test_suite::{DEADLINE, Running, configuration};
 
 use crate::support::Daemon;
 
+/// What the log has about a saved configuration that is not used.
+const NOT_RESTORED: &str = "cannot restore the saved configuration";
+
 fn kept(server: &Running) -> PathBuf {
     server.directory().join("state/conf.json")
 }
@@ -31,7 +34,7 @@ fn a_broken_configuration_is_set_aside_and_the_daemon_starts_empty() {
         let mut server = stopped();
         fs::write(kept(&server), text).unwrap();
         server.start_again(&Daemon);
-        let line = server.wait_for_log("cannot restore the saved configuration");
+        let line = server.wait_for_log(NOT_RESTORED);
         assert!(
             line.contains("[error]") && line.contains("conf.json"),
             "{line}"
@@ -141,7 +144,7 @@ fn a_crash_at_any_moment_leaves_a_complete_configuration() {
         });
         server.wait(DEADLINE);
         server.start_again(&Daemon);
-        assert_eq!(server.log_lines("is not used"), [""; 0]);
+        assert_eq!(server.log_lines(NOT_RESTORED), [""; 0]);
         let response = server.connect("hello").get("/");
         assert!(matches!(response.text(), "Hello, world!\n" | "early\n"));
     }

@@ -134,7 +134,7 @@ fn a_damaged_certificate_disables_only_its_own_listeners() {
     let line = server.wait_for_log("the certificate \"one\" cannot be used");
     assert!(line.contains("[error]"), "{line}");
     let (first, second) = (server.address("hello"), server.address("second"));
-    let line = server.wait_for_log("not listening: ");
+    let line = server.wait_for_log("cannot set TLS up: ");
     assert!(
         line.contains("[error]") && line.contains(&first.to_string()),
         "{line}"

@@ -205,6 +205,6 @@ fn without_address_space_for_an_instance_pool_the_server_works_without_one() {
         .get("/")
         .assert_text("Hello, world!\n");
     assert_eq!(server.get("/status/instances/pooled"), "false");
-    let line = server.wait_for_log("no instance pool on this machine");
+    let line = server.wait_for_log("cannot reserve an instance pool on this machine");
     assert!(line.contains("[warn]"), "{line}");
 }

@@ -1,4 +1,4 @@
-//! What RFC 9112 says a server must refuse is refused, and nothing behind it is taken for a
+//! What RFC 9112 says a server must refuse is refused, and nothing after it is taken for a
 //! request.
 
 use std::sync::Arc;
@@ -26,13 +26,15 @@ fn status(server: &Running, request: &[u8]) -> Option<u16> {
     line.split(' ').nth(1).map(|status| status.parse().unwrap())
 }
 
-/// Checks that the request gets the status, or none at all, and nothing behind it an answer.
+/// Checks that the request gets the status, and that nothing after it gets an answer.
 #[track_caller]
 fn assert_refused(server: &Running, request: &str, wanted: u16) {
     let request = format!("{request}{SMUGGLED}");
-    if let Some(status) = status(server, request.as_bytes()) {
-        assert_eq!(status, wanted, "{request:?}");
-    }
+    assert_eq!(
+        status(server, request.as_bytes()),
+        Some(wanted),
+        "{request:?}"
+    );
     assert_eq!(server.log_lines("panic"), [""; 0]);
 }
 

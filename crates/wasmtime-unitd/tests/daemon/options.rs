@@ -171,7 +171,7 @@ fn requests_in_progress_keep_the_limits_that_they_began_with() {
 }
 
 #[test]
-fn options_of_the_unit_module_are_refused() {
+fn options_of_the_unit_module_are_variables_with_a_warning() {
     let mut server = Running::guests(&Daemon, &["environment"]);
     let (status, answer) = server.put(
         "/config/applications/environment/environment",

@@ -48,6 +48,8 @@ fn guest_output_goes_to_files_unescaped_and_not_to_the_log() {
     until("all is written", || {
         fs::read(&out).is_ok_and(|out| out == stdout()) && text(&err) == "a line on stderr\n"
     });
+    // All of the log is written when it has stopped.
+    assert_eq!(server.stop().code(), Some(0));
     for stream in ["stdout:", "stderr:"] {
         assert_eq!(server.log_lines(stream), [""; 0]);
     }
@@ -63,6 +65,7 @@ fn stdout_may_go_to_a_file_and_stderr_to_the_log() {
     until("all is written", || {
         text(&file).ends_with("unfinished line\n")
     });
+    assert_eq!(server.stop().code(), Some(0));
     assert_eq!(server.log_lines("stdout:"), [""; 0]);
 }
 

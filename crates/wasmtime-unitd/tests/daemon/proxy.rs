@@ -420,18 +420,22 @@ fn an_unreachable_or_invalid_upstream_is_a_502() {
 
 #[test]
 fn a_client_error_takes_precedence_over_an_upstream_error() {
-    let other = Other::start(|mut peer| {
-        let message = peer.rest();
-        assert!(!message.ends_with("0\r\n\r\n"), "{message}");
+    let (sender, messages) = std::sync::mpsc::channel();
+    let other = Other::start(move |mut peer| {
+        sender.send(peer.head().unwrap_or_default()).unwrap();
+        sender.send(peer.rest()).unwrap();
     });
     let server = proxying(&other);
     let mut client = server.connect("main");
-    client.send(
-        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n",
-    );
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    let head = messages.recv_timeout(DEADLINE).unwrap();
+    assert!(head.starts_with("POST / "), "{head}");
+    client.send("xyz\r\n");
     let response = client.response();
     response.assert_page(400);
     assert_eq!(response.head.field("connection"), Some("close"));
+    let message = messages.recv_timeout(DEADLINE).unwrap();
+    assert!(!message.ends_with("0\r\n\r\n"), "{message}");
 }
 
 #[test]

@@ -117,7 +117,9 @@ fn a_thousand_reconfigurations_cost_no_request() {
         // A client may just connect, or another just leave.
         until("no file is left open", || open_files(&server) <= before + 4);
     });
-    assert_eq!(server.get("/status/connections/active"), "0");
+    until("no connection is active", || {
+        server.get("/status/connections/active") == "0"
+    });
 }
 
 /// A change of one of several kinds, under which the clients' requests go to one of two guests.

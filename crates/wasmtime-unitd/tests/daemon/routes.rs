@@ -132,7 +132,7 @@ fn routes_pass_to_each_other_and_to_applications() {
     client.get("/app/").assert_page(404);
     client.get("/loop").assert_page(500);
     client.get("/elsewhere").assert_page(404);
-    assert!(server.log().contains("passed 256 times"));
+    server.wait_for_log("passed 256 times");
     server
         .connect("direct")
         .get("/")

@@ -130,7 +130,7 @@ fn sigusr1_reopens_the_log() {
 }
 
 #[test]
-fn a_client_that_hangs_up_does_not_end_the_daemon() {
+fn sigpipe_and_sigwinch_do_not_end_the_daemon() {
     let mut server = Running::guests(&Daemon, &["hello"]);
     for signal in [Signal::SIGPIPE, Signal::SIGWINCH] {
         server.signal(signal);

@@ -70,7 +70,7 @@ fn a_proxied_client_of_the_control_api_does_not_delay_a_graceful_shutdown() {
     assert_eq!(server.connect("main").get("/status").head.status, 200);
     let signalled = Instant::now();
     server.signal(Signal::SIGTERM);
-    server.wait(LONG);
+    assert_eq!(server.wait(LONG).code(), Some(0));
     assert!(signalled.elapsed() < Duration::from_secs(30));
 }
 

@@ -253,10 +253,10 @@ fn slow_tls_handshakes_and_garbage_do_not_affect_other_clients() {
         client.get("/").assert_text("Hello, world!\n");
     }
     assert!(begun.elapsed() < DEADLINE);
-    // Strangers' mistakes are not in the log.
+    // Strangers' mistakes are not in the log, all of which is written when the server has stopped.
+    assert_eq!(server.stop().code(), Some(0));
     let log = server.log();
     assert!(!log.contains("[warn]") && !log.contains("[error]"), "{log}");
-    assert_eq!(server.stop().code(), Some(0));
 }
 
 #[test]
@@ -344,10 +344,7 @@ fn tls_options_that_rustls_lacks_are_refused_by_name() {
     let path = format!("/config/listeners/{}", server.address("hello"));
     let (status, answer) = server.put(&path, &listener("hello", tls));
     assert_eq!(status, 400, "{answer}");
-    assert!(
-        answer.contains("the TLS of this server is rustls"),
-        "{answer}"
-    );
+    assert!(answer.contains("this server uses rustls"), "{answer}");
     assert!(answer.contains("/tls/conf_commands"), "{answer}");
 }
 

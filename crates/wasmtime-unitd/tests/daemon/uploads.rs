@@ -83,7 +83,9 @@ fn chunked_transform_never_sends_an_upload_that_is_too_large_or_cut_off_or_malfo
     let mut client = server.connect("main");
     client.send(format!("{head}5\r\nhello\r\n5\r\nwo"));
     drop(client);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    until("the last one is noticed", || {
+        server.get("/status/connections/active") == "0"
+    });
     assert_eq!(other.connections(), 0);
 
     // Others are sent on as before.

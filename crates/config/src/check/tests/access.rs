@@ -166,18 +166,18 @@ fn an_invalid_grant_is_refused_with_a_valid_example() {
     refused(
         outbound(r#"["*","api.example.com"]"#),
         "/applications/a/access/outbound_http/1",
-        "\"api.example.com\" grants nothing: it must be \"*\" or start with \"http://\" or \
+        "invalid grant \"api.example.com\": it must be \"*\" or start with \"http://\" or \
          \"https://\", as \"https://api.example.com\" does.",
     );
     for (element, word) in [
-        (r#""""#, "grants nothing"),
+        (r#""""#, "invalid grant"),
         (r#""https://a.example/""#, "end after the host or the port"),
         (r#""https://a.*.example""#, "a wildcard"),
         (r#""https://a.example:0""#, "from 1 to 65535"),
         (r#""https://u@a.example""#, "user info"),
         (r#""http://127.1""#, "four decimal numbers"),
         (r#""ftp://a.example""#, "\"http://\""),
-        (r#""* *""#, "grants nothing"),
+        (r#""* *""#, "invalid grant"),
         ("1", "must contain only strings"),
         (r#"{"host":"a"}"#, "must contain only strings"),
     ] {

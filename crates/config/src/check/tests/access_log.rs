@@ -52,7 +52,7 @@ fn a_format_is_a_text_or_an_object_of_texts() {
     refused(
         log(r#"{"path":"/a","if":"`${uri}`"}"#),
         "/access_log/if",
-        "This server does not support njs: JavaScript is not possible in the \"if\" value.",
+        "JavaScript (njs) is not supported in the \"if\" value.",
     );
 }
 

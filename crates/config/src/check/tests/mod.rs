@@ -261,9 +261,7 @@ fn javascript_templates_are_refused_in_every_template() {
         let error = check(&text).unwrap_err();
         assert_eq!(
             error.detail,
-            format!(
-                "This server does not support njs: JavaScript is not possible in the \"{name}\" value."
-            ),
+            format!("JavaScript (njs) is not supported in the \"{name}\" value."),
             "{text}"
         );
     }

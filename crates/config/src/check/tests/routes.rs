@@ -144,7 +144,7 @@ fn a_return_has_a_status_of_three_digits() {
     refused(
         action(r#""return":301,"location":"`${host}`""#),
         "/routes/main/0/action/location",
-        "This server does not support njs: JavaScript is not possible in the \"location\" value.",
+        "JavaScript (njs) is not supported in the \"location\" value.",
     );
 }
 

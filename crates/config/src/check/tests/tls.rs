@@ -85,8 +85,8 @@ fn invalid_tls_options_are_refused_with_their_path() {
         (
             r#"{"certificate":"a","conf_commands":{"minprotocol":"TLSv1.3"}}"#,
             "/conf_commands",
-            "The \"conf_commands\" are for OpenSSL; the TLS of this server is rustls, which has \
-             none of them.",
+            "The \"conf_commands\" option is not supported: its commands configure OpenSSL, and this \
+             server uses rustls.",
         ),
         (
             r#"{"certificate":"a","session":{"cache_size":-1}}"#,
