@@ -16,7 +16,7 @@ pub(crate) const HELP: &str = "\
 Usage: cargo xtask fuzz [TARGET [SECONDS]]
 
 Runs one of the targets in fuzz/fuzz_targets, or all of them one after the other, for 60 seconds each.
-What they have reached is kept below target/fuzz/corpus, and a text that fails in target/fuzz. To see
+Inputs that reach new code are kept below target/fuzz/corpus; inputs that fail, in target/fuzz. To run
 one again: cargo xtask fuzz TARGET FILE
 ";
 
@@ -46,7 +46,8 @@ pub(crate) fn command(arguments: &[&str]) -> Result<()> {
     let binaries = build()?;
     for target in chosen {
         let corpus = output().join("corpus").join(&target);
-        fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
+        fs::create_dir_all(&corpus)
+            .with_context(|| format!("cannot create {}", corpus.display()))?;
         let mut fuzzer = Command::new(binaries.join(&target));
         let artifacts = output().join(format!("{target}-"));
         fuzzer.arg(format!("-artifact_prefix={}", artifacts.display()));

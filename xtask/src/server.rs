@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// a while.
 const START: Duration = Duration::from_secs(60);
 
+/// How long the control API may take to answer: a change may compile a component.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// How long it may take to end when it is asked to.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -120,6 +123,7 @@ impl Server {
                 Err(_) => thread::sleep(Duration::from_millis(20)),
             }
         };
+        stream.set_read_timeout(Some(ANSWER))?;
         let length = body.len();
         write!(
             stream,

@@ -16,7 +16,7 @@ pub(super) fn wasmtime() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("WASMTIME").filter(|named| !named.is_empty()) {
         let program = PathBuf::from(named);
         if !program.is_file() {
-            bail!("WASMTIME is {}, which is no file", program.display());
+            bail!("WASMTIME is {}, which is not a file", program.display());
         }
         return Ok(program);
     }

@@ -33,7 +33,7 @@ pub(super) fn faults<'a>(pages: impl Iterator<Item = &'a TextFile>) -> Vec<Strin
         .map(|(figure, places)| {
             let places: Vec<_> = places.into_iter().collect();
             format!(
-                "{figure} stands in {}; link to one of them",
+                "{figure} is repeated in {}; keep one, and link to it",
                 places.join(" and ")
             )
         })
@@ -82,7 +82,7 @@ mod tests {
         ];
         assert_eq!(
             faults(pages.iter()),
-            ["13,430 requests/s stands in a.md and b.md; link to one of them"]
+            ["13,430 requests/s is repeated in a.md and b.md; keep one, and link to it"]
         );
         assert_eq!(
             figures(&pages[0].text).into_iter().collect::<Vec<_>>(),

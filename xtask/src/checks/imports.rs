@@ -2,8 +2,8 @@
 //!
 //! Of each module, the check looks at its own file and at each child with all that is below it. What
 //! one of them names of another is an arrow, and the arrows have to have a direction: so a child uses
-//! nothing that its parent's file defines, if the parent uses the child. A re-export is no arrow. It is
-//! looked through to where the item is defined.
+//! nothing that its parent's file defines, if the parent uses the child. A re-export does not count as an
+//! arrow: it is followed to where the item is defined.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -31,7 +31,9 @@ const HISTORY: [&str; 2] = ["CHANGELOG.md", "docs/performance-history.md"];
 ///
 /// All faults that there are.
 pub(crate) fn run() -> Result<()> {
-    println!("\nxtask: imports, names of types, prose, figures, links, and subjects of commits");
+    println!(
+        "\nxtask: imports, names of types, prose, figures, links, tests of the security model, and subjects of commits"
+    );
     let started = Instant::now();
     let mut faults = Vec::new();
     for crate_root in crate_roots()? {

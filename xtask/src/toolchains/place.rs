@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use crate::command::{cargo, root, target};
 
-/// How long an installation may take, a build, and a tool's word on what it is.
+/// How long an installation may take, a build, and a query of a tool's version.
 const INSTALLATION: Duration = Duration::from_secs(600);
 const BUILD: Duration = Duration::from_secs(300);
 const QUESTION: Duration = Duration::from_secs(60);
@@ -220,7 +220,7 @@ impl Place {
     }
 }
 
-/// What became of a command.
+/// The outcome of a command.
 struct Ended {
     /// Nothing if it was ended for its time.
     status: Option<ExitStatus>,

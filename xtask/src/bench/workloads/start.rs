@@ -28,7 +28,7 @@ pub(super) fn run(built: &Built, options: Options) -> Result<Findings> {
             let begun = Instant::now();
             let server = ours(&built.daemon, &component, &flags, &[])?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
-            let is_kept = server.output().contains("is loaded from the cache");
+            let is_kept = server.output().contains("loaded from the cache");
             ensure!(is_kept == (round > 0), "{}", server.output());
             drop(server);
         }
