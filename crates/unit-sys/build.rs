@@ -93,8 +93,7 @@ fn tree() -> Result<PathBuf, String> {
         let named = PathBuf::from(named);
         if !is_tree(&named) {
             return Err(format!(
-                "UNIT_SRC is {}, which is no source tree of NGINX Unit: there is no src/nxt_unit.h; \
-                 set it to one",
+                "UNIT_SRC is {}, which is not a source tree of NGINX Unit (it has no src/nxt_unit.h)",
                 named.display()
             ));
         }
@@ -120,7 +119,7 @@ fn declare(tree: &Path) -> Result<(), String> {
     clang_sys::load().map_err(|error| {
         let error = error.lines().next().unwrap_or_default().trim();
         format!(
-            "libclang, which bindgen reads C headers with, is not there: install it \
+            "bindgen needs libclang, which was not found: install it \
              (libclang-dev on Debian, clang-devel on Fedora) or set LIBCLANG_PATH ({error})"
         )
     })?;

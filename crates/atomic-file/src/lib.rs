@@ -44,7 +44,7 @@ impl AtomicFile {
         &self.path
     }
 
-    /// Replaces the file, or makes it. Its mode is 0600.
+    /// Replaces the file, or creates it. Its mode is 0600.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl AtomicFile {
                     .mode(FILE_MODE)
                     .open(&self.temporary)
             })
-            .map_err(error("make", &self.temporary))?;
+            .map_err(error("create", &self.temporary))?;
         before(Step::Write)
             .and_then(|()| file.write_all(content))
             .map_err(error("write", &self.temporary))?;
@@ -124,15 +124,15 @@ pub enum Written {
 /// What a write consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The temporary file is made.
+    /// Create the temporary file.
     Create,
-    /// It gets the content.
+    /// Write the content.
     Write,
-    /// The content gets to the disk.
+    /// Sync the file.
     Sync,
-    /// The temporary file takes the place of the file.
+    /// Rename it over the old file.
     Rename,
-    /// That gets to the disk.
+    /// Sync the folder.
     SyncFolder,
 }
 
@@ -147,23 +147,23 @@ impl Step {
     ];
 }
 
-/// Something that the system refused.
+/// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} \"{}\": {source}", path.display())]
 pub struct WriteError {
-    /// What was to be done.
+    /// The operation, as in `cannot {action}`.
     pub action: &'static str,
-    /// To which file.
+    /// The file or folder.
     pub path: PathBuf,
-    /// Why it was not.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// Gets to the disk what was made, renamed or removed in a folder.
+/// Syncs a folder, so that created, renamed and removed files survive a loss of power.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// When the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

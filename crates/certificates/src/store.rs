@@ -163,7 +163,7 @@ fn make_private(folder: &Path) -> Result<(), StoreError> {
         .recursive(true)
         .mode(FOLDER_MODE)
         .create(folder)
-        .map_err(io_error("make", folder))?;
+        .map_err(io_error("create", folder))?;
     // Opened once, without following a symlink, and changed through the descriptor: otherwise a symlink
     // could redirect the change of mode to another folder.
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;

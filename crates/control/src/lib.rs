@@ -21,7 +21,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /` | `certificates`, `config` and `status` |
-//! | `GET /certificates` and any path below | the certificates' facts, without keys |
+//! | `GET /certificates` and any path below | the certificates' details, without private keys |
 //! | `PUT /certificates/NAME` | the result of the upload; with `If-Match: *` it replaces another |
 //! | `DELETE /certificates/NAME` | the result; a certificate that the configuration names is not deleted |
 //! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or the result of the change |
@@ -29,7 +29,7 @@
 //! | `GET /status/metrics` | the same, and some more, in Prometheus' text format |
 //! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded again |
 //!
-//! Every answer but that is JSON. Each closes its connection, and has one of Unit's titles in
+//! Every answer except that of `/status/metrics` is JSON. Each closes its connection, and has one of Unit's titles in
 //! `success` or `error`; `detail`, `location` and `suggestion` say more, and a
 //! change with parts that have no effect, or are probably mistakes, has `warnings`.
 //!

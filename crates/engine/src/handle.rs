@@ -18,7 +18,8 @@ impl Application {
     /// Runs the request in an instance, by default one of its own, and returns as soon as the guest has set its
     /// response; the body follows as the guest writes it.
     ///
-    /// The guest sees the request's fields in their order, without hop-by-hop fields (RFC 9110, section 7.6.1).
+    /// The guest sees the request's fields in their order, without hop-by-hop fields (RFC 9110, section 7.6.1)
+    /// except `te`, which says whether the client accepts trailers.
     /// Its `scheme`, `authority` and `path-with-query` are the parts of the request's URI. A relative URI gets
     /// the scheme `http` and the authority of its `host` field, as [`guest_authority`](Self::guest_authority)
     /// says. An absolute URI is not changed; front ends that make it absolute themselves apply
@@ -120,7 +121,7 @@ struct AwaitedRun(Option<Run>);
 impl Drop for AwaitedRun {
     fn drop(&mut self) {
         if let Some(run) = &self.0 {
-            run.log_cancelled("its connection ended before it answered");
+            run.log_cancelled("the client's connection ended before the response");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of bodies that are made elsewhere.
+//! The error type of bodies that callers pass in.
 
-/// The error of a body that is read here, and was made elsewhere.
+/// The error of a body that a caller passes in.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

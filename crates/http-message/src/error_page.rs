@@ -1,5 +1,4 @@
-//! Error pages: what a client gets where neither a guest, a file nor another server answers. Which status that is, is
-//! decided by the caller.
+//! Error pages for responses that the server makes itself. The caller chooses the status.
 
 use std::time::Duration;
 
@@ -7,8 +6,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
-/// The response with the error page for `status`. It tells strangers nothing but the status. `retry_after` is in whole
-/// seconds, rounded down.
+/// The response with the error page for `status`. The page contains the status and no detail. `retry_after` is in
+/// whole seconds, rounded down.
 pub fn error_page(status: StatusCode, retry_after: Option<Duration>) -> Response<Bytes> {
     let page = content(status);
     let length = HeaderValue::from(page.len());

@@ -24,7 +24,7 @@ pub enum FramingError {
     /// Several numbers that are not the same.
     #[error("there are different values of content-length")]
     Several,
-    /// Another coding, or `chunked` twice: it cannot be decoded here, and `te` does not ask for one.
+    /// A coding other than a single `chunked`. No other is decoded here, and no request here asks for one in `te`.
     #[error("transfer-encoding is not just chunked")]
     Coding,
     /// RFC 9112, section 6.1: probably an attempt at smuggling.

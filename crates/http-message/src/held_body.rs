@@ -20,7 +20,7 @@ const LEAST: u64 = 64;
 /// all of that in memory: for some 1,000 bytes 8 KiB, or more.
 #[derive(Debug, Default)]
 pub struct HeldBody {
-    /// Of [`BLOCK`] bytes, but for the first, of which a part may have been taken.
+    /// Each of [`BLOCK`] bytes.
     blocks: VecDeque<Bytes>,
     /// Follows them, with less.
     tail: BytesMut,
@@ -67,7 +67,8 @@ impl HeldBody {
         self.length
     }
 
-    /// Has room for so many bytes in the tail: twice as many each time, and a block at once behind another one.
+    /// Reserves room for `more` bytes in the tail: its capacity is doubled in the first block; later blocks are
+    /// allocated whole.
     fn reserve(&mut self, more: usize) {
         let needed = self.tail.len() + more;
         if needed > self.tail.capacity() {

@@ -59,14 +59,14 @@ impl ReceivedBody {
         }
     }
 
-    /// Has nothing more come of it.
+    /// Drops the rest of the body; the next poll returns `None`.
     pub fn end(&mut self) {
         self.incoming = None;
         self.small = SmallPieces::default();
         self.next = None;
     }
 
-    /// Whether that is so: it was read to its end, has failed, or was ended.
+    /// Whether the body was read to its end, has failed, or was ended.
     pub fn is_over(&self) -> bool {
         self.incoming.is_none()
     }
@@ -92,7 +92,7 @@ impl Body for ReceivedBody {
         is_end && self.small.is_empty() && matches!(self.next, None | Some(None))
     }
 
-    /// Asked before the first piece is.
+    /// Exact only before the first poll: pieces that have been joined are not counted.
     fn size_hint(&self) -> SizeHint {
         self.incoming
             .as_ref()

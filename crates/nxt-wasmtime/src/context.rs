@@ -19,8 +19,8 @@ use crate::worker::Worker;
 
 /// A context, with the worker that its callbacks work for. It stays on the thread that created it.
 ///
-/// A request's drop needs it. The worker's loop, which owns those that it has started, is dropped before it;
-/// it drops those that have arrived since by itself.
+/// Dropping a request uses the context. So the event loop, with the requests that it has started, is dropped first;
+/// `UnitContext::drop` then drops those that arrived later.
 pub(crate) struct UnitContext {
     raw: NonNull<nxt_unit_ctx_t>,
     worker: Rc<Worker>,
@@ -111,8 +111,8 @@ impl UnitContext {
 
     /// Receives a message from a port, and makes the callbacks for it.
     pub(crate) fn receive(&self, port: &Port) -> Received {
-        // SAFETY: this is the context's thread. A port is removed from the worker, in `remove_port`,
-        // before libunit frees it.
+        // SAFETY: this is the context's thread. The shared port is removed from the worker, in `remove_port`, before
+        // libunit frees it; the context's own port is freed with the context only, by `nxt_unit_done()`.
         let code = unsafe { nxt_unit_process_port_msg(self.raw.as_ptr(), port.as_ptr()) };
         const OK: c_int = NXT_UNIT_OK as c_int;
         const AGAIN: c_int = NXT_UNIT_AGAIN as c_int;

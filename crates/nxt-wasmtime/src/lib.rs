@@ -21,6 +21,7 @@
 //! - `port` and `deferred_wakeups` receive from, and send to, Unit's other processes; `worker_waker`
 //!   wakes other workers of this one.
 //! - `prototype`, `image`, `configuration` and `isolation` are the prototype process's work.
+//! - `log` sets `tracing` up, and writes alerts to Unit's log.
 //! - Every function that C calls goes through `ffi::guard`.
 //!
 //! Not here: what an application does with a request. That is in `unit-app`, which has no pointers.

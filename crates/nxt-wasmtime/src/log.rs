@@ -23,7 +23,7 @@ pub(crate) fn start() {
         .log_internal_errors(false)
         .with_filter(unit_log::targets(Level::INFO).and(limit.clone()));
     let subscriber = tracing_subscriber::registry().with(layer);
-    // Fails in forked processes, which have inherited the prototype's subscriber.
+    // Fails only if `setup()` is called twice. Forked processes inherit the subscriber and the panic hook.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         // Not as an event: the panic may have happened while one was being logged.
         std::panic::set_hook(Box::new(move |panic| {

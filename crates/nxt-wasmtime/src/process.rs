@@ -129,8 +129,8 @@ impl Process {
     }
 }
 
-/// Where guests' standard output goes. Their standard error always goes to the log, which is the
-/// process's standard error, which Unit has made the file of `stderr`.
+/// Where guests' standard output goes. Their standard error always goes to the log. The log is this process's
+/// standard error, which Unit redirects to the file of `stderr`.
 fn stdout(configuration: &Configuration) -> Result<Output, String> {
     if !configuration.has_stdout {
         return Ok(Output::Log);

@@ -7,12 +7,12 @@ pub(crate) enum AuthorityError {
     Port,
 }
 
-/// Takes `host`, `host:port`, `[v6]` or `[v6]:port` apart. The host is still to be looked at.
+/// Takes `host`, `host:port`, `[v6]` or `[v6]:port` apart. The host is not validated here.
 pub(crate) fn split(authority: &str) -> Result<(&str, Option<&str>), AuthorityError> {
     if authority.contains('@') {
         return Err(AuthorityError::UserInfo);
     }
-    // What looks like an address that lacks its brackets is the host's matter.
+    // An IPv6 address without brackets is returned whole; `Host::parse` refuses it.
     let colons = authority.bytes().filter(|&byte| byte == b':').count();
     let bare = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
     if colons > 1 && authority.bytes().all(bare) {

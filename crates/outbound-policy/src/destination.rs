@@ -100,17 +100,17 @@ impl Destination {
         Ok(Self { scheme, host, port })
     }
 
-    /// With what the request is sent.
+    /// The scheme of the request.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// To whom.
+    /// The host, normalised.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// At which port, the scheme's if the URI gave none.
+    /// The port; the scheme's default if the URI has none.
     pub fn port(&self) -> u16 {
         self.port
     }

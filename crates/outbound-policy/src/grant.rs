@@ -37,7 +37,7 @@ enum HostPattern {
 
 /// A text that is not a grant, and what would be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" grants nothing: {kind}")]
+#[error("invalid grant \"{value}\": {kind}")]
 pub struct GrantError {
     /// The text, escaped, and cut off after 100 characters.
     pub value: String,

@@ -21,34 +21,34 @@ pub enum HostError {
     #[error("there is no host")]
     Empty,
     /// Some resolvers read it as an IPv4 address, but it is not four decimal numbers.
-    #[error("an IPv4 address is four decimal numbers from 0 to 255, as in 10.0.0.1")]
+    #[error("an IPv4 address must be four decimal numbers from 0 to 255, as in 10.0.0.1")]
     Ipv4,
     /// Brackets without an IPv6 address in them.
-    #[error("an IPv6 address is written in brackets, as in [fd00::1]")]
+    #[error("an IPv6 address must be written in brackets, as in [fd00::1]")]
     Ipv6,
     /// An IPv6 address with a zone, such as `[fe80::1%eth0]`.
-    #[error("an IPv6 address has no zone here")]
+    #[error("an IPv6 address must not have a zone")]
     Zone,
     /// Percent-encoding.
-    #[error("a host is not percent-encoded")]
+    #[error("a host must not be percent-encoded")]
     PercentEncoded,
     /// A character that is not allowed in names.
-    #[error("{0:?} is not a part of a host's name")]
+    #[error("{0:?} is not allowed in a host name")]
     Character(char),
     /// Two dots in a row, or one in front.
-    #[error("a label of a name is not empty")]
+    #[error("a label must not be empty (two dots in a row, or a leading dot)")]
     EmptyLabel,
     /// A label of more than 63 bytes.
-    #[error("a label of a name has at most 63 bytes")]
+    #[error("a label must have at most 63 bytes")]
     LabelLength,
     /// A name of more than 253 bytes.
-    #[error("a name has at most 253 bytes")]
+    #[error("a name must have at most 253 bytes")]
     NameLength,
     /// A hyphen at one end of a label.
-    #[error("a label of a name does not start or end with a hyphen")]
+    #[error("a label must not start or end with a hyphen")]
     Hyphen,
     /// A label that is not valid Punycode, or not normalised.
-    #[error("a label that starts with \"xn--\" is valid Punycode")]
+    #[error("a label that starts with \"xn--\" must be valid Punycode")]
     Punycode,
 }
 

@@ -54,8 +54,7 @@
 //! | `fd00:ec2::/32`, `fd20:ce::254` | metadata services (AWS, Google) |
 //! | `100.100.100.200`, `168.63.129.16`, `192.0.0.0/24` | metadata services (Alibaba, Azure, Oracle) |
 //! | `224.0.0.0/4`, `240.0.0.0/4`, `ff00::/8` | multicast, reserved, broadcast |
-//! | `64:ff9b:1::/48`, `2001::/32` | have embedded IPv4 addresses that cannot be extracted without knowing the
-//! network |
+//! | `64:ff9b:1::/48`, `2001::/32` | have embedded IPv4 addresses that cannot be extracted |
 //!
 //! A special address must be granted as a literal (`http://127.0.0.1:9000`), and the request must name it as a literal.
 //! The one exception is for the names that RFC 6761 reserves for loopback: an exact grant of `localhost`, or of a name
@@ -94,7 +93,7 @@
 //! let error = Grant::parse("api.example.com").unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "\"api.example.com\" grants nothing: it must be \"*\" or start with \"http://\" or \
+//!     "invalid grant \"api.example.com\": it must be \"*\" or start with \"http://\" or \
 //!      \"https://\", as \"https://api.example.com\" does"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())

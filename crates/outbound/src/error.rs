@@ -28,7 +28,7 @@ pub enum Error {
     #[error("an upgrade to another protocol is not supported")]
     Upgrade,
     /// `content-length` is not one number.
-    #[error("content-length is not a number")]
+    #[error("content-length is not one number")]
     ContentLength,
     /// The request's body is shorter or longer than its `content-length`. Nothing of it, or a
     /// cut-off part, has been sent.

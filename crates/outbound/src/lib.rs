@@ -44,8 +44,7 @@
 //! | look-ups of names at a time | 16, each for 5 seconds |
 //! | addresses that are tried | 16, those of one family within 10 seconds |
 //! | a response's header section | 64 KiB and 256 fields |
-//! | bytes of a request's body that are read before its head is sent | 64 KiB, and the rest of the piece that exceeds
-//! it |
+//! | bytes of a request's body that are read before its head is sent | 64 KiB, and the rest of the last piece |
 //! | HTTP/2's receive windows | 256 KiB a stream, 1 MiB a connection |
 //!
 //! All are per [`Client`], except the budget.

@@ -158,7 +158,8 @@ impl Exchange {
         .await
     }
 
-    /// Decides the length of a body without an announced one, by what was read ahead. It does not change after that.
+    /// Decides the length of a body without an announced one, by what was read ahead. Called again before a second
+    /// attempt, when a length that was unknown may be known.
     pub(crate) fn decide(&self, method: &Method, keeps_trailers: bool) -> Length {
         let mut state = self.state();
         let length = state.body.decide(method, keeps_trailers);

@@ -35,8 +35,8 @@ pub struct PoolOptions {
     /// Idle connections to one server. Default: 32. One more is closed after its response. With 0 each request opens a
     /// connection, as in Unit.
     pub idle: usize,
-    /// How long a connection is kept idle. Default: 60 seconds; at most an hour. One that its server closes before is
-    /// dropped at once.
+    /// How long a connection is kept idle. Default: 60 seconds; at most an hour. If the server closes it
+    /// earlier, its socket is closed at once; its entry counts until the next request or until it expires.
     pub idle_time: Duration,
 }
 

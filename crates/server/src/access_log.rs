@@ -28,9 +28,9 @@ struct AccessLogParts {
 /// The format of a line.
 #[derive(Clone, Debug)]
 pub enum LogFormat {
-    /// As the template says, and a line feed. In values, what a terminal or a reader of the log
-    /// [would act on](engine::needs_escape), quotation marks, backslashes, and what is not UTF-8 are escaped
-    /// (`\x0A`); what has no value is `-`.
+    /// The expanded template and a line feed. In values, these are escaped as `\x0A`: control and bidirectional
+    /// characters ([`needs_escape`](engine::needs_escape)), quotation marks, backslashes, and invalid UTF-8. A missing
+    /// value is `-`.
     Text(Template),
     /// A JSON object with these members, whose values are strings.
     Json(Vec<(String, Template)>),
@@ -39,9 +39,9 @@ pub enum LogFormat {
 impl AccessLog {
     /// Logs requests to `file` if `condition` holds, once their response is over or their client has gone.
     ///
-    /// Lines are gathered and written off the threads that serve, as the file has it. What comes faster
-    /// than it is written, or cannot be, is lost, and the server's log tells how many lines were. To flush the file
-    /// at the end of the server is left to the owner of its [`OutputFiles`](engine::OutputFiles).
+    /// Lines are queued, and written by another thread. Lines beyond the queue's limit, or that cannot be written, are
+    /// discarded, and the server's log has their number. The owner of the [`OutputFiles`](engine::OutputFiles) flushes
+    /// them at the end.
     #[must_use]
     pub fn new(file: OutputFile, format: LogFormat, condition: Option<Condition>) -> Self {
         let mentions = |kind| {

@@ -12,8 +12,8 @@ pub(crate) struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// That of a request which has come through these trusted proxies; each is asked about what the one before has
-    /// said.
+    /// The information for a request that came through these trusted proxies. Each is applied to the result of the
+    /// previous one.
     pub(crate) fn forwarded(self, proxies: Option<&[Forwarded]>, headers: &HeaderMap) -> Self {
         let mut info = self;
         for proxy in proxies.unwrap_or_default() {

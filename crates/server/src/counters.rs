@@ -89,8 +89,8 @@ impl Counters {
         self.least(limit, Counts::open)
     }
 
-    /// Who is to run a stream of a connection of this worker's: itself, unless another has clearly less
-    /// to do, since what is handed over costs both of them.
+    /// The worker for a new HTTP/2 stream of a connection at `home`: `home`, unless another has clearly less to do,
+    /// since handing a stream over costs both workers.
     pub(crate) fn least_busy(&self, home: WorkerId) -> WorkerId {
         let other = self.least(self.0.len(), Counts::load);
         let load = |worker: WorkerId| self.0[worker.0].load();

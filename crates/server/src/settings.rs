@@ -16,13 +16,13 @@ pub struct Settings {
     /// [`Timeouts::body_read`].
     pub timeouts: Timeouts,
     /// Bytes of a request's body. One that announces more is refused with 413 before it is routed;
-    /// one that turns out to have more ends in an error for who reads it, and in 413 if the response
+    /// one that turns out to have more ends in an error for its reader, and in 413 if the response
     /// has not begun.
     pub max_body_size: u64,
     /// Whether request fields are dropped whose names have anything but letters, digits and hyphens.
     pub discard_unsafe_fields: bool,
     /// Whether a request's body of unknown length is held back until it is there as a whole, and then sent
-    /// to the other server with its length. At most [`MAX_HELD`](crate::MAX_HELD) bytes are held for all.
+    /// to the upstream with its length. At most [`MAX_HELD`](crate::MAX_HELD) bytes are held for all.
     pub hold_uploads: bool,
     /// Whether the log tells how each request is routed.
     pub log_route: bool,

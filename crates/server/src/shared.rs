@@ -26,7 +26,8 @@ pub struct Options {
     /// until its response and its body are over. Idle ones are closed for further requests; if none is
     /// idle, these are answered with 503.
     pub exchanges: usize,
-    /// Files of shares that are open at a time. Where further ones would have to stay open, the answer is 503.
+    /// Files of shares that are open at a time. Beyond this, a file larger than 64 KiB or not in the page cache is
+    /// answered with 503.
     pub share_files: usize,
     /// Bytes of responses that may be held in memory for clients that do not take them, of all connections
     /// together. Beyond that, connections are reset: those first that hold much and take little.

@@ -1,4 +1,4 @@
-//! The sockets of TCP and those of Unix, which the rest need not tell apart.
+//! Listening and accepted sockets, TCP or Unix, under one type.
 
 use std::io;
 use std::net::{self, SocketAddr};

@@ -16,7 +16,7 @@ pub(crate) struct Workers {
 impl Workers {
     pub(crate) fn new(runtimes: Vec<Handle>) -> Self {
         Self {
-            // Who has none serves where it is called.
+            // Without runtimes, connections are served on the caller's.
             counters: Arc::new(Counters::new(runtimes.len().max(1))),
             runtimes,
         }

@@ -148,7 +148,7 @@ impl Stream {
         SockRef::from(self).set_linger(Some(Duration::ZERO))
     }
 
-    /// The process that has opened the connection, if it is a Unix socket's (`SO_PEERCRED`). TCP does not tell.
+    /// The process that has opened the connection, if it is a Unix socket's (`SO_PEERCRED`). `None` for TCP.
     pub fn peer_process(&self) -> Option<u32> {
         match self {
             Self::Tcp(_) => None,

@@ -45,7 +45,7 @@
 //!
 //! A small file in the page cache costs `openat2`, `fstat`, `preadv2` and `close`, all on the calling thread and
 //! none of them blocking: with `RESOLVE_CACHED` and `RWF_NOWAIT`, the kernel returns an error instead. Only then
-//! the runtime's blocking pool does the same, once for opening and the first 64 KiB. `chroot` costs two more
+//! does the blocking pool repeat this, once for opening and the first 64 KiB. `chroot` costs two more
 //! system calls: as in Unit, its folder is opened for each request, since it may be replaced at any time.
 //!
 //! Some file systems do not support `RWF_NOWAIT`. Of these, tmpfs is memory and is read on the calling thread; so
@@ -61,8 +61,8 @@
 //! # What Unit does not have
 //!
 //! Conditional requests (RFC 9110, section 13), ranges (section 14), and precompressed siblings
-//! ([`Options::precompressed`]). Comments in the code name the answers of Unit that are odd, and whether they are
-//! followed.
+//! ([`Options::precompressed`]). Comments in the code say where Unit's answers are unexpected, and whether this crate
+//! follows them.
 //!
 //! ```
 //! # use http::{HeaderMap, Method, header};

@@ -1,8 +1,8 @@
 //! The built-in MIME types: Unit's, and those that it lacks.
 //!
 //! A table of our own rather than a crate's: the crates know a thousand extensions, for some of which
-//! (`.ts`, `.rs`) the type is not what a web server is asked for, and every type more is one that the
-//! pattern `""` of `types` no longer matches.
+//! (`.ts`, `.rs`) the type is wrong for a web server; and every further type is one that the pattern
+//! `""` of `types` no longer matches.
 
 /// Unit's types, as its documentation lists their extensions.
 pub(crate) const UNIT_S: &[(&str, &[&str])] = &[

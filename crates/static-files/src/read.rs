@@ -120,7 +120,9 @@ impl Reader {
         }
         let mut task = match mem::replace(&mut self.state, ReadState::Lost) {
             ReadState::Reading(task) => task,
-            ReadState::Lost => return Poll::Ready(Err(io::Error::other("its reader is gone"))),
+            ReadState::Lost => {
+                return Poll::Ready(Err(io::Error::other("the read was aborted by a shutdown")));
+            }
             ReadState::Idle(file) => {
                 let last = mem::take(&mut self.last);
                 tokio::task::spawn_blocking(move || {

@@ -35,7 +35,7 @@ const MAX_SHOWN: usize = 100;
 ///
 /// | name | what it is | default |
 /// | --- | --- | --- |
-/// | `NXT_WASMTIME_THREADS` | threads, 1 to 256 | what the machine offers |
+/// | `NXT_WASMTIME_THREADS` | threads, 1 to 256 | one per core that the process may use |
 /// | `NXT_WASMTIME_TIMEOUT` | seconds; 0 is no limit | 30 |
 /// | `NXT_WASMTIME_EXECUTION_TIMEOUT` | seconds; 0 is no limit | 10 |
 /// | `NXT_WASMTIME_MEMORY` | bytes | 268435456 |
@@ -438,7 +438,7 @@ mod tests {
             let message = take(&[(OUTBOUND_HTTP, value)]).unwrap_err().to_string();
             assert!(message.contains(OUTBOUND_HTTP), "{message}");
             assert!(message.contains(entry), "{message}");
-            assert!(message.contains("grants nothing"), "{message}");
+            assert!(message.contains("invalid grant"), "{message}");
         }
         let many = "* ".repeat(257);
         let message = take(&[(OUTBOUND_HTTP, &many)]).unwrap_err().to_string();

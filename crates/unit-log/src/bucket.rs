@@ -10,8 +10,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Whether something may pass now that takes `cost` at the sustained rate. If so, it is charged. After a pause of
-    /// `burst`, as much may pass at once as takes `burst`.
+    /// Charges `cost`, the time that an item takes at the sustained rate, and returns whether it may pass now. Items
+    /// worth at most `burst` pass at once. One that may not pass is not charged.
     pub fn admits(&mut self, now: Instant, cost: Duration, burst: Duration) -> bool {
         let from = self.paid_until.map_or(now, |until| until.max(now));
         let until = from + cost;

@@ -15,7 +15,8 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::NOTICE;
 use crate::text::{BoundedText, Escaped};
 
-/// Bytes of a line's message. A piece of 8 KiB of a guest's output fits, unless most of it is escaped.
+/// Bytes of a line's message. A piece of 8 KiB of a guest's output fits, unless more than a
+/// fifth of it is escaped, or half of it is not UTF-8.
 const MAX_MESSAGE: usize = 16 * 1024;
 
 /// Bytes of all other fields of an event together.

@@ -96,7 +96,7 @@ impl<W: fmt::Write> fmt::Write for Escaped<W> {
 /// which reorder what is seen of a line, and line separators.
 #[must_use]
 pub fn needs_escape(c: char) -> bool {
-    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
 }
 

@@ -1,5 +1,5 @@
-//! The server as a service: start, configuration through the control socket, shutdown. `serve` has the form without
-//! configuration.
+//! The server as a service: start, configuration through the control socket, shutdown. `serve` runs one component
+//! without a configuration.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -310,7 +310,7 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Nothing to do if it has been removed already.
+        // Fails if it was removed already, or if the server's user may not change its folder.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct FileBudget {
     pub(crate) clients: usize,
     /// Connections to upstreams, in use and idle.
     pub(crate) exchanges: usize,
-    /// FileBudget of shares that are sent to clients.
+    /// Files of shares that are sent to clients.
     pub(crate) shares: usize,
     /// Files that guests open, and connections of guests' outgoing requests.
     pub(crate) guests: usize,

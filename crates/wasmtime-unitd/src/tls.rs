@@ -1,5 +1,5 @@
 //! The TLS of the listeners. It is kept while a listener's options stay the same, so that connections, sessions and
-//! tickets survive any other change, also one of the certificates.
+//! tickets survive all other changes, new certificates included.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +41,9 @@ impl ListenerTls {
                 }
                 Err(detail) if is_lenient(listener) => {
                     let name = listener.address.name();
-                    tracing::error!("{name}: not listening: {detail}");
+                    tracing::error!(
+                        "{name}: cannot set TLS up: {detail}; not listening there until a change can"
+                    );
                 }
                 Err(detail) => {
                     let path = listener.path().join("tls").join("certificate");

@@ -9,7 +9,8 @@
 //!   `instances`, `limits`, `stdout`, `stderr`; for their paths, `working_directory` and `isolation.rootfs`.
 //! - **Ignored by design**: the handlers of the older `wasm` type (`request_handler`, `malloc_handler`, …).
 //! - **Ignored with a warning**: `processes`, `limits.requests`, `limits.shm`, `working_directory`, `user`,
-//!   `group`, `isolation`, `settings.telemetry`; of `settings.http`, `compression` and the options of buffers.
+//!   `group`, `isolation`, `settings.telemetry`; of `settings.http`, `compression`,
+//!   `websocket`, `body_temp_path` and the options of buffers.
 
 mod access;
 mod access_log;
@@ -142,14 +143,13 @@ impl Config {
                 config.access_log = Some(access_log::check(checker, value)?);
                 Ok(())
             }
-            "upstreams" => checker.each(value, |checker, name, value| {
+            // "upstreams", the last of the table.
+            _ => checker.each(value, |checker, name, value| {
                 config
                     .upstreams
                     .push(upstream::check(checker, name, value)?);
                 Ok(())
             }),
-            _ if schema::is_empty(value) => Ok(()),
-            _ => Err(checker.unsupported(name)),
         })?;
         Ok(Checked {
             config,

@@ -132,13 +132,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The error for an option that is not implemented.
-    pub(super) fn unsupported(&self, name: &str) -> ConfigError {
-        self.error(format!(
-            "The \"{name}\" option is not supported by this version."
-        ))
-    }
-
     /// Adds a warning at the current place.
     pub(super) fn warn(&mut self, reason: &'static str) {
         self.warnings.push(Warning {

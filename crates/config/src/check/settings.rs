@@ -166,7 +166,7 @@ fn check_http<'a>(
     })
 }
 
-/// Stricter than Unit, which accepts numbers below one: no client is fast enough then.
+/// Stricter than Unit, which accepts numbers below one, with which every request would time out.
 fn seconds(checker: &Checker<'_>, name: &str, value: &Value) -> Result<Duration, ConfigError> {
     let seconds = checker.number(name, value, 1, MOST_SECONDS)?;
     Ok(Duration::from_secs(seconds.unsigned_abs()))

@@ -43,9 +43,7 @@ fn refused(checker: &Checker<'_>, name: &str, error: &TemplateError) -> ConfigEr
         TemplateErrorKind::Unavailable(variable) => {
             format!("The variable \"{variable}\" has no value")
         }
-        TemplateErrorKind::Script => {
-            "This server does not support njs: JavaScript is not possible".to_owned()
-        }
+        TemplateErrorKind::Script => "JavaScript (njs) is not supported".to_owned(),
     };
     checker.error(format!("{why} in the \"{name}\" value."))
 }

@@ -33,8 +33,8 @@ pub(super) fn check<'a>(
             _ if is_empty(value) => {}
             _ => {
                 return Err(checker.error(format!(
-                    "The \"{name}\" are for OpenSSL; the TLS of this server is rustls, which has \
-                     none of them."
+                    "The \"{name}\" option is not supported: its commands configure OpenSSL, and this \
+                     server uses rustls."
                 )));
             }
         }

@@ -74,11 +74,11 @@ pub(super) fn fail<T>(kind: JsonErrorKind, at: usize) -> Result<T, Failure> {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum JsonErrorKind {
     /// No value at all.
-    #[error("There is no JSON here: the text is empty but for spaces and comments.")]
+    #[error("The text has no JSON value, only spaces and comments.")]
     Empty,
     /// Text that does not start a value, or a number or word with a wrong end.
     #[error(
-        "A JSON value must stand here: null, true, false, a number, a string in double quotes, \
+        "A JSON value is expected here: null, true, false, a number, a string in double quotes, \
          an array in brackets [], or an object in braces {{}}."
     )]
     Value,
@@ -98,19 +98,19 @@ pub enum JsonErrorKind {
     #[error("The text ends inside a string: a closing double quote \" is missing.")]
     EndInString,
     /// A member's name is missing.
-    #[error("The name of an object member must stand here, in double quotes \".")]
+    #[error("The name of an object member is expected here, in double quotes \".")]
     Name,
     /// A duplicate member name.
     #[error("This object has a member of this name already; names must be unique.")]
     Duplicate,
     /// No colon after a name.
-    #[error("A colon : must stand here, between the name of an object member and its value.")]
+    #[error("A colon : is expected here, between the name of an object member and its value.")]
     Colon,
     /// Neither comma nor brace.
-    #[error("A comma , or a closing brace }} must stand here, after an object member.")]
+    #[error("A comma , or a closing brace }} is expected here, after an object member.")]
     ObjectComma,
     /// Neither comma nor bracket.
-    #[error("A comma , or a closing bracket ] must stand here, after an array element.")]
+    #[error("A comma , or a closing bracket ] is expected here, after an array element.")]
     ArrayComma,
     /// A control character in a string.
     #[error("A control character in a string must be written as an escape.")]

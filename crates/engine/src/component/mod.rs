@@ -90,7 +90,7 @@ impl Component {
 
     /// Makes a component of an [`image`](Self::image). `path` is for messages.
     ///
-    /// `source` is what the image was made of. Only from it can be determined how many stacks an instance may need;
+    /// `source` is what the image was made of. It is needed to determine how many stacks an instance may need;
     /// without it, an instance counts as one of a single component. That is safe in an engine with a
     /// [sole application](crate::Options::sole_application), which can take stacks from no other.
     ///

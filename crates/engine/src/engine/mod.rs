@@ -44,7 +44,7 @@ pub struct Options {
     /// most 1000. At the limit requests wait for up to a second, then get 503.
     pub instances: u32,
     /// Linear memories and tables of all instances together, in bytes. Default: three quarters of the machine's
-    /// memory (or of the cgroup's limit, if lower); 4 GiB where neither can be read. At the limit `memory.grow`
+    /// memory (or of the limit in `/sys/fs/cgroup/memory.max`, if lower); 4 GiB where neither can be read. At the limit `memory.grow`
     /// fails.
     pub memory: u64,
     /// A runtime with threads of its own. Guests that compute for long are offloaded to it, so that they do not
@@ -107,7 +107,7 @@ pub enum EngineError {
     #[error("wasmtime cannot start: {0:#}")]
     Wasmtime(wasmtime::Error),
     /// The thread that interrupts guests cannot be started.
-    #[error("the thread of the epoch ticker cannot be started: {0}")]
+    #[error("cannot start the thread that interrupts guests: {0}")]
     Thread(#[from] io::Error),
 }
 

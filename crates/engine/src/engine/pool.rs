@@ -35,13 +35,15 @@ pub(super) fn allocate(instances: u32) -> wasmtime::Result<([wasmtime::Engine; 2
                 }
                 return Ok((engines, size, true));
             }
-            Err(error) => tracing::debug!("no pool of {size} instances: {error:#}"),
+            Err(error) => {
+                tracing::debug!("cannot reserve a pool of {size} instances: {error:#}");
+            }
         }
         // In small steps, to use most of the address space that there is.
         size -= size.div_ceil(4);
     }
     tracing::warn!(
-        "no instance pool on this machine: instances are allocated one by one, which is slower"
+        "cannot reserve an instance pool on this machine; allocating instances one by one, which is slower"
     );
     let engines = engines(|_| InstanceAllocationStrategy::OnDemand);
     Ok((engines?, instances, false))

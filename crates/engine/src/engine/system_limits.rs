@@ -4,8 +4,8 @@ use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The memory of the machine, or the limit of the cgroup if that is lower, in bytes. `None` where neither can
-/// be read.
+/// The memory of the machine, or the limit of the cgroup if that is lower and `/sys/fs/cgroup` is the process's own,
+/// as in containers; in bytes. `None` where neither can be read.
 pub(crate) fn memory() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()

@@ -203,7 +203,7 @@ impl fmt::Display for Failure {
                 "the instance failed over another request that it served at the same time",
             ),
             Self::Busy => {
-                f.write_str("limits.concurrency or the limit of instances was reached for too long")
+                f.write_str("limits.concurrency or the limit of instances was reached, and nothing became free in time")
             }
             Self::Instantiate(error) => {
                 write!(

@@ -342,14 +342,14 @@ impl Run {
     /// Logs that the guest is cancelled.
     pub(crate) fn log_cancelled(&self, why: &str) {
         let what = match self.work.state {
-            WorkState::Shared(_) => "the request is cancelled; its shared instance continues",
-            _ => "the instance is cancelled",
+            WorkState::Shared(_) => "cancelling the request, its shared instance continues",
+            _ => "cancelling the instance",
         };
         let RequestInProgress { in_flight, id, .. } = &self.request;
         tracing::info!(
             application = &*in_flight.application().settings().name,
             request = %id,
-            "{what}: {why}"
+            "{why}; {what}"
         );
     }
 

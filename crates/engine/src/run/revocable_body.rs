@@ -63,9 +63,9 @@ impl Drop for BodyRevoker {
 
 /// Waits until the body has no reader any more, at most for `limit`.
 async fn wait_unread(body: &Arc<dyn Revoke>, limit: Duration) {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now().checked_add(limit);
     let mut before = None;
-    while !is_done(body) && Instant::now() < deadline {
+    while !is_done(body) && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         let reads = body.reads();
         if reads.is_some() && reads == before {
             return;

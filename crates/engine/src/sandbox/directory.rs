@@ -184,7 +184,7 @@ impl OpenFolders {
         let permits = directories.iter().map(|_| descriptors.try_acquire());
         let permits: Option<Vec<_>> = permits.collect();
         let permits = permits.ok_or_else(|| {
-            wasmtime::Error::msg("its folders cannot be opened: the limit of open files of the application is reached")
+            wasmtime::Error::msg("cannot open its folders: the application's share of the process's open files is used up")
         })?;
         let mut builder = WasiCtxBuilder::new();
         for (directory, found) in directories.iter().zip(&found) {

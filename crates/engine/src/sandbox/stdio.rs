@@ -1,5 +1,4 @@
-//! A guest's standard output and error, as `wasmtime-wasi` writes to them. What becomes of the lines is up to
-//! `unit_log`.
+//! A guest's standard output and error, as `wasmtime-wasi` writes to them. `unit_log` writes the lines.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};

@@ -1,5 +1,5 @@
-//! Fair scheduling of guests in the background: which of them computes next. How long its turn is, the epoch
-//! ticker decides.
+//! Fair scheduling of guests in the background: which of them computes next. The epoch ticker decides how long
+//! a turn is.
 //!
 //! Turns are granted per application and not per guest, by weight, so that an application with a hundred busy
 //! guests gets no more processor time than one with a single guest.

@@ -8,7 +8,7 @@
 //! So a request waits for a quantum or two of an application that floods the thread.
 //!
 //! This is deficit round robin (Shreedhar and Varghese, 1996): each application is a flow with a deficit counter.
-//! What a turn takes beyond the quantum is carried over as a debt, and an unused rest is discarded. A thread with
+//! What a turn takes beyond the quantum is carried over as a debt, and unused credit is discarded. A thread with
 //! time to spare, or with one application, is work-conserving: no guest waits there.
 
 use std::cell::{Cell, RefCell};

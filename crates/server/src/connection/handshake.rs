@@ -54,7 +54,7 @@ pub(crate) async fn begin(
     Ok((io, protocol))
 }
 
-/// Reads more than there is until it is clear what the client speaks.
+/// Reads on until the protocol is clear.
 async fn sniff(stream: &mut TlsStream<Socket>, read_ahead: &mut BytesMut) -> io::Result<Protocol> {
     loop {
         if let Some(protocol) = protocol::sniff(read_ahead) {

@@ -148,7 +148,7 @@ where
 
 type Http2<S> = WithHeads<Pin<Box<Connection<TokioIo<ReadTurns<ClientIo>>, S, Streams>>>>;
 
-/// Has the connection begin no further streams.
+/// Makes the connection refuse further streams.
 fn graceful_shutdown<S, B, W>(connection: &mut InTurns<Http2<S>, W>)
 where
     S: HttpService<Incoming, ResBody = B>,

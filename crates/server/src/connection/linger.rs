@@ -12,7 +12,7 @@ use super::client_io::ClientIo;
 use crate::exchange::{MAX_DISCARDED, MAX_SILENCE};
 use crate::listener::ShutdownSignal;
 
-/// How long it may continue to send.
+/// How long a client may continue to send.
 const MAX_LINGER: Duration = Duration::from_secs(30);
 
 /// Read at a time.
@@ -21,8 +21,8 @@ const DISCARDED_AT_ONCE: usize = 64 * 1024;
 /// Pieces after which other tasks have their turn.
 const PIECES_A_TURN: u32 = 16;
 
-/// Shuts the sending side down, then reads and discards until the client closes the connection, or
-/// for too long. When the listener closes, it has [`MAX_SILENCE`] for that.
+/// Shuts the sending side down, then reads and discards until the client closes the connection, for at
+/// most [`MAX_LINGER`], or [`MAX_SILENCE`] after the listener has closed.
 pub(crate) async fn linger(io: ClientIo, closing: &mut ShutdownSignal) {
     linger_for(MAX_LINGER, io, closing).await;
 }

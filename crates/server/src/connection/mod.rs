@@ -83,7 +83,9 @@ pub(crate) async fn serve(
     let stream = match stream.watched() {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!("cannot watch the socket of a new connection: {error}; closing it");
+            tracing::warn!(
+                "cannot register a new connection with the event loop: {error}; closing it"
+            );
             return;
         }
     };

@@ -92,7 +92,7 @@ impl StreamTurns {
 pub(crate) struct InTurns<C, S> {
     pub(crate) connection: C,
     turns: Arc<StreamTurns>,
-    /// Has a stream served.
+    /// Spawns the task of a stream.
     spawn: S,
 }
 

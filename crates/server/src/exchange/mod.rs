@@ -38,9 +38,9 @@ use crate::snapshot::{SnapshotView, Target};
 use crate::tunnel::UpgradedConnection;
 use crate::variables::{RequestMeta, RequestSnapshot};
 
-/// Connections of a worker from which on responses are written in a row: with fewer, waiting for others
-/// costs more than it saves.
-const ROW: u64 = 4;
+/// The least number of connections at a worker for which responses are batched: with fewer, waiting for others costs
+/// more than it saves.
+const MIN_CONNECTIONS_FOR_BATCH: u64 = 4;
 
 /// What the requests of one connection share.
 pub(crate) struct Service {
@@ -284,7 +284,7 @@ impl<'a> Prepared<'a> {
                     let id = meta.map_or_else(RequestId::next, |meta| meta.id);
                     // In HTTP/2 the connection's own task collects what is to be written.
                     let in_row = self.request.version() < Version::HTTP_2
-                        && service.connected.neighbours() >= ROW;
+                        && service.connected.neighbours() >= MIN_CONNECTIONS_FOR_BATCH;
                     let accepts_trailers = request::accepts_trailers(&self.request);
                     let handled = {
                         let mut handling = pin!(application.handle(id, self.request));

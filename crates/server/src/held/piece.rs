@@ -1,5 +1,5 @@
-//! Pieces of responses, which know who counts them. hyper and h2 own them until they are written or
-//! discarded, so that what is counted is what there is.
+//! Pieces of responses, which return their bytes to the counters when they are dropped. hyper and h2 own them until
+//! they are written or discarded.
 
 use std::io::IoSlice;
 use std::sync::Arc;

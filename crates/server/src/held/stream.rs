@@ -18,7 +18,8 @@ use crate::link::DrainQueue;
 /// [`Timeouts::send`](crate::Timeouts::send).
 pub(crate) const STREAM_PIECE: usize = 16 * 1024;
 
-/// Where the generation that a stream finished in begins, plus one, beside its unwritten bytes.
+/// In `unwritten`: the bit from which the stream's generation plus one is stored, which is 0 until the stream has
+/// finished. The lower bits are unwritten bytes.
 const GENERATION: u32 = 56;
 const UNWRITTEN: u64 = (1 << GENERATION) - 1;
 

@@ -71,7 +71,8 @@ impl HeldUploads {
     ///
     /// # Errors
     ///
-    /// The status to answer with. What was wrong with the body itself, it knows better.
+    /// The status to answer with. For a fault of the body itself, [`BodyFault`] has the exact status, which takes
+    /// precedence.
     pub(crate) async fn hold<B>(
         &self,
         request: Request<B>,

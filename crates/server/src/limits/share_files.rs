@@ -8,7 +8,7 @@ use unit_log::LogInterval;
 /// The log says at most this often that there are too many.
 const FILES_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A limit on the files that shares have open, and when the log has to hear of it.
+/// A limit on the files that shares have open, and the interval of its warning.
 pub(crate) struct ShareFiles {
     pub(crate) open: OpenFiles,
     exhausted: LogInterval,

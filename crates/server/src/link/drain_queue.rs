@@ -1,6 +1,6 @@
 //! The request bodies that were dropped unread, waiting to be drained by the task of their connection, or of their
-//! HTTP/2 stream. What draining one means is known to [`UnreadBody`] alone: the queue is below the bodies, which refer
-//! to their connection, and it in turn to the queue.
+//! HTTP/2 stream. Bodies are known here only as [`UnreadBody`], since they refer to their connection, which owns this
+//! queue.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -241,7 +241,7 @@ pub(crate) struct CloseQueue<'a>(pub(crate) &'a DrainQueue);
 impl Drop for CloseQueue<'_> {
     fn drop(&mut self) {
         if self.0.bodies() == 0 {
-            // Nor will there be one.
+            // And no further one can come: the task that drains has ended.
             return;
         }
         let mut state = self.0.state();

@@ -14,7 +14,7 @@ use crate::held::StreamState;
 /// is still read.
 const MAX_DELAY: Duration = Duration::from_millis(250);
 
-/// Ready when the request's body has been read to its end or drained, or for too long not.
+/// Ready when the request's body has been read to its end or drained, or when [`MAX_DELAY`] has passed.
 pub(crate) struct EndDelay {
     stream: StreamState,
     /// `None` where the client has announced how much it sends: draining has limits of its own.
@@ -37,7 +37,7 @@ impl EndDelay {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let queue = self.stream.drain_queue();
-        // Ready as well while another still reads the body.
+        // Its result is not used: it is also ready while the handler still reads the body.
         _ = queue.poll_drain(|| true, cx);
         if !queue.is_incomplete() {
             return Poll::Ready(());

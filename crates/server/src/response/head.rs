@@ -50,7 +50,7 @@ pub(crate) fn prepare(
     }
 }
 
-/// Has the connection be closed after the response, and the client know it.
+/// Closes the connection after the response, and says so in its head.
 pub(crate) fn close(response: &mut Response<Content>, version: Version) {
     response.body_mut().closes_connection = true;
     let fields = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Responses, by whatever they were made.
+//! Responses: content, head, body, error pages.
 
 mod body;
 mod content;

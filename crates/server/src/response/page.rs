@@ -12,7 +12,8 @@ pub(crate) fn error(status: StatusCode) -> Response<Content> {
     error_page(status, None).map(Content::page)
 }
 
-/// The page for a request that breaks HTTP's rules: nothing more is read from its connection.
+/// An error page after which the connection is closed: the request is invalid or too large, or its body will not be
+/// read.
 pub(crate) fn refused(status: StatusCode) -> Response<Content> {
     let mut response = error(status);
     head::close(&mut response, Version::HTTP_11);

@@ -101,7 +101,7 @@ impl Return {
         let mut response = Response::new(Content::page(Bytes::new()));
         *response.status_mut() = status;
         if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-            // hyper says so of a GET, and nothing of a HEAD.
+            // hyper adds it for GET, but not for HEAD.
             let fields = response.headers_mut();
             fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
@@ -117,7 +117,7 @@ impl Return {
     }
 }
 
-/// What was encoded is ASCII that can be seen.
+/// `encode_location` returns printable ASCII, so that this cannot fail.
 fn location_field(location: &[u8]) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&encode_location(location)).ok()
 }
@@ -174,7 +174,7 @@ pub(crate) fn not_served(reason: &NotServed) -> Response<Content> {
     response
 }
 
-/// Sets and removes fields of a response that has a status for it. `context` is the request, which only
+/// Sets and removes fields of a response with a status from 200 to 399. `context` is the request, which only
 /// variables need.
 pub(crate) fn set_headers(
     headers: &[ResponseHeader],
@@ -224,9 +224,8 @@ pub(crate) fn set_headers(
     }
 }
 
-/// What is set in a field. A client may have brought what has no place there; each such character
-/// becomes a space (RFC 9110, section 5.5), since to leave out the field would let the author of a
-/// link remove a policy.
+/// The value of a field. A client's text may contain control characters; each becomes a space (RFC 9110, section 5.5):
+/// dropping the field instead would let the author of a link remove a security policy.
 fn field(value: Cow<'_, [u8]>) -> HeaderValue {
     HeaderValue::from_bytes(&value).unwrap_or_else(|_| {
         let mut value = value.into_owned();

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use crate::response::Content;
 use crate::response::page;
 
-/// How long a text is used again: requests of strangers cost no more than one text a second.
+/// How long a rendered text is reused, so that clients can cause one rendering per second at most.
 const LIFETIME: Duration = Duration::from_secs(1);
 
 /// Responses at a time; further requests are answered with 503. Each may keep a text of its own in

@@ -56,7 +56,7 @@ impl Table {
         }))
     }
 
-    /// Whether a request that begins with `pass` may be asked how long it has taken.
+    /// Whether `$request_time` may be expanded for requests that start at `pass`.
     pub(crate) fn times_requests(&self, pass: &Pass) -> bool {
         self.0.times_requests || pass.mentions(VariableKind::RequestTime)
     }
@@ -74,7 +74,7 @@ impl Table {
             }
             Destination::Routes(name) => self.0.by_name.get(&name).copied().map(Pass::Steps),
             Destination::Upstream(name) => self.0.upstreams.get(&name).cloned().map(Pass::Upstream),
-            // What variables say is the client's choice, and counters are not for every client.
+            // Clients control variables, and must not choose the metrics.
             Destination::Metrics => None,
             Destination::Application { .. } | Destination::Nothing => None,
         }

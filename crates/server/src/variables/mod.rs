@@ -53,7 +53,7 @@ impl RequestMeta {
         self.uri.path_and_query().map_or("", PathAndQuery::as_str)
     }
 
-    /// Has the request's path be another from here on.
+    /// Sets the request's path from here on.
     pub(crate) fn rewrite(&self, path: &[u8]) {
         *self.rewritten() = Some(path.to_owned());
     }

@@ -92,7 +92,8 @@ enum LastLine {
 /// How long a pipe or a device may accept no bytes before what waits for it is discarded.
 #[derive(Clone, Copy, Debug)]
 enum StallLimit {
-    None,
+    /// A write that would block fails at once.
+    NoWait,
     Duration(Duration),
     Deadline(Instant),
 }
@@ -206,7 +207,7 @@ impl FileQueue {
             _ => {
                 state.writer = WriterState::Writing;
                 drop(state);
-                return self.write(StallLimit::None);
+                return self.write(StallLimit::NoWait);
             }
         };
         if state.writer == WriterState::Idle {
@@ -352,7 +353,7 @@ pub(super) fn flush(queues: Vec<Arc<FileQueue>>, limit: Duration) {
         };
         if let Err(error) = thread::Builder::new().name("flush".to_owned()).spawn(flush) {
             tracing::warn!(
-                "cannot start a thread to flush output files: {error}; discarding the lines in the queue"
+                "cannot start a thread to flush output files: {error}; flushing with fewer threads"
             );
         }
     }
@@ -411,7 +412,7 @@ fn write_all(
     stall_limit: StallLimit,
 ) -> Result<(), (usize, io::Error)> {
     crate::write_all(&mut file, bytes, |stalled| match stall_limit {
-        StallLimit::None => false,
+        StallLimit::NoWait => false,
         StallLimit::Duration(limit) => stalled < limit,
         StallLimit::Deadline(deadline) => Instant::now() < deadline,
     })

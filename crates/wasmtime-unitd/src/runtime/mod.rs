@@ -1,7 +1,7 @@
 //! The runtime that the control API drives: the engine's applications behind the server's listeners.
 //!
-//! `prepare` has all steps of a change that may fail; after that, `put_in_force` cannot. What it leaves to others: the
-//! sockets' threads (`workers`), and what is kept on disk (`control`).
+//! `prepare` has all steps of a change that may fail; after that, `put_in_force` cannot. Not here: threads
+//! (`workers`), and the configuration on disk (`control`).
 
 mod convert;
 mod prepare;

@@ -130,7 +130,9 @@ impl Runtime {
         let component = match components.get(&config.component) {
             Some(Ok(component)) => Ok(component.clone()),
             Some(Err(detail)) => Err(detail.clone()),
-            None => Err("its component has not been loaded".to_owned()),
+            None => {
+                Err("loading the component was aborted by a panic, which the log has".to_owned())
+            }
         };
         let component = component.map_err(|detail| PrepareError {
             path: Some(config.component_path()),
