@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::command::{cargo, step, target};
-use crate::release::DIST;
+use crate::command::{DIST, cargo, step, target};
 
 /// Builds the guests, and gives the folders of those of WASI 0.2 and 0.3.
 ///

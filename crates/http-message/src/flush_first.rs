@@ -8,8 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 
 /// A body that is given to hyper, whose error is returned one poll after it happened.
 ///
-/// hyper flushes once when a body is pending. So the client gets what came before the error, as far as the socket
-/// accepts it at that moment, and then sees that the response is cut off.
+/// hyper flushes once when a body is pending. So the client gets what came before the error, up to what the socket
+/// accepts at that moment, and then sees that the response is cut off.
 #[derive(Debug)]
 pub struct FlushFirst<B: Body> {
     body: B,

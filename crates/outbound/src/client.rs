@@ -118,9 +118,9 @@ impl Client {
     /// request.
     ///
     /// The URI must be absolute. The `host` field is set from it. Hop-by-hop fields are dropped: `connection` and the
-    /// first 32 that it names, `keep-alive`, `proxy-*`, `te` except `trailers`, `transfer-encoding`; so is `expect`. They are
-    /// dropped from the response, too. Trailers are sent over HTTP/1.1 if a `trailer` field announces them and there is
-    /// no `content-length`.
+    /// first 32 that it names, `keep-alive`, `proxy-*`, `te` except `trailers`, `transfer-encoding`; so is `expect`.
+    /// They are dropped from the response, too. Trailers are sent over HTTP/1.1 if a `trailer` field announces them and
+    /// there is no `content-length`.
     ///
     /// With a `content-length` the last piece of the body is sent only once the body has ended, so that a body that
     /// turns out to be longer is not sent as a complete one. A body of unknown length is read ahead, up to 64 KiB and

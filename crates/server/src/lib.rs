@@ -28,8 +28,8 @@
 //! show, and which certificate is sent for an SNI name; the latter is decided by the listener's
 //! `rustls::ServerConfig`.
 //!
-//! Connections are accepted on the tokio runtime in which [`Server::commit`] is called. Each is served on the runtime of
-//! [`Options::runtimes`] with the fewest connections, and stays there; its HTTP/2 streams may run on others.
+//! Connections are accepted on the tokio runtime in which [`Server::commit`] is called. Each is served on the runtime
+//! of [`Options::runtimes`] with the fewest connections, and stays there; its HTTP/2 streams may run on others.
 
 mod accept;
 mod access_log;

@@ -16,11 +16,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{cargo, root, run, step, target};
+use crate::command::{DIST, cargo, root, run, step, target};
 use crate::{guests, toolchain};
-
-/// The Cargo profile of what is published.
-pub(crate) const DIST: [&str; 2] = ["--profile", "dist"];
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask release

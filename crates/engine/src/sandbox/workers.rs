@@ -135,7 +135,7 @@ impl WorkersState {
     fn give(&mut self, mut job: Job, concurrency: u32) -> Option<Job> {
         let free = (self.workers.iter_mut()).filter(|worker| worker.has_room(concurrency));
         for worker in free {
-            // Counted first: the worker may be done with it before this thread goes on.
+            // Counted first: the worker may be done with it before this thread continues.
             *worker.in_progress.lock() += 1;
             match worker.jobs.send(job) {
                 Ok(()) => {

@@ -1,4 +1,5 @@
-//! The limits of an application, as numbers. What happens when one is reached is written at it; `run`, `engine` and `sandbox` enforce them.
+//! The limits of an application, as numbers: unit, default, and what happens when one is reached. `run`, `engine` and
+//! `sandbox` enforce them.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -31,7 +32,8 @@ pub struct Limits {
     /// Default: 1.
     pub weight: NonZeroU32,
     /// How long a guest may run after its response, or the last of several, has ended, wall clock.
-    /// Default: 30 seconds; [`Duration::MAX`] is no limit. When it is reached, the instance is cancelled, with a warning in the log.
+    /// Default: 30 seconds; [`Duration::MAX`] is no limit. When it is reached, the instance is cancelled, with a
+    /// warning in the log.
     pub after_response: Duration,
 }
 
