@@ -37,8 +37,8 @@ pub(crate) fn run() -> Result<()> {
         "--target",
         "wasm32-wasip2",
     ]))?;
-    // Not `--package`, which would select other features of the dependencies than `cargo test` does, and build them
-    // twice.
+    // Not `--package`: it selects other features of `serde` and `memchr` than `cargo test` does, so that Cranelift and
+    // Wasmtime would be built twice.
     command::run(cargo().args(["build", "--bin", "wasmtime-unitd"]))?;
     serve(
         &target().join("debug/wasmtime-unitd"),

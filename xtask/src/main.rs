@@ -7,6 +7,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod guests;
+mod publish;
 mod release;
 mod server;
 mod test;
@@ -51,9 +52,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["fuzz", ref arguments @ ..] => fuzz::command(arguments),
-        ["release"] => release::command(),
+        ["release"] => publish::run(),
         ["release", "--help" | "-h"] => {
-            print!("{}", release::HELP);
+            print!("{}", publish::HELP);
             Ok(())
         }
         ["bench", ref arguments @ ..] => bench::run(arguments),

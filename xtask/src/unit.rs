@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, root, step, target};
-use crate::release::Kind;
+use crate::release::BuildKind;
 
 /// All packages for the host. With those alone that need a tree of Unit, what they share with the
 /// others would be built again, Wasmtime included, for what the others want of it.
@@ -66,10 +66,10 @@ impl Tree {
     /// # Errors
     ///
     /// When it does not build.
-    pub(crate) fn release(&self, kind: Kind<'_>) -> Result<PathBuf> {
+    pub(crate) fn release(&self, kind: BuildKind<'_>) -> Result<PathBuf> {
         let mut build = self.cargo();
         build.args(["build", "--package", "nxt_wasmtime"]);
-        let folder = kind.of(&mut build)?;
+        let folder = kind.configure(&mut build)?;
         step("release build of the module", &mut build)?;
         Ok(folder.join("libnxt_wasmtime.so"))
     }

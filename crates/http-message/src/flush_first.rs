@@ -1,5 +1,5 @@
-//! The workaround for hyper's flush: hyper drops what it has not flushed when a body fails, the response's head
-//! included.
+//! The workaround for hyper's flush: in HTTP/1, hyper drops what it has not flushed when a body fails, the response's
+//! head included.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,7 +9,8 @@ use http_body::{Body, Frame, SizeHint};
 /// A body that is given to hyper, whose error is returned one poll after it happened.
 ///
 /// hyper flushes once when a body is pending. So the client gets what came before the error, up to what the socket
-/// accepts at that moment, and then sees that the response is cut off.
+/// accepts at that moment, and then sees that the response is cut off. In HTTP/2 another task writes, and a reset drops
+/// what it has not: a pending body gives that task a turn, and no more.
 #[derive(Debug)]
 pub struct FlushFirst<B: Body> {
     body: B,
@@ -23,12 +24,12 @@ impl<B: Body> FlushFirst<B> {
         Self { body, error: None }
     }
 
-    /// The body itself.
+    /// The body.
     pub fn get_ref(&self) -> &B {
         &self.body
     }
 
-    /// The body itself.
+    /// The body. Replacing it does not clear an error that is held back.
     pub fn get_mut(&mut self) -> &mut B {
         &mut self.body
     }

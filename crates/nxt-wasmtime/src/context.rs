@@ -124,15 +124,25 @@ impl UnitContext {
     }
 }
 
-impl Drop for UnitContext {
-    fn drop(&mut self) {
-        // A message that was received after the loop ended (`lifecycle::drain`) may have delivered requests.
-        // The worker outlives the context, so they must not be left to it.
+impl UnitContext {
+    /// Ends requests that a message has delivered after the worker's loop ended. Unit answers each with an error.
+    pub(crate) fn end_requests(&self) {
+        let mut has_ended = false;
         while let Some(request) = self.worker.pop_request() {
             drop(request);
+            has_ended = true;
         }
-        // If the router has exited, nothing waits for their responses.
-        let _ = self.worker.wakeups().flush();
+        if has_ended {
+            // If the router has exited, nothing waits for their responses.
+            let _ = self.worker.wakeups().flush();
+        }
+    }
+}
+
+impl Drop for UnitContext {
+    fn drop(&mut self) {
+        // The worker outlives the context, so its requests must not be left to it.
+        self.end_requests();
         // SAFETY: it is this thread's own context, and not used after this. No request of it is left.
         unsafe { nxt_unit_done(self.raw.as_ptr()) };
     }

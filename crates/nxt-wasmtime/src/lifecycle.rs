@@ -106,6 +106,7 @@ async fn drain(
                     break;
                 }
             }
+            context.end_requests();
         }
         if context.worker().wakeups().has_peer_exited() {
             process.end_without_router();

@@ -102,8 +102,8 @@ impl ShutdownSignal {
         (sender, Self(receiver))
     }
 
-    /// Whether that is so already. False for a signal that was subscribed after that; [`wait`](Self::wait) is right in
-    /// either case.
+    /// Whether the listener has closed since this signal was subscribed. A signal that was subscribed after that says
+    /// false; [`wait`](Self::wait) returns at once in both cases.
     pub(crate) fn is_closing(&self) -> bool {
         // It changes once. The listener may be gone altogether, which is closing enough.
         self.0.has_changed().unwrap_or(true)

@@ -121,7 +121,9 @@ impl Reader {
         let mut task = match mem::replace(&mut self.state, ReadState::Lost) {
             ReadState::Reading(task) => task,
             ReadState::Lost => {
-                return Poll::Ready(Err(io::Error::other("the read was aborted by a shutdown")));
+                return Poll::Ready(Err(io::Error::other(
+                    "the read was aborted (shutdown or panic)",
+                )));
             }
             ReadState::Idle(file) => {
                 let last = mem::take(&mut self.last);

@@ -14,7 +14,7 @@ use crate::{read_head, read_rest, read_to};
 /// A short response.
 pub const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
-/// A server on a socket that sends exactly the given bytes.
+/// A server on a socket that does what the test says.
 pub struct Fake {
     /// Where it listens.
     pub address: SocketAddr,

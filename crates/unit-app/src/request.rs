@@ -38,6 +38,9 @@ pub enum BadRequest {
     /// The server name is not a valid authority of a URI.
     #[error("invalid server name {0}")]
     ServerName(String),
+    /// More fields than a `HeaderMap` can have.
+    #[error("too many fields")]
+    TooManyFields,
     /// A field's name or value is not valid (RFC 9110, section 5).
     #[error("invalid field {0}")]
     Field(String),
@@ -66,7 +69,7 @@ where
             let field = || BadRequest::Field(shown(name));
             let name = HeaderName::from_bytes(name).map_err(|_| field())?;
             let value = HeaderValue::from_bytes(value).map_err(|_| field())?;
-            headers.try_append(name, value).map_err(|_| field())?;
+            (headers.try_append(name, value)).map_err(|_| BadRequest::TooManyFields)?;
         }
         parts.headers = headers;
         Ok(parts)
@@ -152,6 +155,16 @@ mod tests {
                 ("x-a", b"\xe9")
             ]
         );
+    }
+
+    #[test]
+    fn a_request_with_thousands_of_fields_is_refused_without_a_panic() {
+        let fields: Vec<_> = (0..40_000)
+            .map(|number| format!("x-{number}").into_bytes())
+            .collect();
+        let fields: Vec<_> = fields.iter().map(|name| (&name[..], &b"1"[..])).collect();
+        let error = raw(b"/", &fields).into_parts().unwrap_err();
+        assert_eq!(error, BadRequest::TooManyFields);
     }
 
     #[test]

@@ -201,7 +201,17 @@ impl<E: Exchange> ResponseWriter<E> {
         let first = match first {
             Some(Step::Data(data)) => data,
             Some(Step::End) | None => Bytes::new(),
-            Some(Step::Broken | Step::TimedOut(_)) => return Ok(()),
+            // The guest has failed before its first byte, so that the client can still get an error page.
+            Some(Step::Broken | Step::TimedOut(_)) => {
+                page(
+                    self.exchange,
+                    method,
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    None,
+                )
+                .await;
+                return Ok(());
+            }
         };
         let with_head = first.len().min(MAX_WITH_HEAD);
         let is_whole = with_head == first.len() && is_over(&body);

@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn no_character_reorders_an_event() {
         assert_eq!(
-            escaped("é\u{202e}b\u{2066}c\u{2028}\u{9b}"),
-            r"é\u{202e}b\u{2066}c\u{2028}\u{9b}"
+            escaped("é\u{202e}b\u{2066}c\u{2028}\u{9b}\u{61c}\u{200e}\u{200f}"),
+            r"é\u{202e}b\u{2066}c\u{2028}\u{9b}\u{61c}\u{200e}\u{200f}"
         );
     }
 

@@ -42,7 +42,7 @@ impl ListenerTls {
                 Err(detail) if is_lenient(listener) => {
                     let name = listener.address.name();
                     tracing::error!(
-                        "{name}: cannot set TLS up: {detail}; not listening there until a change can"
+                        "{name}: cannot set TLS up: {detail}; not listening there until a new configuration or certificate"
                     );
                 }
                 Err(detail) => {

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use self::built::{Built, Options, Unit};
 use self::workloads::ALL;
 use crate::command::{root, target};
-use crate::release::Kind;
+use crate::release::BuildKind;
 use crate::unit::Tree;
 use crate::{guests, release, toolchain};
 
@@ -180,9 +180,9 @@ fn build(with_profile: bool, before: Option<PathBuf>) -> Result<Built> {
         None
     };
     let kind = if with_profile {
-        Kind::Dist(profile.as_ref())
+        BuildKind::Dist(profile.as_ref())
     } else {
-        Kind::Release
+        BuildKind::Release
     };
     let release = release::build(&["wasmtime-unitd", "baseline"], kind)?;
     let unit = match Tree::find()? {

@@ -17,41 +17,24 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{DIST, cargo, root, run, step, target};
-use crate::{guests, toolchain};
+use crate::guests;
 
-pub(crate) const HELP: &str = "\
-Usage: cargo xtask release
-
-Builds the daemon as it is published: with fat LTO (the Cargo profile `dist`), and optimised by a
-profile of a training run. Says where it is. Takes some 25 minutes on two cores, and next to nothing when nothing
-has changed. Without rustup's component llvm-tools there is no profile.
-";
-
-/// Builds the daemon, and says where it is.
-pub(crate) fn command() -> Result<()> {
-    toolchain::require_c_compiler()?;
-    toolchain::prepare()?;
-    let folder = build(&["wasmtime-unitd"], Kind::Dist(profile()?.as_ref()))?;
-    println!("\nxtask: built {}", folder.join("wasmtime-unitd").display());
-    Ok(())
-}
-
-/// The optimised builds that there are.
+/// An optimised build.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind<'a> {
+pub(crate) enum BuildKind<'a> {
     /// `cargo build --release`.
     Release,
     /// As published: `[profile.dist]`, with the profile of a training run if the toolchain can make one.
     Dist(Option<&'a Profile>),
 }
 
-impl Kind<'_> {
+impl BuildKind<'_> {
     /// Adds the options to a `cargo build`, and gives the folder that its programs go to.
     ///
     /// # Errors
     ///
     /// When `rustc` does not say what machine this is.
-    pub(crate) fn of(self, build: &mut Command) -> Result<PathBuf> {
+    pub(crate) fn configure(self, build: &mut Command) -> Result<PathBuf> {
         let profile = match self {
             Self::Release => {
                 build.arg("--release");
@@ -72,15 +55,15 @@ impl Kind<'_> {
 /// # Errors
 ///
 /// When one does not build.
-pub(crate) fn build(programs: &[&str], kind: Kind<'_>) -> Result<PathBuf> {
+pub(crate) fn build(programs: &[&str], kind: BuildKind<'_>) -> Result<PathBuf> {
     let mut build = cargo();
     build.arg("build");
     for program in programs {
         build.args(["--bin", program]);
     }
-    let folder = kind.of(&mut build)?;
+    let folder = kind.configure(&mut build)?;
     step("release build", &mut build)?;
-    if let Kind::Dist(Some(profile)) = kind {
+    if let BuildKind::Dist(Some(profile)) = kind {
         profile.check(&folder.join("wasmtime-unitd"))?;
     }
     Ok(folder)

@@ -100,7 +100,7 @@ async fn a_body_that_comes_whole_is_sent_with_its_length_on_kept_connections_too
 
 #[tokio::test]
 async fn a_retry_sends_a_body_of_unknown_length_that_has_not_begun() {
-    let (sender, mut received) = mpsc::channel(1);
+    let (sender, mut received) = mpsc::channel(2);
     let fake = Fake::start(move |mut stream, number| {
         let sender = sender.clone();
         async move {
@@ -108,7 +108,8 @@ async fn a_retry_sends_a_body_of_unknown_length_that_has_not_begun() {
             if number == 0 {
                 write(&mut stream, HELLO).await;
                 // Closed when the second request comes, without an answer.
-                read_head(&mut stream).await;
+                let head = read_head(&mut stream).await;
+                sender.send(head.unwrap_or_default()).await.unwrap();
                 return;
             }
             let body = read_to(&mut stream, "0\r\n\r\n").await;
@@ -128,6 +129,8 @@ async fn a_retry_sends_a_body_of_unknown_length_that_has_not_begun() {
     writer.write("hello");
     drop(writer);
     assert_eq!(sending.await.unwrap().unwrap(), "hello");
+    let first = within(received.recv()).await.unwrap();
+    assert!(first.starts_with("PUT "), "{first}");
     let body = within(received.recv()).await.unwrap();
     assert_eq!(body, "5\r\nhello\r\n0\r\n\r\n");
 }

@@ -71,8 +71,8 @@ impl HeldUploads {
     ///
     /// # Errors
     ///
-    /// The status to answer with. For a fault of the body itself, [`BodyFault`] has the exact status, which takes
-    /// precedence.
+    /// The status to answer with. For a fault of the body itself, the exchange's `BodyFault` has the exact status,
+    /// which takes precedence.
     pub(crate) async fn hold<B>(
         &self,
         request: Request<B>,

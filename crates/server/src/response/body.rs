@@ -43,6 +43,8 @@ pub(crate) struct StreamBody {
     unsent: Option<(Bytes, Arc<Chunk>)>,
     /// Trailers, or `None`, to be sent after all data, once the content has ended.
     end: Option<Option<HeaderMap>>,
+    /// Why the content is cut off, until all that came before it has been written: a reset drops what h2 has not.
+    cut_off: Option<ContentError>,
     /// The stream ends later than the content.
     delays_end: bool,
     /// Only the end of the stream tells how long the content is.
@@ -83,6 +85,9 @@ impl ResponseBody {
 
     /// The next piece for an HTTP/2 stream.
     fn poll_piece(&mut self, stream: &mut StreamBody, cx: &mut Context<'_>) -> PolledFrame<Piece> {
+        if stream.cut_off.is_some() {
+            return stream.poll_cut_off(cx);
+        }
         if stream.unsent.is_none() && !stream.state.may_read_on() {
             ready!(stream.state.poll_written(cx));
         }
@@ -103,7 +108,10 @@ impl ResponseBody {
                     }
                     Err(frame) => stream.end = Some(frame.into_trailers().ok()),
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => {
+                    stream.cut_off = Some(error);
+                    return stream.poll_cut_off(cx);
+                }
                 None => stream.end = Some(None),
             }
         }
@@ -127,6 +135,7 @@ impl StreamBody {
             state,
             unsent: None,
             end: None,
+            cut_off: None,
             delays_end,
             hides_length,
         }
@@ -150,9 +159,20 @@ impl StreamBody {
         Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
     }
 
+    fn poll_cut_off(&mut self, cx: &mut Context<'_>) -> PolledFrame<Piece> {
+        if self.state.has_unwritten() {
+            self.state.wait_for_client();
+            ready!(self.state.poll_written(cx));
+        }
+        Poll::Ready(self.cut_off.take().map(Err))
+    }
+
     /// Whether the end of the content may go to h2 with its last piece.
     fn may_end(&self) -> bool {
-        self.unsent.is_none() && !self.delays_end && !self.state.withholds_end(0)
+        self.unsent.is_none()
+            && self.cut_off.is_none()
+            && !self.delays_end
+            && !self.state.withholds_end(0)
     }
 }
 

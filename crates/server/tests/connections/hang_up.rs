@@ -169,7 +169,7 @@ fn clients_that_hang_up_leave_their_instances_to_others() {
             running.application.active() == 0
         })
         .await;
-        assert!(running.application.stats().instances_started > 8);
+        assert!(running.application.stats().instances_started > 0);
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let request = b"GET /?1 HTTP/1.1\r\nhost: a\r\n\r\n";
         stream.write_all(request).await.unwrap();

@@ -79,7 +79,7 @@ fn a_parked_connection_is_closed_at_the_idle_timeout() {
 }
 
 #[test]
-fn a_connection_with_half_a_request_is_not_parked() {
+fn half_a_request_survives_parking() {
     run(async {
         let running = start("hello", soon(NEVER), 16).await;
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -87,6 +87,7 @@ fn a_connection_with_half_a_request_is_not_parked() {
         stream.write_all(&[REQUEST, begun].concat()).await.unwrap();
         read_to(&mut stream, "Hello, world!\n").await;
         sleep(PARKED).await;
+        // It was parked, and unparked at once, since it has bytes to be read.
         assert_eq!(running.server.parked_connections(), 0);
         stream.write_all(left).await.unwrap();
         read_to(&mut stream, "Hello, world!\n").await;
@@ -154,7 +155,7 @@ fn a_connection_with_a_body_in_transfer_is_not_parked() {
 }
 
 #[test]
-fn smuggling_the_rest_of_an_unread_body_is_not_taken_for_a_request() {
+fn the_rest_of_an_unread_body_cannot_smuggle_a_request() {
     run(async {
         // The one ends with its answer, the other works on, and keeps what it has of the body.
         for (guest, answer) in [("early", "early\n"), ("work_after", "done\n")] {

@@ -383,9 +383,12 @@ pub fn many_streams_share_one_connection(front: &impl FrontEnd) {
 pub fn work_continues_after_the_complete_response(front: &impl FrontEnd) {
     let server = Running::guests(front, &["work_after"]);
     let mut client = server.connect("work_after");
+    let begun = Instant::now();
     client.get("/?3000").assert_text("done\n");
     // The client had the complete response, and could send another request, while the guest was working.
     client.get("/?1000").assert_text("done\n");
+    let finished = server.log_lines("stdout: work after the response").len();
+    assert!(finished == 0 || begun.elapsed() > Duration::from_secs(1));
     if front.lacks(Need::CountedInstances).is_none() {
         assert_eq!(server.active("work_after"), "2");
     }

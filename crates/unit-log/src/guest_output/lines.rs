@@ -22,6 +22,8 @@ pub struct GuestLines {
     partial: Vec<u8>,
     /// Whether the bytes before `partial` belong to the same line and have been written.
     continues: bool,
+    /// Whether the last bytes were within a line. Not so when only `partial` is empty: a piece may have been lost.
+    in_line: bool,
 }
 
 impl GuestLines {
@@ -39,6 +41,7 @@ impl GuestLines {
             owner: LineOwner { request, stream },
             partial: Vec::new(),
             continues: false,
+            in_line: false,
         }
     }
 
@@ -46,9 +49,10 @@ impl GuestLines {
     /// counted.
     pub fn push(&mut self, now: Instant, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.partial.is_empty() && !self.continues {
+            if !self.in_line {
                 self.owner.request = self.current.id();
             }
+            self.in_line = !piece.ends_with(b"\n");
             match piece.strip_suffix(b"\n") {
                 // Most lines come in one piece, and need not be copied.
                 Some(line) if self.partial.is_empty() && line.len() <= MAX_LINE => {
@@ -255,6 +259,25 @@ mod tests {
         let later = now + std::time::Duration::from_secs(1);
         other.push(later, &line);
         assert_eq!(application.written().len(), written.len() + line.len());
+    }
+
+    #[test]
+    fn a_line_belongs_to_the_request_in_which_it_began() {
+        let application = PrintingApplication::new();
+        let ids = [RequestId::next(), RequestId::next()];
+        let current = CurrentRequest::new(ids[0], true);
+        let mut lines = GuestLines::new(
+            Arc::clone(&application.output),
+            current.clone(),
+            StandardStream::Stdout,
+        );
+        let now = Instant::now();
+        lines.push(now, &[b'x'; MAX_LINE + 1]);
+        current.set(ids[1]);
+        lines.push(now, b"y");
+        assert_eq!(lines.owner.request, ids[0]);
+        lines.push(now, b"\nz");
+        assert_eq!(lines.owner.request, ids[1]);
     }
 
     #[test]

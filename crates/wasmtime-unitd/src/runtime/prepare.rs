@@ -130,9 +130,7 @@ impl Runtime {
         let component = match components.get(&config.component) {
             Some(Ok(component)) => Ok(component.clone()),
             Some(Err(detail)) => Err(detail.clone()),
-            None => {
-                Err("loading the component was aborted by a panic, which the log has".to_owned())
-            }
+            None => Err("loading the component panicked; see the log".to_owned()),
         };
         let component = component.map_err(|detail| PrepareError {
             path: Some(config.component_path()),

@@ -144,8 +144,8 @@ fn a_crash_at_any_moment_leaves_a_complete_configuration() {
         });
         server.wait(DEADLINE);
         server.start_again(&Daemon);
-        assert_eq!(server.log_lines(NOT_RESTORED), [""; 0]);
         let response = server.connect("hello").get("/");
         assert!(matches!(response.text(), "Hello, world!\n" | "early\n"));
+        assert_eq!(server.log_lines(NOT_RESTORED), [""; 0]);
     }
 }
