@@ -27,9 +27,13 @@ struct Client {
 
 impl Client {
     async fn connect(running: &Running) -> Self {
+        Self::with_window(running, WINDOW).await
+    }
+
+    async fn with_window(running: &Running, window: u32) -> Self {
         let stream = TcpStream::connect(running.address).await.unwrap();
         let (requests, connection) = h2::client::Builder::new()
-            .initial_window_size(WINDOW)
+            .initial_window_size(window)
             .handshake(stream)
             .await
             .unwrap();
@@ -57,6 +61,29 @@ async fn read(mut body: RecvStream, pause: Duration) -> Result<usize, h2::Error>
         body.flow_control().release_capacity(length)?;
     }
     Ok(total)
+}
+
+#[test]
+fn what_came_before_a_reset_of_a_failed_response_arrives() {
+    run(async {
+        let running = start("trap_after_headers", PATIENT, 16).await;
+        // The client takes a byte at a time, so that h2 still has the others when the guest fails.
+        let mut client = Client::with_window(&running, 1).await;
+        let mut body = client.ask("/?50").await;
+        sleep(SHORT).await;
+        let mut text = Vec::new();
+        let error = loop {
+            match body.data().await.unwrap() {
+                Ok(piece) => {
+                    text.extend_from_slice(&piece);
+                    body.flow_control().release_capacity(piece.len()).unwrap();
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(text, b"partial");
+        assert!(error.is_reset(), "{error}");
+    });
 }
 
 #[test]
