@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::command::{DIST, cargo, step, target};
+use crate::command::{cargo, step, target};
 
 /// Builds the guests, and gives the folders of those of WASI 0.2 and 0.3.
 ///
@@ -16,11 +16,10 @@ pub(crate) fn build() -> Result<[PathBuf; 2]> {
         // Both have examples of the same names.
         let folder = target().join("bench").join(package);
         let mut guests = cargo();
-        guests.arg("build").args(DIST);
-        guests.args(["--package", package, "--examples"]);
+        guests.args(["build", "--release", "--package", package, "--examples"]);
         guests.args(["--target", "wasm32-wasip2", "--target-dir"]);
         step(package, guests.arg(&folder))?;
-        Ok(folder.join("wasm32-wasip2/dist/examples"))
+        Ok(folder.join("wasm32-wasip2/release/examples"))
     };
     Ok([build("guests")?, build("guests-03")?])
 }

@@ -2,15 +2,14 @@
 
 use anyhow::Result;
 
-use crate::release::{self, BuildKind};
+use crate::release;
 use crate::toolchain;
 use crate::unit::{self, Tree};
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask release
 
-Builds the daemon as it is published: with fat LTO (the Cargo profile `dist`), and optimised by a
-profile of a training run. With a built tree of NGINX Unit, which UNIT_SRC may name, it builds the
+Builds the daemon as it is published: with fat LTO, and optimised by a profile of a training run. With a built tree of NGINX Unit, which UNIT_SRC may name, it builds the
 module in the same way. Says where they are. Takes some 25 minutes on two cores, and next to nothing
 when nothing has changed. Without rustup's component llvm-tools there is no profile.
 ";
@@ -25,9 +24,9 @@ pub(crate) fn run() -> Result<()> {
     toolchain::require_c_compiler()?;
     toolchain::prepare()?;
     let profile = release::profile()?;
-    let kind = BuildKind::Dist(profile.as_ref());
-    let folder = release::build(&["wasmtime-unitd"], kind)?;
-    let module = tree.map(|tree| tree.release(kind)).transpose()?;
+    let profile = profile.as_ref();
+    let folder = release::build(&["wasmtime-unitd"], profile)?;
+    let module = tree.map(|tree| tree.release(profile)).transpose()?;
     println!("\nxtask: built {}", folder.join("wasmtime-unitd").display());
     match module {
         Some(module) => println!("xtask: built {}", module.display()),

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, root, step, target};
-use crate::release::BuildKind;
+use crate::release::Profile;
 
 /// All packages for the host. With those alone that need a tree of Unit, what they share with the
 /// others would be built again, Wasmtime included, for what the others want of it.
@@ -66,12 +66,15 @@ impl Tree {
     /// # Errors
     ///
     /// When it does not build.
-    pub(crate) fn release(&self, kind: BuildKind<'_>) -> Result<PathBuf> {
+    pub(crate) fn release(&self, profile: Option<&Profile>) -> Result<PathBuf> {
         let mut build = self.cargo();
-        build.args(["build", "--package", "nxt_wasmtime"]);
-        let folder = kind.configure(&mut build)?;
+        build.args(["build", "--release", "--package", "nxt_wasmtime"]);
+        let folder = match profile {
+            Some(profile) => target().join(profile.used_by(&mut build)?),
+            None => target(),
+        };
         step("release build of the module", &mut build)?;
-        Ok(folder.join("libnxt_wasmtime.so"))
+        Ok(folder.join("release/libnxt_wasmtime.so"))
     }
 
     fn cargo(&self) -> Command {

@@ -18,7 +18,6 @@ use anyhow::{Context as _, Result, bail};
 use self::built::{Built, Options, Unit};
 use self::workloads::ALL;
 use crate::command::{root, target};
-use crate::release::BuildKind;
 use crate::unit::Tree;
 use crate::{guests, release, toolchain};
 
@@ -46,7 +45,7 @@ Options:
   --plots DIRECTORY  put the plots there, too
   --before PROGRAM   another build of `wasmtime-unitd`, such as one before a change: measured beside this
                      one in {beside}
-  --profile          measure what `cargo xtask release` builds (fat LTO and a profile), the programs
+  --profile          measure what `cargo xtask release` builds (with a profile), the programs
                      without limits and logs likewise; otherwise what `cargo build --release` does
 
 `wasmtime` is the program that the variable WASMTIME names, or is installed below target/ from the
@@ -179,14 +178,9 @@ fn build(with_profile: bool, before: Option<PathBuf>) -> Result<Built> {
     } else {
         None
     };
-    let kind = if with_profile {
-        BuildKind::Dist(profile.as_ref())
-    } else {
-        BuildKind::Release
-    };
-    let release = release::build(&["wasmtime-unitd", "baseline"], kind)?;
+    let release = release::build(&["wasmtime-unitd", "baseline"], profile.as_ref())?;
     let unit = match Tree::find()? {
-        Some(tree) => Some(Unit::new(tree.path(), tree.release(kind)?)),
+        Some(tree) => Some(Unit::new(tree.path(), tree.release(profile.as_ref())?)),
         None => {
             println!("xtask: not measured: unitd ({})", crate::unit::MISSING);
             None

@@ -1,5 +1,4 @@
-//! Builds as they are published: with fat LTO (`[profile.dist]`), and optimised by a profile of the same programs at
-//! work.
+//! Builds as they are published: linked as one, and optimised by a profile of the same programs at work.
 //!
 //! ```text
 //!   build that counts ──▶ train: guests under load ──▶ profile ──▶ build that uses it
@@ -16,54 +15,27 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{DIST, cargo, root, run, step, target};
+use crate::command::{cargo, root, run, step, target};
 use crate::guests;
 
-/// An optimised build.
-#[derive(Clone, Copy)]
-pub(crate) enum BuildKind<'a> {
-    /// `cargo build --release`.
-    Release,
-    /// As published: `[profile.dist]`, with the profile of a training run if the toolchain can make one.
-    Dist(Option<&'a Profile>),
-}
-
-impl BuildKind<'_> {
-    /// Adds the options to a `cargo build`, and gives the folder that its programs go to.
-    ///
-    /// # Errors
-    ///
-    /// When `rustc` does not say what machine this is.
-    pub(crate) fn configure(self, build: &mut Command) -> Result<PathBuf> {
-        let profile = match self {
-            Self::Release => {
-                build.arg("--release");
-                return Ok(target().join("release"));
-            }
-            Self::Dist(profile) => profile,
-        };
-        build.args(DIST);
-        Ok(match profile {
-            Some(profile) => target().join(profile.used_by(build)?).join("dist"),
-            None => target().join("dist"),
-        })
-    }
-}
-
-/// Builds programs, and gives the folder that they are in.
+/// Builds programs with a profile, if there is one, and gives the folder that they are in.
 ///
 /// # Errors
 ///
 /// When one does not build.
-pub(crate) fn build(programs: &[&str], kind: BuildKind<'_>) -> Result<PathBuf> {
+pub(crate) fn build(programs: &[&str], profile: Option<&Profile>) -> Result<PathBuf> {
     let mut build = cargo();
-    build.arg("build");
+    build.args(["build", "--release"]);
     for program in programs {
         build.args(["--bin", program]);
     }
-    let folder = kind.configure(&mut build)?;
+    let folder = match profile {
+        Some(profile) => target().join(profile.used_by(&mut build)?),
+        None => target(),
+    };
     step("release build", &mut build)?;
-    if let BuildKind::Dist(Some(profile)) = kind {
+    let folder = folder.join("release");
+    if let Some(profile) = profile {
         profile.check(&folder.join("wasmtime-unitd"))?;
     }
     Ok(folder)
@@ -119,7 +91,7 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     let raw = folder.join("raw");
     let host = host()?;
     let mut build = cargo();
-    build.arg("build").args(DIST);
+    build.args(["build", "--release"]);
     build.args(["--bin", "wasmtime-unitd", "--bin", "baseline"]);
     // What is built for the machine that builds, procedural macros, must not count.
     build.args(["--target", &host, "--target-dir"]).arg(&folder);
@@ -128,7 +100,7 @@ pub(crate) fn profile() -> Result<Option<Profile>> {
     build.env("RUSTFLAGS", format!("-Cprofile-generate={}", raw.display()));
     step("a build that counts what is used", &mut build)?;
 
-    let programs = folder.join(host).join("dist");
+    let programs = folder.join(host).join("release");
     let daemon = programs.join("wasmtime-unitd");
     let stamp = folder.join("trained");
     let state = state(&daemon)?;
