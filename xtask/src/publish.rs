@@ -9,9 +9,10 @@ use crate::unit::{self, Tree};
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask release
 
-Builds the daemon as it is published: with fat LTO, and optimised by a profile of a training run. With a built tree of NGINX Unit, which UNIT_SRC may name, it builds the
-module in the same way. Says where they are. Takes some 25 minutes on two cores, and next to nothing
-when nothing has changed. Without rustup's component llvm-tools there is no profile.
+Builds the daemon as it is published: with fat LTO, and optimised by a profile of a training run.
+With a built tree of NGINX Unit, which UNIT_SRC may name, it builds the module in the same way. Says
+where they are. Takes some 25 minutes on two cores, and next to nothing when nothing has changed.
+Without rustup's component llvm-tools there is no profile.
 ";
 
 /// Builds the daemon, and the module if there is a tree for it, and says where they are.
