@@ -7,7 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::support::{NEVER, PATIENT, assert_timed_out, parked, read_to_end, run, start, until};
+use crate::support::{
+    NEVER, PATIENT, assert_timed_out, ends_with_body, parked, read_to_end, run, start, until,
+};
 
 /// After which connections are parked here.
 const PARK_AFTER: Duration = Duration::from_millis(20);
@@ -26,22 +28,24 @@ fn soon(limit: Duration) -> Timeouts {
     }
 }
 
-/// Reads until what has come ends so.
-async fn read_to(stream: &mut TcpStream, end: &str) -> String {
+/// Reads until the response with this body is there.
+async fn read_response(stream: &mut TcpStream, body: &str) {
     let mut text = String::new();
-    while !text.ends_with(end) {
+    while !ends_with_body(&text, body) {
         let mut piece = [0; 4096];
         let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut piece));
-        let length = read.await.unwrap().unwrap();
+        let length = match read.await {
+            Ok(length) => length.unwrap(),
+            Err(_) => panic!("nothing more came after {text:?}"),
+        };
         assert!(length > 0, "the connection ended after {text:?}");
         text.push_str(std::str::from_utf8(&piece[..length]).unwrap());
     }
-    text
 }
 
 async fn greeted(stream: &mut TcpStream) {
     stream.write_all(REQUEST).await.unwrap();
-    read_to(stream, "\r\n\r\nHello, world!\n").await;
+    read_response(stream, "Hello, world!\n").await;
 }
 
 #[test]
@@ -85,12 +89,12 @@ fn half_a_request_survives_parking() {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let (begun, left) = REQUEST.split_at(20);
         stream.write_all(&[REQUEST, begun].concat()).await.unwrap();
-        read_to(&mut stream, "Hello, world!\n").await;
+        read_response(&mut stream, "Hello, world!\n").await;
         sleep(PARKED).await;
         // It was parked, and unparked at once, since it has bytes to be read.
         assert_eq!(running.server.parked_connections(), 0);
         stream.write_all(left).await.unwrap();
-        read_to(&mut stream, "Hello, world!\n").await;
+        read_response(&mut stream, "Hello, world!\n").await;
         assert_eq!(running.server.requests(), 2);
     });
 }
@@ -130,7 +134,7 @@ fn a_connection_whose_guest_works_is_not_parked() {
             stream.write_all(request).await.unwrap();
             sleep(PARKED).await;
             assert_eq!(running.server.parked_connections(), 0);
-            read_to(&mut stream, "\r\n\r\nslept\n").await;
+            read_response(&mut stream, "slept\n").await;
         }
     });
 }
@@ -148,7 +152,7 @@ fn a_connection_with_a_body_in_transfer_is_not_parked() {
                 assert_eq!(running.server.parked_connections(), 0);
                 stream.write_all(piece.as_bytes()).await.unwrap();
             }
-            read_to(&mut stream, "\r\n\r\n10\n").await;
+            read_response(&mut stream, "10\n").await;
         }
         assert_eq!(running.server.requests(), 2);
     });
@@ -163,7 +167,7 @@ fn the_rest_of_an_unread_body_cannot_smuggle_a_request() {
             let mut stream = TcpStream::connect(running.address).await.unwrap();
             let head = b"POST /?500 HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
             stream.write_all(head).await.unwrap();
-            read_to(&mut stream, answer).await;
+            read_response(&mut stream, answer).await;
             sleep(PARKED).await;
             assert_eq!(running.server.parked_connections(), 0, "{guest}");
             // It is part of the body, which is drained, or kept by its guest.

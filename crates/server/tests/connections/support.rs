@@ -228,6 +228,15 @@ pub(crate) fn assert_timed_out(answer: &str) {
     assert!(answer.ends_with("<p>Error 408.\r\n"), "{answer}");
 }
 
+/// Whether the last response of `received` has this body and is complete. A guest's body is chunked where a tick of the
+/// timer came between its head and its end, and has a length otherwise.
+pub(crate) fn ends_with_body(received: impl AsRef<[u8]>, body: &str) -> bool {
+    let chunked = format!("\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let received = received.as_ref();
+    received.ends_with(format!("\r\n\r\n{body}").as_bytes())
+        || received.ends_with(chunked.as_bytes())
+}
+
 /// All that the server sends before it closes the connection, however it does.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut received = Vec::new();
