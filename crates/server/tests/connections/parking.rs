@@ -34,10 +34,9 @@ async fn read_response(stream: &mut TcpStream, body: &str) {
     while !ends_with_body(&text, body) {
         let mut piece = [0; 4096];
         let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut piece));
-        let length = match read.await {
-            Ok(length) => length.unwrap(),
-            Err(_) => panic!("nothing more came after {text:?}"),
-        };
+        let read = read.await;
+        assert!(read.is_ok(), "nothing more came after {text:?}");
+        let length = read.unwrap().unwrap();
         assert!(length > 0, "the connection ended after {text:?}");
         text.push_str(std::str::from_utf8(&piece[..length]).unwrap());
     }
