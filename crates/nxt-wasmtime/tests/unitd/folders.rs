@@ -123,7 +123,7 @@ fn an_invalid_folder_is_logged_and_the_application_does_not_start() {
         ),
         (
             r#""{here}""#,
-            "access.filesystem/1: Another folder is called",
+            "access.filesystem/1: Guests would see two folders as",
         ),
         (r#""{here}/gone""#, "/gone cannot be used: No such file"),
         (

@@ -223,6 +223,7 @@ pub fn uploading_a_gibibyte_takes_little_memory(front: &impl FrontEnd) {
         socket.write_all(&piece).unwrap();
     }
     crate::Client::over(socket)
+        .with_deadline(LONG)
         .response()
         .assert_text(&format!("{GIB}\n"));
     watch.assert_below(BOUND);
