@@ -96,6 +96,7 @@
 
 mod bundle;
 mod certificates;
+mod current;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod name;
@@ -107,6 +108,7 @@ pub use bundle::{
     Bundle, BundleError, BundleErrorKind, Certificate, KeyKind, Moment, Name, Place, Validity,
 };
 pub use certificates::Certificates;
+pub use current::CurrentCertificates;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz_bundle;
 pub use name::{NameError, check_name};

@@ -6,13 +6,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use atomic_file::{AtomicFile, WriteError, Written};
 use nix::fcntl::OFlag;
 use parking_lot::Mutex;
 use untrusted_text::excerpt;
 
-use crate::{Bundle, BundleError, Certificates, NameError, check_name};
+use crate::{Bundle, BundleError, Certificates, CurrentCertificates, NameError, check_name};
 
 const FOLDER_MODE: u32 = 0o700;
 
@@ -28,7 +27,7 @@ const FOLDER_MODE: u32 = 0o700;
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    certificates: ArcSwap<Certificates>,
+    current: CurrentCertificates,
     /// Held during each change.
     changing: Mutex<()>,
 }
@@ -52,9 +51,10 @@ impl Store {
         })?;
         let store = Self {
             folder,
-            certificates: ArcSwap::from_pointee(certificates),
+            current: CurrentCertificates::default(),
             changing: Mutex::new(()),
         };
+        store.current.set(Arc::new(certificates));
         Ok((store, damaged))
     }
 
@@ -74,7 +74,7 @@ impl Store {
     /// The current bundles. Never waits.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Certificates> {
-        self.certificates.load_full()
+        self.current.snapshot()
     }
 
     /// Stores a new bundle under an unused name, as `PUT /certificates/NAME` does in Unit.
@@ -86,7 +86,7 @@ impl Store {
     pub fn put(&self, name: &str, text: &[u8]) -> Result<Written, PutError> {
         check_name(name)?;
         let _changing = self.changing.lock();
-        if self.certificates.load().get(name).is_some() {
+        if self.snapshot().get(name).is_some() {
             return Err(PutError::Exists);
         }
         self.keep(name, text)
@@ -106,8 +106,8 @@ impl Store {
     fn keep(&self, name: &str, text: &[u8]) -> Result<Written, PutError> {
         let bundle = Arc::new(Bundle::parse(text)?);
         let written = self.file(name).write(text)?;
-        let certificates = self.certificates.load().with(name, bundle);
-        self.certificates.store(Arc::new(certificates));
+        let certificates = self.snapshot().with(name, bundle);
+        self.current.set(Arc::new(certificates));
         Ok(written)
     }
 
@@ -120,7 +120,7 @@ impl Store {
     pub fn remove(&self, name: &str) -> Result<Written, RemoveError> {
         check_name(name).map_err(|_| RemoveError::Missing)?;
         let _changing = self.changing.lock();
-        let known = self.certificates.load().get(name).is_some();
+        let known = self.snapshot().get(name).is_some();
         let path = self.folder.join(name);
         match fs::remove_file(&path) {
             Ok(()) => {}
@@ -131,11 +131,17 @@ impl Store {
             }
             Err(source) => return Err(RemoveError::Io(write_error("remove", &path)(source))),
         }
-        let certificates = self.certificates.load().without(name);
-        self.certificates.store(Arc::new(certificates));
+        let certificates = self.snapshot().without(name);
+        self.current.set(Arc::new(certificates));
         let synced = atomic_file::sync_folder(&self.folder);
         let synced = synced.map_err(write_error("sync", &self.folder));
         Ok(synced.map_or_else(Written::NotSynced, |()| Written::Synced))
+    }
+
+    /// A handle to the current bundles, which follows the changes of this store.
+    #[must_use]
+    pub fn current(&self) -> &CurrentCertificates {
+        &self.current
     }
 
     /// The store's folder.
