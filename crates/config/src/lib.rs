@@ -9,6 +9,7 @@
 //! - [`parse`] reads Unit's dialect of JSON; errors have a line and a column.
 //! - [`Value`] keeps the order of members and the spelling of numbers, so that a GET returns what a PUT sent.
 //! - [`put`], [`append`] and [`delete`] return an edited copy of a tree, by the [`Path`] of a control API request.
+//! - [`substitute`] replaces expressions such as `${env:NAME}` in a copy of a tree.
 //! - [`Config::check`] converts a whole tree to types on which nothing has to be checked later, with warnings for
 //!   options without effect.
 //!
@@ -38,6 +39,7 @@ mod edit;
 mod fuzz;
 mod json;
 mod path;
+mod substitution;
 mod value;
 
 pub use check::{
@@ -54,4 +56,7 @@ pub use json::{
     print_pretty,
 };
 pub use path::{Path, PathError};
+pub use substitution::{
+    Expression, MAX_VALUE, MAX_VALUES, SubstitutionError, Values, has_expressions, substitute,
+};
 pub use value::{Number, Object, Value};

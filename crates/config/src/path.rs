@@ -64,11 +64,13 @@ impl Path {
         self
     }
 
-    pub(crate) fn push(&mut self, segment: &str) {
+    /// Appends a segment.
+    pub fn push(&mut self, segment: &str) {
         self.segments.push(segment.to_owned());
     }
 
-    pub(crate) fn pop(&mut self) {
+    /// Removes the last segment, if there is one.
+    pub fn pop(&mut self) {
         self.segments.pop();
     }
 }

@@ -36,6 +36,8 @@ pub struct Application {
     pub instances: Instances,
     /// The limits of its requests.
     pub limits: Limits,
+    /// Whether the component is loaded again when its file changes.
+    pub reload: bool,
     /// The file that the component's standard output is appended to. The path is absolute.
     pub stdout: Option<PathBuf>,
     /// The same for its standard error.
@@ -55,6 +57,7 @@ impl Application {
             access: Access::default(),
             instances: Instances::default(),
             limits: Limits::default(),
+            reload: false,
             stdout: None,
             stderr: None,
         }
@@ -160,6 +163,7 @@ const COMMON: &[Member] = &[
     Member::optional("limits", Kinds::OBJECT),
     Member::optional("instances", Kinds::OBJECT),
     Member::optional("authority", Kinds::STRING),
+    Member::optional("reload", Kinds::BOOLEAN),
     Member::optional("processes", Kinds::INTEGER.or(Kinds::OBJECT)),
     Member::optional("user", Kinds::STRING),
     Member::optional("group", Kinds::STRING),
@@ -194,6 +198,7 @@ pub(super) fn check<'a>(
                 "access" => application.access = access::check(checker, value)?,
                 "authority" => application.authority = Some(authority::check(checker, value)?),
                 "instances" => application.instances = instances::check(checker, value)?,
+                "reload" => application.reload = *value == Value::Bool(true),
                 "limits" => application.limits = limits::check(checker, value)?,
                 "environment" => application.environment = check_environment(checker, value)?,
                 "processes" => processes::check(checker, value)?,
