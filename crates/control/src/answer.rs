@@ -1,8 +1,12 @@
 //! Answers: the one place that turns each outcome into a status and a body.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use certificates::{BundleError, NameError, WriteError};
-use config::{ConfigError, EditError, JsonError, Location, Object, Path, PathError, Value};
+use config::{
+    ConfigError, EditError, JsonError, Location, Object, Path, PathError, SubstitutionError, Value,
+};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
@@ -53,6 +57,10 @@ pub(crate) enum Failure {
     Config(#[from] ConfigError),
     #[error("invalid configuration: {0}")]
     Bounds(EditError),
+    #[error("invalid configuration: {0}")]
+    Substitution(#[from] SubstitutionError),
+    #[error("the configuration comes from {path:?}")]
+    FromFiles { path: PathBuf },
     #[error("cannot apply the configuration: {0}")]
     Prepare(#[from] PrepareError),
     #[error("cannot store the configuration: {0}")]
@@ -188,6 +196,13 @@ impl Failure {
             },
             Self::Bounds(error) => {
                 ErrorAnswer::new(BAD_REQUEST, "Invalid configuration.").detail(&sentence(error))
+            }
+            Self::Substitution(error) => ErrorAnswer::new(BAD_REQUEST, "Invalid configuration.")
+                .detail(&error.detail)
+                .location(pointer(&error.path)),
+            Self::FromFiles { path } => {
+                ErrorAnswer::new(StatusCode::CONFLICT, "Configuration comes from files.")
+                    .detail(&format!("Change it in {path:?}; the server notices."))
             }
             Self::Prepare(error) => ErrorAnswer {
                 location: error.path.as_ref().map(pointer),

@@ -96,6 +96,9 @@ impl<R: Runtime> Control<R> {
         body: RequestBody<'_>,
         arrival: Arrival,
     ) -> Outcome {
+        if matches!(*method, Method::PUT | Method::POST | Method::DELETE) {
+            self.require_changeable()?;
+        }
         match *method {
             Method::GET => {
                 self.render(arrival, move |control| {

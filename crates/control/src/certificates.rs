@@ -20,7 +20,7 @@ const METHODS: &str = "GET, PUT, DELETE";
 impl<R: Runtime> Control<R> {
     /// The value of `GET /certificates`.
     pub(crate) fn certificates(&self) -> Value {
-        let certificates = self.state().certificates().snapshot();
+        let certificates = self.source().certificates.snapshot();
         let members = certificates.iter();
         members
             .map(|(name, bundle)| (name, bundle_value(bundle)))
@@ -36,6 +36,9 @@ impl<R: Runtime> Control<R> {
         body: RequestBody<'_>,
         arrival: Arrival,
     ) -> Outcome {
+        if *method == Method::PUT || *method == Method::DELETE {
+            self.require_changeable()?;
+        }
         // In Unit's order: the name is checked before the method.
         match segments {
             [] if method == Method::GET => {
@@ -45,7 +48,7 @@ impl<R: Runtime> Control<R> {
             [name, path @ ..] if method == Method::GET => {
                 let (name, path) = ((*name).to_owned(), path.iter().copied().collect());
                 self.render(arrival, move |control| {
-                    let certificates = control.state().certificates().snapshot();
+                    let certificates = control.source().certificates.snapshot();
                     let bundle = certificates.get(&name).ok_or(Failure::NoCertificate)?;
                     let value = bundle_value(bundle);
                     value.at(&path).map(Success::value).ok_or(Failure::NoFact)
@@ -93,7 +96,7 @@ impl<R: Runtime> Shared<R> {
         text: Body,
         replaces: bool,
     ) -> Outcome {
-        let certificates = Arc::clone(self.state.certificates());
+        let certificates = Arc::clone(self.store()?);
         if replaces && certificates.snapshot().get(&name).is_none() {
             return Err(Failure::NothingToReplace);
         }
@@ -118,7 +121,7 @@ impl<R: Runtime> Shared<R> {
             certificate = name.as_str(),
             "certificate stored"
         );
-        if config::uses_certificate(&self.current(), &name)
+        if config::uses_certificate(&self.current().resolved.tree, &name)
             && let Err(error) = self.apply_again().await
         {
             report!(
@@ -135,18 +138,22 @@ impl<R: Runtime> Shared<R> {
     /// Applies the current configuration again, with the certificates as they are now.
     async fn apply_again(&self) -> Result<(), Failure> {
         let current = self.current();
-        let check = move || Config::check(&current);
-        let Checked { config, .. } = self.threads.run(check).await?;
-        let prepared = self.runtime.prepare(&config).await?;
+        let tree = Arc::clone(&current.resolved.tree);
+        let check = move || Config::check(&tree);
+        let checked = self.threads.run(check).await;
+        let Checked { config, .. } =
+            checked.map_err(|error| current.resolved.conceal_invalid(error))?;
+        let prepared = self.runtime.prepare(&config).await;
+        let prepared = prepared.map_err(|error| current.resolved.conceal_unusable(error))?;
         self.runtime.commit(prepared);
         Ok(())
     }
 
     async fn delete_certificate(self: Arc<Self>, origin: Origin, name: String) -> Outcome {
-        if config::uses_certificate(&self.current(), &name) {
+        if config::uses_certificate(&self.current().resolved.tree, &name) {
             return Err(Failure::CertificateInUse);
         }
-        let certificates = Arc::clone(self.state.certificates());
+        let certificates = Arc::clone(self.store()?);
         let remove = move || {
             let removed = certificates.remove(&name);
             (name, removed)

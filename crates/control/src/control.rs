@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Checked, Config, ConfigError, Object, Value};
+use certificates::{Certificates, CurrentCertificates, Store};
+use config::{ConfigError, Path, SubstitutionError, Value};
 use parking_lot::RwLock;
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::answer::{Failure, Outcome, Success};
+use crate::candidate::{Candidate, CheckError, Current};
 use crate::line::{Arrival, Busy, Line, Turn};
 use crate::quota::Quotas;
 use crate::report::report;
+use crate::source::SourceKind;
 use crate::{
-    BlockingThreads, Limits, LoadError, Origin, PrepareError, Runtime, Saved, StateDir, StateError,
-    Status,
+    BlockingThreads, Limits, LoadError, Origin, PrepareError, RestartError, Runtime, Saved, Source,
+    StateDir, StateError, Status,
 };
 
 /// The control API of one server. Clones are handles to the same one.
@@ -28,12 +31,12 @@ pub struct Control<R> {
 #[derive(Debug)]
 pub(crate) struct Shared<R> {
     pub(crate) runtime: R,
-    pub(crate) state: StateDir,
+    pub(crate) source: Source,
     pub(crate) threads: BlockingThreads,
     limits: Limits,
     quotas: Quotas,
     /// Locked only while the pointer is copied or replaced, never across an `await`.
-    current: RwLock<Arc<Value>>,
+    current: RwLock<Current>,
     /// Serializes changes and restarts.
     line: Line,
     /// Every change has a receiver, so `closed` waits for all of them.
@@ -69,6 +72,14 @@ pub enum RestoreError {
         /// What is wrong.
         error: ConfigError,
     },
+    /// The value of an expression is missing. The file is not at fault.
+    #[error("\"{}\": {error}", path.display())]
+    Substitution {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: SubstitutionError,
+    },
     /// The runtime refused it.
     #[error("\"{}\": {error}", path.display())]
     Prepare {
@@ -79,29 +90,39 @@ pub enum RestoreError {
     },
 }
 
+/// A configuration from files that cannot be put in force. What was in force before still is.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{detail}")]
+pub struct ApplyError {
+    /// The path of the value at fault, if it is known.
+    pub path: Option<Path>,
+    /// What is wrong, without any value of an expression.
+    pub detail: String,
+}
+
 impl<R: Runtime> Control<R> {
     /// A control API with an empty configuration. The persisted one is not read before
     /// [`restore`](Self::restore), nor written before a change. Blocking work is done on `threads`.
     #[must_use]
-    pub fn new(runtime: R, state: StateDir, threads: BlockingThreads) -> Self {
-        Self::with_limits(runtime, state, threads, Limits::default())
+    pub fn new(runtime: R, source: impl Into<Source>, threads: BlockingThreads) -> Self {
+        Self::with_limits(runtime, source, threads, Limits::default())
     }
 
     /// Like [`new`](Self::new), with other limits on clients.
     #[must_use]
     pub fn with_limits(
         runtime: R,
-        state: StateDir,
+        source: impl Into<Source>,
         threads: BlockingThreads,
         limits: Limits,
     ) -> Self {
         let shared = Shared {
             runtime,
-            state,
+            source: source.into(),
             threads,
             limits,
             quotas: Quotas::new(&limits),
-            current: RwLock::new(Arc::new(empty())),
+            current: RwLock::new(Current::empty()),
             line: Line::default(),
             changes: watch::Sender::new(()),
             stopping: watch::Sender::new(false),
@@ -111,7 +132,7 @@ impl<R: Runtime> Control<R> {
         }
     }
 
-    /// Puts the persisted configuration in force.
+    /// Puts the persisted configuration in force. From [files](Source::files), nothing is restored.
     ///
     /// # Errors
     ///
@@ -119,30 +140,68 @@ impl<R: Runtime> Control<R> {
     /// the next change from overwriting the file.
     pub async fn restore(&self) -> Result<Restored, RestoreError> {
         let _turn = self.turn().await;
-        let path = self.shared.state.configuration();
-        let shared = Arc::clone(&self.shared);
-        let load = move || {
-            let tree = shared.state.load()?;
-            Ok::<_, LoadError>(tree.map(|tree| (Config::check(&tree), tree)))
-        };
-        let Some((checked, tree)) = self.threads().run(load).await? else {
+        let Some(directory) = self.source().directory() else {
             return Ok(Restored::Nothing);
         };
-        let Checked { config, warnings } = match checked {
-            Ok(checked) => checked,
-            Err(error) => return Err(RestoreError::Invalid { path, error }),
+        let path = directory.configuration();
+        let shared = Arc::clone(&self.shared);
+        let load = {
+            let path = path.clone();
+            move || {
+                let directory = shared.source.directory();
+                let Some(tree) = directory.map_or(Ok(None), StateDir::load)? else {
+                    return Ok(None);
+                };
+                match Candidate::check(tree, shared.source.substitution, |_| None) {
+                    Ok(candidate) => Ok(Some(candidate)),
+                    Err(CheckError::Substitution(error)) => {
+                        Err(RestoreError::Substitution { path, error })
+                    }
+                    Err(CheckError::Invalid(error)) => Err(RestoreError::Invalid { path, error }),
+                }
+            }
         };
+        let Some(candidate) = self.threads().run(load).await? else {
+            return Ok(Restored::Nothing);
+        };
+        let Candidate {
+            current,
+            config,
+            mut warnings,
+        } = candidate;
         let runtime = &self.shared.runtime;
         let prepared = match runtime.prepare(&config).await {
             Ok(prepared) => prepared,
-            Err(error) => return Err(RestoreError::Prepare { path, error }),
+            Err(error) => {
+                let error = current.resolved.conceal_unusable(error);
+                return Err(RestoreError::Prepare { path, error });
+            }
         };
-        let of_runtime = runtime.warnings(&prepared);
-        let warnings = warnings.iter().chain(&of_runtime);
-        let warnings = warnings.map(ToString::to_string).collect();
+        warnings.extend(current.warnings(&runtime.warnings(&prepared)));
         runtime.commit(prepared);
-        self.shared.set_current(tree);
+        self.shared.set_current(current);
         Ok(Restored::Configuration { warnings })
+    }
+
+    /// Puts a configuration from files in force, with its certificates, all or nothing. Waits for changes in progress.
+    /// Returns warnings about its parts.
+    ///
+    /// # Errors
+    ///
+    /// If it is invalid, or the runtime refuses it, or the server is shutting down. Nothing has changed then.
+    pub async fn apply(
+        &self,
+        tree: Value,
+        certificates: Certificates,
+    ) -> Result<Vec<String>, ApplyError> {
+        let shared = Arc::clone(&self.shared);
+        let job = async move { shared.apply(tree, certificates).await };
+        let outcome = self.in_line(self.arrive(Origin::Operator), job).await;
+        match outcome {
+            Ok(Success::Changed { warnings }) => Ok(warnings),
+            Ok(_) => Ok(Vec::new()),
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     /// Renames the persisted configuration, see [`StateDir::set_aside`].
@@ -153,7 +212,11 @@ impl<R: Runtime> Control<R> {
     pub async fn set_aside(&self) -> Result<Option<PathBuf>, StateError> {
         let _turn = self.turn().await;
         let shared = Arc::clone(&self.shared);
-        self.threads().run(move || shared.state.set_aside()).await
+        let set_aside = move || {
+            let directory = shared.source.directory();
+            directory.map_or(Ok(None), StateDir::set_aside)
+        };
+        self.threads().run(set_aside).await
     }
 
     /// Refuses further changes and restarts with 503, including those whose bodies are still being received. Waits for
@@ -168,7 +231,7 @@ impl<R: Runtime> Control<R> {
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> Arc<Value> {
-        self.shared.current()
+        self.shared.current().tree
     }
 
     /// The server that is configured.
@@ -181,8 +244,13 @@ impl<R: Runtime> Control<R> {
         &self.shared
     }
 
-    pub(crate) fn state(&self) -> &StateDir {
-        &self.shared.state
+    pub(crate) fn source(&self) -> &Source {
+        &self.shared.source
+    }
+
+    /// Refuses a change by a client of the API if it comes from files.
+    pub(crate) fn require_changeable(&self) -> Result<(), Failure> {
+        self.shared.store().map(|_| ())
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -222,6 +290,25 @@ impl<R: Runtime> Control<R> {
         let (shared, origin) = (Arc::clone(&self.shared), arrival.origin());
         self.in_line(arrival, async move { shared.change(origin, edit).await })
             .await
+    }
+
+    /// Loads the component of an application again, serialized with the changes. One that is not configured any more is
+    /// left alone.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be loaded, or the server is shutting down. The one that was loaded before stays in use.
+    pub async fn reload(&self, application: String) -> Result<(), RestartError> {
+        let outcome = self
+            .restart(self.arrive(Origin::Operator), application)
+            .await;
+        match outcome {
+            Ok(_) | Err(Failure::NotFound) => Ok(()),
+            Err(Failure::Restart(error)) => Err(error),
+            Err(failure) => Err(RestartError {
+                detail: failure.to_string(),
+            }),
+        }
     }
 
     /// Restarts an application, serialized with the changes.
@@ -276,12 +363,19 @@ impl<R> Clone for Control<R> {
 }
 
 impl<R> Shared<R> {
-    pub(crate) fn current(&self) -> Arc<Value> {
-        Arc::clone(&self.current.read())
+    pub(crate) fn current(&self) -> Current {
+        self.current.read().clone()
     }
 
-    fn set_current(&self, tree: Value) {
-        *self.current.write() = Arc::new(tree);
+    fn set_current(&self, current: Current) {
+        *self.current.write() = current;
+    }
+
+    /// The store of certificates that clients of the API change.
+    pub(crate) fn store(&self) -> Result<&Arc<Store>, Failure> {
+        self.source.store().map_err(|path| Failure::FromFiles {
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -292,36 +386,29 @@ impl<R: Runtime> Shared<R> {
         edit: impl FnOnce(&Value) -> Result<Value, Failure> + Send + 'static,
     ) -> Outcome {
         let current = self.current();
-        let certificates = self.state.certificates().snapshot();
-        let check = move || {
-            let tree = edit(&current)?;
-            let checked = Config::check(&tree)?;
-            // A certificate that the current configuration names, too, may have been damaged at the start. It must
-            // not refuse other changes.
-            let missing = config::missing_certificate(&tree, |name| {
-                certificates.get(name).is_some() || config::uses_certificate(&current, name)
-            });
-            missing.map_or(Ok((tree, checked)), |error| Err(Failure::Config(error)))
-        };
-        let (tree, Checked { config, warnings }) = self.threads.run(check).await?;
-        let mut warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
-
-        let prepared = self.runtime.prepare(&config).await?;
-        let of_runtime = self.runtime.warnings(&prepared);
-        warnings.extend(of_runtime.iter().map(ToString::to_string));
         let shared = Arc::clone(&self);
-        let save = move || {
-            let saved = shared.state.save(&tree);
-            (tree, saved)
-        };
-        let (tree, saved) = self.threads.run(save).await;
-        if let Saved::NotSynced(error) = saved? {
-            warnings.push(format!(
-                "the configuration may not survive a power failure: {error}"
-            ));
+        let check = move || shared.check(edit(&current.tree)?, &current);
+        let Candidate {
+            current,
+            config,
+            mut warnings,
+        } = self.threads.run(check).await?;
+
+        let prepared = self.runtime.prepare(&config).await;
+        let prepared = prepared.map_err(|error| current.resolved.conceal_unusable(error))?;
+        warnings.extend(current.warnings(&self.runtime.warnings(&prepared)));
+        if let SourceKind::State(_) = self.source.kind {
+            let (shared, tree) = (Arc::clone(&self), Arc::clone(&current.tree));
+            let save = move || shared.source.directory().map(|it| it.save(&tree));
+            let saved = self.threads.run(save).await.transpose()?;
+            if let Some(Saved::NotSynced(error)) = saved {
+                warnings.push(format!(
+                    "the configuration may not survive a power failure: {error}"
+                ));
+            }
         }
         self.runtime.commit(prepared);
-        self.set_current(tree);
+        self.set_current(current);
         for warning in &warnings {
             report!(warn, origin, "{warning}");
         }
@@ -335,24 +422,84 @@ impl<R: Runtime> Shared<R> {
         Ok(Success::Changed { warnings })
     }
 
+    /// Checks a tree that may replace `current`.
+    fn check(&self, tree: Value, current: &Current) -> Result<Candidate, Failure> {
+        let certificates = self.source.certificates.snapshot();
+        // A certificate that the current configuration names, too, may have been damaged at the start. It must not
+        // refuse other changes. Those of files come with the tree.
+        let is_lenient = self.source.directory().is_some();
+        let candidate = Candidate::check(tree, self.source.substitution, |tree| {
+            config::missing_certificate(tree, |name| {
+                certificates.get(name).is_some()
+                    || (is_lenient && config::uses_certificate(&current.resolved.tree, name))
+            })
+        });
+        candidate.map_err(Failure::from)
+    }
+
+    async fn apply(self: Arc<Self>, tree: Value, certificates: Certificates) -> Outcome {
+        // `prepare` and `commit` read them.
+        let kept = Replacement::put(&self.source.certificates, certificates);
+        let change = Arc::clone(&self).change(Origin::Operator, move |_| Ok(tree));
+        let changed = change.await?;
+        kept.keep();
+        Ok(changed)
+    }
+
     async fn restart(self: Arc<Self>, application: &str) -> Outcome {
         let current = self.current();
-        let applications = current.child("applications").and_then(Value::as_object);
+        let applications = current
+            .tree
+            .child("applications")
+            .and_then(Value::as_object);
         if applications.is_none_or(|applications| applications.get(application).is_none()) {
             return Err(Failure::NotFound);
         }
-        self.runtime.restart(application).await?;
+        let restarted = self.runtime.restart(application).await;
+        restarted.map_err(|error| current.resolved.conceal_restart(&error))?;
         Ok(Success::Restarted)
     }
 }
 
-/// What Unit has before its first configuration.
-fn empty() -> Value {
-    [
-        ("listeners", Object::default().into()),
-        ("routes", Value::Array(Vec::new())),
-        ("applications", Object::default().into()),
-    ]
-    .into_iter()
-    .collect()
+/// Certificates that take the place of others, unless the change fails for which they do.
+struct Replacement<'a> {
+    current: &'a CurrentCertificates,
+    old: Option<Arc<Certificates>>,
+}
+
+impl<'a> Replacement<'a> {
+    fn put(current: &'a CurrentCertificates, new: Certificates) -> Self {
+        let old = Some(current.snapshot());
+        current.set(Arc::new(new));
+        Self { current, old }
+    }
+
+    fn keep(mut self) {
+        self.old = None;
+    }
+}
+
+impl Drop for Replacement<'_> {
+    fn drop(&mut self) {
+        if let Some(old) = self.old.take() {
+            self.current.set(old);
+        }
+    }
+}
+
+impl From<Failure> for ApplyError {
+    fn from(failure: Failure) -> Self {
+        let (path, detail) = match failure {
+            Failure::Config(error) => {
+                let hint = error
+                    .suggestion
+                    .map_or_else(String::new, |name| format!(" Did you mean \"{name}\"?"));
+                (Some(error.path), format!("{}{hint}", error.detail))
+            }
+            Failure::Substitution(error) => (Some(error.path), error.detail),
+            Failure::Prepare(error) => (error.path, error.detail),
+            failure => (None, failure.to_string()),
+        };
+        Self { path, detail }
+    }
 }

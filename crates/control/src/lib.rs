@@ -9,7 +9,9 @@
 //! - [`Control`] holds the configuration in force, and makes one change at a time, in the
 //!   order of their arrival. Readers never wait for a change.
 //! - [`Runtime`] is implemented by the server that is configured.
-//! - [`StateDir`] keeps the configuration and the certificates over restarts and crashes.
+//! - [`Source`] says where the configuration comes from: from clients, or from [files](ConfigFiles) that only an
+//!   operator changes.
+//! - [`StateDir`] keeps the configuration and the certificates of clients over restarts and crashes.
 //! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
 //! - [`BlockingThreads`] do blocking work, apart from the threads that serve clients, so
 //!   that the API answers when those are stuck.
@@ -80,6 +82,7 @@
 mod answer;
 mod api;
 mod body;
+mod candidate;
 mod certificates;
 mod closing;
 mod control;
@@ -92,19 +95,22 @@ mod quota;
 mod report;
 mod runtime;
 mod serve;
+mod source;
 mod state;
 mod status;
+mod substitution;
 mod threads;
 mod write_timeout;
 
-pub use control::{Control, RestoreError, Restored};
+pub use control::{ApplyError, Control, RestoreError, Restored};
 pub use exposition::METRICS_CONTENT_TYPE;
 pub use limits::Limits;
 pub use listen::{Listen, Origin};
 pub use runtime::{PrepareError, RestartError, Runtime};
+pub use source::{ConfigFiles, Source};
 pub use state::{CERTIFICATES, LoadError, Saved, StateDir, StateError};
 pub use status::{
-    ApplicationInstances, ApplicationStatus, Connections, HeldForClients, Instances, Module,
-    Process, Processes, Status,
+    ApplicationInstances, ApplicationStatus, ConfigFilesStatus, Connections, HeldForClients,
+    Instances, Module, Process, Processes, Status,
 };
 pub use threads::BlockingThreads;

@@ -35,6 +35,14 @@ fn server(out: &mut Exposition, status: &Status) {
         "Always 1; the labels say what is running.",
     )
     .sample(&[("version", &status.version)], 1);
+    if let Some(files) = &status.config_files {
+        out.metric(
+            "wasmtime_unitd_config_files_in_force",
+            Kind::Gauge,
+            "Whether the files of the configuration as they are now are in force (1) or an earlier version (0).",
+        )
+        .sample(&[], u8::from(files.problem.is_none()));
+    }
     let connections = &status.connections;
     out.metric(
         "wasmtime_unitd_connections_accepted_total",

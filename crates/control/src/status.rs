@@ -17,6 +17,8 @@ pub struct Status {
     pub instances: Instances,
     /// Response data buffered for slow clients. Unit has no such member.
     pub held_for_clients: HeldForClients,
+    /// The files that the configuration comes from, if it does. Unit has no such member.
+    pub config_files: Option<ConfigFilesStatus>,
     /// Each application by its name.
     pub applications: Vec<(String, ApplicationStatus)>,
     /// The version of the server. This and all below, except resident memory, is for `/status/metrics` only.
@@ -25,6 +27,15 @@ pub struct Status {
     pub epoch_ticks: u64,
     /// Figures of the operating system.
     pub process: Process,
+}
+
+/// The files that the configuration comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigFilesStatus {
+    /// The file, or the folder of the files.
+    pub path: String,
+    /// Why the files as they are now are not in force.
+    pub problem: Option<String>,
 }
 
 /// A module for one type of application. Unit lists its language modules here.
@@ -137,6 +148,8 @@ pub struct Processes {
 impl Status {
     pub(crate) fn to_value(&self) -> Value {
         let applications = self.applications.iter();
+        let config_files = self.config_files.as_ref();
+        let config_files = config_files.map(|files| ("config_files", files.to_value()));
         [
             ("modules", self.modules_value()),
             ("connections", self.connections.to_value()),
@@ -146,14 +159,15 @@ impl Status {
             ),
             ("instances", self.instances.to_value()),
             ("memory", self.memory_value()),
-            (
-                "applications",
-                applications
-                    .map(|(name, one)| (name.as_str(), one.to_value()))
-                    .collect(),
-            ),
         ]
         .into_iter()
+        .chain(config_files)
+        .chain([(
+            "applications",
+            applications
+                .map(|(name, one)| (name.as_str(), one.to_value()))
+                .collect(),
+        )])
         .collect()
     }
 
@@ -184,6 +198,19 @@ impl Status {
             modules.set(&module.name, value);
         }
         modules.into()
+    }
+}
+
+impl ConfigFilesStatus {
+    fn to_value(&self) -> Value {
+        let problem = self.problem.as_deref();
+        [
+            ("path", self.path.as_str().into()),
+            ("in_force", problem.is_none().into()),
+            ("problem", problem.map_or(Value::Null, Value::from)),
+        ]
+        .into_iter()
+        .collect()
     }
 }
 

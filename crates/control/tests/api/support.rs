@@ -149,6 +149,7 @@ impl Runtime for Notes {
             idle: 1,
         };
         Status {
+            config_files: None,
             modules: vec![Module {
                 name: "wasm".to_owned(),
                 version: "48".to_owned(),
