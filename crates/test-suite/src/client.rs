@@ -57,10 +57,20 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
-        socket.set_nodelay(true).unwrap();
-        Self::over(socket)
+        Self::over(connected(address).unwrap())
     }
+
+    /// The same, if a server accepts the connection already.
+    #[must_use]
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        connected(address).ok().map(Self::over)
+    }
+}
+
+fn connected(address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 impl<S: Socket> Client<S> {

@@ -20,7 +20,8 @@ use crate::workers::Workers;
 ///   curl -X PUT --data-binary @config.json --unix-socket SOCKET http://localhost/config/
 ///
 /// SIGTERM, SIGINT and SIGQUIT start a graceful shutdown, in which requests in progress finish. A
-/// second signal stops the server immediately. SIGUSR1 reopens the log and other output files.
+/// second signal stops the server immediately. SIGUSR1 reopens the log and other output files. SIGHUP
+/// reads the files of --config again, and loads components whose files have changed.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -49,6 +50,17 @@ pub(crate) struct Arguments {
     /// Group of the control socket [default: the group of the user that starts the server].
     #[arg(long, value_name = "GROUP")]
     pub(crate) control_group: Option<String>,
+
+    /// Take the configuration from this file, or from a folder: its *.json are merged, its *.pem are
+    /// certificates. Changes of the files are put in force; the control API refuses changes.
+    /// [default: none, the configuration is that of the state directory].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Allow ${env:NAME} and ${file:PATH} in strings that clients of the control API send. These let
+    /// them read the environment and the files of the server. Always allowed in --config.
+    #[arg(long)]
+    pub(crate) allow_substitution: bool,
 
     #[command(flatten)]
     pub(crate) state: StateFolder,
@@ -254,6 +266,10 @@ pub(crate) struct Serve {
     /// repeated. Examples: limits/timeout=5, or 'access/outbound_http=["https://*"]'.
     #[arg(long, value_name = "OPTION=JSON", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
+
+    /// Load the component again when its file changes.
+    #[arg(long)]
+    pub(crate) watch: bool,
 
     #[command(flatten)]
     pub(crate) cache: CacheFolder,

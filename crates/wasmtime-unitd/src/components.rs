@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use code_cache::{Cache, Loaded, Origin};
+use config_files::Stamp;
 use control::BlockingThreads;
 use engine::{Component, Engine};
 use tokio::sync::Semaphore;
@@ -18,6 +19,24 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// Components that are loaded at the same time, on a machine with at least as many cores. Compiling one uses several
 /// cores anyway, and up to some hundred MiB of memory.
 const AT_ONCE: usize = 4;
+
+/// What loading a component's file came to.
+pub(crate) struct LoadedComponent {
+    /// The component, or why it cannot be loaded.
+    pub(crate) component: Result<Component, String>,
+    /// The version of the file, from before it was read.
+    pub(crate) stamp: Stamp,
+}
+
+/// The components of some files.
+pub(crate) type Components = HashMap<PathBuf, LoadedComponent>;
+
+/// The version of a component that was to be loaded.
+pub(crate) fn stamp_of(components: &Components, path: &Path) -> Stamp {
+    let loaded = components.get(path);
+    // If loading it panicked, the version now: it is not to be loaded again and again.
+    loaded.map_or_else(|| Stamp::of(path), |loaded| loaded.stamp)
+}
 
 /// Loads components for one engine.
 pub(crate) struct Loader {
@@ -50,17 +69,15 @@ impl Loader {
 
     /// Loads the components of these files, without blocking threads that serve requests. A component that cannot be
     /// loaded has its error.
-    pub(crate) async fn load(
-        self: &Arc<Self>,
-        paths: BTreeSet<PathBuf>,
-    ) -> HashMap<PathBuf, Result<Component, String>> {
+    pub(crate) async fn load(self: &Arc<Self>, paths: BTreeSet<PathBuf>) -> Components {
         let total = paths.len();
         let mut loading = JoinSet::new();
         for path in paths {
             let loader = Arc::clone(self);
             loading.spawn(async move {
+                let stamp = loader.stamp(&path).await;
                 let loaded = loader.load_one(&path).await;
-                (path, loaded)
+                (path, stamp, loaded)
             });
         }
         let mut components = HashMap::with_capacity(total);
@@ -75,9 +92,11 @@ impl Loader {
                 }
             };
             // An error would be a panic, which `load_one` has caught.
-            let Ok((path, loaded)) = next else { continue };
+            let Ok((path, stamp, loaded)) = next else {
+                continue;
+            };
             let done = components.len() + 1;
-            let loaded = loaded.map(|(loaded, took)| {
+            let component = loaded.map(|(loaded, took)| {
                 let took = took.as_millis();
                 match loaded.origin {
                     Origin::Cache => tracing::info!(
@@ -92,8 +111,14 @@ impl Loader {
                 }
                 loaded.component
             });
-            components.insert(path, loaded);
+            components.insert(path, LoadedComponent { component, stamp });
         }
+    }
+
+    async fn stamp(&self, path: &Path) -> Stamp {
+        let owned = path.to_owned();
+        let looked = self.threads.spawn(move || Stamp::of(&owned)).await;
+        looked.unwrap_or_else(|_| Stamp::of(path))
     }
 
     async fn load_one(self: &Arc<Self>, path: &Path) -> Result<(Loaded, Duration), String> {

@@ -10,22 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use control::{BlockingThreads, Control, Restored, StateDir};
+use certificates::CurrentCertificates;
+use control::{BlockingThreads, ConfigFiles, Control, RestoreError, Restored, Source, StateDir};
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use server::{Server, Settings};
 use sockets::{Listener, SocketFile};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::arguments::{Arguments, ServingOptions};
+use crate::config_source::{self, ConfigSource};
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
 use crate::log::Log;
 use crate::open_files::FileBudget;
 use crate::privileges::{Identity, find_group, find_user};
-use crate::runtime::{OwnFolders, Runtime, server_name};
+use crate::reload;
+use crate::runtime::{ConfigContext, OwnFolders, Runtime, server_name};
 use crate::shutdown::{self, StopSignals};
 use crate::workers::Workers;
 
@@ -43,8 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Dropped last, so that lines logged by the other destructors are written, too.
     let _flush = log.flush_at_end();
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
-    let state = StateDir::open(&arguments.state.directory)?;
     require_effect(arguments)?;
+    let kept = Kept::open(arguments)?;
     let socket = ControlSocket::open(
         &arguments.control,
         SocketAccess {
@@ -63,12 +66,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     )?;
     let _pid = arguments.pid.as_deref().map(PidFile::write).transpose()?;
     if let Some(identity) = &identity {
-        hand_over(identity, &state, &log)?;
+        hand_over(identity, &kept, &log)?;
     }
     let workers = arguments.serving.workers()?;
     let outputs = OutputFiles::default();
     let code = workers.run(serve(
-        arguments, &workers, &log, identity, state, socket, &outputs,
+        arguments, &workers, &log, identity, kept, socket, &outputs,
     ));
     finish(workers, &outputs);
     code
@@ -96,6 +99,45 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Where the configuration is kept.
+enum Kept {
+    /// By the server itself, for clients of the control API.
+    State(StateDir),
+    /// In files that an operator changes.
+    Files(ConfigFiles),
+}
+
+impl Kept {
+    fn open(arguments: &Arguments) -> Result<Self> {
+        Ok(match &arguments.config {
+            None => Self::State(StateDir::open(&arguments.state.directory)?),
+            Some(path) => Self::Files(ConfigFiles::new(std::path::absolute(path)?)),
+        })
+    }
+
+    fn files(&self) -> Option<&ConfigFiles> {
+        match self {
+            Self::State(_) => None,
+            Self::Files(files) => Some(files),
+        }
+    }
+
+    /// The folder with private keys.
+    fn secret(&self) -> Option<PathBuf> {
+        match self {
+            Self::State(state) => Some(state.certificates().folder().to_owned()),
+            Self::Files(files) => config_source::secret_folder(files.path()),
+        }
+    }
+
+    fn certificates(&self) -> CurrentCertificates {
+        match self {
+            Self::State(state) => state.certificates().current().clone(),
+            Self::Files(_) => CurrentCertificates::default(),
+        }
+    }
+}
+
 /// How many applications share the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ApplicationCount {
@@ -116,7 +158,7 @@ pub(crate) fn build(
     workers: &Workers,
     identity: Option<Identity>,
     own: OwnFolders,
-    control: Option<ControlAddress>,
+    context: ConfigContext,
     outputs: OutputFiles,
     applications: ApplicationCount,
 ) -> Result<Runtime> {
@@ -138,7 +180,7 @@ pub(crate) fn build(
     });
     let threads = workers.control().clone();
     Ok(Runtime::new(
-        engine, own, control, server, outputs, identity, threads,
+        engine, own, context, server, outputs, identity, threads,
     ))
 }
 
@@ -147,7 +189,7 @@ async fn serve(
     workers: &Workers,
     log: &Log,
     identity: Option<Identity>,
-    state: StateDir,
+    kept: Kept,
     socket: ControlSocket,
     outputs: &OutputFiles,
 ) -> Result<ExitCode> {
@@ -156,22 +198,56 @@ async fn serve(
     let own = OwnFolders {
         state: Some(std::path::absolute(&arguments.state.directory)?),
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
-        certificates: Some(Arc::clone(state.certificates())),
+        secret: kept.secret(),
     };
-    let address = Some(arguments.control.clone());
+    let files = kept.files().cloned();
+    let certificates = kept.certificates();
+    let context = ConfigContext {
+        control: Some(arguments.control.clone()),
+        certificates: certificates.clone(),
+        files: files.clone(),
+    };
     let runtime = build(
         &arguments.serving,
         workers,
         identity,
         own,
-        address,
+        context,
         outputs.clone(),
         ApplicationCount::Several,
     )?;
-    let control = Control::new(runtime, state, workers.control().clone());
-    restore(&control).await?;
+    let source = match kept {
+        Kept::State(state) => Source::state(state, arguments.allow_substitution),
+        Kept::Files(files) => Source::files(files, certificates),
+    };
+    let threads = workers.control().clone();
+    let control = Control::new(runtime, source, threads.clone());
+    let hang_up = HangUps::listen()?;
+    // Parts that cannot be served are left out.
+    control.runtime().set_lenient(true);
+    let watching = match files {
+        Some(files) => {
+            let mut files = ConfigSource::new(files, control.clone(), threads.clone());
+            let look = files.start().await?;
+            Some(files.watch(look, Arc::clone(&hang_up.files)))
+        }
+        None => {
+            restore(&control).await?;
+            None
+        }
+    };
+    control.runtime().set_lenient(false);
     // Not done yet if there was no configuration to restore.
     control.runtime().assume_identity()?;
+    if let Some(watching) = watching {
+        tokio::spawn(watching);
+    }
+    let reloading = control.clone();
+    let reload = async move |name| reloading.reload(name).await;
+    let runtime = control.runtime().clone();
+    tokio::spawn(async move {
+        reload::watch(runtime, threads, hang_up.components, reload).await;
+    });
 
     if !matches!(arguments.control, ControlAddress::Path(_)) {
         tracing::warn!(
@@ -216,12 +292,38 @@ async fn serve(
     Ok(code)
 }
 
-/// Restores the saved configuration. Parts that cannot be served are left out.
+/// Who is notified of a SIGHUP.
+#[derive(Default)]
+struct HangUps {
+    files: Arc<Notify>,
+    components: Arc<Notify>,
+}
+
+impl HangUps {
+    /// From now on the signal does not end the process.
+    fn listen() -> Result<Self> {
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let notified = Self::default();
+        let (files, components) = (
+            Arc::clone(&notified.files),
+            Arc::clone(&notified.components),
+        );
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                tracing::info!(
+                    "SIGHUP: loading what has changed in the configuration's files and components"
+                );
+                files.notify_one();
+                components.notify_one();
+            }
+        });
+        Ok(notified)
+    }
+}
+
+/// Restores the saved configuration.
 async fn restore(control: &Control<Runtime>) -> Result<()> {
-    control.runtime().set_lenient(true);
-    let restored = control.restore().await;
-    control.runtime().set_lenient(false);
-    match restored {
+    match control.restore().await {
         Ok(Restored::Nothing) => {
             tracing::info!("no saved configuration: starting with an empty one");
         }
@@ -230,6 +332,8 @@ async fn restore(control: &Control<Runtime>) -> Result<()> {
                 tracing::warn!("{warning}");
             }
         }
+        // It can be restored once the value is there.
+        Err(error @ RestoreError::Substitution { .. }) => return Err(error.into()),
         Err(error) => {
             tracing::error!("cannot restore the saved configuration: {error}");
             if let Some(path) = control.set_aside().await? {
@@ -283,9 +387,11 @@ fn reopen_files(log: &Log, outputs: &OutputFiles) {
 }
 
 /// Gives the state and the log to the server's user, who has to write to them after root privileges are dropped.
-fn hand_over(identity: &Identity, state: &StateDir, log: &Log) -> Result<()> {
-    for path in state.paths() {
-        identity.hand_over(&path)?;
+fn hand_over(identity: &Identity, kept: &Kept, log: &Log) -> Result<()> {
+    if let Kept::State(state) = kept {
+        for path in state.paths() {
+            identity.hand_over(&path)?;
+        }
     }
     log.path().map_or(Ok(()), |path| identity.hand_over(path))
 }

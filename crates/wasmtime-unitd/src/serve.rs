@@ -2,6 +2,7 @@
 
 use std::path::absolute;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, Settings, Value};
@@ -11,7 +12,8 @@ use engine::OutputFiles;
 use crate::arguments::Serve;
 use crate::daemon::{self, ApplicationCount};
 use crate::log::Log;
-use crate::runtime::OwnFolders;
+use crate::reload;
+use crate::runtime::{ConfigContext, OwnFolders};
 use crate::shutdown::{self, StopSignals};
 
 /// The application's name in the log.
@@ -49,9 +51,9 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             OwnFolders {
                 state: None,
                 cache: serve.cache.cachedir.as_deref().map(absolute).transpose()?,
-                certificates: None,
+                secret: None,
             },
-            None,
+            ConfigContext::default(),
             outputs.clone(),
             ApplicationCount::One,
         )?;
@@ -62,6 +64,13 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         runtime.commit(prepared);
         for address in runtime.server().addresses() {
             println!("Serving {} on http://{address}/", serve.component.display());
+        }
+        if serve.watch {
+            let restarting = runtime.clone();
+            let restart = async move |name: String| restarting.restart(&name).await;
+            let (runtime, threads) = (runtime.clone(), workers.control().clone());
+            let never = Arc::default();
+            tokio::spawn(async move { reload::watch(runtime, threads, never, restart).await });
         }
         let name = stop.first().await;
         tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
@@ -97,6 +106,7 @@ fn application(serve: &Serve) -> Result<Application> {
     };
     // Not through the JSON above, since a path need not be UTF-8.
     application.component = absolute(&serve.component)?;
+    application.reload |= serve.watch;
     application.environment.extend(serve.env.iter().cloned());
     Ok(application)
 }

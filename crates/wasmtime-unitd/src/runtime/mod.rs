@@ -14,15 +14,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-use certificates::Store;
+use certificates::CurrentCertificates;
 use config::{Config, Warning};
-use control::{BlockingThreads, PrepareError, RestartError, Runtime as _, Status};
+use config_files::Stamp;
+use control::{BlockingThreads, ConfigFiles, PrepareError, RestartError, Runtime as _, Status};
 use engine::{Engine, OutputFiles};
 use http::HeaderValue;
 use parking_lot::Mutex;
 use server::{Metrics, Plan, Server};
 
-use crate::components::Loader;
+use crate::components::{Loader, stamp_of};
 use crate::control_address::ControlAddress;
 use crate::folders::GuardedFolders;
 use crate::privileges::Identity;
@@ -39,19 +40,28 @@ pub(crate) struct Runtime(Arc<RuntimeInner>);
 pub(crate) struct OwnFolders {
     pub(crate) state: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
-    /// Has private keys in its folder.
-    pub(crate) certificates: Option<Arc<Store>>,
+    /// With private keys.
+    pub(crate) secret: Option<PathBuf>,
 }
 
 impl OwnFolders {
     fn guarded(&self) -> GuardedFolders {
         let trusted = self.state.iter().chain(&self.cache).cloned();
-        let secret = self.certificates.iter();
         GuardedFolders {
             trusted: trusted.collect(),
-            secret: secret.map(|store| store.folder().to_owned()).collect(),
+            secret: self.secret.iter().cloned().collect(),
         }
     }
+}
+
+/// What a configuration comes with, and through. Empty for `serve`.
+#[derive(Default)]
+pub(crate) struct ConfigContext {
+    /// Where the control API listens, if there is one.
+    pub(crate) control: Option<ControlAddress>,
+    pub(crate) certificates: CurrentCertificates,
+    /// If it comes from files.
+    pub(crate) files: Option<ConfigFiles>,
 }
 
 struct RuntimeInner {
@@ -60,8 +70,10 @@ struct RuntimeInner {
     threads: BlockingThreads,
     loader: Arc<Loader>,
     guarded: Arc<GuardedFolders>,
-    /// `None` for `serve`, which has no certificates.
-    certificates: Option<Arc<Store>>,
+    /// Empty for `serve`.
+    certificates: CurrentCertificates,
+    /// The files that the configuration comes from, if it does.
+    config_files: Option<ConfigFiles>,
     /// Where the control API listens. `None` for `serve`, which has none.
     control: Option<ControlAddress>,
     server: Server,
@@ -76,6 +88,15 @@ struct RuntimeInner {
     started: SystemTime,
 }
 
+/// An application whose component is loaded again when its file changes.
+pub(crate) struct Reloadable {
+    pub(crate) application: String,
+    /// The component's file.
+    pub(crate) component: PathBuf,
+    /// The version that is loaded.
+    pub(crate) loaded: Stamp,
+}
+
 /// A change whose steps that may fail have succeeded.
 pub(crate) struct PreparedChange {
     plan: Plan,
@@ -87,7 +108,7 @@ impl Runtime {
     pub(crate) fn new(
         engine: Engine,
         own: OwnFolders,
-        control: Option<ControlAddress>,
+        context: ConfigContext,
         server: Server,
         outputs: OutputFiles,
         identity: Option<Identity>,
@@ -96,8 +117,9 @@ impl Runtime {
         let content_type = HeaderValue::from_static(control::METRICS_CONTENT_TYPE);
         Self(Arc::new_cyclic(|inner: &Weak<RuntimeInner>| RuntimeInner {
             guarded: Arc::new(own.guarded()),
-            certificates: own.certificates,
-            control,
+            certificates: context.certificates,
+            config_files: context.files,
+            control: context.control,
             metrics: Metrics::new(content_type, {
                 let inner = inner.clone();
                 move || {
@@ -133,6 +155,19 @@ impl Runtime {
     pub(crate) async fn drain(&self) {
         self.0.server.drain().await;
         self.0.engine.wait_idle().await;
+    }
+
+    /// The applications whose components are to be loaded again when their files change, or all.
+    pub(crate) fn reloadable(&self, all: bool) -> Vec<Reloadable> {
+        let current = self.current();
+        let reloadable = current.applications.values();
+        let reloadable = reloadable.filter(|it| all || it.config.reload);
+        let reloadable = reloadable.map(|loaded| Reloadable {
+            application: loaded.config.name.clone(),
+            component: loaded.config.component.clone(),
+            loaded: loaded.stamp,
+        });
+        reloadable.collect()
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -190,7 +225,11 @@ impl control::Runtime for Runtime {
 
     fn status(&self) -> Status {
         let Self(inner) = self;
-        status::of(&inner.engine, &inner.server, &self.current(), inner.started)
+        let files = inner.config_files.as_ref();
+        Status {
+            config_files: files.map(status::config_files),
+            ..status::of(&inner.engine, &inner.server, &self.current(), inner.started)
+        }
     }
 
     async fn restart(&self, name: &str) -> Result<(), RestartError> {
@@ -208,6 +247,7 @@ impl control::Runtime for Runtime {
         let loaded = LoadedApplication {
             config: loaded.config.clone(),
             application: Some(application),
+            stamp: stamp_of(&components, &loaded.config.component),
         };
         state.applications.insert(name.to_owned(), loaded);
         state.tls = (self.tls(&state.listeners)).map_err(|error| failed(error.detail))?;

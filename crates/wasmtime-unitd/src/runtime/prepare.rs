@@ -1,23 +1,21 @@
 //! The steps of a change that may fail: loads components, opens files, binds sockets. Puts nothing in force.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use certificates::Certificates;
 use config::{Config, Warning};
 use control::PrepareError;
-use engine::{Application, Component, Output, OutputFile};
+use engine::{Application, Output, OutputFile};
 use server::{Listen, Plan, Target};
 
 use super::convert::{self, Outputs};
 use super::state::{ActiveState, Applications, LoadedApplication, OpenAccessLog};
 use super::{PreparedChange, Runtime};
 use crate::addresses::{DEFAULT_BACKLOG, address};
+use crate::components::{Components, stamp_of};
 use crate::tls::ListenerTls;
 use crate::{control_exposure, folders, shares};
-
-type Components = HashMap<PathBuf, Result<Component, String>>;
 
 impl Runtime {
     /// Prepares the saved configuration, leniently. Sockets are bound first, which may need root. All else happens as
@@ -114,6 +112,7 @@ impl Runtime {
             let loaded = LoadedApplication {
                 config: wanted.clone(),
                 application,
+                stamp: stamp_of(&components, &wanted.component),
             };
             applications.insert(wanted.name.clone(), loaded);
         }
@@ -128,8 +127,7 @@ impl Runtime {
         lenient: bool,
     ) -> Result<Application, PrepareError> {
         let component = match components.get(&config.component) {
-            Some(Ok(component)) => Ok(component.clone()),
-            Some(Err(detail)) => Err(detail.clone()),
+            Some(loaded) => loaded.component.clone(),
             None => Err("loading the component panicked; see the log".to_owned()),
         };
         let component = component.map_err(|detail| PrepareError {
@@ -261,8 +259,7 @@ impl Runtime {
     }
 
     pub(super) fn certificates(&self) -> Arc<Certificates> {
-        let store = self.0.certificates.as_ref();
-        store.map_or_else(Arc::default, |store| store.snapshot())
+        self.0.certificates.snapshot()
     }
 
     /// The TLS of these listeners. A listener that could not be served before does not refuse changes of others.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use config_files::Stamp;
 use engine::Application;
 use server::{AccessLog, Metrics, Settings, Target};
 
@@ -38,6 +39,8 @@ pub(super) struct LoadedApplication {
     pub(super) config: config::Application,
     /// `None` if it could not be loaded. Requests are answered with 503 then.
     pub(super) application: Option<Application>,
+    /// The version of the component's file that was loaded, or that could not be.
+    pub(super) stamp: Stamp,
 }
 
 impl ActiveState {

@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use control::{ApplicationInstances, ApplicationStatus, Module, Processes, Status};
+use control::{
+    ApplicationInstances, ApplicationStatus, ConfigFiles, ConfigFilesStatus, Module, Processes,
+    Status,
+};
 use engine::{Application, ApplicationStats, Engine};
 use server::Server;
 
@@ -39,6 +42,7 @@ pub(super) fn of(
             memory: engine.memory_used(),
             memory_limit: engine.memory_limit(),
         },
+        config_files: None,
         held_for_clients: control::HeldForClients {
             bytes: held.bytes,
             limit: held.limit,
@@ -48,6 +52,13 @@ pub(super) fn of(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch_ticks: engine.ticks(),
         process: process::of(started),
+    }
+}
+
+pub(super) fn config_files(files: &ConfigFiles) -> ConfigFilesStatus {
+    ConfigFilesStatus {
+        path: files.path().display().to_string(),
+        problem: files.problem(),
     }
 }
 

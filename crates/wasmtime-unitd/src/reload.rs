@@ -1,0 +1,82 @@
+//! Loads components again whose files have changed: for applications with `"reload": true` and for `serve --watch` by
+//! itself, and for all at SIGHUP.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config_files::Stamp;
+use control::{BlockingThreads, RestartError};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::runtime::{Reloadable, Runtime};
+use crate::settled::{LOOK_EVERY, Settled};
+
+/// Looking at files takes at most this part of one core's time: with thousands of files it happens less often.
+const SHARE: u32 = 20;
+
+/// Watches the components' files, and calls `reload` with the name of each application whose component has changed.
+/// When
+/// `asked` is notified, that is each application, else those that are to be reloaded. Never returns.
+///
+/// A component that cannot be loaded stays out of use until its file changes again; the one before it is in use until
+/// then.
+pub(crate) async fn watch(
+    runtime: Runtime,
+    threads: BlockingThreads,
+    asked: Arc<Notify>,
+    reload: impl AsyncFn(String) -> Result<(), RestartError>,
+) {
+    // By application, whose component is the same file as long as its configuration is.
+    let mut known: HashMap<String, (Stamp, Settled<Stamp>)> = HashMap::new();
+    let mut pause = LOOK_EVERY;
+    loop {
+        let is_asked = tokio::select! {
+            () = sleep(pause) => false,
+            () = asked.notified() => true,
+        };
+        let reloadable = runtime.reloadable(is_asked);
+        if reloadable.is_empty() {
+            known.clear();
+            continue;
+        }
+        // A panic is logged by the panic hook.
+        let Ok((found, took)) = threads.spawn(move || look(reloadable)).await else {
+            continue;
+        };
+        pause = LOOK_EVERY.max(took * SHARE);
+        let mut next = HashMap::with_capacity(found.len());
+        for (one, stamp) in found {
+            // What a change of the configuration or a restart has loaded since then counts as taken up.
+            let before = known.remove(&one.application);
+            let before = before.filter(|(loaded, _)| *loaded == one.loaded);
+            let (_, mut settled) = before.unwrap_or_else(|| (one.loaded, Settled::new(one.loaded)));
+            if settled.look(stamp) || (is_asked && stamp != one.loaded) {
+                settled.take(stamp);
+                load(&one, &reload).await;
+            }
+            next.insert(one.application, (one.loaded, settled));
+        }
+        known = next;
+    }
+}
+
+fn look(reloadable: Vec<Reloadable>) -> (Vec<(Reloadable, Stamp)>, Duration) {
+    let begun = Instant::now();
+    let looked = reloadable.into_iter().map(|one| {
+        let stamp = Stamp::of(&one.component);
+        (one, stamp)
+    });
+    (looked.collect(), begun.elapsed())
+}
+
+async fn load(one: &Reloadable, reload: &impl AsyncFn(String) -> Result<(), RestartError>) {
+    let name = one.application.as_str();
+    if let Err(error) = reload(name.to_owned()).await {
+        tracing::error!(
+            application = name,
+            "the component's file has changed, but cannot be loaded: {error}; the one before it stays in use"
+        );
+    }
+}

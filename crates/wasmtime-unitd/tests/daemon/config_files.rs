@@ -1,0 +1,414 @@
+//! `--config`: a configuration from files, which are watched.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use test_suite::{Client, FrontEnd, Running, configuration, within};
+
+use crate::support::{Daemon, LONG, Process, daemon};
+
+/// By when a change of the files is in force. The documentation says a second; a busy machine may take longer.
+const SOON: Duration = Duration::from_secs(10);
+
+/// The daemon with `--config`, and without a state directory.
+struct FromFiles;
+
+impl FrontEnd for FromFiles {
+    fn command(&self, directory: &Path) -> Command {
+        let mut command = daemon();
+        command
+            .arg("--control")
+            .arg(format!("unix:{}", directory.join("control.sock").display()))
+            .arg("--statedir")
+            .arg("/proc/no-state-directory")
+            .arg("--cachedir")
+            .arg(directory.join("cache"))
+            .arg("--log")
+            .arg(directory.join("unit.log"))
+            .arg("--config")
+            .arg(directory.join("config"))
+            .env("TEST_GREETING", "a secret greeting");
+        command
+    }
+}
+
+/// A daemon whose configuration is a folder with this file.
+fn start(text: &str) -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("config")).unwrap();
+    fs::write(directory.path().join("config/main.json"), text).unwrap();
+    Running::launch(FromFiles.command(directory.path()), directory)
+}
+
+fn file(server: &Running, name: &str) -> PathBuf {
+    server.directory().join("config").join(name)
+}
+
+/// Puts a new version of a file in place, as editors and programs do.
+fn replace(server: &Running, name: &str, text: &str) {
+    let temporary = server.directory().join("new");
+    fs::write(&temporary, text).unwrap();
+    fs::rename(temporary, file(server, name)).unwrap();
+}
+
+/// What `GET` returns for the problem with the files.
+fn problem(server: &Running) -> String {
+    server.get("/status/config_files/problem")
+}
+
+fn is_served(server: &Running, name: &str, text: &str) -> bool {
+    Client::try_connect(server.address(name))
+        .is_some_and(|mut client| client.get("/").body == text.as_bytes())
+}
+
+#[test]
+fn a_folder_is_in_force_and_its_changes_are_taken_up_however_they_are_made() {
+    let mut server = start("{}");
+    assert_eq!(server.get("/status/config_files/in_force"), "true");
+    let hello = server.fill_in(&configuration::guests(&["hello"]));
+    // Written in place.
+    fs::write(file(&server, "main.json"), &hello).unwrap();
+    within(SOON, "the first version is in force", || {
+        is_served(&server, "hello", "Hello, world!\n").then_some(())
+    });
+    // Renamed over, with the same address.
+    let other = hello.replace("hello.wasm", "early.wasm");
+    assert_ne!(other, hello);
+    replace(&server, "main.json", &other);
+    within(SOON, "the second version is in force", || {
+        is_served(&server, "hello", "early\n").then_some(())
+    });
+    // Another file, with a section of its own.
+    fs::write(
+        file(&server, "settings.json"),
+        r#"{"settings": {"http": {"max_body_size": 7}}}"#,
+    )
+    .unwrap();
+    within(SOON, "the second file is merged", || {
+        (server.get("/config/settings/http/max_body_size") == "7").then_some(())
+    });
+    fs::remove_file(file(&server, "settings.json")).unwrap();
+    within(SOON, "its removal is in force", || {
+        (!server.get("/config").contains("max_body_size")).then_some(())
+    });
+    assert_eq!(problem(&server), "null");
+}
+
+#[test]
+fn a_broken_version_is_reported_with_its_place_and_the_last_good_one_stays_in_force() {
+    let mut server = start("{}");
+    let hello = server.fill_in(&configuration::guests(&["hello"]));
+    fs::write(file(&server, "main.json"), &hello).unwrap();
+    within(SOON, "it is in force", || {
+        is_served(&server, "hello", "Hello, world!\n").then_some(())
+    });
+    let missing = hello.replace("hello.wasm", "missing.wasm");
+    for (text, expected) in [
+        (String::new(), "main.json\\\", line 1, column 1: "),
+        (
+            "{\n  \"listeners\": {".to_owned(),
+            "main.json\\\", line 2, column ",
+        ),
+        (
+            "{\n  \"listeners\": {\"*:1\": {\"pas\": 1}}}".to_owned(),
+            "main.json\\\", line 2, column ",
+        ),
+        (missing, "missing.wasm"),
+        ("\u{0}".to_owned(), "main.json\\\", line 1, column 1: "),
+    ] {
+        replace(&server, "main.json", &text);
+        within(SOON, expected, || {
+            problem(&server).contains(expected).then_some(())
+        });
+        assert_eq!(server.get("/status/config_files/in_force"), "false");
+        assert!(is_served(&server, "hello", "Hello, world!\n"), "{text}");
+        let metrics = server.get("/status/metrics");
+        assert!(metrics.contains("wasmtime_unitd_config_files_in_force 0"));
+    }
+    server.wait_for_log("still serving the last one that could be used");
+    // The folder disappears, and comes back.
+    let (folder, away) = (file(&server, ""), server.directory().join("away"));
+    fs::rename(&folder, &away).unwrap();
+    within(SOON, "the missing folder", || {
+        problem(&server).contains("cannot read").then_some(())
+    });
+    assert!(is_served(&server, "hello", "Hello, world!\n"));
+    fs::write(away.join("main.json"), &hello).unwrap();
+    fs::rename(&away, &folder).unwrap();
+    within(SOON, "the folder is there again", || {
+        (problem(&server) == "null").then_some(())
+    });
+    server.wait_for_log("are in force again");
+}
+
+#[test]
+fn clients_of_the_control_api_cannot_change_what_comes_from_files() {
+    let server = start(r#"{"listeners": {}}"#);
+    for (method, path) in [
+        ("PUT", "/config"),
+        ("PUT", "/config/listeners"),
+        ("POST", "/config/routes"),
+        ("DELETE", "/config"),
+        ("PUT", "/certificates/a"),
+        ("DELETE", "/certificates/a"),
+    ] {
+        let (status, answer) = server.control(method, path, "{}");
+        assert_eq!(status, 409, "{method} {path}: {answer}");
+        assert!(
+            answer.contains("Configuration comes from files."),
+            "{answer}"
+        );
+    }
+    assert_eq!(server.control("GET", "/config", "").0, 200);
+    assert_eq!(server.control("GET", "/certificates", "").0, 200);
+    assert_eq!(server.control("PATCH", "/config", "").0, 405);
+}
+
+#[test]
+fn the_state_directory_is_neither_needed_nor_written_to() {
+    let server = start("{}");
+    let names = fs::read_dir(server.directory()).unwrap();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["errors", "output"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    assert!(
+        !names.iter().any(|name| name.contains("state")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_at_the_start_ends_the_daemon_with_its_place() {
+    for (text, expected) in [
+        ("{", "main.json\", line 1, column "),
+        (r#"{"listeners": 1}"#, "main.json\", line 1, column 15: "),
+        (
+            r#"{"applications": {"a": {"type": "wasm", "module": "${env:TEST_UNSET}"}}}"#,
+            "main.json\", line 1, column 51: The environment variable \"TEST_UNSET\" is not set.",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("config")).unwrap();
+        fs::write(directory.path().join("config/main.json"), text).unwrap();
+        let ended = Process::spawn(&mut FromFiles.command(directory.path())).ended();
+        ended.assert_refused(expected);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let ended = Process::spawn(&mut FromFiles.command(directory.path())).ended();
+    ended.assert_refused("cannot read ");
+}
+
+#[test]
+fn certificates_of_the_folder_are_in_force_with_the_configuration_that_names_them() {
+    let bundle = |name: &str| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        made.cert.pem() + &made.signing_key.serialize_pem()
+    };
+    let mut server = start("{}");
+    let text = server.fill_in(
+        r#"{"listeners": {"{tls}": {"pass": "routes", "tls": {"certificate": "site"}}},
+            "routes": [{"action": {"return": 200}}]}"#,
+    );
+    // Not before the certificate is there.
+    fs::write(file(&server, "main.json"), text).unwrap();
+    within(SOON, "the missing certificate", || {
+        problem(&server)
+            .contains("Certificate \\\"site\\\" is not found.")
+            .then_some(())
+    });
+    for name in ["first.example", "second.example"] {
+        replace(&server, "site.pem", &bundle(name));
+        within(SOON, name, || {
+            let subject = server.get("/certificates/site/chain/0/subject/alt_names/0");
+            (subject.contains(name) && problem(&server) == "null").then_some(())
+        });
+    }
+    // One that is broken does not replace the good one.
+    replace(&server, "site.pem", "-----BEGIN CERTIFICATE-----\n");
+    within(SOON, "the broken certificate", || {
+        problem(&server).contains("site.pem").then_some(())
+    });
+    assert!(server.get("/certificates/site").contains("second.example"));
+}
+
+#[test]
+fn expressions_are_replaced_and_never_shown() {
+    let mut server = start("{}");
+    let secret = server.directory().join("secret");
+    fs::write(&secret, "first secret\n").unwrap();
+    let text = configuration::guests_with(&[(
+        "environment",
+        &format!(
+            r#""environment": {{"A": "<${{env:TEST_GREETING}}>", "B": "${{file:{}}}", "C": "${{env:TEST_UNSET:-default}}"}}"#,
+            secret.display()
+        ),
+    )]);
+    let text = server.fill_in(&text);
+    fs::write(file(&server, "main.json"), &text).unwrap();
+    let shown = |server: &Running| {
+        let answer = server.connect("environment").get("/");
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    within(SOON, "it is in force", || {
+        Client::try_connect(server.address("environment")).map(|_| ())
+    });
+    let environment = shown(&server);
+    for value in ["A=<a secret greeting>", "B=first secret\n", "C=default"] {
+        assert!(environment.contains(value), "{environment}");
+    }
+    // Read again at a change of the files, and when it is asked for.
+    fs::write(&secret, "second secret").unwrap();
+    server.signal(Signal::SIGHUP);
+    within(SOON, "the second secret is in force", || {
+        shown(&server).contains("B=second secret").then_some(())
+    });
+    // An error about a value names the expression.
+    let wrong = text.replace(
+        "\"type\"",
+        "\"stdout\": \"/proc/${env:TEST_GREETING}\", \"type\"",
+    );
+    replace(&server, "main.json", &wrong);
+    within(SOON, "the error", || {
+        problem(&server)
+            .contains("${env:TEST_GREETING}")
+            .then_some(())
+    });
+    for path in ["/config", "/status", "/"] {
+        let text = server.get(path);
+        assert!(
+            !text.contains("secret greeting") && !text.contains("second secret"),
+            "{text}"
+        );
+    }
+    assert!(server.get("/config").contains("${env:TEST_GREETING}"));
+}
+
+#[test]
+fn a_folder_that_is_swapped_by_a_symlink_loses_no_request() {
+    const SWAPS: usize = 20;
+    let mut server = start("{}");
+    let text = server.fill_in(&configuration::guests(&["hello"]));
+    fs::write(file(&server, "main.json"), &text).unwrap();
+    within(SOON, "it is in force", || {
+        is_served(&server, "hello", "Hello, world!\n").then_some(())
+    });
+    let folder = file(&server, "");
+    let version = |number: usize| format!("..{number}");
+    let is_over = AtomicBool::new(false);
+    let address = server.address("hello");
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut count = 0;
+                    while !is_over.load(Ordering::Relaxed) {
+                        Client::connect(address)
+                            .get("/")
+                            .assert_text("Hello, world!\n");
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for number in 0..SWAPS {
+            let made = folder.join(version(number));
+            fs::create_dir(&made).unwrap();
+            let marked = text.replacen(
+                '{',
+                &format!("{{\"settings\": {{\"http\": {{\"max_body_size\": {number}}}}}, "),
+                1,
+            );
+            fs::write(made.join("main.json"), marked).unwrap();
+            symlink(version(number), folder.join("..data_tmp")).unwrap();
+            fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+            if number == 0 {
+                symlink("..data/main.json", folder.join("..link")).unwrap();
+                fs::rename(folder.join("..link"), folder.join("main.json")).unwrap();
+            }
+            let begun = Instant::now();
+            within(SOON, "the swap is in force", || {
+                let found = server.get("/config/settings/http/max_body_size");
+                (found == number.to_string()).then_some(())
+            });
+            assert!(begun.elapsed() < LONG);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert!(client.join().unwrap() > SWAPS);
+        }
+    });
+    assert_eq!(problem(&server), "null");
+}
+
+#[test]
+fn scripts_of_an_images_folder_are_not_run_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("config");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("main.json"), "{}").unwrap();
+    fs::write(folder.join("setup.sh"), "#!/bin/sh\nexit 1\n").unwrap();
+    let server = Running::launch(FromFiles.command(directory.path()), directory);
+    let line = server.wait_for_log("setup.sh");
+    assert!(
+        line.contains("[warn]") && line.contains("not run"),
+        "{line}"
+    );
+}
+
+#[test]
+fn clients_of_the_control_api_may_use_expressions_only_if_that_is_allowed() {
+    let text = r#"{"A": "${env:PATH}"}"#;
+    let path = "/config/applications/environment/environment";
+    let server = Running::guests(&Daemon, &["environment"]);
+    let (status, answer) = server.control("PUT", path, text);
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("--allow-substitution"), "{answer}");
+    assert!(
+        answer.contains("/applications/environment/environment/A"),
+        "{answer}"
+    );
+
+    struct Allowed;
+    impl FrontEnd for Allowed {
+        fn command(&self, directory: &Path) -> Command {
+            let mut command = Daemon.command(directory);
+            command.arg("--allow-substitution");
+            command.env("TEST_GREETING", "a secret greeting");
+            command
+        }
+    }
+    let mut server = Running::guests(&Allowed, &["environment"]);
+    let text = r#"{"A": "${env:TEST_GREETING}"}"#;
+    let (status, answer) = server.control("PUT", path, text);
+    assert_eq!(status, 200, "{answer}");
+    let shown = server.connect("environment").get("/").body;
+    assert!(String::from_utf8_lossy(&shown).contains("A=a secret greeting"));
+    let kept = server.directory().join("state/conf.json");
+    let kept = || fs::read_to_string(&kept).unwrap();
+    assert!(
+        kept().contains("${env:TEST_GREETING}") && !kept().contains("secret"),
+        "{}",
+        kept()
+    );
+    // It is replaced again at the next start.
+    assert_eq!(server.stop().code(), Some(0));
+    server.start_again(&Allowed);
+    let shown = server.connect("environment").get("/").body;
+    assert!(String::from_utf8_lossy(&shown).contains("A=a secret greeting"));
+    // Without its value the daemon does not start, and the configuration stays where it is.
+    assert_eq!(server.stop().code(), Some(0));
+    let before = kept();
+    let mut command = Allowed.command(server.directory());
+    let ended = Process::spawn(command.env_remove("TEST_GREETING")).ended();
+    ended.assert_refused("The environment variable \"TEST_GREETING\" is not set.");
+    assert_eq!(kept(), before);
+}
