@@ -113,4 +113,5 @@ pub use status::{
     ApplicationInstances, ApplicationStatus, ConfigFilesStatus, Connections, HeldForClients,
     Instances, Module, Process, Processes, Status,
 };
+pub use substitution::{Resolved, resolve};
 pub use threads::BlockingThreads;

@@ -17,15 +17,17 @@ const O_NONBLOCK: i32 = 0o4000;
 
 /// A tree whose expressions have been replaced.
 #[derive(Clone, Debug)]
-pub(crate) struct Resolved {
+pub struct Resolved {
     /// The same as the original if that has no expressions.
-    pub(crate) tree: Arc<Value>,
-    pub(crate) values: Arc<Values>,
+    pub tree: Arc<Value>,
+    /// The values, to keep them out of messages.
+    pub values: Arc<Values>,
 }
 
 impl Resolved {
     /// The error without any value of an expression.
-    pub(crate) fn conceal_invalid(&self, error: ConfigError) -> ConfigError {
+    #[must_use]
+    pub fn conceal_invalid(&self, error: ConfigError) -> ConfigError {
         let detail = self.values.conceal(&error.detail, Some(&error.path));
         ConfigError {
             detail: detail.into_owned(),
@@ -60,8 +62,15 @@ impl Resolved {
     }
 }
 
-/// Replaces the expressions of `tree`, or refuses them if that is not allowed. Blocks.
-pub(crate) fn resolve(tree: &Arc<Value>, is_allowed: bool) -> Result<Resolved, SubstitutionError> {
+/// Replaces the expressions of `tree` by the values of environment variables and the content of files, or refuses them if
+/// that is not allowed. Blocks.
+///
+/// A content's last line end is cut off.
+///
+/// # Errors
+///
+/// The first expression that has no value, or one that is neither UTF-8 nor free of null characters, or too large.
+pub fn resolve(tree: &Arc<Value>, is_allowed: bool) -> Result<Resolved, SubstitutionError> {
     if !config::has_expressions(tree) {
         return Ok(Resolved {
             tree: Arc::clone(tree),

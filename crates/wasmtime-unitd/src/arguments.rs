@@ -207,7 +207,7 @@ impl ServingOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// The configuration's file, or - for standard input.
+    /// The configuration's file, or its folder as in --config, or - for standard input.
     pub(crate) file: PathBuf,
 
     /// The server's state directory. Without it, certificates are not checked, and the server's own

@@ -88,7 +88,18 @@ fn check_accepts_valid_and_refuses_invalid_configurations() {
     check().assert_refused("gone.wasm");
     fs::write(&file, good.replace("applications/hello", "applications/x")).unwrap();
     check().assert_refused("applications/x");
-    run(["check".as_ref(), directory.path().as_os_str()]).assert_refused("not a regular file");
+    // A folder, as of --config.
+    let check_folder = || run(["check".as_ref(), directory.path().as_os_str()]);
+    fs::write(&file, &good).unwrap();
+    let ended = check_folder();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    fs::write(directory.path().join("d.json"), "\n{\"listeners\": 1}").unwrap();
+    check_folder().assert_refused("d.json\", line 2, column 15: \"/listeners\" is also in ");
+    fs::remove_file(&file).unwrap();
+    check_folder().assert_refused("d.json\", line 2, column 15: ");
+    fs::write(&file, r#"{"access_log": "${env:TEST_UNSET}"}"#).unwrap();
+    check().assert_refused("c.json\", line 1, column 16: The environment variable");
+    run(["check", "/dev/null"]).assert_refused("neither a file nor a folder");
 }
 
 #[test]
