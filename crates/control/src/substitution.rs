@@ -62,8 +62,8 @@ impl Resolved {
     }
 }
 
-/// Replaces the expressions of `tree` by the values of environment variables and the content of files, or refuses them if
-/// that is not allowed. Blocks.
+/// Replaces the expressions of `tree` by the values of environment variables and the content of files, or refuses them
+/// if that is not allowed. Blocks.
 ///
 /// A content's last line end is cut off.
 ///

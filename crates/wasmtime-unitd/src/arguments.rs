@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
 
     /// Allow ${env:NAME} and ${file:PATH} in strings that clients of the control API send. These let
     /// them read the environment and the files of the server. Always allowed in --config.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     pub(crate) allow_substitution: bool,
 
     #[command(flatten)]

@@ -47,6 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let _flush = log.flush_at_end();
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
     require_effect(arguments)?;
+    if identity.is_some() && arguments.allow_substitution {
+        // The user could write what is kept, and root would read the files that it names at the next start.
+        bail!("--allow-substitution cannot be used together with --user");
+    }
     let kept = Kept::open(arguments)?;
     let socket = ControlSocket::open(
         &arguments.control,
@@ -197,6 +201,7 @@ async fn serve(
     reopen_on_signal(log, outputs, workers.control())?;
     let own = OwnFolders {
         state: Some(std::path::absolute(&arguments.state.directory)?),
+        config: kept.files().map(|files| files.path().to_owned()),
         cache: Some(std::path::absolute(arguments.cache.of(&arguments.state))?),
         secret: kept.secret(),
     };

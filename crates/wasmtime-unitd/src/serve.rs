@@ -50,6 +50,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             None,
             OwnFolders {
                 state: None,
+                config: None,
                 cache: serve.cache.cachedir.as_deref().map(absolute).transpose()?,
                 secret: None,
             },

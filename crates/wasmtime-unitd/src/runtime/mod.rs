@@ -39,6 +39,8 @@ pub(crate) struct Runtime(Arc<RuntimeInner>);
 /// The server's own folders, which guests must not get.
 pub(crate) struct OwnFolders {
     pub(crate) state: Option<PathBuf>,
+    /// The file or folder of the configuration, if it comes from files.
+    pub(crate) config: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
     /// With private keys.
     pub(crate) secret: Option<PathBuf>,
@@ -46,9 +48,9 @@ pub(crate) struct OwnFolders {
 
 impl OwnFolders {
     fn guarded(&self) -> GuardedFolders {
-        let trusted = self.state.iter().chain(&self.cache).cloned();
+        let trusted = self.state.iter().chain(&self.config).chain(&self.cache);
         GuardedFolders {
-            trusted: trusted.collect(),
+            trusted: trusted.cloned().collect(),
             secret: self.secret.iter().cloned().collect(),
         }
     }

@@ -350,6 +350,28 @@ fn a_folder_that_is_swapped_by_a_symlink_loses_no_request() {
 }
 
 #[test]
+fn guests_cannot_get_the_folder_of_the_configuration() {
+    let mut server = start("{}");
+    for (folder, expected) in [
+        ("config", "could read the private keys"),
+        ("", "could read the private keys"),
+    ] {
+        let folder = server.directory().join(folder);
+        let access = format!(r#""access": {{"filesystem": [{folder:?}]}}"#);
+        let text = configuration::guests_with(&[("hello", &access)]);
+        let text = server.fill_in(&text);
+        replace(&server, "main.json", &text);
+        within(SOON, expected, || {
+            problem(&server).contains(expected).then_some(())
+        });
+        replace(&server, "main.json", "{}");
+        within(SOON, "no problem", || {
+            (problem(&server) == "null").then_some(())
+        });
+    }
+}
+
+#[test]
 fn scripts_of_an_images_folder_are_not_run_and_named() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("config");

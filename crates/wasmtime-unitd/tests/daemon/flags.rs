@@ -14,7 +14,7 @@ use test_suite::{
 };
 
 use crate::peer::Pair;
-use crate::support::{Daemon, Ended, Process, daemon, run};
+use crate::support::{Daemon, Ended, Process, can_become_another_user, daemon, run};
 
 #[test]
 fn help_and_version_are_printed() {
@@ -61,6 +61,10 @@ fn unknown_flags_and_values_are_refused() {
     run(["--max-memory", "16MiB"]).assert_refused("16MiB");
     run(["--max-memory", "1000"]).assert_refused("1000");
     run(["serve"]).assert_refused("COMPONENT");
+    run(["--allow-substitution", "--config", "c.json"]).assert_refused("--config");
+    if can_become_another_user() {
+        run(["--allow-substitution", "--user", "root"]).assert_refused("--user");
+    }
 }
 
 #[test]
