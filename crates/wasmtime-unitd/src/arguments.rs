@@ -25,6 +25,7 @@ use crate::workers::Workers;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    name = "wasmtime-unitd",
     about,
     verbatim_doc_comment,
     max_term_width = 100,
@@ -101,10 +102,10 @@ pub(crate) struct Arguments {
 }
 
 /// The default address of the control API.
-const CONTROL: &str = "unix:/run/wasmtime-unitd/control.sock";
+pub(crate) const CONTROL: &str = "unix:/run/wasmtime-unitd/control.sock";
 
 /// The default state directory.
-const STATE: &str = "/var/lib/wasmtime-unitd";
+pub(crate) const STATE: &str = "/var/lib/wasmtime-unitd";
 
 /// The default cache's folder in the state directory.
 const CACHE: &str = "compiled";

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod arguments;
+mod as_unitd;
 mod check;
 mod compile;
 mod components;
@@ -40,6 +41,9 @@ use arguments::{Arguments, Command};
 static ALLOCATOR: allocator::MiMalloc = allocator::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = as_unitd::start() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let result = match &arguments.command {
         None => daemon::run(&arguments),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test may panic")]
 
 mod access_log;
+mod as_unitd;
 mod broken_state;
 mod cache;
 mod certificates;
