@@ -32,6 +32,12 @@ pub enum ReadError {
     /// The files are larger than [`MAX_SIZE`] together.
     #[error("{0:?}: the configuration is larger than {MAX_SIZE} bytes")]
     TooLarge(PathBuf),
+    /// The certificates are larger than [`MAX_SIZE`] together.
+    #[error("{0:?}: the certificates are larger than {MAX_SIZE} bytes together")]
+    CertificatesTooLarge(PathBuf),
+    /// A certificate's name is not UTF-8.
+    #[error("{0:?}: the name of a certificate has to be UTF-8")]
+    NotText(PathBuf),
     /// Not JSON.
     #[error("{path:?}, {error}")]
     Json {
@@ -43,7 +49,7 @@ pub enum ReadError {
     /// One of several files that has something else than an object.
     #[error("{0:?} is not an object, as files of a folder have to be")]
     NotAnObject(PathBuf),
-    /// Two files have the same member, and at least one of its values is not an object.
+    /// Two files have the same member.
     #[error("{second}: {member:?} is also in {first}")]
     Duplicate {
         /// The member's path.

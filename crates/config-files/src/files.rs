@@ -1,5 +1,6 @@
 //! What was read: the merged tree, the certificates, and the texts for the places of errors.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -83,10 +84,7 @@ impl Files {
         }
         Ok(Self {
             tree: merged(&documents, objects)?,
-            certificates: certificates
-                .into_iter()
-                .map(bundle)
-                .collect::<Result<_, _>>()?,
+            certificates: bundles(certificates)?,
             ignored,
             documents,
         })
@@ -128,13 +126,26 @@ fn merged(documents: &[Document], objects: Vec<(usize, Object)>) -> Result<Value
     )
 }
 
-fn bundle(path: PathBuf) -> Result<(String, Arc<Bundle>), ReadError> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    if let Err(error) = check_name(&name) {
+fn bundles(paths: Vec<PathBuf>) -> Result<Certificates, ReadError> {
+    let mut size = 0;
+    let bundles = paths.into_iter().map(|path| bundle(path, &mut size));
+    bundles.collect()
+}
+
+/// Adds its length to `size`, that of all.
+fn bundle(path: PathBuf, size: &mut u64) -> Result<(String, Arc<Bundle>), ReadError> {
+    let Some(name) = path.file_stem().and_then(OsStr::to_str) else {
+        return Err(ReadError::NotText(path));
+    };
+    if let Err(error) = check_name(name) {
         return Err(ReadError::CertificateName { path, error });
     }
-    let name = name.into_owned();
+    let name = name.to_owned();
     let text = read(&path, Bundle::MAX_TEXT as u64)?;
+    *size += text.len() as u64;
+    if *size > MAX_SIZE {
+        return Err(ReadError::CertificatesTooLarge(path));
+    }
     match Bundle::parse(&text) {
         Ok(bundle) => Ok((name, Arc::new(bundle))),
         Err(error) => Err(ReadError::Certificate { path, error }),

@@ -27,7 +27,7 @@ pub use files::Files;
 pub use source::{Look, Source};
 pub use stamp::Stamp;
 
-/// Maximum size of all `*.json` together, in bytes; the same as that of a body in the control API.
+/// Maximum size of all `*.json` together, in bytes, which is that of a body in the control API; and of all `*.pem`.
 pub const MAX_SIZE: u64 = 16 << 20;
 
 /// Maximum number of names in a folder, those that are not read included.

@@ -12,16 +12,35 @@ pub(crate) struct Duplicate {
     pub(crate) second: usize,
 }
 
-/// One object with the members of all, in their order. Where several have a member, its values have to be objects,
-/// which are merged in the same way.
+/// One object with the members of all, in their order. A section (a member of the whole) may be in several files if it
+/// is an object in each of them; each of its own members may be in one file only.
 ///
 /// In less than quadratic time, since there may be thousands of applications.
 pub(crate) fn merge(objects: Vec<(usize, Object)>) -> Result<Value, Duplicate> {
-    merge_at(&mut Path::default(), objects)
+    let mut sections = Vec::new();
+    for (name, values) in members(objects) {
+        let path = Path::default().join(&name);
+        let value = match one(values) {
+            Ok(value) => value,
+            Err(values) => members(objects_of(&path, values)?)
+                .into_iter()
+                .map(|(name, values)| match one(values) {
+                    Ok(value) => Ok((name, value)),
+                    Err(values) => Err(duplicate(path.clone().join(&name), &values, 1)),
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map(object)?,
+        };
+        sections.push((name, value));
+    }
+    Ok(object(sections))
 }
 
-fn merge_at(path: &mut Path, objects: Vec<(usize, Object)>) -> Result<Value, Duplicate> {
-    let mut members: Vec<(String, Vec<(usize, Value)>)> = Vec::new();
+type Values = Vec<(usize, Value)>;
+
+/// The members of all objects, each with its values, in the order in which they are first found.
+fn members(objects: Vec<(usize, Object)>) -> Vec<(String, Values)> {
+    let mut members: Vec<(String, Values)> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     for (file, object) in objects {
         for (name, value) in object {
@@ -34,45 +53,49 @@ fn merge_at(path: &mut Path, objects: Vec<(usize, Object)>) -> Result<Value, Dup
             }
         }
     }
-    drop(known);
-    let mut merged = Vec::with_capacity(members.len());
-    for (name, mut values) in members {
-        let value = match (values.pop(), values.is_empty()) {
-            (Some((_, only)), true) => only,
-            (last, _) => {
-                values.extend(last);
-                path.push(&name);
-                let value = merge_at(path, objects_of(path, values)?)?;
-                path.pop();
-                value
-            }
-        };
-        merged.push((name, value));
-    }
-    Ok(merged
-        .iter_mut()
-        .map(|(name, value)| (name.as_str(), std::mem::replace(value, Value::Null)))
-        .collect())
+    members
 }
 
-fn objects_of(path: &Path, values: Vec<(usize, Value)>) -> Result<Vec<(usize, Object)>, Duplicate> {
-    let files: Vec<_> = values.iter().map(|(file, _)| *file).collect();
-    let mut objects = Vec::with_capacity(values.len());
-    for (index, (file, value)) in values.into_iter().enumerate() {
-        match value {
-            Value::Object(object) => objects.push((file, object)),
-            _ => {
-                // The one before it, or, if it is the first, the one after it.
-                let second = index.max(1);
-                return Err(Duplicate {
-                    member: path.clone(),
-                    first: files[second - 1],
-                    second: files[second],
-                });
-            }
+/// The value, if there is just one.
+fn one(mut values: Values) -> Result<Value, Values> {
+    match (values.pop(), values.is_empty()) {
+        (Some((_, only)), true) => Ok(only),
+        (last, _) => {
+            values.extend(last);
+            Err(values)
         }
     }
-    Ok(objects)
+}
+
+fn objects_of(path: &Path, values: Values) -> Result<Vec<(usize, Object)>, Duplicate> {
+    let other = values
+        .iter()
+        .position(|(_, value)| value.as_object().is_none());
+    if let Some(index) = other {
+        // The one before it, or, if it is the first, the one after it.
+        return Err(duplicate(path.clone(), &values, index.max(1)));
+    }
+    let objects = values.into_iter().filter_map(|(file, value)| match value {
+        Value::Object(object) => Some((file, object)),
+        _ => None,
+    });
+    Ok(objects.collect())
+}
+
+fn duplicate(member: Path, values: &Values, second: usize) -> Duplicate {
+    Duplicate {
+        member,
+        first: values[second - 1].0,
+        second: values[second].0,
+    }
+}
+
+fn object(members: Vec<(String, Value)>) -> Value {
+    let mut members = members;
+    let members = members.iter_mut();
+    members
+        .map(|(name, value)| (name.as_str(), std::mem::replace(value, Value::Null)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -114,8 +137,8 @@ mod tests {
                 duplicate(&["a"], 0, 2),
             ),
             (
-                [r#"{"a": {"b": {}}}"#, r#"{"a": {"b": []}}"#, "{}"],
-                duplicate(&["a", "b"], 0, 1),
+                [r#"{"a": {"b": {}}}"#, "{}", r#"{"a": {"b": {}}}"#],
+                duplicate(&["a", "b"], 0, 2),
             ),
             (
                 [r#"{"a": {}}"#, r#"{"a": {}}"#, r#"{"a": null}"#],

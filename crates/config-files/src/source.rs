@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::read::io_error;
 use crate::{Files, MAX_NAMES, ReadError, Stamp};
@@ -21,6 +22,18 @@ pub struct Look {
     whole: Option<Stamp>,
     /// Of a folder's files, by name.
     files: Vec<(OsString, Stamp)>,
+}
+
+impl Look {
+    /// Whether all files were last changed before `time`; see [`Stamp::is_older_than`].
+    #[must_use]
+    pub fn is_older_than(&self, time: SystemTime) -> bool {
+        let mut stamps = self
+            .whole
+            .iter()
+            .chain(self.files.iter().map(|(_, stamp)| stamp));
+        stamps.all(|stamp| stamp.is_older_than(time))
+    }
 }
 
 /// What a file in a folder is read as.
@@ -101,6 +114,7 @@ impl Source {
                 FileKind::Other => others.push(path),
             }
         }
+        others.retain(|path| !path.is_dir());
         Files::of_folder(self.path.clone(), configurations, certificates, others)
     }
 
@@ -236,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_configuration_is_an_error_with_the_file_and_the_place() {
+    fn an_invalid_file_is_an_error_with_its_path_and_place() {
         for (files, expected) in [
             (&[("a.json", "")][..], "\"a.json\", line 1, column 1: "),
             (
@@ -258,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_text_or_no_files_are_errors_and_nothing_waits() {
+    fn pipes_folders_symlink_loops_and_invalid_utf_8_are_errors_and_block_nothing() {
         let unreadable = folder(&[("a.json", "{}")]);
         let path = |name: &str| unreadable.path().join(name);
         fs::write(path("b.json"), b"{\"a\": \"\xFF\"}").unwrap();

@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-/// A version of a file, or the error that looking at it had.
+/// A version of a file, or the error of the attempt to look at it.
 ///
 /// Two stamps of one path are equal if the file was neither replaced nor written to in between. The clock of a file
 /// system may have ticks of some milliseconds: a file that was changed in the tick in which its stamp was taken may get
@@ -38,6 +39,18 @@ impl Stamp {
         Self(version.map_err(|error| error.raw_os_error()))
     }
 
+    /// Whether the file was last changed before `time`, by the clock of its file system. So is one that is missing.
+    #[must_use]
+    pub fn is_older_than(&self, time: SystemTime) -> bool {
+        let Ok(version) = self.0 else { return true };
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        let (seconds, nanoseconds) = version.changed;
+        let seconds = u64::try_from(seconds).unwrap_or(0);
+        let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+        Duration::new(seconds, nanoseconds.min(999_999_999)) < since
+    }
+
     /// Whether there was a file.
     #[must_use]
     pub fn exists(&self) -> bool {
@@ -48,7 +61,7 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -81,6 +94,17 @@ mod tests {
         let before = Stamp::of(&path);
         fs::remove_file(&path).unwrap();
         assert_ne!(Stamp::of(&path), before);
+    }
+
+    #[test]
+    fn a_file_is_as_old_as_its_last_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        assert!(Stamp::of(&path).is_older_than(SystemTime::now()));
+        fs::write(&path, "one").unwrap();
+        let hour = Duration::from_secs(3600);
+        assert!(!Stamp::of(&path).is_older_than(SystemTime::now() - hour));
+        assert!(Stamp::of(&path).is_older_than(SystemTime::now() + hour));
     }
 
     #[test]

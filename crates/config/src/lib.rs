@@ -57,6 +57,7 @@ pub use json::{
 };
 pub use path::{Path, PathError};
 pub use substitution::{
-    Expression, MAX_VALUE, MAX_VALUES, SubstitutionError, Values, has_expressions, substitute,
+    Expression, MAX_EXPRESSIONS, MAX_VALUE, MAX_VALUES, SubstitutionError, Values, has_expressions,
+    substitute,
 };
 pub use value::{Number, Object, Value};

@@ -4,6 +4,7 @@
 //! their values is only checked and put in force. [`Values::conceal`] keeps values out of messages.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use thiserror::Error;
 use untrusted_text::excerpt;
@@ -13,8 +14,11 @@ use crate::{Object, Path, Value};
 /// Maximum size of the value of one expression, in bytes.
 pub const MAX_VALUE: usize = 64 << 10;
 
-/// Maximum size of the values of all expressions of a tree together, in bytes.
+/// Maximum size of the values in a tree together, in bytes. A value counts wherever it is inserted.
 pub const MAX_VALUES: usize = 16 << 20;
+
+/// Maximum number of expressions in a tree.
+pub const MAX_EXPRESSIONS: usize = 10_000;
 
 /// What an expression asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +47,13 @@ pub struct SubstitutionError {
     pub path: Path,
 }
 
-/// The values of a tree's expressions, with the expressions.
+/// The values of a tree's expressions, which are kept out of messages.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Values(Vec<Replaced>);
-
-#[derive(Clone, PartialEq, Eq)]
-struct Replaced {
-    /// The path of its string.
-    path: Path,
-    expression: String,
-    value: String,
+pub struct Values {
+    /// The value of each expression. Each is asked for once, so that all parts of a tree have the same one.
+    values: BTreeMap<String, String>,
+    /// The strings with expressions, and these.
+    places: BTreeMap<Vec<String>, Vec<String>>,
 }
 
 /// Whether a string of the tree has an expression. Faster than [`substitute`].
@@ -72,7 +73,8 @@ pub fn has_expressions(tree: &Value) -> bool {
 /// # Errors
 ///
 /// The first expression that is malformed, or for which `value_of` returns an error: a sentence that says why. Values
-/// that are larger than [`MAX_VALUE`], or than [`MAX_VALUES`] together, are errors, too.
+/// that are larger than [`MAX_VALUE`], or than [`MAX_VALUES`] together, are errors, too, and so are more than
+/// [`MAX_EXPRESSIONS`].
 pub fn substitute(
     tree: &Value,
     value_of: impl FnMut(Expression<'_>) -> Result<String, String>,
@@ -80,6 +82,7 @@ pub fn substitute(
     let mut substitution = Substitution {
         value_of,
         path: Path::default(),
+        count: 0,
         size: 0,
         values: Values::default(),
     };
@@ -90,6 +93,7 @@ pub fn substitute(
 struct Substitution<F> {
     value_of: F,
     path: Path,
+    count: usize,
     size: usize,
     values: Values,
 }
@@ -122,7 +126,7 @@ impl<F: FnMut(Expression<'_>) -> Result<String, String>> Substitution<F> {
     }
 
     fn text(&mut self, text: &str) -> Result<String, SubstitutionError> {
-        let (mut rest, mut replaced) = (text, String::new());
+        let (mut rest, mut replaced, mut found) = (text, String::new(), Vec::new());
         while let Some(start) = find(rest) {
             replaced.push_str(&rest[..start]);
             rest = &rest[start..];
@@ -130,25 +134,41 @@ impl<F: FnMut(Expression<'_>) -> Result<String, String>> Substitution<F> {
                 return Err(self.error("An expression that begins with ${ has no closing }."));
             };
             let (expression, after) = rest.split_at(end + 1);
-            let value = parse(expression).and_then(|expression| (self.value_of)(expression));
-            let value = value.map_err(|detail| self.error(detail))?;
-            self.count(expression, &value)?;
-            replaced.push_str(&value);
-            self.values.0.push(Replaced {
-                path: self.path.clone(),
-                expression: expression.to_owned(),
-                value,
-            });
+            replaced.push_str(&self.value_of(expression)?);
+            if !found.iter().any(|it| it == expression) {
+                found.push(expression.to_owned());
+            }
             rest = after;
         }
         replaced.push_str(rest);
+        if !found.is_empty() {
+            let path = self.path.segments().to_vec();
+            self.values.places.insert(path, found);
+        }
         Ok(replaced)
     }
 
-    fn count(&mut self, expression: &str, value: &str) -> Result<(), SubstitutionError> {
+    /// The value of an expression, which counts once more.
+    fn value_of(&mut self, expression: &str) -> Result<String, SubstitutionError> {
+        let value = match self.values.values.get(expression) {
+            Some(value) => value.clone(),
+            None => {
+                let value = parse(expression).and_then(|expression| (self.value_of)(expression));
+                let value = value.map_err(|detail| self.error(detail))?;
+                let values = &mut self.values.values;
+                values.insert(expression.to_owned(), value.clone());
+                value
+            }
+        };
         if value.len() > MAX_VALUE {
             return Err(self.error(format!(
                 "The value of {expression} is larger than {MAX_VALUE} bytes."
+            )));
+        }
+        self.count += 1;
+        if self.count > MAX_EXPRESSIONS {
+            return Err(self.error(format!(
+                "There are more than {MAX_EXPRESSIONS} expressions."
             )));
         }
         self.size += value.len();
@@ -157,7 +177,7 @@ impl<F: FnMut(Expression<'_>) -> Result<String, String>> Substitution<F> {
                 "The values of all expressions are larger than {MAX_VALUES} bytes together."
             )));
         }
-        Ok(())
+        Ok(value)
     }
 
     fn error(&self, detail: impl Into<String>) -> SubstitutionError {
@@ -208,63 +228,72 @@ impl Values {
     /// Whether there was no expression.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 
     /// A message about the value at `path`, without any of the values in it: an expression stands for its value. A
     /// message that might have a part of a value is replaced by one that says only which expressions it is about.
+    ///
+    /// In a message about a string with expressions, 4 bytes of a value are such a part. In others, where a text may
+    /// have something in common with a value by accident, it is 8.
     #[must_use]
     pub fn conceal<'a>(&self, message: &'a str, path: Option<&Path>) -> Cow<'a, str> {
-        let mut shown = Cow::Borrowed(message);
+        let subject = path.and_then(|path| self.places.get(path.segments()));
+        let subject = subject.map(Vec::as_slice).unwrap_or_default();
+        let is_subject = |expression: &String| subject.contains(expression);
+        let recognized = |expression: &String| if is_subject(expression) { 4 } else { 8 };
         // The longest first, since one value may be a part of another.
-        let mut all: Vec<_> = self.0.iter().filter(|it| !it.value.is_empty()).collect();
-        all.sort_by_key(|it| std::cmp::Reverse(it.value.len()));
-        for replaced in &all {
-            if replaced.value.len() >= RECOGNIZED && shown.contains(&replaced.value) {
-                shown = shown.replace(&replaced.value, &replaced.expression).into();
+        let mut all: Vec<_> = self.values.iter().collect();
+        all.retain(|(_, value)| !value.is_empty());
+        all.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        let mut shown = Cow::Borrowed(message);
+        for (expression, value) in &all {
+            let is_long = value.len() >= recognized(expression).min(6);
+            if is_long && shown.contains(value.as_str()) {
+                shown = shown.replace(value.as_str(), expression).into();
             }
         }
-        let is_about = |it: &&&Replaced| path.is_some_and(|path| is_within(&it.path, path));
-        let suspects = all.iter().filter(|it| {
-            // Values that are too short to be recognized are not searched for elsewhere.
-            has_part(&shown, &it.value) || (it.value.len() < RECOGNIZED && is_about(it))
-        });
-        let mut expressions: Vec<_> = suspects.map(|it| it.expression.as_str()).collect();
+        let parts = [4, 8].map(|length| windows(&shown, length));
+        let has_part = |expression: &String, value: &str| {
+            let length = recognized(expression);
+            if value.len() < length {
+                // Too short to be recognized, except as a whole.
+                return is_subject(expression) && shown.contains(value);
+            }
+            let parts = if length == 4 { &parts[0] } else { &parts[1] };
+            value
+                .as_bytes()
+                .windows(length)
+                .any(|it| parts.contains(it))
+        };
+        let suspects = all
+            .iter()
+            .filter(|(expression, value)| has_part(expression, value));
+        let mut expressions: Vec<_> = suspects
+            .map(|(expression, _)| expression.as_str())
+            .collect();
         if expressions.is_empty() {
             return shown;
         }
         expressions.sort_unstable();
-        expressions.dedup();
         expressions.truncate(MAX_NAMED);
         let expressions = expressions.join(", ");
-        format!("The value is not usable with the value of {expressions}, which is not shown.")
-            .into()
+        format!("This is not valid with the value of {expressions}, which is not shown.").into()
     }
 }
-
-/// The length from which a part of a value is recognized in a message, in bytes.
-const RECOGNIZED: usize = 6;
 
 /// How many expressions a message names.
 const MAX_NAMED: usize = 5;
 
-/// Whether `text` has any part of `value` that is long enough to be recognized.
-fn has_part(text: &str, value: &str) -> bool {
-    let (text, value) = (text.as_bytes(), value.as_bytes());
-    let parts: std::collections::HashSet<_> = value.windows(RECOGNIZED).collect();
-    text.windows(RECOGNIZED).any(|part| parts.contains(part))
-}
-
-/// Whether `inner` is `outer` or below it.
-fn is_within(inner: &Path, outer: &Path) -> bool {
-    inner.segments().starts_with(outer.segments())
+/// All pieces of a text that have this length in bytes.
+fn windows(text: &str, length: usize) -> HashSet<&[u8]> {
+    text.as_bytes().windows(length).collect()
 }
 
 impl std::fmt::Debug for Values {
     /// Without the values.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let expressions = self.0.iter().map(|it| (&it.path, &it.expression));
-        f.debug_map().entries(expressions).finish()
+        f.debug_list().entries(self.values.keys()).finish()
     }
 }
 
@@ -357,11 +386,30 @@ mod tests {
         let one = tree(r#""${env:A}""#);
         assert!(substitute(&one, value(MAX_VALUE)).is_ok());
         assert!(substitute(&one, value(MAX_VALUE + 1)).is_err());
+        let empty = |_: Expression<'_>| Ok(String::new());
         let many = |count| Value::String("${env:A}".repeat(count));
+        assert!(substitute(&many(MAX_EXPRESSIONS), empty).is_ok());
+        assert!(substitute(&many(MAX_EXPRESSIONS + 1), empty).is_err());
         let most = MAX_VALUES / MAX_VALUE;
         assert!(substitute(&many(most), value(MAX_VALUE)).is_ok());
         assert!(substitute(&many(most + 1), value(MAX_VALUE)).is_err());
     }
+
+    #[test]
+    fn each_expression_is_asked_for_once() {
+        let mut count = 0;
+        let next = |_: Expression<'_>| {
+            count += 1;
+            Ok(count.to_string())
+        };
+        let tree = tree(r#"["${env:A}", "${env:B}", "${env:A}"]"#);
+        let (replaced, _) = substitute(&tree, next).unwrap();
+        assert_eq!(config::print(&replaced), r#"["1","2","1"]"#);
+    }
+
+    const CONCEALED_A: &str = "This is not valid with the value of ${env:A}, which is not shown.";
+    const CONCEALED_SHORT: &str =
+        "This is not valid with the value of ${env:SHORT}, which is not shown.";
 
     #[test]
     fn a_message_has_no_part_of_a_value() {
@@ -369,22 +417,17 @@ mod tests {
         let (_, values) = substitute(&tree, value_of).unwrap();
         let path = |text: &str| Path::parse(text).unwrap();
         for (message, at, expected) in [
-            ("Nothing of it.", "/a", "Nothing of it."),
+            ("Nothing in common.", "/a", "Nothing in common."),
             ("No \"value of a\".", "/x", "No \"${env:A}\"."),
-            (
-                "No \"value of…\".",
-                "/x",
-                "The value is not usable with the value of ${env:A}, which is not shown.",
-            ),
-            (
-                "No \"xy\".",
-                "/b",
-                "The value is not usable with the value of ${env:SHORT}, which is not shown.",
-            ),
+            ("No \"value of…\".", "/x", CONCEALED_A),
+            ("No \"lue of…\".", "/x", "No \"lue of…\"."),
+            ("No \"lue of…\".", "/a", CONCEALED_A),
+            ("No \"xy\".", "/b/c", CONCEALED_SHORT),
             // Too short to be recognized, and not about it.
             ("A galaxy.", "/x", "A galaxy."),
         ] {
-            assert_eq!(values.conceal(message, Some(&path(at))), expected);
+            let shown = values.conceal(message, Some(&path(at)));
+            assert_eq!(shown, expected, "{at}");
         }
         assert_eq!(values.conceal("A galaxy.", None), "A galaxy.");
         assert!(!format!("{values:?}").contains("value of a"));

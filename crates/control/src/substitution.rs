@@ -16,12 +16,19 @@ use crate::{PrepareError, RestartError};
 const O_NONBLOCK: i32 = 0o4000;
 
 /// A tree whose expressions have been replaced.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Resolved {
     /// The same as the original if that has no expressions.
     pub tree: Arc<Value>,
     /// The values, to keep them out of messages.
     pub values: Arc<Values>,
+}
+
+impl std::fmt::Debug for Resolved {
+    /// Without the values.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Resolved").field(&self.values).finish()
+    }
 }
 
 impl Resolved {
@@ -128,6 +135,11 @@ fn content(path: &Path) -> io::Result<String> {
     let mut content = Vec::new();
     // With room for what is cut off, and for one byte more than allowed, which is an error.
     file.take(MAX_VALUE as u64 + 3).read_to_end(&mut content)?;
+    if content.len() > MAX_VALUE + 2 {
+        return Err(io::Error::other(format!(
+            "it is larger than {MAX_VALUE} bytes"
+        )));
+    }
     let mut content =
         String::from_utf8(content).map_err(|_| io::Error::other("its content is not UTF-8"))?;
     if content.ends_with('\n') {
@@ -147,6 +159,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn debug_output_has_no_value() {
+        let tree = config::parse(br#"{"a": "${env:PATH}"}"#).unwrap();
+        let resolved = resolve(&Arc::new(tree), true).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        assert!(config::print(&resolved.tree).contains(&path));
+        let debug = format!("{resolved:?}");
+        assert!(
+            debug.contains("${env:PATH}") && !debug.contains(&path),
+            "{debug}"
+        );
+    }
+
+    #[test]
     fn one_line_end_is_cut_off_the_content_of_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
@@ -164,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused() {
+    fn content_that_is_not_text_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         for (bytes, expected) in [(&b"a\xFF"[..], "UTF-8"), (b"a\0b", "null character")] {
@@ -174,8 +199,11 @@ mod tests {
         }
         assert!(content(folder.path()).is_err());
         assert!(content(&folder.path().join("missing")).is_err());
-        // A value that is too large is refused by who asked for it.
-        std::fs::write(&path, "x".repeat(MAX_VALUE + 10)).unwrap();
-        assert!(content(&path).unwrap().len() > MAX_VALUE);
+        // Cut off within a character.
+        std::fs::write(&path, "é".repeat(MAX_VALUE)).unwrap();
+        let error = content(&path).unwrap_err().to_string();
+        assert!(error.contains("larger"), "{error}");
+        std::fs::write(&path, "x".repeat(MAX_VALUE) + "\r\n").unwrap();
+        assert_eq!(content(&path).unwrap().len(), MAX_VALUE);
     }
 }

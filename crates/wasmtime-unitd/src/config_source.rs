@@ -1,13 +1,15 @@
 //! `--config`: puts the files of a configuration in force, at the start and whenever they change.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use config_files::{Files, Look, ReadError, Source};
 use control::{BlockingThreads, ConfigFiles, Control};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::runtime::Runtime;
 use crate::settled::{LOOK_EVERY, Settled};
@@ -15,18 +17,23 @@ use crate::settled::{LOOK_EVERY, Settled};
 /// How often files that change while they are read are read again before the start gives up.
 const ATTEMPTS: usize = 20;
 
+/// Files that were changed longer ago are read at the start without waiting for a second look.
+const SETTLED_FOR: Duration = Duration::from_secs(1);
+
+/// The pause before files that could not be put in force are tried again, since the reason may be outside of them: a
+/// component that is deployed a moment later, an address in use. Each further pause is twice as long.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
 /// The files of a configuration, and the control API that puts them in force.
 pub(crate) struct ConfigSource {
     source: Arc<Source>,
     state: ConfigFiles,
     control: Control<Runtime>,
     threads: BlockingThreads,
-    /// The files that were ignored last time, so that each change of them is logged once.
-    ignored: Vec<PathBuf>,
+    /// The files that were ignored last time, so that each of them is logged once.
+    ignored: HashSet<PathBuf>,
 }
-
-/// What was read, and the version of the files. `None` if they changed meanwhile.
-type Read = Option<(Result<Files, ReadError>, Look)>;
 
 impl ConfigSource {
     pub(crate) fn new(
@@ -39,16 +46,29 @@ impl ConfigSource {
             state,
             control,
             threads,
-            ignored: Vec::new(),
+            ignored: HashSet::new(),
         }
     }
 
     /// Puts the files in force for the first time, and returns their version.
     pub(crate) async fn start(&mut self) -> Result<Look> {
         for _ in 0..ATTEMPTS {
-            let Some((files, look)) = self.read().await else {
+            let look = self.look().await?;
+            if !look.is_older_than(SystemTime::now() - SETTLED_FOR) {
                 sleep(LOOK_EVERY).await;
+            }
+            let Some(files) = self.read(&look).await else {
                 continue;
+            };
+            let files = match files {
+                // As in an image whose folder is empty; a folder that becomes empty later is an error.
+                Err(ReadError::NoConfiguration(folder)) => {
+                    tracing::warn!(
+                        "{folder:?} has no file whose name ends with .json: starting with an empty configuration"
+                    );
+                    return Ok(look);
+                }
+                files => files,
             };
             if let Err(problem) = self.apply(files).await {
                 bail!("cannot use the configuration: {problem}");
@@ -61,51 +81,97 @@ impl ConfigSource {
         );
     }
 
+    /// Looks again after privileges have been dropped, and returns the version that the server's user sees.
+    ///
+    /// # Errors
+    ///
+    /// If that user cannot read the files, and would not see a change of them.
+    pub(crate) async fn look_as_user(&self) -> Result<Look> {
+        for _ in 0..ATTEMPTS {
+            let look = self.look().await?;
+            let files = self.read(&look).await;
+            match files.transpose() {
+                Ok(Some(_)) | Err(ReadError::NoConfiguration(_)) => return Ok(look),
+                Ok(None) => {}
+                Err(error) => {
+                    return Err(anyhow!(error))
+                        .context("the user of --user cannot read the configuration");
+                }
+            }
+        }
+        bail!("{:?} changes again and again", self.source.path());
+    }
+
     /// Puts further versions in force: those that differ from `look`, and what is there when `reload` is notified.
     /// Never returns.
     pub(crate) async fn watch(mut self, look: Look, reload: Arc<Notify>) {
         let mut settled = Settled::new(look);
         let mut is_asked = false;
+        let (mut pause, mut retry_at) = (FIRST_RETRY, None);
         loop {
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
                 () = reload.notified() => is_asked = true,
             }
-            let source = Arc::clone(&self.source);
             // A panic is logged by the panic hook.
-            let Ok(found) = self.threads.spawn(move || source.look()).await else {
+            let Ok(found) = self.look().await else {
                 continue;
             };
-            if !settled.look(found) && !is_asked {
+            let is_new = settled.look(found.clone());
+            let is_due = retry_at.is_some_and(|at| at <= Instant::now());
+            if !is_new && !is_asked && !is_due {
                 continue;
             }
-            let Some((files, look)) = self.read().await else {
+            let Some(files) = self.read(&found).await else {
                 continue;
             };
+            settled.take(found);
+            if is_new || is_asked {
+                pause = FIRST_RETRY;
+            }
             is_asked = false;
-            settled.take(look);
-            let was_broken = self.state.problem().is_some();
-            match self.apply(files).await {
-                Ok(()) if was_broken => {
-                    tracing::info!("the configuration's files are in force again");
-                }
-                Ok(()) => {}
-                Err(problem) => tracing::error!(
-                    "cannot use the configuration: {problem}; still serving the last one that could be used"
-                ),
-            }
+            retry_at = match self.put_in_force_again(files).await {
+                Ok(()) => None,
+                Err(()) => Some(Instant::now() + pause),
+            };
+            pause = (pause * 2).min(LAST_RETRY);
         }
     }
 
-    async fn read(&self) -> Read {
+    async fn look(&self) -> Result<Look> {
         let source = Arc::clone(&self.source);
+        Ok(self.threads.spawn(move || source.look()).await?)
+    }
+
+    /// The files in this version. `None` if they have another one by now, or reading them panicked, which is logged.
+    async fn read(&self, version: &Look) -> Option<Result<Files, ReadError>> {
+        let (source, version) = (Arc::clone(&self.source), version.clone());
         let read = self.threads.spawn(move || {
-            let before = source.look();
             let files = source.read();
-            (before == source.look()).then_some((files, before))
+            (source.look() == version).then_some(files)
         });
-        // A panic is logged by the panic hook.
         read.await.ok().flatten()
+    }
+
+    /// Logs what changes: a problem, another problem, no problem any more.
+    async fn put_in_force_again(&mut self, files: Result<Files, ReadError>) -> Result<(), ()> {
+        let before = self.state.problem();
+        match self.apply(files).await {
+            Ok(()) => {
+                if before.is_some() {
+                    tracing::info!("the configuration's files are in force again");
+                }
+                Ok(())
+            }
+            Err(problem) => {
+                if self.state.problem() != before {
+                    tracing::error!(
+                        "cannot use the configuration: {problem}; still serving the last one that could be used"
+                    );
+                }
+                Err(())
+            }
+        }
     }
 
     /// Returns why the files cannot be in force, which is also their problem from now on.
@@ -139,7 +205,8 @@ impl ConfigSource {
     }
 
     fn report_ignored(&mut self, ignored: Vec<PathBuf>) {
-        for path in ignored.iter().filter(|path| !self.ignored.contains(path)) {
+        let new = ignored.iter().filter(|path| !self.ignored.contains(*path));
+        for path in new {
             if path.extension().is_some_and(|it| it == "sh") {
                 tracing::warn!(
                     "{path:?} is not run: scripts in the configuration's folder are ignored"
@@ -148,7 +215,7 @@ impl ConfigSource {
                 tracing::info!("{path:?} is ignored: its name ends with neither .json nor .pem");
             }
         }
-        self.ignored = ignored;
+        self.ignored = ignored.into_iter().collect();
     }
 }
 

@@ -19,6 +19,7 @@ use sockets::{Listener, SocketFile};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, ServingOptions};
 use crate::config_source::{self, ConfigSource};
@@ -52,6 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("--allow-substitution cannot be used together with --user");
     }
     let kept = Kept::open(arguments)?;
+    if let (Some(identity), Some(files)) = (&identity, kept.files()) {
+        identity.require_others_files(files.path())?;
+    }
     let socket = ControlSocket::open(
         &arguments.control,
         SocketAccess {
@@ -199,6 +203,7 @@ async fn serve(
 ) -> Result<ExitCode> {
     let stop = StopSignals::listen(log)?;
     reopen_on_signal(log, outputs, workers.control())?;
+    let becomes_another = identity.is_some();
     let own = OwnFolders {
         state: Some(std::path::absolute(&arguments.state.directory)?),
         config: kept.files().map(|files| files.path().to_owned()),
@@ -230,12 +235,9 @@ async fn serve(
     let hang_up = HangUps::listen()?;
     // Parts that cannot be served are left out.
     control.runtime().set_lenient(true);
-    let watching = match files {
-        Some(files) => {
-            let mut files = ConfigSource::new(files, control.clone(), threads.clone());
-            let look = files.start().await?;
-            Some(files.watch(look, Arc::clone(&hang_up.files)))
-        }
+    let mut files = files.map(|it| ConfigSource::new(it, control.clone(), threads.clone()));
+    let mut look = match &mut files {
+        Some(files) => Some(files.start().await?),
         None => {
             restore(&control).await?;
             None
@@ -244,13 +246,19 @@ async fn serve(
     control.runtime().set_lenient(false);
     // Not done yet if there was no configuration to restore.
     control.runtime().assume_identity()?;
-    if let Some(watching) = watching {
-        tokio::spawn(watching);
+    let mut watching = JoinSet::new();
+    if let Some(files) = files {
+        if becomes_another {
+            look = Some(files.look_as_user().await?);
+        }
+        if let Some(look) = look {
+            watching.spawn(files.watch(look, hang_up.files));
+        }
     }
     let reloading = control.clone();
     let reload = async move |name| reloading.reload(name).await;
     let runtime = control.runtime().clone();
-    tokio::spawn(async move {
+    watching.spawn(async move {
         reload::watch(runtime, threads, hang_up.components, reload).await;
     });
 
@@ -280,6 +288,8 @@ async fn serve(
 
     let name = stop.first().await;
     tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
+    // What changes from now on is for the next start.
+    watching.abort_all();
     let drained = async {
         closing.send_replace(true);
         // Before the listeners are closed, since a change in progress may open some.
@@ -297,7 +307,7 @@ async fn serve(
     Ok(code)
 }
 
-/// Who is notified of a SIGHUP.
+/// The tasks that a SIGHUP notifies.
 #[derive(Default)]
 struct HangUps {
     files: Arc<Notify>,

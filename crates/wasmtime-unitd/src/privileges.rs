@@ -69,6 +69,30 @@ impl Identity {
         fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw())).with_context(context)
     }
 
+    /// Requires that a file or folder that root is to read neither belongs to this user nor can be written by everyone:
+    /// in it the user could name files that only root may read. A folder's files are checked as well.
+    pub(crate) fn require_others_files(&self, path: &Path) -> Result<()> {
+        if self.user.is_root() || !geteuid().is_root() {
+            return Ok(());
+        }
+        let entries = path.is_dir().then(|| path.read_dir()).transpose();
+        let entries = entries.with_context(|| format!("cannot read {path:?}"))?;
+        let files = entries.into_iter().flatten().flatten().map(|it| it.path());
+        for path in std::iter::once(path.to_owned()).chain(files) {
+            let Ok(metadata) = path.metadata() else {
+                continue;
+            };
+            let is_writable = metadata.uid() == self.user.as_raw() || metadata.mode() & 0o002 != 0;
+            if is_writable {
+                bail!(
+                    "{path:?} can be written by the user of --user: root does not read a configuration that this \
+                     user could change"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Switches to this user, irrevocably.
     pub(crate) fn assume(&self) -> Result<()> {
         if geteuid() == self.user && !geteuid().is_root() {

@@ -16,12 +16,15 @@ use crate::settled::{LOOK_EVERY, Settled};
 /// Looking at files takes at most this part of one core's time: with thousands of files it happens less often.
 const SHARE: u32 = 20;
 
+/// The longest pause, also if a file system was slow.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
 /// Watches the components' files, and calls `reload` with the name of each application whose component has changed.
 /// When
 /// `asked` is notified, that is each application, else those that are to be reloaded. Never returns.
 ///
-/// A component that cannot be loaded stays out of use until its file changes again; the one before it is in use until
-/// then.
+/// If a component cannot be loaded, the one before it keeps serving, and the file is tried again when it changes, or
+/// when `asked` is notified.
 pub(crate) async fn watch(
     runtime: Runtime,
     threads: BlockingThreads,
@@ -45,7 +48,7 @@ pub(crate) async fn watch(
         let Ok((found, took)) = threads.spawn(move || look(reloadable)).await else {
             continue;
         };
-        pause = LOOK_EVERY.max(took * SHARE);
+        pause = (took * SHARE).clamp(LOOK_EVERY, MAX_PAUSE);
         let mut next = HashMap::with_capacity(found.len());
         for (one, stamp) in found {
             // What a change of the configuration or a restart has loaded since then counts as taken up.
@@ -76,7 +79,7 @@ async fn load(one: &Reloadable, reload: &impl AsyncFn(String) -> Result<(), Rest
     if let Err(error) = reload(name.to_owned()).await {
         tracing::error!(
             application = name,
-            "the component's file has changed, but cannot be loaded: {error}; the one before it stays in use"
+            "cannot load the changed component: {error}; the one before it stays in use"
         );
     }
 }

@@ -62,20 +62,23 @@ fn a_half_written_or_broken_component_is_never_in_force() {
     // With a pause that is longer than two looks, and then on.
     file.write_all(&whole[..whole.len() / 2]).unwrap();
     file.flush().unwrap();
-    let line = server.wait_for_log("cannot be loaded");
+    let line = server.wait_for_log("cannot load the changed component");
     assert!(line.contains("[error]") && line.contains("app"), "{line}");
     for _ in 0..5 {
         client.get("/").assert_text("Hello, world!\n");
     }
     // It is not tried again and again.
     sleep(Duration::from_secs(1));
-    assert_eq!(server.log_lines("cannot be loaded").len(), 1);
+    assert_eq!(
+        server.log_lines("cannot load the changed component").len(),
+        1
+    );
     file.write_all(&whole[whole.len() / 2..]).unwrap();
     drop(file);
     wait_for(&server, "early\n");
     fs::remove_file(&component).unwrap();
     within(SOON, "the missing file is in the log", || {
-        (server.log_lines("cannot be loaded").len() == 2).then_some(())
+        (server.log_lines("cannot load the changed component").len() == 2).then_some(())
     });
     client.get("/").assert_text("early\n");
 }
