@@ -1,4 +1,4 @@
-//! The bundles that are in use, shared by who changes them and who reads them.
+//! The bundles that are in use, shared by the store that changes them and the listeners that present them.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Started as `unitd`: what Unit's own tools look for.
 //!
-//! `unitc` and `unitctl` find the server by the title of its process, `unit: main v1.36.0 [/usr/sbin/unitd --control …]`,
-//! and read its flags there; `unitctl` also reads what `unitd --version` prints. So a program with the name `unitd`,
-//! such as a symlink to this one, starts itself again with that title as its first argument. (Writing over the
-//! arguments in memory, as Unit does, needs unsafe code, and more room than they may have.)
+//! `unitc` and `unitctl` find the server by the title of its process, and read its flags there:
+//! `unit: main v1.36.0 [/usr/sbin/unitd --control …]`. `unitctl` also reads what `unitd --version` prints. So a program
+//! with the name `unitd`, such as a symlink to this one, starts itself again with that title as its first argument.
+//! (Writing over the arguments in memory, as Unit does, needs unsafe code, and more room than they may have.)
 
 use std::env;
 use std::ffi::{CStr, OsStr, OsString};

@@ -1,14 +1,14 @@
 //! `wasmtime-unitd check`: checks a configuration as the control API and `--config` would, without applying it.
 
 use std::io::{self, Read as _};
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use certificates::{Certificates, Damaged, ServerTls, Store};
+use certificates::{Certificates, ServerTls, Store};
 use config::{Checked, Config, Value};
-use config_files::{Files, MAX_SIZE, ReadError, Source};
+use config_files::{MAX_SIZE, Source};
 use engine::{Component, Engine};
 
 use crate::arguments::Check;
@@ -20,7 +20,7 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
     let input = if check.file == Path::new("-") {
         Input::of_text(read_input().context("cannot read -")?)
     } else {
-        Input::of_files(Source::new(&check.file).read())
+        Input::of_files(&Source::new(&check.file))
     };
     let input = match input {
         Ok(input) => input,
@@ -30,54 +30,62 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
         }
     };
     let tree = Arc::new(input.tree.clone());
-    let checked = control::resolve(&tree, true)
-        .map_err(|error| input.place(&error.path, &error.to_string(), None))
-        .and_then(|resolved| match Config::check(&resolved.tree) {
-            Ok(checked) => Ok((resolved.tree, checked)),
-            Err(error) => {
-                let error = resolved.conceal_invalid(error);
-                Err(input.place(&error.path, &error.to_string(), error.suggestion))
-            }
-        });
-    let (tree, Checked { config, warnings }) = match checked {
-        Ok(checked) => checked,
+    let resolved = match control::resolve(&tree, true) {
+        Ok(resolved) => resolved,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}{error}", (input.place)(&error.path));
             return Ok(ExitCode::FAILURE);
         }
     };
-    let state = check.state();
-    let cache = absolute(check.cache.of(&state))?;
-    let state = absolute(state.directory)?;
-    let guarded = GuardedFolders {
-        secret: vec![state.join(control::CERTIFICATES)],
-        trusted: vec![state, cache],
+    let Checked { config, warnings } = match Config::check(&resolved.tree) {
+        Ok(checked) => checked,
+        Err(error) => {
+            let error = resolved.conceal_invalid(error);
+            let hint = error
+                .suggestion
+                .map_or_else(String::new, |word| format!(" Did you mean \"{word}\"?"));
+            eprintln!("{}{error}{hint}", (input.place)(&error.path));
+            return Ok(ExitCode::FAILURE);
+        }
     };
+    let report = |fault: &Fault, kind: &str| {
+        let message = resolved.values.conceal(&fault.message, Some(&fault.path));
+        eprintln!(
+            "{}{kind}{}: {message}",
+            (input.place)(&fault.path),
+            fault.path
+        );
+    };
+    let guarded = guarded(check, input.folder.as_deref())?;
     for warning in warnings
         .into_iter()
         .chain(shares::warnings(&config, &guarded))
         .chain(control_exposure::warnings(&config, &check.control))
     {
-        eprintln!("{name}: warning: {warning}");
+        report(&Fault::new(warning.path, &warning.reason), "warning: ");
     }
-    let mut wrong = applications(&config, &guarded)?;
-    if let Some(error) = config::missing_certificate(&tree, |_| false) {
-        match (input.certificates, &check.statedir) {
-            (Some(certificates), _) => wrong.extend(tls(&config, &tree, &certificates, &[])),
-            (None, Some(state)) => {
-                let (kept, damaged) = Store::look(&state.join(control::CERTIFICATES))?;
-                wrong.extend(tls(&config, &tree, &kept, &damaged));
-            }
+    let mut faults = applications(&config, &guarded)?;
+    if let Some(error) = config::missing_certificate(&resolved.tree, |_| false) {
+        match (&input.folder, &check.statedir) {
             (None, None) => eprintln!(
-                "{name}: {}: certificates are not checked without --statedir",
+                "{}{}: certificates are not checked without --statedir",
+                (input.place)(&error.path),
                 error.path
             ),
+            (None, Some(state)) => {
+                let (kept, damaged) = Store::look(&state.join(control::CERTIFICATES))?;
+                for damaged in &damaged {
+                    eprintln!("{name}: {damaged}");
+                }
+                faults.extend(tls(&config, &resolved.tree, &kept));
+            }
+            (Some(_), _) => faults.extend(tls(&config, &resolved.tree, &input.certificates)),
         }
     }
-    for wrong in &wrong {
-        eprintln!("{name}: {wrong}");
+    for fault in &faults {
+        report(fault, "");
     }
-    if !wrong.is_empty() {
+    if !faults.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
     println!(
@@ -88,49 +96,78 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The server's own folders, with that of the configuration.
+fn guarded(check: &Check, folder: Option<&Path>) -> Result<GuardedFolders> {
+    let state = check.state();
+    let cache = absolute(check.cache.of(&state))?;
+    let state = absolute(state.directory)?;
+    let folder = folder.map(absolute).transpose()?;
+    Ok(GuardedFolders {
+        secret: folder
+            .into_iter()
+            .chain([state.join(control::CERTIFICATES)])
+            .collect(),
+        trusted: vec![state, cache],
+    })
+}
+
+/// What the server could not serve, or should not.
+struct Fault {
+    path: config::Path,
+    message: String,
+}
+
+impl Fault {
+    fn new(path: config::Path, message: &impl ToString) -> Self {
+        Self {
+            path,
+            message: message.to_string(),
+        }
+    }
+}
+
 /// The errors that loading the applications would have.
-fn applications(config: &Config, guarded: &GuardedFolders) -> Result<Vec<String>> {
+fn applications(config: &Config, guarded: &GuardedFolders) -> Result<Vec<Fault>> {
     let engine = Engine::new(&engine::Options::default())?;
-    let mut wrong = Vec::new();
+    let mut faults = Vec::new();
     for application in &config.applications {
         let memory = application.limits.memory;
         let memory = memory.unwrap_or(engine::Limits::default().memory);
         let loaded = Component::load(&engine, &application.component)
             .and_then(|component| component.fits(&application.component, memory));
         if let Err(error) = loaded {
-            wrong.push(format!("{}: {error}", application.component_path()));
+            faults.push(Fault::new(application.component_path(), &error));
         }
         if let Err(error) = folders::check(&application.access.filesystem, guarded) {
-            let path = application.folder_path(error.index);
-            wrong.push(format!("{path}: {error}"));
+            faults.push(Fault::new(application.folder_path(error.index), &error));
         }
     }
-    Ok(wrong)
+    Ok(faults)
 }
 
 /// The errors that TLS on the listeners would have with these certificates.
-fn tls(config: &Config, tree: &Value, kept: &Certificates, damaged: &[Damaged]) -> Vec<String> {
+fn tls(config: &Config, tree: &Value, kept: &Certificates) -> Vec<Fault> {
     if let Some(error) = config::missing_certificate(tree, |name| kept.get(name).is_some()) {
-        // The file may exist, but not be a certificate.
-        let damaged = damaged.iter().map(ToString::to_string);
-        return damaged.chain([error.to_string()]).collect();
+        return vec![Fault::new(error.path, &error.detail)];
     }
-    let mut wrong = Vec::new();
+    let mut faults = Vec::new();
     for listener in &config.listeners {
         let tls = listener.tls.clone();
         if let Some(Err(error)) = tls.map(|options| ServerTls::new(options, kept)) {
             let path = listener.path().join("tls").join("certificate");
-            wrong.push(format!("{path}: {error}"));
+            faults.push(Fault::new(path, &error));
         }
     }
-    wrong
+    faults
 }
 
 /// What is checked.
 struct Input {
     tree: Value,
-    /// Those of a folder. `None` if they are elsewhere.
-    certificates: Option<Certificates>,
+    /// The folder, if it is one, which has the certificates.
+    folder: Option<PathBuf>,
+    certificates: Certificates,
+    /// The place of a value, with a colon and a space behind it.
     place: Box<dyn Fn(&config::Path) -> String>,
 }
 
@@ -142,24 +179,20 @@ impl Input {
         };
         Ok(Self {
             tree,
-            certificates: None,
+            folder: None,
+            certificates: Certificates::default(),
             place: Box::new(place),
         })
     }
 
-    fn of_files(files: Result<Files, ReadError>) -> Result<Self, String> {
-        let files = files.map_err(|error| error.to_string())?;
+    fn of_files(source: &Source) -> Result<Self, String> {
+        let files = source.read().map_err(|error| error.to_string())?;
         Ok(Self {
             tree: files.tree.clone(),
-            certificates: (!files.certificates.is_empty()).then(|| files.certificates.clone()),
+            folder: source.folder().map(Path::to_owned),
+            certificates: files.certificates.clone(),
             place: Box::new(move |path| format!("{}: ", files.place(path))),
         })
-    }
-
-    /// A message with the place of what it is about.
-    fn place(&self, path: &config::Path, message: &str, suggestion: Option<&str>) -> String {
-        let hint = suggestion.map_or_else(String::new, |word| format!(" Did you mean \"{word}\"?"));
-        format!("{}{message}{hint}", (self.place)(path))
     }
 }
 

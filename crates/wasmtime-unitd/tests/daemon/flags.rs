@@ -103,6 +103,14 @@ fn check_accepts_valid_and_refuses_invalid_configurations() {
     check_folder().assert_refused("d.json\", line 2, column 15: ");
     fs::write(&file, r#"{"access_log": "${env:TEST_UNSET}"}"#).unwrap();
     check().assert_refused("c.json\", line 1, column 16: The environment variable");
+    // What it stands for is not shown.
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "a secret name").unwrap();
+    let hidden = good.replace("hello.wasm", &format!("${{file:{}}}", secret.display()));
+    fs::write(&file, hidden).unwrap();
+    let ended = check();
+    ended.assert_refused("${file:");
+    assert!(!ended.errors.contains("a secret name"), "{ended:?}");
     run(["check", "/dev/null"]).assert_refused("neither a file nor a folder");
 }
 
