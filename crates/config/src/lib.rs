@@ -12,6 +12,7 @@
 //! - [`substitute`] replaces expressions such as `${env:NAME}` in a copy of a tree.
 //! - [`Config::check`] converts a whole tree to types on which nothing has to be checked later, with warnings for
 //!   options without effect.
+//! - [`json_schema`] describes what it accepts, for editors.
 //!
 //! This crate opens no file and no socket. Whether a component loads, a folder exists or an address is free is
 //! checked by the crates that use the configuration.
@@ -46,7 +47,7 @@ pub use check::{
     Access, AccessLog, Action, ActionKind, Application, ApplicationType, Authority, Checked,
     Config, ConfigError, Folder, Instances, Limits, ListenAddress, Listener, LogFormat, Pass,
     ResponseHeader, Return, Route, ServerAddress, Settings, Share, Upstream, UpstreamServer,
-    Warning, Weight, missing_certificate, uses_certificate,
+    Warning, Weight, json_schema, missing_certificate, uses_certificate,
 };
 pub use edit::{EditError, append, delete, put};
 #[cfg(any(test, fuzzing))]

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use outbound_policy::{Grant, Policy};
 
+use super::checker::{Checker, shortened};
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member, shortened};
+use super::table::{Form, Items, Kinds, Member, Regex, Table, Text};
 use crate::{Value, bounds};
 
 /// What guests can reach beyond their requests; nothing by default.
@@ -52,23 +53,64 @@ impl Folder {
     }
 }
 
-const ACCESS: &[Member] = &[
-    Member::optional("filesystem", Kinds::ARRAY),
-    Member::optional("outbound_http", Kinds::ARRAY),
-];
+/// The path of a folder, or its name.
+const PATH: Text = Text::ABSOLUTE.at_most(Folder::LONGEST);
 
-const FOLDER: &[Member] = &[
-    Member::required("path", Kinds::STRING),
-    Member::optional("as", Kinds::STRING),
-    Member::optional("read_only", Kinds::BOOLEAN),
-];
+/// The beginning of a grant, and what must not be in it; `outbound_policy` knows the rest.
+const GRANT: Text = Text::matching(Regex::Literal(
+    r"^(?:\*$|[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\@]+$)",
+));
+
+pub(super) static ACCESS: Table = Table::new(
+    "access",
+    "What guests may use beyond their requests; nothing by default.",
+    &[&[
+        Member::optional(
+            "filesystem",
+            &[Form::Array(
+                Items::of(&[Form::String(PATH), Form::Object(&FOLDER)]).at_most(bounds::FOLDERS),
+            )],
+            "The folders that guests see, with all that is in them; none by default.",
+        ),
+        Member::optional(
+            "outbound_http",
+            &[Form::Array(
+                Items::of(&[Form::String(GRANT)]).at_most(bounds::GRANTS),
+            )],
+            "The destinations of outgoing requests, such as https://api.example.com, http://*.internal:8080 or *; \
+             none by default.",
+        ),
+    ]],
+);
+
+static FOLDER: Table = Table::new(
+    "folder",
+    "A folder that guests see under another name, or can only read.",
+    &[&[
+        Member::required(
+            "path",
+            &[Form::String(PATH)],
+            "The folder on the machine, an absolute path.",
+        ),
+        Member::optional(
+            "as",
+            &[Form::String(PATH)],
+            "The guests' name for the folder, an absolute path; the same as path by default.",
+        ),
+        Member::optional(
+            "read_only",
+            Form::BOOLEAN,
+            "Whether guests can only read files and list folders; false by default.",
+        ),
+    ]],
+);
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Access, ConfigError> {
     let mut access = Access::default();
-    checker.members(value, &[ACCESS], |checker, name, value| {
+    checker.members(value, &ACCESS, |checker, name, value| {
         match name {
             "filesystem" => access.filesystem = check_filesystem(checker, value)?,
             _ => access.outbound_http = check_outbound_http(checker, value)?,
@@ -133,7 +175,7 @@ fn check_folder<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Folde
         ));
     }
     let (mut path, mut name, mut read_only) = ("", None, false);
-    checker.members(value, &[FOLDER], |checker, member, value| {
+    checker.members(value, &FOLDER, |checker, member, value| {
         match member {
             "path" => path = check_path(checker, member, value)?,
             "as" => {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use routing::{Condition, Template};
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member};
+use super::table::{Form, Map, Member, Table, Text};
 use super::template;
 use crate::{Path, Value};
 
@@ -35,11 +36,34 @@ pub enum LogFormat {
 const COMBINED: &str = "$remote_addr - - [$time_local] \"$request_line\" $status \
                         $body_bytes_sent \"$header_referer\" \"$header_user_agent\"";
 
-const MEMBERS: &[Member] = &[
-    Member::optional("path", Kinds::STRING),
-    Member::optional("format", Kinds::STRING.or(Kinds::OBJECT)),
-    Member::optional("if", Kinds::STRING),
-];
+pub(super) static ACCESS_LOG: &[Form] = &[Form::String(Text::ABSOLUTE), Form::Object(&OPTIONS)];
+
+static OPTIONS: Table = Table::new(
+    "access_log",
+    "The access log, and what is in it.",
+    &[&[
+        Member::required_by_owner(
+            "path",
+            &[Form::String(Text::ABSOLUTE)],
+            "The file to which lines are appended, an absolute path.",
+        ),
+        Member::optional(
+            "format",
+            &[
+                Form::String(Text::ANY),
+                Form::Map(Map::of(Form::STRING).with_names(Text::NOT_EMPTY)),
+            ],
+            "The text of a line, or the members of a JSON object that is one line, with variables; the Combined Log \
+             Format by default.",
+        ),
+        Member::optional(
+            "if",
+            Form::STRING,
+            "Expands its variables, and a request is logged if the result is neither empty, 0, false, null nor \
+             undefined; a leading ! negates, and all requests are logged by default.",
+        ),
+    ]],
+);
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
@@ -60,7 +84,7 @@ pub(super) fn check<'a>(
         return Ok(log);
     }
     log.at = at.join("path");
-    checker.members(value, &[MEMBERS], |checker, name, value| {
+    checker.members(value, &OPTIONS, |checker, name, value| {
         let text = value.as_str();
         match name {
             "path" => log.path = check_path(checker, name, text.unwrap_or_default())?,

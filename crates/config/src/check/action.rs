@@ -3,9 +3,10 @@
 use http::{HeaderName, HeaderValue};
 use routing::{Patterns, Rewrite, Template};
 
+use super::checker::{Checker, shortened};
 use super::error::ConfigError;
 use super::pass::{self, Pass};
-use super::schema::{Checker, Kinds, Member, shortened};
+use super::table::{Choice, Form, Interval, Items, Map, Member, Regex, Selector, Table, Text};
 use super::upstream::{self, ServerAddress};
 use super::{patterns, template};
 use crate::bounds::RESPONSE_HEADERS;
@@ -90,41 +91,145 @@ impl Action {
     }
 }
 
-/// The member that selects the kind, and the members of each kind.
-const KINDS: [(&str, &[Member]); 4] = [
-    ("pass", PASS),
-    ("return", RETURN),
-    ("share", SHARE),
-    ("proxy", PROXY),
+pub(super) static ACTION: Choice = Choice {
+    name: "action",
+    description: "How requests are answered: by exactly one of pass, return, share and proxy.",
+    selector: Selector::Member,
+    cases: &[
+        ("pass", &PASS),
+        ("return", &RETURN),
+        ("share", &SHARE),
+        ("proxy", &PROXY),
+    ],
+};
+
+static PASS: Table = Table::new(
+    "pass",
+    "Requests go to an application, a route, an upstream or the metrics.",
+    &[
+        &[Member::required_by_owner(
+            "pass",
+            Form::STRING,
+            pass::DESCRIPTION,
+        )],
+        COMMON,
+    ],
+);
+
+static RETURN: Table = Table::new(
+    "return",
+    "Requests are answered with a status.",
+    &[
+        &[
+            Member::required_by_owner(
+                "return",
+                &[Form::Integer(STATUS)],
+                "The status of a response without content; from 400 to 599 it has the server's error page.",
+            ),
+            Member::optional(
+                "location",
+                Form::STRING,
+                "The response's Location field, with variables; none by default.",
+            ),
+        ],
+        COMMON,
+    ],
+);
+
+static SHARE: Table = Table::new(
+    "share",
+    "Requests are answered with files.",
+    &[
+        &[
+            Member::required_by_owner(
+                "share",
+                &[
+                    Form::String(Text::ANY),
+                    Form::Array(Items::of(Form::STRING).at_least(1)),
+                ],
+                "The path of the file, such as /srv/www$uri, or several that are tried in this order; with variables.",
+            ),
+            Member::optional(
+                "index",
+                Form::STRING,
+                "The file for a path that ends in a slash; index.html by default.",
+            ),
+            Member::optional(
+                "types",
+                Form::STRINGS,
+                "Patterns of the MIME types that may be served; all by default.",
+            ),
+            Member::optional(
+                "fallback",
+                &[Form::Choice(&ACTION)],
+                "The action if no file is served; by default the answer is 404, 403 or 405.",
+            ),
+            Member::optional(
+                "chroot",
+                Form::STRING,
+                "The folder that no file may be outside of, with variables; none by default.",
+            ),
+            Member::optional(
+                "follow_symlinks",
+                Form::BOOLEAN,
+                "Whether symlinks are followed; true by default.",
+            ),
+            Member::optional(
+                "traverse_mounts",
+                Form::BOOLEAN,
+                "Whether mount points may be crossed; true by default.",
+            ),
+            Member::optional(
+                "precompressed",
+                Form::BOOLEAN,
+                "Whether NAME.br, NAME.zst and NAME.gz are sent to clients that accept them; false by default.",
+            ),
+        ],
+        COMMON,
+    ],
+);
+
+static PROXY: Table = Table::new(
+    "proxy",
+    "Requests are passed on to another server.",
+    &[
+        &[Member::required_by_owner(
+            "proxy",
+            &[Form::String(upstream::PROXY)],
+            "The other server's address, such as http://192.0.2.1:8080 or http://unix:/run/app.sock.",
+        )],
+        COMMON,
+    ],
+);
+
+static COMMON: &[Member] = &[
+    Member::optional(
+        "rewrite",
+        Form::STRING,
+        "Replaces the request's path before the action is taken, with variables; none by default.",
+    ),
+    Member::optional(
+        "response_headers",
+        &[Form::Map(
+            Map::of(&[Form::String(Text::ANY), Form::Null])
+                .with_names(FIELD_NAME)
+                .at_most(RESPONSE_HEADERS),
+        )],
+        "Fields of the response that are set, with variables, or removed (null), if the status is from 200 to 399.",
+    ),
 ];
 
-const PASS: &[Member] = &[Member::optional("pass", Kinds::STRING)];
+/// A token of HTTP, except for the fields that frame the body.
+const FIELD_NAME: Text = Text::matching(Regex::Literal(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")).without(
+    "^(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]\
+     |[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg])$",
+);
 
-const RETURN: &[Member] = &[
-    Member::optional("return", Kinds::INTEGER),
-    Member::optional("location", Kinds::STRING),
-];
-
-const SHARE: &[Member] = &[
-    Member::optional("share", Kinds::STRING.or(Kinds::ARRAY)),
-    Member::optional("index", Kinds::STRING),
-    Member::optional("types", Kinds::STRING.or(Kinds::ARRAY)),
-    Member::optional("fallback", Kinds::OBJECT),
-    Member::optional("chroot", Kinds::STRING),
-    Member::optional("follow_symlinks", Kinds::BOOLEAN),
-    Member::optional("traverse_mounts", Kinds::BOOLEAN),
-    Member::optional("precompressed", Kinds::BOOLEAN),
-];
-
-const PROXY: &[Member] = &[Member::optional("proxy", Kinds::STRING)];
-
-const COMMON: &[Member] = &[
-    Member::optional("rewrite", Kinds::STRING),
-    Member::optional("response_headers", Kinds::OBJECT),
-];
-
-/// The greatest status of a `return`.
-const MOST_STATUS: i64 = 999;
+/// The status of a `return`.
+const STATUS: Interval = Interval {
+    least: 0,
+    most: 999,
+};
 
 /// The least status of a final response. Unit sends lower ones, too, and clients then wait for a final one.
 const LEAST_STATUS: u16 = 200;
@@ -133,8 +238,9 @@ pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Action, ConfigError> {
-    let mut given = KINDS.iter().filter(|(name, _)| value.child(name).is_some());
-    let (kind, members) = match (given.next(), given.next()) {
+    let cases = ACTION.cases.iter();
+    let mut given = cases.filter(|(name, _)| value.child(name).is_some());
+    let (kind, table) = match (given.next(), given.next()) {
         (Some(kind), None) => kind,
         (Some(_), Some(_)) => {
             return Err(checker.error(
@@ -169,7 +275,7 @@ pub(super) fn check<'a>(
         _ => ActionKind::Pass(Pass::Routes(None)),
     };
     let (mut rewrite, mut response_headers) = (None, Vec::new());
-    checker.members(value, &[members, COMMON], |checker, name, value| {
+    checker.members(value, table, |checker, name, value| {
         match (name, &mut kind) {
             ("rewrite", _) => {
                 let text = value.as_str().unwrap_or_default();
@@ -206,7 +312,7 @@ fn check_return(
     let Value::Number(number) = value else {
         return Ok(());
     };
-    let status = number.as_i64().filter(|it| (0..=MOST_STATUS).contains(it));
+    let status = number.as_i64().filter(|&it| STATUS.contains(it));
     answer.status = status
         .and_then(|status| u16::try_from(status).ok())
         .ok_or_else(|| {

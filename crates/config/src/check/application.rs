@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::access::{self, Access};
+use super::access::{self, ACCESS, Access};
 use super::authority::{self, Authority};
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::instances::{self, Instances};
-use super::isolation;
-use super::limits::{self, Limits};
+use super::instances::{self, INSTANCES, Instances};
+use super::isolation::{self, ISOLATION};
+use super::limits::{self, LIMITS, Limits};
 use super::location::Base;
-use super::processes;
-use super::schema::{Checker, Kinds, Member};
+use super::processes::{self, PROCESSES};
+use super::table::{Choice, Form, Kinds, Map, Member, Regex, Selector, Table, Text};
 use crate::{Path, Value};
 
 /// One member of `applications`.
@@ -119,11 +120,24 @@ impl ApplicationType {
         }
     }
 
-    fn members(self) -> &'static [Member] {
+    fn table(self) -> &'static Table {
         match self {
-            Self::Wasm => WASM,
-            Self::WasmWasiComponent => WASM_WASI_COMPONENT,
+            Self::Wasm => &WASM,
+            Self::WasmWasiComponent => &WASM_WASI_COMPONENT,
         }
+    }
+
+    /// A regular expression for the texts that [`parse`](Self::parse) accepts for the type of this name.
+    fn pattern(name: &str) -> String {
+        let mut versions: Vec<_> = Self::VERSIONS
+            .iter()
+            .flat_map(|version| (0..=version.len()).filter_map(|end| version.get(..end)))
+            .filter(|wanted| Self::VERSIONS.iter().any(|it| is_version(it, wanted)))
+            .map(|wanted| wanted.replace('.', r"\.").replace('+', r"\+"))
+            .collect();
+        versions.sort_unstable();
+        versions.dedup();
+        format!("^{name} ?(?:{})$", versions.join("|"))
     }
 }
 
@@ -137,41 +151,145 @@ fn is_version(version: &str, wanted: &str) -> bool {
     })
 }
 
-const HANDLERS: Kinds = Kinds::STRING;
+pub(super) static APPLICATION: Choice = Choice {
+    name: "application",
+    description: "A component, its limits, and what it may use.",
+    selector: Selector::Value("type"),
+    cases: &[
+        ("wasm", &WASM),
+        ("wasm-wasi-component", &WASM_WASI_COMPONENT),
+    ],
+};
 
-const WASM: &[Member] = &[
-    Member::required("module", Kinds::STRING),
-    // Required by Unit's own type, and ignored here.
-    Member::optional("request_handler", HANDLERS),
-    Member::optional("malloc_handler", HANDLERS),
-    Member::optional("free_handler", HANDLERS),
-    Member::optional("module_init_handler", HANDLERS),
-    Member::optional("module_end_handler", HANDLERS),
-    Member::optional("request_init_handler", HANDLERS),
-    Member::optional("request_end_handler", HANDLERS),
-    Member::optional("response_end_handler", HANDLERS),
-    Member::optional("access", Kinds::OBJECT),
+static WASM: Table = Table::new(
+    "wasm",
+    "A component whose file is the module.",
+    &[
+        &[
+            Member::required_by_owner(
+                "type",
+                &[Form::String(Text::matching(Regex::Computed(|| {
+                    ApplicationType::pattern("wasm")
+                })))],
+                TYPE,
+            ),
+            Member::required("module", Form::FILLED, COMPONENT),
+        ],
+        HANDLERS,
+        COMMON,
+    ],
+);
+
+static WASM_WASI_COMPONENT: Table = Table::new(
+    "wasm-wasi-component",
+    "A component whose file is the component.",
+    &[
+        &[
+            Member::required_by_owner(
+                "type",
+                &[Form::String(Text::matching(Regex::Computed(|| {
+                    ApplicationType::pattern("wasm-wasi-component")
+                })))],
+                TYPE,
+            ),
+            Member::required("component", Form::FILLED, COMPONENT),
+        ],
+        COMMON,
+    ],
+);
+
+const TYPE: &str = "Which member names the component, module for wasm or component for wasm-wasi-component; a version \
+                    may follow, such as wasm 0.1.";
+
+const COMPONENT: &str =
+    "The component's file, an absolute path or one relative to working_directory.";
+
+/// Required by Unit's own type.
+const HANDLERS: &[Member] = &[
+    Member::optional("request_handler", Form::STRING, HANDLER),
+    Member::optional("malloc_handler", Form::STRING, HANDLER),
+    Member::optional("free_handler", Form::STRING, HANDLER),
+    Member::optional("module_init_handler", Form::STRING, HANDLER),
+    Member::optional("module_end_handler", Form::STRING, HANDLER),
+    Member::optional("request_init_handler", Form::STRING, HANDLER),
+    Member::optional("request_end_handler", Form::STRING, HANDLER),
+    Member::optional("response_end_handler", Form::STRING, HANDLER),
 ];
 
-const WASM_WASI_COMPONENT: &[Member] = &[
-    Member::required("component", Kinds::STRING),
-    Member::optional("access", Kinds::OBJECT),
-];
+const HANDLER: &str = "Accepted and ignored, since a component has no such function.";
 
-const COMMON: &[Member] = &[
-    Member::optional("type", Kinds::STRING),
-    Member::optional("limits", Kinds::OBJECT),
-    Member::optional("instances", Kinds::OBJECT),
-    Member::optional("authority", Kinds::STRING),
-    Member::optional("reload", Kinds::BOOLEAN),
-    Member::optional("processes", Kinds::INTEGER.or(Kinds::OBJECT)),
-    Member::optional("user", Kinds::STRING),
-    Member::optional("group", Kinds::STRING),
-    Member::optional("working_directory", Kinds::STRING),
-    Member::optional("environment", Kinds::OBJECT),
-    Member::optional("isolation", Kinds::OBJECT),
-    Member::optional("stdout", Kinds::STRING),
-    Member::optional("stderr", Kinds::STRING),
+static COMMON: &[Member] = &[
+    Member::optional(
+        "access",
+        &[Form::Object(&ACCESS)],
+        "What guests may use beyond their requests; nothing by default.",
+    ),
+    Member::optional(
+        "limits",
+        &[Form::Object(&LIMITS)],
+        "The limits of one request, and of the application.",
+    ),
+    Member::optional(
+        "instances",
+        &[Form::Object(&INSTANCES)],
+        "How many requests an instance serves; one by default.",
+    ),
+    Member::optional(
+        "authority",
+        &[Form::String(Text::one_of(&Authority::NAMES))],
+        "What guests see as a request's authority, the host in lower case without its port, or the host as sent; \
+         server-name by default in WASI 0.2, and host in WASI 0.3.",
+    ),
+    Member::optional(
+        "reload",
+        Form::BOOLEAN,
+        "Whether the component is loaded again when its file changes; false by default.",
+    ),
+    Member::optional(
+        "processes",
+        &[Form::Integer(processes::NUMBER), Form::Object(&PROCESSES)],
+        "Without effect, since one process serves all applications.",
+    ),
+    Member::optional(
+        "user",
+        Form::FILLED,
+        "Without effect, since one process serves all applications under its own user.",
+    ),
+    Member::optional(
+        "group",
+        Form::FILLED,
+        "Without effect, since one process serves all applications under its own group.",
+    ),
+    Member::optional(
+        "working_directory",
+        Form::FILLED,
+        "The folder at which a relative module, component, stdout or stderr starts; without effect if none is relative.",
+    ),
+    Member::optional(
+        "environment",
+        &[Form::Map(
+            Map::of(&[Form::String(Text::WITHOUT_NUL)])
+                .with_names(Text::matching(Regex::Literal("^[^=\\u0000]+$"))),
+        )],
+        "The component's whole environment, in this order; empty by default.",
+    ),
+    Member::optional(
+        "isolation",
+        &[Form::Object(&ISOLATION)],
+        "Without effect, except that the application's paths are below rootfs; each request is isolated in an instance.",
+    ),
+    Member::optional(
+        "stdout",
+        Form::FILLED,
+        "The file to which the guests' standard output is appended, an absolute path or one relative to \
+         working_directory; the server's log by default.",
+    ),
+    Member::optional(
+        "stderr",
+        Form::FILLED,
+        "The file to which the guests' standard error is appended, an absolute path or one relative to \
+         working_directory; the server's log by default.",
+    ),
 ];
 
 pub(super) fn check<'a>(
@@ -187,36 +305,32 @@ pub(super) fn check<'a>(
     };
     let mut base = Base::default();
     let mut paths = Vec::new();
-    checker.members(
-        value,
-        &[r#type.members(), COMMON],
-        |checker, name, value| {
-            match name {
-                "module" | "component" | "stdout" | "stderr" => {
-                    paths.push((name, checker.filled(name, value)?));
-                }
-                "access" => application.access = access::check(checker, value)?,
-                "authority" => application.authority = Some(authority::check(checker, value)?),
-                "instances" => application.instances = instances::check(checker, value)?,
-                "reload" => application.reload = *value == Value::Bool(true),
-                "limits" => application.limits = limits::check(checker, value)?,
-                "environment" => application.environment = check_environment(checker, value)?,
-                "processes" => processes::check(checker, value)?,
-                "isolation" => base.root = isolation::check(checker, value)?,
-                "user" | "group" => {
-                    checker.filled(name, value)?;
-                    checker.warn(
-                        "one process serves all applications under its own user and group, so this \
-                     has no effect",
-                    );
-                }
-                "working_directory" => base.directory = Some(checker.filled(name, value)?),
-                // `type` is checked above; the handlers are accepted and ignored.
-                _ => {}
+    checker.members(value, r#type.table(), |checker, name, value| {
+        match name {
+            "module" | "component" | "stdout" | "stderr" => {
+                paths.push((name, checker.filled(name, value)?));
             }
-            Ok(())
-        },
-    )?;
+            "access" => application.access = access::check(checker, value)?,
+            "authority" => application.authority = Some(authority::check(checker, value)?),
+            "instances" => application.instances = instances::check(checker, value)?,
+            "reload" => application.reload = *value == Value::Bool(true),
+            "limits" => application.limits = limits::check(checker, value)?,
+            "environment" => application.environment = check_environment(checker, value)?,
+            "processes" => processes::check(checker, value)?,
+            "isolation" => base.root = isolation::check(checker, value)?,
+            "user" | "group" => {
+                checker.filled(name, value)?;
+                checker.warn(
+                    "one process serves all applications under its own user and group, so this \
+                     has no effect",
+                );
+            }
+            "working_directory" => base.directory = Some(checker.filled(name, value)?),
+            // `type` is checked above; the handlers are accepted and ignored.
+            _ => {}
+        }
+        Ok(())
+    })?;
     locate(checker, &mut application, &base, &paths)?;
     Ok(application)
 }

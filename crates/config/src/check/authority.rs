@@ -1,7 +1,7 @@
 //! `authority`: the authority of a request for guests.
 
+use super::checker::{Checker, shortened};
 use super::error::ConfigError;
-use super::schema::{Checker, shortened};
 use super::suggestion;
 use crate::Value;
 

@@ -3,22 +3,57 @@
 use http::HeaderName;
 use routing::{AddressPatterns, Forwarded};
 
+use super::checker::Checker;
 use super::error::ConfigError;
 use super::patterns;
-use super::schema::{Checker, Kinds, Member};
+use super::table::{Form, Member, Table};
 use crate::Value;
 
-const FORWARDED: &[Member] = &[
-    Member::optional("client_ip", Kinds::STRING),
-    Member::optional("protocol", Kinds::STRING),
-    Member::required("source", Kinds::STRING.or(Kinds::ARRAY)),
-    Member::optional("recursive", Kinds::BOOLEAN),
-];
+pub(super) static FORWARDED: Table = Table::new(
+    "forwarded",
+    "Which proxies may name the client, and in which fields.",
+    &[
+        &[
+            Member::optional(
+                "client_ip",
+                Form::STRING,
+                "The request field that names the client, such as X-Forwarded-For; this or protocol is required.",
+            ),
+            Member::optional(
+                "protocol",
+                Form::STRING,
+                "The request field that names the scheme, such as X-Forwarded-Proto; this or client_ip is required.",
+            ),
+        ],
+        COMMON,
+    ],
+)
+.with_any_of(&["client_ip", "protocol"]);
 
-const CLIENT_IP: &[Member] = &[
-    Member::required("source", Kinds::STRING.or(Kinds::ARRAY)),
-    Member::required("header", Kinds::STRING),
-    Member::optional("recursive", Kinds::BOOLEAN),
+pub(super) static CLIENT_IP: Table = Table::new(
+    "client_ip",
+    "Which proxies may name the client; the older form of forwarded.",
+    &[
+        COMMON,
+        &[Member::required(
+            "header",
+            Form::STRING,
+            "The request field that names the client, such as X-Forwarded-For.",
+        )],
+    ],
+);
+
+const COMMON: &[Member] = &[
+    Member::required(
+        "source",
+        Form::STRINGS,
+        "Address patterns of the peers that are trusted; an empty array trusts none.",
+    ),
+    Member::optional(
+        "recursive",
+        Form::BOOLEAN,
+        "Whether an address that source matches is skipped in favour of the one before it; false by default.",
+    ),
 ];
 
 pub(super) fn check<'a>(
@@ -31,20 +66,20 @@ pub(super) fn check<'a>(
             "The \"forwarded\" object must have either \"client_ip\" or \"protocol\" option set.",
         ));
     }
-    members(checker, value, FORWARDED)
+    members(checker, value, &FORWARDED)
 }
 
 pub(super) fn check_client_ip<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Forwarded, ConfigError> {
-    members(checker, value, CLIENT_IP)
+    members(checker, value, &CLIENT_IP)
 }
 
 fn members<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
-    table: &'static [Member],
+    table: &'static Table,
 ) -> Result<Forwarded, ConfigError> {
     let mut forwarded = Forwarded {
         source: AddressPatterns::new(),
@@ -52,7 +87,7 @@ fn members<'a>(
         protocol: None,
         recursive: false,
     };
-    checker.members(value, &[table], |checker, name, value| {
+    checker.members(value, table, |checker, name, value| {
         match name {
             "source" => forwarded.source = patterns::addresses(checker, value)?,
             "recursive" => forwarded.recursive = *value == Value::Bool(true),

@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member};
+use super::table::{Form, Interval, Kinds, Member, Table};
 use crate::{Value, bounds};
 
 /// The requests that an instance of a component serves. One by default, so that requests share no state.
@@ -47,17 +48,29 @@ impl Instances {
     }
 }
 
-const INSTANCES: &[Member] = &[
-    Member::optional("reuse", Kinds::INTEGER),
-    Member::optional("concurrency", Kinds::INTEGER),
-];
+pub(super) static INSTANCES: Table = Table::new(
+    "instances",
+    "How many requests an instance serves; more than one gives up their isolation from each other.",
+    &[&[
+        Member::optional(
+            "reuse",
+            &[Form::Integer(Interval::of(&bounds::INSTANCE_REUSE))],
+            "Requests that an instance serves before it is destroyed; 1 by default.",
+        ),
+        Member::optional(
+            "concurrency",
+            &[Form::Integer(Interval::of(&bounds::INSTANCE_CONCURRENCY))],
+            "Requests that an instance serves at the same time, at most reuse; 1 by default.",
+        ),
+    ]],
+);
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Instances, ConfigError> {
     let mut instances = Instances::default();
-    checker.members(value, &[INSTANCES], |checker, name, value| {
+    checker.members(value, &INSTANCES, |checker, name, value| {
         match name {
             "reuse" => instances.reuse = checker.whole(name, value, &bounds::INSTANCE_REUSE)?,
             _ => {

@@ -1,42 +1,125 @@
 //! `isolation`: checked as Unit checks it on Linux, so that mistakes are reported here as there. Only `rootfs`
 //! has an effect, on paths.
 
+use super::checker::{Checker, is_empty, shortened};
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member, is_empty, shortened};
+use super::table::{Form, Items, Member, Table, Text};
 use crate::Value;
 
-const ISOLATION: &[Member] = &[
-    Member::optional("namespaces", Kinds::OBJECT),
-    Member::optional("uidmap", Kinds::ARRAY),
-    Member::optional("gidmap", Kinds::ARRAY),
-    Member::optional("rootfs", Kinds::STRING),
-    Member::optional("automount", Kinds::OBJECT),
-    Member::optional("new_privs", Kinds::BOOLEAN),
-    Member::optional("cgroup", Kinds::OBJECT),
-];
+pub(super) static ISOLATION: Table = Table::new(
+    "isolation",
+    "Unit's isolation of processes, of which only rootfs has an effect.",
+    &[&[
+        Member::optional(
+            "namespaces",
+            &[Form::Object(&NAMESPACES)],
+            "Without effect: the namespaces that Unit creates.",
+        ),
+        Member::optional(
+            "uidmap",
+            MAPPINGS,
+            "Without effect: how Unit maps user ids.",
+        ),
+        Member::optional(
+            "gidmap",
+            MAPPINGS,
+            "Without effect: how Unit maps group ids.",
+        ),
+        Member::optional(
+            "rootfs",
+            &[Form::String(Text::ABSOLUTE)],
+            "The folder that the application's paths are below, an absolute path other than /.",
+        ),
+        Member::optional(
+            "automount",
+            &[Form::Object(&AUTOMOUNT)],
+            "Without effect: what Unit mounts below rootfs.",
+        ),
+        Member::optional(
+            "new_privs",
+            Form::BOOLEAN,
+            "Without effect: whether Unit's processes may gain privileges.",
+        ),
+        Member::optional(
+            "cgroup",
+            &[Form::Object(&CGROUP)],
+            "Without effect: the control group of Unit's processes.",
+        ),
+    ]],
+);
 
-const NAMESPACES: &[Member] = &[
-    Member::optional("credential", Kinds::BOOLEAN),
-    Member::optional("pid", Kinds::BOOLEAN),
-    Member::optional("network", Kinds::BOOLEAN),
-    Member::optional("mount", Kinds::BOOLEAN),
-    Member::optional("uname", Kinds::BOOLEAN),
-    Member::optional("cgroup", Kinds::BOOLEAN),
-];
+static NAMESPACES: Table = Table::new(
+    "namespaces",
+    "The namespaces that Unit creates, without effect.",
+    &[&[
+        Member::optional(
+            "credential",
+            Form::BOOLEAN,
+            "Without effect: user namespaces.",
+        ),
+        Member::optional("pid", Form::BOOLEAN, "Without effect: PID namespaces."),
+        Member::optional(
+            "network",
+            Form::BOOLEAN,
+            "Without effect: network namespaces.",
+        ),
+        Member::optional("mount", Form::BOOLEAN, "Without effect: mount namespaces."),
+        Member::optional("uname", Form::BOOLEAN, "Without effect: UTS namespaces."),
+        Member::optional(
+            "cgroup",
+            Form::BOOLEAN,
+            "Without effect: cgroup namespaces.",
+        ),
+    ]],
+);
 
-const AUTOMOUNT: &[Member] = &[
-    Member::optional("language_deps", Kinds::BOOLEAN),
-    Member::optional("tmpfs", Kinds::BOOLEAN),
-    Member::optional("procfs", Kinds::BOOLEAN),
-];
+static AUTOMOUNT: Table = Table::new(
+    "automount",
+    "What Unit mounts below rootfs, without effect.",
+    &[&[
+        Member::optional(
+            "language_deps",
+            Form::BOOLEAN,
+            "Without effect: what the language's runtime needs.",
+        ),
+        Member::optional("tmpfs", Form::BOOLEAN, "Without effect: a tmpfs."),
+        Member::optional("procfs", Form::BOOLEAN, "Without effect: a procfs."),
+    ]],
+);
 
-const CGROUP: &[Member] = &[Member::required("path", Kinds::STRING)];
+static CGROUP: Table = Table::new(
+    "cgroup",
+    "The control group of Unit's processes, without effect.",
+    &[&[Member::required(
+        "path",
+        &[Form::String(
+            Text::FILLED
+                .at_most(LONGEST_CGROUP)
+                .without(r"(?:^|/)\.\.(?:/|$)"),
+        )],
+        "Without effect: the control group's path.",
+    )]],
+);
 
-const MAPPING: &[Member] = &[
-    Member::required("container", Kinds::INTEGER),
-    Member::required("host", Kinds::INTEGER),
-    Member::required("size", Kinds::INTEGER),
-];
+static MAPPINGS: &[Form] = &[Form::Array(Items::of(&[Form::Object(&MAPPING)]))];
+
+static MAPPING: Table = Table::new(
+    "mapping",
+    "How Unit maps a range of ids, without effect.",
+    &[&[
+        Member::required(
+            "container",
+            Form::INTEGER,
+            "Without effect: the first id inside.",
+        ),
+        Member::required(
+            "host",
+            Form::INTEGER,
+            "Without effect: the first id outside.",
+        ),
+        Member::required("size", Form::INTEGER, "Without effect: the number of ids."),
+    ]],
+);
 
 /// The longest path of a cgroup, in bytes: the longest path of Linux, less `/sys/fs/cgroup/`.
 const LONGEST_CGROUP: usize = 4080;
@@ -47,22 +130,22 @@ pub(super) fn check<'a>(
     value: &'a Value,
 ) -> Result<Option<&'a str>, ConfigError> {
     let mut rootfs = None;
-    checker.members(value, &[ISOLATION], |checker, name, value| match name {
-        "namespaces" => checker.members(value, &[NAMESPACES], |_, _, _| Ok(())),
-        "automount" => checker.members(value, &[AUTOMOUNT], |_, _, _| Ok(())),
+    checker.members(value, &ISOLATION, |checker, name, value| match name {
+        "namespaces" => checker.members(value, &NAMESPACES, |_, _, _| Ok(())),
+        "automount" => checker.members(value, &AUTOMOUNT, |_, _, _| Ok(())),
         "uidmap" | "gidmap" => checker.elements(value, |checker, value| {
             if value.as_object().is_none() {
                 return Err(checker.error(format!(
                     "The \"{name}\" array must contain only object values."
                 )));
             }
-            checker.members(value, &[MAPPING], |_, _, _| Ok(()))
+            checker.members(value, &MAPPING, |_, _, _| Ok(()))
         }),
         "rootfs" => {
             rootfs = value.as_str();
             check_rootfs(checker, rootfs.unwrap_or_default())
         }
-        "cgroup" => checker.members(value, &[CGROUP], |checker, _, value| {
+        "cgroup" => checker.members(value, &CGROUP, |checker, _, value| {
             check_cgroup(checker, value.as_str().unwrap_or_default())
         }),
         _ => Ok(()),

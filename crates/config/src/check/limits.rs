@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member};
+use super::table::{Form, Interval, Member, Table};
 use crate::{Value, bounds};
 
 /// The limits of an application. `None` is the server's default.
@@ -24,26 +25,68 @@ pub struct Limits {
     pub weight: Option<NonZeroU32>,
 }
 
-const LIMITS: &[Member] = &[
-    Member::optional("timeout", Kinds::INTEGER),
-    Member::optional("execution_timeout", Kinds::NUMBER),
-    Member::optional("memory", Kinds::INTEGER),
-    Member::optional("concurrency", Kinds::INTEGER),
-    Member::optional("files", Kinds::INTEGER),
-    Member::optional("weight", Kinds::INTEGER),
-    Member::optional("requests", Kinds::INTEGER),
-    Member::optional("shm", Kinds::INTEGER),
-];
+pub(super) static LIMITS: Table = Table::new(
+    "limits",
+    "The limits of one request, and of the application.",
+    &[&[
+        Member::optional(
+            "timeout",
+            &[Form::Integer(TIMEOUT)],
+            "Seconds from a request's header section to the start of its response; 30 by default, and 0 for no limit.",
+        ),
+        Member::optional(
+            "execution_timeout",
+            &[Form::Seconds(bounds::EXECUTION_TIMEOUT)],
+            "Seconds that a guest may compute for a request, with or without a fraction; 10 by default, and 0 for no \
+             limit.",
+        ),
+        Member::optional(
+            "memory",
+            &[Form::Integer(Interval::of(&bounds::MEMORY))],
+            "Bytes of all memories and tables of one instance together; 268435456 (256 MiB) by default.",
+        ),
+        Member::optional(
+            "concurrency",
+            &[Form::Integer(Interval::of(&bounds::CONCURRENCY))],
+            "Requests of the application in progress; by default, its share of the server's instances.",
+        ),
+        Member::optional(
+            "files",
+            &[Form::Integer(Interval::of(&bounds::FILES))],
+            "Open files and folders of one instance; 64 by default.",
+        ),
+        Member::optional(
+            "weight",
+            &[Form::Integer(Interval::of(&bounds::WEIGHT))],
+            "The application's part of what applications share, relative to others; 1 by default.",
+        ),
+        Member::optional(
+            "requests",
+            Form::INTEGER,
+            "Without effect, since no process is replaced after a number of requests.",
+        ),
+        Member::optional(
+            "shm",
+            Form::INTEGER,
+            "Without effect, since no memory is shared between processes.",
+        ),
+    ]],
+);
+
+const TIMEOUT: Interval = Interval {
+    least: 0,
+    most: bounds::TIMEOUT.most as i64,
+};
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Limits, ConfigError> {
     let mut limits = Limits::default();
-    checker.members(value, &[LIMITS], |checker, name, value| {
+    checker.members(value, &LIMITS, |checker, name, value| {
         match name {
             "timeout" => {
-                let seconds = checker.number(name, value, 0, bounds::TIMEOUT.most.into())?;
+                let seconds = checker.number(name, value, TIMEOUT)?;
                 limits.timeout = Some(match u64::try_from(seconds) {
                     Ok(0) | Err(_) => Duration::MAX,
                     Ok(seconds) => Duration::from_secs(seconds),

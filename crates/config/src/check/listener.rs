@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use certificates::TlsOptions;
 use routing::Forwarded;
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::forwarded;
+use super::forwarded::{self, CLIENT_IP, FORWARDED};
 use super::pass::{self, Pass};
-use super::schema::{Checker, Kinds, Member};
-use super::tls;
+use super::table::{Form, Interval, Kinds, Member, Table};
+use super::tls::{self, TLS};
 use super::upstream::ServerAddress;
 use crate::{Path, Value};
 
@@ -92,14 +93,44 @@ impl From<SocketAddr> for ListenAddress {
     }
 }
 
-const MEMBERS: &[Member] = &[
-    Member::optional("pass", Kinds::STRING),
-    Member::optional("application", Kinds::STRING),
-    Member::optional("forwarded", Kinds::OBJECT),
-    Member::optional("client_ip", Kinds::OBJECT),
-    Member::optional("backlog", Kinds::NUMBER),
-    Member::optional("tls", Kinds::OBJECT),
-];
+pub(super) static LISTENER: Table = Table::new(
+    "listener",
+    "Where the requests of a listener go, and the options of its connections.",
+    &[&[
+        Member::optional("pass", Form::STRING, pass::DESCRIPTION),
+        Member::optional(
+            "application",
+            Form::STRING,
+            "The older form of pass, the plain name of an application; ignored if pass is present.",
+        ),
+        Member::optional(
+            "forwarded",
+            &[Form::Object(&FORWARDED)],
+            "Which proxies may name the client, and in which fields; none by default.",
+        ),
+        Member::optional(
+            "client_ip",
+            &[Form::Object(&CLIENT_IP)],
+            "The older form of forwarded, which is applied after it; none by default.",
+        ),
+        Member::optional(
+            "backlog",
+            &[Form::Truncated(BACKLOG)],
+            "Connections that the kernel queues until they are accepted; 511 by default, and for -1.",
+        ),
+        Member::optional(
+            "tls",
+            &[Form::Object(&TLS)],
+            "TLS with uploaded certificates; none by default.",
+        ),
+    ]],
+)
+.with_any_of(&["pass", "application"]);
+
+const BACKLOG: Interval = Interval {
+    least: -1,
+    most: i32::MAX as i64,
+};
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
@@ -112,12 +143,12 @@ pub(super) fn check<'a>(
 
     let (mut passed, mut application, mut backlog) = (None, None, None);
     let (mut tls, mut forwarded, mut client_ip) = (None, None, None);
-    checker.members(value, &[MEMBERS], |checker, name, value| {
+    checker.members(value, &LISTENER, |checker, name, value| {
         match name {
             "pass" => passed = Some(pass::check(checker, name, value)?),
             "application" => application = Some(check_application(checker, value)?),
             "backlog" => {
-                let number = checker.number(name, value, -1, i32::MAX.into())?;
+                let number = checker.number(name, value, BACKLOG)?;
                 backlog = u32::try_from(number).ok();
             }
             "forwarded" => forwarded = Some(forwarded::check(checker, value)?),

@@ -3,8 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::access::Folder;
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::Checker;
 
 /// The folders that an application's paths are relative to.
 ///

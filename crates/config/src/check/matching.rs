@@ -2,31 +2,91 @@
 
 use routing::{FieldKind, FieldNameError, FieldRule, Match, Property, PropertyRule, Scheme, Test};
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member};
+use super::table::{Form, Items, Map, Member, Regex, Table, Text};
 use super::{patterns, template};
 use crate::Value;
 
-const PATTERNS: Kinds = Kinds::STRING.or(Kinds::ARRAY);
-const FIELDS: Kinds = Kinds::OBJECT.or(Kinds::ARRAY);
-
-const MEMBERS: &[Member] = &[
-    Member::optional("method", PATTERNS),
-    Member::optional("scheme", Kinds::STRING),
-    Member::optional("host", PATTERNS),
-    Member::optional("source", PATTERNS),
-    Member::optional("destination", PATTERNS),
-    Member::optional("uri", PATTERNS),
-    Member::optional("query", PATTERNS),
-    Member::optional("arguments", FIELDS),
-    Member::optional("headers", FIELDS),
-    Member::optional("cookies", FIELDS),
-    Member::optional("if", Kinds::STRING),
+/// Patterns by name.
+const FIELD_SET: Map = Map::of(Form::STRINGS).with_names(Text::NOT_EMPTY);
+const FIELDS: &[Form] = &[
+    Form::Map(FIELD_SET),
+    Form::Array(Items::of(&[Form::Map(FIELD_SET)])),
 ];
+
+/// Without regard to case.
+const SCHEME: Text = Text::matching(Regex::Literal("^[Hh][Tt][Tt][Pp][Ss]?$"));
+
+pub(super) static MATCH: Table = Table::new(
+    "match",
+    "The requests that a step applies to; all members must match.",
+    &[&[
+        Member::optional(
+            "method",
+            Form::STRINGS,
+            "Patterns of the method, without regard to case.",
+        ),
+        Member::optional(
+            "scheme",
+            &[Form::String(SCHEME)],
+            "The scheme of the request, http or https.",
+        ),
+        Member::optional(
+            "host",
+            Form::STRINGS,
+            "Patterns of the host in lower case, without port and final dot.",
+        ),
+        Member::optional(
+            "source",
+            Form::STRINGS,
+            "Patterns of the client's address and port, such as 192.0.2.0/24, or unix.",
+        ),
+        Member::optional(
+            "destination",
+            Form::STRINGS,
+            "Patterns of the server's address and port of the connection, such as *:8080.",
+        ),
+        Member::optional(
+            "uri",
+            Form::STRINGS,
+            "Patterns of the decoded path, such as /api/*, or ~ and a regular expression; ! negates.",
+        ),
+        Member::optional(
+            "query",
+            Form::STRINGS,
+            "Patterns of the decoded text after the question mark.",
+        ),
+        Member::optional(
+            "arguments",
+            FIELDS,
+            "Patterns of the query's arguments by name, of which all must match, or several such objects, of which \
+             one must match.",
+        ),
+        Member::optional(
+            "headers",
+            FIELDS,
+            "Patterns of the request's fields by name, of which all must match, or several such objects, of which \
+             one must match; without regard to case.",
+        ),
+        Member::optional(
+            "cookies",
+            FIELDS,
+            "Patterns of the cookies by name, of which all must match, or several such objects, of which one must \
+             match.",
+        ),
+        Member::optional(
+            "if",
+            Form::STRING,
+            "Expands its variables, and matches if the result is neither empty, 0, false, null nor undefined; a \
+             leading ! negates.",
+        ),
+    ]],
+);
 
 pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<Match, ConfigError> {
     let mut tests = Vec::new();
-    checker.members(value, &[MEMBERS], |checker, name, value| {
+    checker.members(value, &MATCH, |checker, name, value| {
         tests.push(match name {
             "method" => property(checker, name, value, Property::Method)?,
             "host" => property(checker, name, value, Property::Host)?,

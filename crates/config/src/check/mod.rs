@@ -18,11 +18,13 @@ mod action;
 mod address;
 mod application;
 mod authority;
+mod checker;
 mod compression;
 mod error;
 mod forwarded;
 mod instances;
 mod isolation;
+mod json_schema;
 mod limits;
 mod listener;
 mod location;
@@ -31,10 +33,10 @@ mod pass;
 mod patterns;
 mod processes;
 mod route;
-mod schema;
 mod servers;
 mod settings;
 mod suggestion;
+mod table;
 mod telemetry;
 mod template;
 mod tls;
@@ -55,7 +57,15 @@ pub use settings::Settings;
 pub use tls::{missing_certificate, uses_certificate};
 pub use upstream::{ServerAddress, Upstream, UpstreamServer, Weight};
 
-use schema::{Checker, Kinds, Member};
+use access_log::ACCESS_LOG;
+use address::ADDRESS;
+use application::APPLICATION;
+use checker::Checker;
+use listener::LISTENER;
+use route::ROUTES;
+use settings::SETTINGS;
+use table::{Form, Kinds, Map, Member, Table};
+use upstream::UPSTREAM;
 
 use crate::Value;
 
@@ -86,14 +96,59 @@ pub struct Checked {
     pub warnings: Vec<Warning>,
 }
 
-const ROOT: &[Member] = &[
-    Member::optional("settings", Kinds::OBJECT),
-    Member::optional("listeners", Kinds::OBJECT),
-    Member::optional("routes", Kinds::ARRAY.or(Kinds::OBJECT)),
-    Member::optional("applications", Kinds::OBJECT),
-    Member::optional("upstreams", Kinds::OBJECT),
-    Member::optional("access_log", Kinds::STRING.or(Kinds::OBJECT)),
-];
+static ROOT: Table = Table::new(
+    "configuration",
+    "The whole configuration; an empty one is valid and serves nothing.",
+    &[&[
+        Member::optional(
+            "settings",
+            &[Form::Object(&SETTINGS)],
+            "Options that apply to all listeners.",
+        ),
+        Member::optional(
+            "listeners",
+            &[Form::Map(
+                Map::of(&[Form::Object(&LISTENER)]).with_names(ADDRESS),
+            )],
+            "Where each address sends its requests, such as 127.0.0.1:8080, *:8080, [::1]:8080 or unix:/run/app.sock.",
+        ),
+        Member::optional(
+            "routes",
+            ROUTES,
+            "Rules that choose how a request is answered: one array of steps, or several by name.",
+        ),
+        Member::optional(
+            "applications",
+            &[Form::Map(Map::of(&[Form::Choice(&APPLICATION)]))],
+            "WebAssembly components by name.",
+        ),
+        Member::optional(
+            "upstreams",
+            &[Form::Map(Map::of(&[Form::Object(&UPSTREAM)]))],
+            "Groups of other servers by name.",
+        ),
+        Member::optional(
+            "access_log",
+            ACCESS_LOG,
+            "The file to which requests are logged, an absolute path, or an object with it; none by default.",
+        ),
+    ]],
+);
+
+/// A JSON Schema (draft 2020-12) of the configuration, with a description of each member. It is made from the tables
+/// by which [`Config::check`] goes, and accepts each tree that is accepted there. What it cannot express, and leaves
+/// to the check, is how values refer to each other, and what else strings have to be beyond their beginning.
+///
+/// ```
+/// let schema = config::json_schema();
+/// let path = config::Path::parse("/properties/listeners/description")?;
+/// assert!(schema.at(&path).is_some());
+/// # Ok::<(), config::PathError>(())
+/// ```
+#[must_use]
+pub fn json_schema() -> Value {
+    json_schema::document(&ROOT)
+}
 
 impl Config {
     /// Checks a whole tree. An empty object is a valid configuration.
@@ -113,7 +168,7 @@ impl Config {
         let mut checker = Checker::new(root);
         checker.kind(None, root, Kinds::OBJECT)?;
         let mut config = Self::default();
-        checker.members(root, &[ROOT], |checker, name, value| match name {
+        checker.members(root, &ROOT, |checker, name, value| match name {
             "listeners" => checker.each(value, |checker, name, value| {
                 let listener = listener::check(checker, name, value)?;
                 if let Some(other) = config.listener(&listener.address) {

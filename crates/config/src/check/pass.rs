@@ -2,8 +2,8 @@
 
 use routing::{Destination, Template};
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::Checker;
 use super::template;
 use crate::Value;
 
@@ -21,6 +21,10 @@ pub enum Pass {
     /// A destination that is expanded for each request. It may not exist, and is never [`Metrics`](Self::Metrics).
     Variable(Template),
 }
+
+/// Of the member `pass`, wherever it is.
+pub(super) const DESCRIPTION: &str = "Where requests go: applications/NAME, routes, routes/NAME, upstreams/NAME or \
+                                      metrics; with variables.";
 
 pub(super) fn check(checker: &Checker<'_>, name: &str, value: &Value) -> Result<Pass, ConfigError> {
     let pass = value.as_str().unwrap_or_default();

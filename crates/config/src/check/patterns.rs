@@ -2,8 +2,8 @@
 
 use routing::{AddressPatternErrorKind, AddressPatterns, PatternError, PatternErrorKind};
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::Checker;
 use crate::Value;
 
 /// Calls `push` for each pattern of `value`. Messages name the property `what`.

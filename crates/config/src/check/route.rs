@@ -2,10 +2,11 @@
 
 use routing::Match;
 
-use super::action::{self, Action};
+use super::action::{self, ACTION, Action};
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::matching;
-use super::schema::{Checker, Kinds, Member};
+use super::matching::{self, MATCH};
+use super::table::{Form, Items, Kinds, Map, Member, Table};
 use crate::Value;
 
 /// An array of steps with their actions.
@@ -17,10 +18,31 @@ pub struct Route {
     pub steps: routing::Route<Action>,
 }
 
-const STEP: &[Member] = &[
-    Member::optional("match", Kinds::OBJECT),
-    Member::optional("action", Kinds::OBJECT),
+/// One array without a name, or several by name.
+pub(super) static ROUTES: &[Form] = &[
+    Form::Array(STEPS),
+    Form::Map(Map::of(&[Form::Array(STEPS)])),
 ];
+
+static STEPS: Items = Items::of(&[Form::Object(&STEP)]);
+
+static STEP: Table = Table::new(
+    "step",
+    "A step of a route; the first that matches a request is taken.",
+    &[&[
+        Member::optional(
+            "match",
+            &[Form::Object(&MATCH)],
+            "The requests that the step applies to; all by default.",
+        ),
+        // The check demands it last, so that a misspelt `action` gets its suggestion.
+        Member::required_by_owner(
+            "action",
+            &[Form::Choice(&ACTION)],
+            "How the requests are answered.",
+        ),
+    ]],
+);
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
@@ -61,14 +83,13 @@ fn step<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(Match, Actio
         return Err(checker.error("The \"routes\" array must contain only object values."));
     }
     let (mut tests, mut action) = (Match::default(), None);
-    checker.members(value, &[STEP], |checker, name, value| {
+    checker.members(value, &STEP, |checker, name, value| {
         match name {
             "match" => tests = matching::check(checker, value)?,
             _ => action = Some(action::check(checker, value)?),
         }
         Ok(())
     })?;
-    // Checked last, so that a misspelt `action` gets its suggestion.
     let Some(action) = action else {
         return checker.at("action", |checker| {
             Err(checker.error("Required parameter \"action\" is missing."))

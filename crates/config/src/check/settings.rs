@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::checker::{Checker, is_empty, shortened};
+use super::compression::{self, COMPRESSION};
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member, is_empty, shortened};
-use super::{compression, patterns, telemetry};
+use super::patterns;
+use super::table::{Form, Interval, Items, Kinds, Map, Member, Table, Text};
+use super::telemetry::{self, TELEMETRY};
 use crate::Value;
 
 /// The settings of all listeners. The defaults are Unit's.
@@ -57,52 +60,176 @@ impl Default for Settings {
     }
 }
 
-const MEMBERS: &[Member] = &[
-    Member::optional("listen_threads", Kinds::INTEGER),
-    Member::optional("http", Kinds::OBJECT),
-    Member::optional("telemetry", Kinds::OBJECT),
-];
+pub(super) static SETTINGS: Table = Table::new(
+    "settings",
+    "Options that apply to all listeners.",
+    &[&[
+        Member::optional(
+            "listen_threads",
+            &[Form::Integer(THREADS)],
+            "Threads that get new connections; all of the server's threads by default.",
+        ),
+        Member::optional("http", &[Form::Object(&HTTP)], "Options of HTTP."),
+        Member::optional(
+            "telemetry",
+            &[Form::Empty, Form::Object(&TELEMETRY)],
+            "Without effect, since this server sends no traces.",
+        ),
+    ]],
+);
 
-const HTTP: &[Member] = &[
-    Member::optional("header_read_timeout", Kinds::INTEGER),
-    Member::optional("body_read_timeout", Kinds::INTEGER),
-    Member::optional("send_timeout", Kinds::INTEGER),
-    Member::optional("idle_timeout", Kinds::INTEGER),
-    Member::optional("large_header_buffer_size", Kinds::INTEGER),
-    Member::optional("large_header_buffers", Kinds::INTEGER),
-    Member::optional("body_buffer_size", Kinds::INTEGER),
-    Member::optional("max_body_size", Kinds::INTEGER),
-    Member::optional("body_temp_path", Kinds::STRING),
-    Member::optional("discard_unsafe_fields", Kinds::BOOLEAN),
-    Member::optional("websocket", Kinds::OBJECT),
-    Member::optional("static", Kinds::OBJECT),
-    Member::optional("log_route", Kinds::BOOLEAN),
-    Member::optional("server_version", Kinds::BOOLEAN),
-    Member::optional("chunked_transform", Kinds::BOOLEAN),
-    Member::optional("compression", Kinds::OBJECT),
-];
+static HTTP: Table = Table::new(
+    "http",
+    "Options of HTTP.",
+    &[&[
+        Member::optional(
+            "header_read_timeout",
+            TIMEOUT,
+            "Seconds for a request's header section to arrive; 30 by default.",
+        ),
+        Member::optional(
+            "body_read_timeout",
+            TIMEOUT,
+            "Seconds between two pieces of a request's body; 30 by default.",
+        ),
+        Member::optional(
+            "send_timeout",
+            TIMEOUT,
+            "Seconds for which a client may accept nothing of a response; 30 by default.",
+        ),
+        Member::optional(
+            "idle_timeout",
+            TIMEOUT,
+            "Seconds from a request to the first byte of the next on its connection; 180 by default.",
+        ),
+        Member::optional(
+            "large_header_buffer_size",
+            SIZE,
+            "Without effect, since header sections are limited to 32 KiB in any case.",
+        ),
+        Member::optional(
+            "large_header_buffers",
+            SIZE,
+            "Without effect, since header sections are limited to 32 KiB in any case.",
+        ),
+        Member::optional(
+            "body_buffer_size",
+            SIZE,
+            "Without effect, since bodies are streamed.",
+        ),
+        Member::optional(
+            "max_body_size",
+            SIZE,
+            "Bytes that a request's body may have; 8388608 (8 MiB) by default.",
+        ),
+        Member::optional(
+            "body_temp_path",
+            Form::STRING,
+            "Without effect, since bodies are streamed and never written to files.",
+        ),
+        Member::optional(
+            "discard_unsafe_fields",
+            Form::BOOLEAN,
+            "Whether request fields are dropped if their names have other characters than letters, digits and \
+             hyphens; true by default.",
+        ),
+        Member::optional(
+            "websocket",
+            &[Form::Object(&WEBSOCKET)],
+            "Without effect, since no application speaks WebSocket.",
+        ),
+        Member::optional(
+            "static",
+            &[Form::Object(&STATIC)],
+            "Options of static files.",
+        ),
+        Member::optional(
+            "log_route",
+            Form::BOOLEAN,
+            "Whether the log has each request and each step of a route that is selected or not; false by default.",
+        ),
+        Member::optional(
+            "server_version",
+            Form::BOOLEAN,
+            "Whether the response's Server field includes the version; true by default.",
+        ),
+        Member::optional(
+            "chunked_transform",
+            Form::BOOLEAN,
+            "Whether a chunked body for another server is buffered and sent with its length; false by default.",
+        ),
+        Member::optional(
+            "compression",
+            &[Form::Object(&COMPRESSION)],
+            "Without effect, since responses are not compressed.",
+        ),
+    ]],
+);
 
-const WEBSOCKET: &[Member] = &[
-    Member::optional("read_timeout", Kinds::INTEGER),
-    Member::optional("keepalive_interval", Kinds::INTEGER),
-    Member::optional("max_frame_size", Kinds::INTEGER),
-];
+static WEBSOCKET: Table = Table::new(
+    "websocket",
+    "Unit's options of WebSocket, without effect.",
+    &[&[
+        Member::optional(
+            "read_timeout",
+            SIZE,
+            "Without effect: seconds for which a client may send nothing.",
+        ),
+        Member::optional(
+            "keepalive_interval",
+            SIZE,
+            "Without effect: seconds between two pings.",
+        ),
+        Member::optional("max_frame_size", SIZE, "Without effect: bytes of a frame."),
+    ]],
+);
 
-const STATIC: &[Member] = &[Member::optional("mime_types", Kinds::OBJECT)];
+static STATIC: Table = Table::new(
+    "static",
+    "Options of static files.",
+    &[&[Member::optional(
+        "mime_types",
+        &[Form::Map(
+            Map::of(&[
+                Form::String(Text::NOT_EMPTY),
+                Form::Array(Items::of(&[Form::String(Text::NOT_EMPTY)])),
+            ])
+            // What no field of a header section may have.
+            .with_names(Text::ANY.without(r"[\u0000-\u0008\u000a-\u001f\u007f]")),
+        )],
+        "Extensions, such as .html, and names of files by MIME type, in addition to the server's own table.",
+    )]],
+);
 
-/// A time-out in seconds; Unit stores milliseconds in 32 bits.
-const MOST_SECONDS: i64 = 4_294_967;
+const THREADS: Interval = Interval {
+    least: 1,
+    most: i32::MAX as i64,
+};
+
+/// A time-out in seconds; Unit stores milliseconds in 32 bits. Stricter than Unit, which accepts numbers below one,
+/// with which every request would time out.
+const SECONDS: Interval = Interval {
+    least: 1,
+    most: 4_294_967,
+};
+
+const TIMEOUT: &[Form] = &[Form::Integer(SECONDS)];
+
+/// A number of bytes, and in Unit some others.
+const BYTES: Interval = Interval::at_least(0);
+
+const SIZE: &[Form] = &[Form::Integer(BYTES)];
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
     value: &'a Value,
 ) -> Result<Settings, ConfigError> {
     let mut settings = Settings::default();
-    checker.members(value, &[MEMBERS], |checker, name, value| {
+    checker.members(value, &SETTINGS, |checker, name, value| {
         match name {
             "http" => check_http(checker, value, &mut settings)?,
             "listen_threads" => {
-                let threads = checker.number(name, value, 1, i32::MAX.into())?;
+                let threads = checker.number(name, value, THREADS)?;
                 settings.listen_threads = u32::try_from(threads).ok().and_then(NonZeroU32::new);
             }
             // `telemetry`
@@ -118,7 +245,7 @@ fn check_http<'a>(
     value: &'a Value,
     settings: &mut Settings,
 ) -> Result<(), ConfigError> {
-    checker.members(value, &[HTTP], |checker, name, value| {
+    checker.members(value, &HTTP, |checker, name, value| {
         let is_true = *value == Value::Bool(true);
         match name {
             "header_read_timeout" => settings.header_read_timeout = seconds(checker, name, value)?,
@@ -129,7 +256,7 @@ fn check_http<'a>(
             "discard_unsafe_fields" => settings.discard_unsafe_fields = is_true,
             "server_version" => settings.server_version = is_true,
             "log_route" => settings.log_route = is_true,
-            "static" => checker.members(value, &[STATIC], |checker, _, value| {
+            "static" => checker.members(value, &STATIC, |checker, _, value| {
                 settings.mime_types = check_mime_types(checker, value)?;
                 Ok(())
             })?,
@@ -152,7 +279,7 @@ fn check_http<'a>(
                 checker.warn("chunked bodies are accepted in any case, so this has no effect");
             }
             "websocket" => {
-                checker.members(value, &[WEBSOCKET], |checker, name, value| {
+                checker.members(value, &WEBSOCKET, |checker, name, value| {
                     size(checker, name, value).map(drop)
                 })?;
                 if !is_empty(value) {
@@ -166,14 +293,13 @@ fn check_http<'a>(
     })
 }
 
-/// Stricter than Unit, which accepts numbers below one, with which every request would time out.
 fn seconds(checker: &Checker<'_>, name: &str, value: &Value) -> Result<Duration, ConfigError> {
-    let seconds = checker.number(name, value, 1, MOST_SECONDS)?;
+    let seconds = checker.number(name, value, SECONDS)?;
     Ok(Duration::from_secs(seconds.unsigned_abs()))
 }
 
 fn size(checker: &Checker<'_>, name: &str, value: &Value) -> Result<u64, ConfigError> {
-    let size = checker.number(name, value, 0, i64::MAX)?;
+    let size = checker.number(name, value, BYTES)?;
     Ok(size.unsigned_abs())
 }
 

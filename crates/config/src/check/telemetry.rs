@@ -1,16 +1,40 @@
 //! `settings.telemetry`: checked as in a Unit with OpenTelemetry, so that mistakes are reported here as there. It
 //! has no effect.
 
+use super::checker::{Checker, is_empty};
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member, is_empty};
+use super::table::{Form, Interval, Member, Table, Text};
 use crate::Value;
 
-const TELEMETRY: &[Member] = &[
-    Member::required("endpoint", Kinds::STRING),
-    Member::required("protocol", Kinds::STRING),
-    Member::optional("batch_size", Kinds::INTEGER),
-    Member::optional("sampling_ratio", Kinds::NUMBER),
-];
+pub(super) static TELEMETRY: Table = Table::new(
+    "telemetry",
+    "Without effect, since this server sends no traces.",
+    &[&[
+        Member::required(
+            "endpoint",
+            Form::STRING,
+            "Without effect: where Unit sends traces.",
+        ),
+        Member::required(
+            "protocol",
+            &[Form::String(Text::one_of(&PROTOCOLS))],
+            "Without effect: the protocol by which Unit sends traces.",
+        ),
+        Member::optional(
+            "batch_size",
+            &[Form::Integer(Interval {
+                least: 1,
+                most: 65536,
+            })],
+            "Without effect: spans that Unit sends at once.",
+        ),
+        Member::optional(
+            "sampling_ratio",
+            &[Form::Number(Interval { least: 0, most: 1 })],
+            "Without effect: the part of the requests that Unit traces.",
+        ),
+    ]],
+);
 
 const PROTOCOLS: [&str; 4] = ["http", "HTTP", "grpc", "GRPC"];
 
@@ -18,7 +42,7 @@ pub(super) fn check<'a>(checker: &mut Checker<'a>, value: &'a Value) -> Result<(
     if is_empty(value) {
         return Ok(());
     }
-    checker.members(value, &[TELEMETRY], |checker, name, value| {
+    checker.members(value, &TELEMETRY, |checker, name, value| {
         let number = match value {
             Value::Number(number) => number.as_f64(),
             _ => 0.0,

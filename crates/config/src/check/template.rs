@@ -4,8 +4,8 @@ use routing::{
     Condition, Rewrite, RewriteError, Template, TemplateError, TemplateErrorKind, VariableSet,
 };
 
+use super::checker::Checker;
 use super::error::ConfigError;
-use super::schema::Checker;
 
 /// As in Unit, all variables are allowed everywhere; those of the response are empty until there is one.
 const VARIABLES: VariableSet = VariableSet::ALL;

@@ -4,21 +4,69 @@ use std::time::Duration;
 
 use certificates::{SessionOptions, TicketKey, TicketKeyError, Tickets, TlsOptions};
 
+use super::checker::{Checker, is_empty};
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member, is_empty};
+use super::table::{Form, Interval, Items, Member, Regex, Table, Text};
 use crate::{Object, Path, Value};
 
-const MEMBERS: &[Member] = &[
-    Member::required("certificate", Kinds::STRING.or(Kinds::ARRAY)),
-    Member::optional("conf_commands", Kinds::OBJECT),
-    Member::optional("session", Kinds::OBJECT),
-];
+pub(super) static TLS: Table = Table::new(
+    "tls",
+    "TLS on a listener.",
+    &[&[
+        Member::required(
+            "certificate",
+            &[
+                Form::String(Text::NOT_EMPTY),
+                Form::Array(Items::of(Form::STRING).at_least(1)),
+            ],
+            "The name of an uploaded bundle of certificates, or several names; clients select one by SNI.",
+        ),
+        Member::optional(
+            "conf_commands",
+            &[Form::Empty],
+            "Must be empty, since its commands configure OpenSSL, and this server uses rustls.",
+        ),
+        Member::optional(
+            "session",
+            &[Form::Object(&SESSION)],
+            "How clients resume sessions; they cannot by default.",
+        ),
+    ]],
+);
 
-const SESSION_MEMBERS: &[Member] = &[
-    Member::optional("cache_size", Kinds::INTEGER),
-    Member::optional("timeout", Kinds::INTEGER),
-    Member::optional("tickets", Kinds::STRING.or(Kinds::ARRAY).or(Kinds::BOOLEAN)),
-];
+static SESSION: Table = Table::new(
+    "session",
+    "How clients resume TLS sessions.",
+    &[&[
+        Member::optional(
+            "cache_size",
+            &[Form::Integer(CACHE_SIZE)],
+            "Sessions that the server keeps; 0 by default, which disables the cache.",
+        ),
+        Member::optional(
+            "timeout",
+            &[Form::Integer(Interval::at_least(1))],
+            "Seconds during which a session can be resumed; 300 by default.",
+        ),
+        Member::optional(
+            "tickets",
+            &[
+                Form::Boolean,
+                Form::String(KEY),
+                Form::Array(Items::of(&[Form::String(KEY)])),
+            ],
+            "Whether there are session tickets, or their keys, of which the last encrypts new tickets; false by \
+             default.",
+        ),
+    ]],
+);
+
+const CACHE_SIZE: Interval = Interval::at_least(0);
+
+/// 48 or 80 bytes in one of the two alphabets of Base64.
+const KEY: Text = Text::matching(Regex::Literal(
+    "^(?:[A-Za-z0-9+/_-]{64}|[A-Za-z0-9+/_-]{107}=?)$",
+));
 
 /// Checks the object `tls`, but not whether its certificates exist.
 pub(super) fn check<'a>(
@@ -26,7 +74,7 @@ pub(super) fn check<'a>(
     value: &'a Value,
 ) -> Result<TlsOptions, ConfigError> {
     let mut options = TlsOptions::new([""; 0]);
-    checker.members(value, &[MEMBERS], |checker, name, value| {
+    checker.members(value, &TLS, |checker, name, value| {
         match name {
             "certificate" => options.certificates = check_certificates(checker, value)?,
             "session" => options.session = check_session(checker, value)?,
@@ -72,14 +120,14 @@ fn check_session<'a>(
     value: &'a Value,
 ) -> Result<SessionOptions, ConfigError> {
     let mut options = SessionOptions::default();
-    checker.members(value, &[SESSION_MEMBERS], |checker, name, value| {
+    checker.members(value, &SESSION, |checker, name, value| {
         match name {
             "cache_size" => {
-                let size = checker.number(name, value, 0, i64::MAX)?;
+                let size = checker.number(name, value, CACHE_SIZE)?;
                 options.cache_size = usize::try_from(size).unwrap_or(usize::MAX);
             }
             "timeout" => {
-                let seconds = checker.number(name, value, i64::MIN, i64::MAX)?;
+                let seconds = checker.number(name, value, Interval::ANY)?;
                 let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0);
                 options.timeout = seconds.map(Duration::from_secs).ok_or_else(|| {
                     checker.error("The \"timeout\" number must be greater than zero.")

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::address;
+use super::address::{self, ADDRESS};
+use super::checker::{Checker, shortened};
 use super::error::ConfigError;
-use super::schema::{Checker, Kinds, Member, shortened};
+use super::table::{Form, Interval, Kinds, Map, Member, Regex, Table, Text};
 use crate::Value;
 
 /// One member of `upstreams`: servers with load balancing.
@@ -71,11 +72,35 @@ impl ServerAddress {
     }
 }
 
-const UPSTREAM: &[Member] = &[Member::optional("servers", Kinds::OBJECT)];
+pub(super) static UPSTREAM: Table = Table::new(
+    "upstream",
+    "Other servers among which requests are balanced by weighted round robin.",
+    &[&[Member::required_by_owner(
+        "servers",
+        &[Form::Map(
+            Map::of(&[Form::Object(&SERVER)]).with_names(ADDRESS),
+        )],
+        "The servers by their addresses, such as 192.0.2.1:8080, [2001:db8::1]:8080 or unix:/run/app.sock.",
+    )]],
+);
 
-const SERVER: &[Member] = &[Member::optional("weight", Kinds::NUMBER)];
+static SERVER: Table = Table::new(
+    "server",
+    "A server of an upstream.",
+    &[&[Member::optional(
+        "weight",
+        &[Form::Number(WEIGHT)],
+        "The server's share of the requests, relative to the others; 1 by default, and with 0 it gets none.",
+    )]],
+);
 
-const MOST_WEIGHT: f64 = 1_000_000.0;
+const WEIGHT: Interval = Interval {
+    least: 0,
+    most: 1_000_000,
+};
+
+/// The value of `proxy`.
+pub(super) const PROXY: Text = Text::matching(Regex::Computed(|| address::pattern("http://")));
 
 pub(super) fn check<'a>(
     checker: &mut Checker<'a>,
@@ -84,7 +109,7 @@ pub(super) fn check<'a>(
 ) -> Result<Upstream, ConfigError> {
     checker.kind(Some(name), value, Kinds::OBJECT)?;
     let mut servers = None;
-    checker.members(value, &[UPSTREAM], |checker, _, value| {
+    checker.members(value, &UPSTREAM, |checker, _, value| {
         let listed = servers.insert(Vec::new());
         checker.each(value, |checker, name, value| {
             listed.push(server(checker, name, value)?);
@@ -116,7 +141,7 @@ fn server<'a>(
         checker.error(format!("The \"{name}\" is not valid server address."))
     })?;
     let mut its = Weight::default();
-    checker.members(value, &[SERVER], |checker, _, value| {
+    checker.members(value, &SERVER, |checker, _, value| {
         its = weight(checker, value)?;
         Ok(())
     })?;
@@ -131,10 +156,10 @@ fn weight(checker: &Checker<'_>, value: &Value) -> Result<Weight, ConfigError> {
         Value::Number(number) => number.as_f64(),
         _ => Weight::default().0,
     };
-    if number < 0.0 {
+    if number < WEIGHT.least as f64 {
         return Err(checker.error("The \"weight\" number must be positive."));
     }
-    if number > MOST_WEIGHT {
+    if number > WEIGHT.most as f64 {
         return Err(checker.error("The \"weight\" number must not exceed 1,000,000"));
     }
     Ok(Weight(number))

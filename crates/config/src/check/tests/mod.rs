@@ -3,7 +3,9 @@
 mod access;
 mod access_log;
 mod applications;
+mod corpus;
 mod forwarded;
+mod json_schema;
 mod limits;
 mod listeners;
 mod paths;
@@ -36,6 +38,7 @@ const WALKTHROUGH: &str = r#"{
   }"#;
 
 fn check(text: &str) -> Result<Checked, ConfigError> {
+    corpus::record(text);
     Config::check(&parse(text.as_bytes()).unwrap())
 }
 

@@ -1,4 +1,5 @@
-//! Tables of the members of objects, and the check of a tree against them in Unit's order.
+//! The state of the check of a tree, and what all parts of it share: members of objects against their tables in
+//! Unit's order, elements, numbers and strings.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -7,95 +8,9 @@ use std::time::Duration;
 
 use super::error::{ConfigError, Warning};
 use super::suggestion;
+use super::table::{Interval, Kinds, Member, Presence, Table};
 use crate::bounds::{Seconds, Whole};
 use crate::{Object, Path, Value};
-
-/// A set of kinds of values.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kinds(u8);
-
-impl Kinds {
-    pub(super) const NULL: Self = Self(1);
-    pub(super) const BOOLEAN: Self = Self(1 << 1);
-    pub(super) const INTEGER: Self = Self(1 << 2);
-    pub(super) const FRACTION: Self = Self(1 << 3);
-    pub(super) const STRING: Self = Self(1 << 4);
-    pub(super) const ARRAY: Self = Self(1 << 5);
-    pub(super) const OBJECT: Self = Self(1 << 6);
-
-    pub(super) const NUMBER: Self = Self::INTEGER.or(Self::FRACTION);
-
-    /// In the order in which a message names them.
-    const NAMED: [(Self, &'static str); 7] = [
-        (Self::NULL, "a null"),
-        (Self::BOOLEAN, "a boolean"),
-        (Self::INTEGER, "an integer number"),
-        (Self::FRACTION, "a fractional number"),
-        (Self::STRING, "a string"),
-        (Self::ARRAY, "an array"),
-        (Self::OBJECT, "an object"),
-    ];
-
-    pub(super) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    fn of(value: &Value) -> Self {
-        match value {
-            Value::Null => Self::NULL,
-            Value::Bool(_) => Self::BOOLEAN,
-            Value::Number(number) if number.as_i64().is_some() => Self::INTEGER,
-            Value::Number(_) => Self::FRACTION,
-            Value::String(_) => Self::STRING,
-            Value::Array(_) => Self::ARRAY,
-            Value::Object(_) => Self::OBJECT,
-        }
-    }
-
-    fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// "a string", "either a string or an array", "either a, b, or c".
-    fn describe(self) -> String {
-        let names: Vec<_> = Self::NAMED
-            .iter()
-            .filter(|(kind, _)| self.has(*kind))
-            .map(|(_, name)| *name)
-            .collect();
-        match names.as_slice() {
-            [] => String::new(),
-            [one] => (*one).to_owned(),
-            [one, other] => format!("either {one} or {other}"),
-            [rest @ .., last] => format!("either {}, or {last}", rest.join(", ")),
-        }
-    }
-}
-
-/// One row of a table of members.
-pub(super) struct Member {
-    name: &'static str,
-    kinds: Kinds,
-    required: bool,
-}
-
-impl Member {
-    pub(super) const fn optional(name: &'static str, kinds: Kinds) -> Self {
-        Self {
-            name,
-            kinds,
-            required: false,
-        }
-    }
-
-    pub(super) const fn required(name: &'static str, kinds: Kinds) -> Self {
-        Self {
-            name,
-            kinds,
-            required: true,
-        }
-    }
-}
 
 /// The state of the check: its place in the tree, and the warnings so far.
 pub(super) struct Checker<'a> {
@@ -171,19 +86,19 @@ impl<'a> Checker<'a> {
         Err(self.error(format!("{subject} must be {expected}, but not {found}.")))
     }
 
-    /// Checks the members of an object against `tables`: first that none is missing, then, in the order of the text,
+    /// Checks the members of an object against `table`: first that none is missing, then, in the order of the text,
     /// the kind of each, before it calls `check`.
     pub(super) fn members(
         &mut self,
         value: &'a Value,
-        tables: &[&'static [Member]],
+        table: &'static Table,
         mut check: impl FnMut(&mut Self, &'static str, &'a Value) -> Result<(), ConfigError>,
     ) -> Result<(), ConfigError> {
         let Some(object) = value.as_object() else {
             return self.kind(None, value, Kinds::OBJECT);
         };
-        let known = || tables.iter().flat_map(|table| table.iter());
-        for member in known().filter(|member| member.required) {
+        let required = |member: &&Member| member.presence == Presence::Required;
+        for member in table.members().filter(required) {
             if object.get(member.name).is_none() {
                 return self.at(member.name, |checker| {
                     let name = member.name;
@@ -192,8 +107,9 @@ impl<'a> Checker<'a> {
             }
         }
         for (name, value) in object.iter() {
-            let Some(member) = known().find(|member| member.name == name) else {
-                let suggestion = suggestion::nearest(name, known().map(|member| member.name));
+            let Some(member) = table.members().find(|member| member.name == name) else {
+                let suggestion =
+                    suggestion::nearest(name, table.members().map(|member| member.name));
                 let error = self.error(format!("Unknown parameter \"{name}\"."));
                 return Err(ConfigError {
                     suggestion,
@@ -237,8 +153,7 @@ impl<'a> Checker<'a> {
         &self,
         name: &str,
         value: &Value,
-        least: i64,
-        most: i64,
+        Interval { least, most }: Interval,
     ) -> Result<i64, ConfigError> {
         let number = match value {
             Value::Number(number) => number.as_i64().unwrap_or(number.as_f64() as i64),
@@ -339,23 +254,5 @@ pub(super) fn is_empty(value: &Value) -> bool {
         Value::Object(object) => object.is_empty(),
         Value::Array(elements) => elements.is_empty(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_are_described_as_in_unit() {
-        assert_eq!(Kinds::STRING.describe(), "a string");
-        assert_eq!(
-            Kinds::NUMBER.describe(),
-            "either an integer number or a fractional number"
-        );
-        assert_eq!(
-            Kinds::NULL.or(Kinds::ARRAY).or(Kinds::OBJECT).describe(),
-            "either a null, an array, or an object",
-        );
     }
 }
