@@ -129,6 +129,8 @@ pub(crate) enum Command {
     /// Compile components into the cache, so that the server starts without compiling. Has to be
     /// run as the server's user.
     Compile(Compile),
+    /// Print a JSON Schema of the configuration, by which editors complete and check it.
+    Schema,
 }
 
 #[derive(Debug, Args)]

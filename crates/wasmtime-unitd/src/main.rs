@@ -23,6 +23,7 @@ mod privileges;
 mod reload;
 mod routes;
 mod runtime;
+mod schema;
 mod serve;
 mod settled;
 mod shares;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve)) => serve::run(serve),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Compile(compile)) => compile::run(compile),
+        Some(Command::Schema) => schema::run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("wasmtime-unitd: {error:#}");

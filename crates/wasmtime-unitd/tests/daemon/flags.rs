@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -41,6 +41,7 @@ fn help_and_version_are_printed() {
         "serve",
         "check",
         "compile",
+        "schema",
     ] {
         assert!(help.output.contains(word), "{word} in {}", help.output);
     }
@@ -176,6 +177,37 @@ fn check_reads_standard_input() {
         drop(input);
         assert_eq!(check.ended().code, Some(code), "{text}");
     }
+}
+
+#[test]
+fn the_schema_is_printed_as_json() {
+    let ended = run(["schema"]);
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""));
+    assert!(ended.output.ends_with("}\n") && !ended.output.contains('\r'));
+    let printed = config::parse(ended.output.as_bytes()).unwrap();
+    assert_eq!(printed, config::json_schema());
+    // Its members are those of the configuration, as `check` names them.
+    for path in [
+        "/$schema",
+        "/properties/listeners",
+        "/$defs/limits/properties/memory/maximum",
+    ] {
+        let path = config::Path::parse(path).unwrap();
+        assert!(printed.at(&path).is_some(), "{path}");
+    }
+    run(["schema", "unexpected"]).assert_refused("unexpected");
+}
+
+#[test]
+fn a_schema_that_cannot_be_written_is_an_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = daemon().arg("schema").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.contains("cannot write to standard output"),
+        "{errors}"
+    );
 }
 
 #[test]
