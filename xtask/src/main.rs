@@ -29,6 +29,8 @@ Commands:
           prose, figures that stand on two pages, dead links, subjects of commits
   toolchains
           Make components with other tool chains, which are installed below target/, and serve them
+  schema  Compare the JSON Schema of the configuration with the check, by a validator that is installed
+          below target/
   release Build the daemon as it is published, with fat LTO and a profile; `cargo xtask release --help`
           says more
   fuzz    Run libFuzzer on the parsers of outside input; `cargo xtask fuzz --help` says more
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         }
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["toolchains"] => toolchains::run().map(drop),
+        ["schema"] => toolchains::schema::run(None).map(drop),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
             Ok(())

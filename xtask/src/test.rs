@@ -36,7 +36,10 @@ pub(crate) fn run() -> Result<()> {
             guests.args(["--", "--deny", "warnings"]),
         )?;
     }
-    step("tests", cargo().args(["test", "--no-fail-fast"]))?;
+    let configurations = toolchains::schema::folder()?;
+    let mut tests = cargo();
+    tests.args(["test", "--no-fail-fast"]);
+    step("tests", tests.env("RECORD_CONFIGURATIONS", &configurations))?;
     if let Some(tree) = &tree {
         unit::test(tree)?;
     }
@@ -47,7 +50,8 @@ pub(crate) fn run() -> Result<()> {
         documentation.env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
 
-    let missing = toolchains::run()?;
+    let mut missing = toolchains::run()?;
+    missing.extend(toolchains::schema::run(Some(&configurations))?);
 
     println!(
         "\nxtask: all passed in {} seconds",

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, process};
 
 use crate::ports::free_address;
 
@@ -89,6 +91,18 @@ pub(crate) fn fill_in(text: &str, addresses: &mut BTreeMap<String, SocketAddr>) 
         }
     }
     filled + rest
+}
+
+/// Writes a text to the folder that `RECORD_CONFIGURATIONS` names, if it is set: `cargo xtask test` collects what
+/// servers have accepted, for the test of the JSON Schema.
+pub(crate) fn record(text: &str) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let Some(folder) = env::var_os("RECORD_CONFIGURATIONS") else {
+        return;
+    };
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let file = format!("suite-{}-{number}.json", process::id());
+    fs::write(Path::new(&folder).join(file), text).unwrap();
 }
 
 #[cfg(test)]

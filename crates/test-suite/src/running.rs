@@ -145,7 +145,11 @@ impl Running {
     #[must_use]
     pub fn put(&mut self, path: &str, json: &str) -> (u16, String) {
         let (path, json) = (self.fill_in(path), self.fill_in(json));
-        self.control("PUT", &path, &json)
+        let answer = self.control("PUT", &path, &json);
+        if answer.0 == 200 && path.trim_end_matches('/') == "/config" {
+            configuration::record(&json);
+        }
+        answer
     }
 
     /// The control API's answer at `path`.

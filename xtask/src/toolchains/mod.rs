@@ -6,6 +6,7 @@
 //! means for must build.
 
 mod place;
+pub(crate) mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,31 +86,9 @@ pub(crate) fn python_component() -> Result<PathBuf> {
 
 /// componentize-py, in a virtual environment.
 fn python(place: &Place) -> Step<PathBuf> {
-    let version = place.version("python3", "python3 python3-venv")?;
-    let check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
-    if !place.succeeds(Command::new("python3").args(["-c", check]))? {
-        return Err(Failure::NotHere(format!(
-            "{version} is older than 3.10, or has no venv with pip (on Debian: apt-get install \
-             python3-venv)"
-        )));
-    }
     place.copy_sources()?;
-    // A virtual environment works only where it was made.
-    let stamp = format!(
-        "{version}\n{}\n{}",
-        place.folder.display(),
-        read(&sources(place.name).join("requirements.txt"))?
-    );
-    place.once("installed", &stamp, || {
-        let mut venv = Command::new("python3");
-        venv.args(["-m", "venv", "--clear", "venv"]);
-        place.build("a virtual environment", &mut venv)?;
-        let mut pip = Command::new(place.folder.join("venv/bin/python"));
-        pip.args(["-m", "pip", "install", "--no-input", "--no-cache-dir"])
-            .args(["--disable-pip-version-check", "--only-binary", ":all:"])
-            .args(["--requirement", "requirements.txt"]);
-        place.install("installing componentize-py", &mut pip)
-    })?;
+    let requirements = read(&sources(place.name).join("requirements.txt"))?;
+    let stamp = virtual_environment(place, requirements.trim())?;
     let stamp = place.stamp(&stamp)?;
     place.once("built", &stamp, || {
         place.copy_wit(str::to_owned)?;
@@ -119,6 +98,31 @@ fn python(place: &Place) -> Step<PathBuf> {
         place.build("the component", &mut componentize)
     })?;
     Ok(place.folder.join("app.wasm"))
+}
+
+/// A virtual environment of Python, `venv`, with one package, `NAME==VERSION`. Gives what it was made of.
+fn virtual_environment(place: &Place, package: &str) -> Step<String> {
+    let version = place.version("python3", "python3 python3-venv")?;
+    let check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
+    if !place.succeeds(Command::new("python3").args(["-c", check]))? {
+        return Err(Failure::NotHere(format!(
+            "{version} is older than 3.10, or has no venv with pip (on Debian: apt-get install \
+             python3-venv)"
+        )));
+    }
+    // It works only where it was made.
+    let stamp = format!("{version}\n{}\n{package}", place.folder.display());
+    place.once("installed", &stamp, || {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv", "--clear", "venv"]);
+        place.build("a virtual environment", &mut venv)?;
+        let mut pip = Command::new(place.folder.join("venv/bin/python"));
+        pip.args(["-m", "pip", "install", "--no-input", "--no-cache-dir"])
+            .args(["--disable-pip-version-check", "--only-binary", ":all:"])
+            .arg(package);
+        place.install(&format!("installing {package}"), &mut pip)
+    })?;
+    Ok(stamp)
 }
 
 /// jco, in a folder of modules.

@@ -193,7 +193,7 @@ fn the_schema_agrees_with_the_check() {
     ));
 }
 
-/// A Python that has the validator: that of `cargo xtask test`, or the machine's own.
+/// A Python that has the validator: that of `cargo xtask schema`, or the machine's own.
 fn python() -> Option<OsString> {
     let named = env::var_os("JSONSCHEMA_PYTHON");
     let python = named.clone().unwrap_or_else(|| "python3".into());
@@ -211,7 +211,7 @@ fn python() -> Option<OsString> {
         return Some(python);
     }
     say(
-        "not run: the_schema_agrees_with_the_check: python3 has no jsonschema; `cargo xtask test` installs it",
+        "not run: the_schema_agrees_with_the_check: python3 has no jsonschema; `cargo xtask schema` installs it",
     );
     None
 }
