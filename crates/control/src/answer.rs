@@ -12,7 +12,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use thiserror::Error;
 
-use crate::{METRICS_CONTENT_TYPE, PrepareError, RestartError, StateError};
+use crate::{HealthReport, METRICS_CONTENT_TYPE, PrepareError, RestartError, StateError};
 
 const JSON: &str = "application/json";
 
@@ -25,6 +25,8 @@ pub(crate) enum Success {
     Value(String),
     /// The counters in Prometheus' text format.
     Metrics(String),
+    /// A health check, which may have failed.
+    Health(HealthReport),
     /// A change, with warnings about its parts.
     Changed {
         warnings: Vec<String>,
@@ -274,7 +276,7 @@ pub(crate) fn response(outcome: Outcome) -> Response<Full<Bytes>> {
         Ok(_) | Err(_) => JSON,
     };
     let (status, allowed, retry, body) = match outcome {
-        Ok(success) => (StatusCode::OK, None, false, success.into_text()),
+        Ok(success) => (success.status(), None, false, success.into_text()),
         Err(failure) => {
             let error_answer = failure.error_answer();
             let ErrorAnswer {
@@ -324,6 +326,19 @@ impl Success {
         Self::Value(text(value))
     }
 
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Health(report) if !report.is_ok() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Value(_)
+            | Self::Metrics(_)
+            | Self::Health(_)
+            | Self::Changed { .. }
+            | Self::Restarted
+            | Self::CertificateStored { .. }
+            | Self::CertificateDeleted => StatusCode::OK,
+        }
+    }
+
     fn into_text(self) -> String {
         let done = |title: &str| {
             let mut object = Object::default();
@@ -340,6 +355,7 @@ impl Success {
         };
         match self {
             Self::Value(text) | Self::Metrics(text) => text,
+            Self::Health(report) => text(&report.to_value()),
             Self::Changed { warnings } => text(&with_warnings("Reconfiguration done.", &warnings)),
             Self::Restarted => text(&done("Ok").into()),
             Self::CertificateStored { warnings } => {

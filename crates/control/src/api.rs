@@ -48,6 +48,17 @@ impl<R: Runtime> Control<R> {
             stopping: self.stopping(),
         };
         match segments.as_slice() {
+            ["status", "live" | "ready"] if !matches!(head.method, Method::GET | Method::HEAD) => {
+                Err(Failure::InvalidMethod {
+                    allowed: "GET, HEAD",
+                })
+            }
+            ["status", "live"] => {
+                // It changes nothing, and must not delay changes while it waits.
+                drop(arrival);
+                Ok(Success::Health(self.runtime().health().live().await))
+            }
+            ["status", "ready"] => Ok(Success::Health(self.runtime().health().ready())),
             [] | ["status", ..] if head.method != Method::GET => {
                 Err(Failure::InvalidMethod { allowed: "GET" })
             }

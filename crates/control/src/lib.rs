@@ -13,6 +13,7 @@
 //!   operator changes.
 //! - [`StateDir`] keeps the configuration and the certificates of clients over restarts and crashes.
 //! - [`Control::serve`] speaks HTTP/1.1 on a Unix or TCP [`Listen`]er.
+//! - [`Health`] is whether the server is live and ready, also on a socket of its own.
 //! - [`BlockingThreads`] do blocking work, apart from the threads that serve clients, so
 //!   that the API answers when those are stuck.
 //!
@@ -29,6 +30,7 @@
 //! | `GET`, `PUT`, `DELETE /config` and any path below, `POST` below | the value, or the result of the change |
 //! | `GET /status` and any path below | counters |
 //! | `GET /status/metrics` | the same, and some more, in Prometheus' text format |
+//! | `GET /status/live`, `GET /status/ready` | whether the server is [live and ready](Health): 200 or 503 |
 //! | `GET /control/applications/NAME/restart` | `{"success": "Ok"}` once the application is loaded again |
 //!
 //! Every answer except that of `/status/metrics` is JSON. Each closes its connection, and has one of Unit's titles in
@@ -37,11 +39,12 @@
 //!
 //! ```
 //! use control::{
-//!     BlockingThreads, Control, PrepareError, RestartError, Restored, Runtime, StateDir, Status,
+//!     BlockingThreads, Control, Health, PrepareError, RestartError, Restored, Runtime, StateDir,
+//!     Status,
 //! };
 //!
 //! /// Serves nothing.
-//! struct Nothing;
+//! struct Nothing(Health);
 //!
 //! impl Runtime for Nothing {
 //!     type Prepared = ();
@@ -60,6 +63,10 @@
 //!         Status::default()
 //!     }
 //!
+//!     fn health(&self) -> &Health {
+//!         &self.0
+//!     }
+//!
 //!     async fn restart(&self, _: &str) -> Result<(), RestartError> {
 //!         Ok(())
 //!     }
@@ -70,7 +77,7 @@
 //! # let directory = tempfile::tempdir()?;
 //! # let directory = directory.path();
 //! let state = StateDir::open(directory.join("state"))?;
-//! let control = Control::new(Nothing, state, BlockingThreads::start()?);
+//! let control = Control::new(Nothing(Health::default()), state, BlockingThreads::start()?);
 //! assert_eq!(control.restore().await?, Restored::Nothing);
 //! let listener = tokio::net::UnixListener::bind(directory.join("control.unit.sock"))?;
 //! let listener = sockets::Listener::Unix(listener);
@@ -87,6 +94,9 @@ mod certificates;
 mod closing;
 mod control;
 mod exposition;
+mod health;
+mod health_server;
+mod http1;
 mod limits;
 mod line;
 mod listen;
@@ -104,6 +114,7 @@ mod write_timeout;
 
 pub use control::{ApplyError, Control, RestoreError, Restored};
 pub use exposition::METRICS_CONTENT_TYPE;
+pub use health::{Health, HealthReport, ReadinessChanges};
 pub use limits::Limits;
 pub use listen::{Listen, Origin};
 pub use runtime::{PrepareError, RestartError, Runtime};

@@ -3,7 +3,7 @@
 use config::{Config, Path, Warning};
 use thiserror::Error;
 
-use crate::Status;
+use crate::{Health, Status};
 
 /// The server that is configured.
 ///
@@ -38,6 +38,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The current counters.
     fn status(&self) -> Status;
+
+    /// Whether it is live and ready. May be called at any time, as [`status`](Self::status) may.
+    fn health(&self) -> &Health;
 
     /// Loads an application's component again. Requests in progress are not affected. Only called for applications of
     /// the current configuration. If it fails, the component that was loaded before stays in use.

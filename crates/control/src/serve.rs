@@ -5,25 +5,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 use unit_log::LogInterval;
 
+use crate::http1::{AcceptBackoff, has_answer, http1};
 use crate::line::Arrival;
 use crate::write_timeout::WriteTimeout;
 use crate::{Control, Listen, Origin, Runtime, closing};
-
-/// The wait after a failed accept. Each further failure doubles it.
-const MIN_BACKOFF: Duration = Duration::from_millis(10);
-/// The longest wait: short enough that a freed file descriptor is soon used.
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Proxied connections over the limit that are answered with 503 at the same time. Further ones are closed.
 const REFUSALS: usize = 16;
@@ -47,7 +41,7 @@ impl<R: Runtime> Control<R> {
         let draining = watch::Sender::new(());
         let mut connections = JoinSet::new();
         let refusals = Refusals::default();
-        let mut backoff = MIN_BACKOFF;
+        let mut backoff = AcceptBackoff::default();
         loop {
             while connections.try_join_next().is_some() {}
             let next = async {
@@ -65,12 +59,12 @@ impl<R: Runtime> Control<R> {
                     tracing::warn!(%error, "cannot accept a control connection");
                     select! {
                         () = &mut shutdown => break,
-                        () = sleep(backoff) => backoff = (backoff * 2).min(MAX_BACKOFF),
+                        () = backoff.wait() => {}
                     }
                     continue;
                 }
             };
-            backoff = MIN_BACKOFF;
+            backoff.reset();
             let origin = listener.origin(&stream);
             let permit = match origin {
                 Origin::Operator => permit,
@@ -120,17 +114,7 @@ impl<R: Runtime> Control<R> {
             async move { Ok::<_, Infallible>(control.respond(request, arrival).await) }
         });
         let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_stall));
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_read)
-            .max_header_size(limits.header_size)
-            // hyper panics if it is smaller.
-            .max_buf_size(limits.header_size.max(8 << 10))
-            // As in Unit, a connection has one request.
-            .keep_alive(false)
-            // Scripts shut down their sending side and wait for the answer.
-            .half_close(true)
-            .serve_connection(stream, service);
+        let mut connection = http1(&limits).serve_connection(stream, service);
         let served = select! {
             biased;
             served = &mut connection => served,
@@ -148,10 +132,7 @@ impl<R: Runtime> Control<R> {
         if let Err(error) = &served {
             tracing::debug!(%error, "control connection failed");
         }
-        // hyper has answered a request that it cannot parse, too.
-        if served.is_ok()
-            || served.is_err_and(|error| error.is_parse() || error.is_parse_too_large())
-        {
+        if has_answer(&served) {
             // An error means that the sender is dropped, which starts draining.
             let is_draining = draining.has_changed().is_err();
             let linger = if is_draining {

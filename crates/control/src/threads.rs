@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 /// change that hangs, for example on a stalled disk, leaves some for everything else.
 const MAX_THREADS: usize = 16;
 
-/// Threads for blocking steps of a change, and for rendering answers. Separate from those of the runtimes that serve
-/// clients: the control API has to answer even if a stalled disk blocks all of those.
+/// Threads for blocking steps of a change, and for rendering answers; one of them also runs tasks. Separate from those
+/// of the runtimes that serve clients: the control API has to answer even if a stalled disk blocks all of those.
 ///
 /// Clones share the threads, which are started on demand and end after some seconds without work. Dropping the last
 /// clone waits for none of them: unfinished work ends with the process.
@@ -27,7 +27,7 @@ struct OwnedRuntime {
 }
 
 impl BlockingThreads {
-    /// Starts one thread, which drives timers.
+    /// Starts one thread, which drives sockets and timers, and runs the tasks given to [`handle`](Self::handle).
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl BlockingThreads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(MAX_THREADS)
-            .enable_time()
+            .enable_all()
             .thread_name("control")
             .build()?;
         Ok(Self(Arc::new(OwnedRuntime {
@@ -51,6 +51,12 @@ impl BlockingThreads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         self.0.handle.spawn_blocking(work)
+    }
+
+    /// For tasks that have to run even if all threads that serve clients are stuck.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.0.handle
     }
 
     /// Runs `work` on a thread and waits for its result. A panic in it is resumed in the caller.

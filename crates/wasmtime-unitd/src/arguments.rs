@@ -178,6 +178,11 @@ pub(crate) struct ServingOptions {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) shutdown_timeout: Duration,
 
+    /// Address for health checks: unix:PATH, unix:@NAME, or ADDRESS:PORT. GET /live and /ready are
+    /// answered there with 200 or 503 [default: none].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen_health: Option<ControlAddress>,
+
     /// Maximum number of instances at a time, of all applications together [default: one for each
     /// 16 MiB of --max-memory, at least 16 and at most 1000].
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=MAX_INSTANCES))]

@@ -15,8 +15,6 @@ use control::{BlockingThreads, ConfigFiles, Control, RestoreError, Restored, Sou
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use server::{Server, Settings};
-use sockets::{Listener, SocketFile};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -25,6 +23,7 @@ use crate::arguments::{Arguments, ServingOptions};
 use crate::config_source::{self, ConfigSource};
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
+use crate::health_socket::HealthSocket;
 use crate::log::Log;
 use crate::open_files::FileBudget;
 use crate::privileges::{Identity, find_group, find_user};
@@ -59,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let socket = ControlSocket::open(
         &arguments.control,
         SocketAccess {
+            name: "control socket",
             mode: arguments.control_mode.unwrap_or(CONTROL_MODE),
             user: arguments
                 .control_user
@@ -77,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         hand_over(identity, &kept, &log)?;
     }
     let workers = arguments.serving.workers()?;
+    let _health = HealthSocket::serve(&arguments.serving, &workers)?;
     let outputs = OutputFiles::default();
     let code = workers.run(serve(
         arguments, &workers, &log, identity, kept, socket, &outputs,
@@ -186,9 +187,8 @@ pub(crate) fn build(
         runtimes,
         settings: Settings::new(server_name(true)),
     });
-    let threads = workers.control().clone();
     Ok(Runtime::new(
-        engine, own, context, server, outputs, identity, threads,
+        engine, own, context, server, outputs, identity, workers,
     ))
 }
 
@@ -201,7 +201,7 @@ async fn serve(
     socket: ControlSocket,
     outputs: &OutputFiles,
 ) -> Result<ExitCode> {
-    let stop = StopSignals::listen(log)?;
+    let stop = StopSignals::listen(log, workers.health())?;
     reopen_on_signal(log, outputs, workers.control())?;
     let becomes_another = identity.is_some();
     let own = OwnFolders {
@@ -269,7 +269,7 @@ async fn serve(
         );
     }
     let closing = watch::Sender::new(false);
-    let (listener, _file) = listener(socket)?;
+    let (listener, _file) = socket.into_listener()?;
     let serving = tokio::spawn({
         let control = control.clone();
         let mut closing = closing.subscribe();
@@ -359,16 +359,8 @@ async fn restore(control: &Control<Runtime>) -> Result<()> {
             }
         }
     }
+    control.runtime().report_readiness();
     Ok(())
-}
-
-fn listener(socket: ControlSocket) -> Result<(Listener, Option<SocketFile>)> {
-    Ok(match socket {
-        ControlSocket::Unix(listener, file) => {
-            (Listener::Unix(UnixListener::from_std(listener)?), file)
-        }
-        ControlSocket::Tcp(listener) => (Listener::Tcp(TcpListener::from_std(listener)?), None),
-    })
 }
 
 pub(crate) fn reopen_on_signal(

@@ -3,8 +3,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Open files of the server itself: listeners, the log, files of guest output, the state, and connections of the
-/// control API (128 of operators, 8 proxied ones, 16 that are being refused).
+/// Open files of the server itself: listeners, the log, files of guest output, the state, connections of the control
+/// API (128 of operators, 8 proxied ones, 16 that are being refused), and those for health checks (32).
 const RESERVED_FILES: usize = 256;
 
 /// Open files of a tokio runtime. There is one runtime per worker, and the one in the background.

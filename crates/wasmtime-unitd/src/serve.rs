@@ -11,6 +11,7 @@ use engine::OutputFiles;
 
 use crate::arguments::Serve;
 use crate::daemon::{self, ApplicationCount};
+use crate::health_socket::HealthSocket;
 use crate::log::Log;
 use crate::reload;
 use crate::runtime::{ConfigContext, OwnFolders};
@@ -40,9 +41,10 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         ..Config::default()
     };
     let workers = serve.serving.workers()?;
+    let _health = HealthSocket::serve(&serve.serving, &workers)?;
     let outputs = OutputFiles::default();
     let code = workers.run(async {
-        let stop = StopSignals::listen(&log)?;
+        let stop = StopSignals::listen(&log, workers.health())?;
         daemon::reopen_on_signal(&log, &outputs, workers.control())?;
         let runtime = daemon::build(
             &serve.serving,

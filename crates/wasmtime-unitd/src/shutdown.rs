@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use control::Health;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
@@ -20,18 +21,21 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 pub(crate) struct StopSignals(oneshot::Receiver<&'static str>);
 
 impl StopSignals {
-    /// Replaces the signals' default action, which is to kill the process.
+    /// Replaces the signals' default action, which is to kill the process. From the first signal on, the server is not
+    /// ready.
     ///
     /// A separate thread waits for them, so that the second one works even if all other threads are blocked.
-    pub(crate) fn listen(log: &Log) -> Result<Self> {
+    pub(crate) fn listen(log: &Log, health: &Health) -> Result<Self> {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT])?;
         let (sender, receiver) = oneshot::channel();
-        let log = log.clone();
+        let (log, health) = (log.clone(), health.clone());
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 let mut signals = signals.forever();
                 if let Some(signal) = signals.next() {
+                    // Here, so that it takes effect at once even if the server is still starting.
+                    health.set_problem("shutdown", Some("shutting down"));
                     // Fails if the server has stopped already.
                     let _ = sender.send(name(signal));
                 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use control::BlockingThreads;
+use control::{BlockingThreads, Health};
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -43,6 +43,7 @@ pub(crate) struct Workers {
     first: Option<Runtime>,
     background: Option<Runtime>,
     control: BlockingThreads,
+    health: Health,
     /// Of all workers, including the first.
     handles: Vec<Handle>,
     /// Disconnected once all other workers' threads have ended: each drops a clone of `alive`.
@@ -65,6 +66,7 @@ impl Workers {
         background.spawn(idle_memory::give_back());
         let mut workers = Self {
             handles: vec![first.handle().clone()],
+            health: Health::default(),
             first: Some(first),
             background: Some(background),
             control: BlockingThreads::start()
@@ -77,6 +79,7 @@ impl Workers {
             (workers.add(number, blocking))
                 .with_context(|| format!("cannot start worker {number} of {count}"))?;
         }
+        workers.health = Health::new(workers.handles());
         Ok(workers)
     }
 
@@ -107,7 +110,12 @@ impl Workers {
         self.background.as_ref().map(|it| it.handle().clone())
     }
 
-    /// For blocking work of the control API and of changes of the configuration.
+    /// Live while all workers run their tasks.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// For blocking work of the control API and of changes of the configuration, and for health checks.
     pub(crate) fn control(&self) -> &BlockingThreads {
         &self.control
     }

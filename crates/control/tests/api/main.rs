@@ -4,6 +4,7 @@
 
 mod certificates;
 mod changes;
+mod health;
 mod limits;
 mod metrics;
 mod quotas;

@@ -7,9 +7,9 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use control::{
-    ApplicationInstances, ApplicationStatus, BlockingThreads, Connections, Control, HeldForClients,
-    Instances, Limits, Listen, Module, Origin, PrepareError, Process, Processes, RestartError,
-    Runtime, StateDir, Status,
+    ApplicationInstances, ApplicationStatus, BlockingThreads, Connections, Control, Health,
+    HeldForClients, Instances, Limits, Listen, Module, Origin, PrepareError, Process, Processes,
+    RestartError, Runtime, StateDir, Status,
 };
 use sockets::{Listener, Stream};
 use tempfile::TempDir;
@@ -49,6 +49,7 @@ pub(crate) struct Notes {
     gate: Arc<Mutex<Option<Arc<Semaphore>>>>,
     /// Where `status` was last called.
     asked_on: Arc<Mutex<Option<ThreadId>>>,
+    pub(crate) health: Health,
 }
 
 /// Notes that it was dropped without a commit.
@@ -193,6 +194,10 @@ impl Runtime for Notes {
                 started: Duration::from_secs(1_700_000_000),
             },
         }
+    }
+
+    fn health(&self) -> &Health {
+        &self.health
     }
 
     async fn restart(&self, application: &str) -> Result<(), RestartError> {

@@ -6,6 +6,7 @@
 mod convert;
 mod prepare;
 mod process;
+mod readiness;
 mod state;
 mod status;
 
@@ -17,7 +18,9 @@ use std::time::SystemTime;
 use certificates::CurrentCertificates;
 use config::{Config, Warning};
 use config_files::Stamp;
-use control::{BlockingThreads, ConfigFiles, PrepareError, RestartError, Runtime as _, Status};
+use control::{
+    BlockingThreads, ConfigFiles, Health, PrepareError, RestartError, Runtime as _, Status,
+};
 use engine::{Engine, OutputFiles};
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -27,6 +30,7 @@ use crate::components::{Loader, stamp_of};
 use crate::control_address::ControlAddress;
 use crate::folders::GuardedFolders;
 use crate::privileges::Identity;
+use crate::workers::Workers;
 
 use state::{ActiveState, LoadedApplication};
 
@@ -70,6 +74,7 @@ struct RuntimeInner {
     engine: Engine,
     /// For blocking steps of a change.
     threads: BlockingThreads,
+    health: Health,
     loader: Arc<Loader>,
     guarded: Arc<GuardedFolders>,
     /// Empty for `serve`.
@@ -114,8 +119,9 @@ impl Runtime {
         server: Server,
         outputs: OutputFiles,
         identity: Option<Identity>,
-        threads: BlockingThreads,
+        workers: &Workers,
     ) -> Self {
+        let threads = workers.control().clone();
         let content_type = HeaderValue::from_static(control::METRICS_CONTENT_TYPE);
         Self(Arc::new_cyclic(|inner: &Weak<RuntimeInner>| RuntimeInner {
             guarded: Arc::new(own.guarded()),
@@ -132,6 +138,7 @@ impl Runtime {
             }),
             loader: Loader::new(engine.clone(), own.cache, threads.clone()),
             threads,
+            health: workers.health().clone(),
             engine,
             server,
             outputs,
@@ -188,6 +195,13 @@ impl Runtime {
         state.tls.update(&self.certificates());
         self.0.server.commit(plan);
         *self.0.current.lock() = Arc::new(state);
+        self.report_readiness();
+    }
+
+    /// Reports what of the configuration in force is not served, and whether there is one.
+    pub(crate) fn report_readiness(&self) {
+        let listening = self.0.server.addresses();
+        readiness::report(&self.0.health, &self.current(), &listening);
     }
 }
 
@@ -232,6 +246,10 @@ impl control::Runtime for Runtime {
             config_files: files.map(status::config_files),
             ..status::of(&inner.engine, &inner.server, &self.current(), inner.started)
         }
+    }
+
+    fn health(&self) -> &Health {
+        &self.0.health
     }
 
     async fn restart(&self, name: &str) -> Result<(), RestartError> {

@@ -16,6 +16,7 @@ mod flags;
 mod folders;
 mod forwarded;
 mod heads;
+mod health;
 mod held;
 mod http;
 mod http1_strictness;
