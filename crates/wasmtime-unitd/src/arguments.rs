@@ -19,9 +19,10 @@ use crate::workers::Workers;
 ///
 ///   curl -X PUT --data-binary @config.json --unix-socket SOCKET http://localhost/config/
 ///
-/// SIGTERM, SIGINT and SIGQUIT start a graceful shutdown, in which requests in progress finish. A
-/// second signal stops the server immediately. SIGUSR1 reopens the log and other output files. SIGHUP
-/// reads the files of --config again, and loads components whose files have changed.
+/// SIGTERM, SIGINT and SIGQUIT start a graceful shutdown, after --shutdown-delay, in which requests in
+/// progress finish. A second signal stops the server immediately. SIGUSR1 reopens the log and other
+/// output files. SIGHUP reads the files of --config again, and loads components whose files have
+/// changed.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -174,6 +175,10 @@ pub(crate) struct Logging {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServingOptions {
+    /// Seconds for which the server still accepts connections after a signal to stop, but is not ready.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) shutdown_delay: Duration,
+
     /// Seconds that requests in progress get to finish in a graceful shutdown.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(crate) shutdown_timeout: Duration,

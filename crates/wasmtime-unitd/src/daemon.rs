@@ -286,8 +286,7 @@ async fn serve(
         arguments.control
     );
 
-    let name = stop.first().await;
-    tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
+    stop.requested(arguments.serving.shutdown_delay).await;
     // What changes from now on is for the next start.
     watching.abort_all();
     let drained = async {

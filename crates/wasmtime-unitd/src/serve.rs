@@ -75,8 +75,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             let never = Arc::default();
             tokio::spawn(async move { reload::watch(runtime, threads, never, restart).await });
         }
-        let name = stop.first().await;
-        tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
+        stop.requested(serve.serving.shutdown_delay).await;
         let code = shutdown::drain(serve.serving.shutdown_timeout, runtime.drain()).await;
         outputs.keep_open();
         Ok(code)

@@ -1,5 +1,5 @@
-//! Graceful shutdown: the signals that ask for it, and how long requests in progress may take. What is waited for is
-//! `Server::drain` and `Engine::wait_idle`, in the order of `daemon`.
+//! Graceful shutdown: the signals that ask for it, how long it is put off, and how long requests in progress may take.
+//! What is waited for is `Server::drain` and `Engine::wait_idle`, in the order of `daemon`.
 
 use std::process::ExitCode;
 use std::thread;
@@ -52,13 +52,22 @@ impl StopSignals {
         Ok(Self(receiver))
     }
 
-    /// Waits for the first signal, and returns its name.
-    pub(crate) async fn first(self) -> &'static str {
-        match self.0.await {
-            Ok(name) => name,
+    /// Waits for the first signal, and then for `delay`, in which the listeners still accept: load balancers
+    /// need some time to learn that the server is not ready, and a connection that is refused meanwhile would be a
+    /// failed request.
+    pub(crate) async fn requested(self, delay: Duration) {
+        let Ok(name) = self.0.await else {
             // Cannot happen: the thread never ends.
-            Err(_) => std::future::pending().await,
+            return std::future::pending().await;
+        };
+        if !delay.is_zero() {
+            tracing::info!(
+                "{name}: not ready any more; accepting connections for {} more seconds (--shutdown-delay)",
+                delay.as_secs()
+            );
+            tokio::time::sleep(delay).await;
         }
+        tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");
     }
 }
 
@@ -79,7 +88,7 @@ pub(crate) async fn drain(limit: Duration, drain: impl Future<Output = ()>) -> E
         }
         () = tokio::time::sleep(limit) => {
             tracing::warn!(
-                "requests still in progress {} seconds after the signal (--shutdown-timeout): aborting them",
+                "requests still in progress after {} seconds (--shutdown-timeout): aborting them",
                 limit.as_secs()
             );
             ExitCode::FAILURE

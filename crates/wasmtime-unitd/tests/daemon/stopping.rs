@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use test_suite::{End, FrontEnd as _, Running, configuration, until};
+use test_suite::{Client, End, FrontEnd as _, Running, configuration, processes, until};
 
-use crate::support::{Daemon, LONG};
+use crate::support::{Daemon, LONG, Process, daemon};
 
 const POST_CHUNKED: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -72,6 +73,81 @@ fn a_proxied_client_of_the_control_api_does_not_delay_a_graceful_shutdown() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait(LONG).code(), Some(0));
     assert!(signalled.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn no_request_is_refused_during_the_shutdown_delay() {
+    const DELAY: Duration = Duration::from_secs(3);
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Daemon.command(directory.path());
+    command.args(["--shutdown-delay", "3"]);
+    let mut server = Running::launch(command, directory);
+    let (status, answer) = server.put("/config", &configuration::guests(&["hello"]));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(server.control("GET", "/status/ready", "").0, 200);
+    let address = server.address("hello");
+    // Each request on a connection of its own, until one fails.
+    let load = move || {
+        let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let mut requests = 0;
+        loop {
+            let answered = TcpStream::connect(address).ok().and_then(|stream| {
+                let mut client = Client::over(stream);
+                client.try_send(request).ok()?;
+                client.try_response().ok()
+            });
+            let Some(response) = answered else {
+                return (requests, Instant::now());
+            };
+            response.assert_text("Hello, world!\n");
+            requests += 1;
+            // Enough load, without using up the machine's ports.
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let clients: Vec<_> = (0..4).map(|_| thread::spawn(load)).collect();
+    let signalled = Instant::now();
+    server.signal(Signal::SIGTERM);
+    let line = server.wait_for_log("SIGTERM");
+    assert!(line.contains("3 more seconds (--shutdown-delay)"), "{line}");
+    assert_eq!(server.control("GET", "/status/ready", "").0, 503);
+    assert_eq!(server.control("GET", "/status/live", "").0, 200);
+    for client in clients {
+        let (requests, failed_at) = client.join().unwrap();
+        assert!(requests > 0);
+        let after = failed_at - signalled;
+        assert!(after >= DELAY, "refused {after:?} after the signal");
+    }
+    assert_eq!(server.wait(LONG).code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_shutdown_delay() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Daemon.command(directory.path());
+    command.args(["--shutdown-delay", "3600"]);
+    let mut server = Running::launch(command, directory);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("--shutdown-delay");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait(LONG).code(), Some(1));
+}
+
+#[test]
+fn serve_has_a_shutdown_delay() {
+    let serve = Process::spawn(
+        daemon()
+            .arg("serve")
+            .arg(test_components::guest("hello"))
+            .args(["--listen", "127.0.0.1:0", "--shutdown-delay", "1"])
+            .stdin(Stdio::null()),
+    );
+    until("it serves", || serve.output().contains("Serving "));
+    let signalled = Instant::now();
+    processes::send(serve.child.id(), Signal::SIGTERM).unwrap();
+    let ended = serve.ended();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(signalled.elapsed() >= Duration::from_secs(1), "{ended:?}");
 }
 
 #[test]
