@@ -22,16 +22,16 @@ impl<R: Runtime> Control<R> {
         arrival: Arrival,
     ) -> Response<Full<Bytes>> {
         let origin = arrival.origin();
-        let (method, target) = (request.method().clone(), request.uri().path().to_owned());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let outcome = self.answer(request, arrival).await;
-        let (method, target) = (shortened(method.as_str()), shortened(&target));
+        let (method, path) = (shortened(method.as_str()), shortened(&path));
         match &outcome {
-            Ok(_) => tracing::debug!(%method, %target, "control request"),
+            Ok(_) => tracing::debug!(%method, %path, "control request"),
             Err(failure) if failure.is_severe() => {
-                report!(error, origin, %method, %target, %failure, "control request failed");
+                report!(error, origin, %method, %path, %failure, "control request failed");
             }
             Err(failure) => {
-                report!(info, origin, %method, %target, %failure, "control request refused");
+                report!(info, origin, %method, %path, %failure, "control request refused");
             }
         }
         response(outcome)

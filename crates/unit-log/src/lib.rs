@@ -1,11 +1,13 @@
-//! Log lines in Unit's format: each [`tracing`] event becomes one line, with control characters escaped, within the
-//! limits of [`RateLimit`] and [`LogInterval`]. Also the output of guests, to the log or to files.
+//! Log lines in Unit's format, or as JSON: each [`tracing`] event becomes one line, with control characters escaped,
+//! within the limits of [`RateLimit`] and [`LogInterval`]. Also the output of guests, to the log or to files.
 //!
 //! The daemon and the language module open the log. Guests and the engine are not known here.
 
 mod bucket;
 mod guest_output;
 mod interval;
+mod json;
+mod limits;
 mod line_owner;
 mod lines;
 mod output_file;

@@ -18,7 +18,7 @@ use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
 use crate::bucket::TokenBucket;
-use crate::lines::level_name;
+use crate::limits::Severity;
 use crate::text::BoundedText;
 
 /// Lines that pass at once, after a pause of `BURST / PER_SECOND` seconds.
@@ -280,7 +280,7 @@ impl Suppressed {
 
     fn log(&self) {
         let Self { lines, example, .. } = self;
-        let level = level_name(self.level);
+        let level = Severity::from(self.level).name;
         match &self.application {
             Some(application) => report!(
                 self.level,

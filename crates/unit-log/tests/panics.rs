@@ -9,12 +9,12 @@ use unit_log::Lines;
 /// Set in the process that panics.
 const CHILD: &str = "UNIT_LOG_TEST_PANICS";
 
-/// The line that a panic causes with this value of `RUST_BACKTRACE`.
-fn line(backtrace: Option<&str>) -> String {
+/// The line that a panic causes in this form, with this value of `RUST_BACKTRACE`.
+fn line(form: &str, backtrace: Option<&str>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "child", "--nocapture"])
-        .env(CHILD, "1");
+        .env(CHILD, form);
     match backtrace {
         Some(value) => command.env("RUST_BACKTRACE", value),
         None => command.env_remove("RUST_BACKTRACE"),
@@ -26,13 +26,28 @@ fn line(backtrace: Option<&str>) -> String {
     line.to_owned()
 }
 
+#[test]
+fn a_panic_is_one_line_in_json_too() {
+    let line = line("json", Some("1"));
+    assert!(line.starts_with("{\"time\":\""), "{line}");
+    let message = r#","level":"error","target":"panic","message":""#;
+    assert!(line.contains(message), "{line}");
+    assert!(line.contains(r"\na defect\nstack backtrace:\n"), "{line}");
+    assert!(line.ends_with("\"}") && line.len() < 17 << 10, "{line}");
+}
+
 /// Panics, if it runs in the other process.
 #[test]
 fn child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    std::panic::set_hook(Box::new(|panic| print!("\n{}", Lines::Daemon.panic(panic))));
+    let lines = if std::env::var_os(CHILD).is_some_and(|form| form == "json") {
+        Lines::Json
+    } else {
+        Lines::Daemon
+    };
+    std::panic::set_hook(Box::new(move |panic| print!("\n{}", lines.panic(panic))));
     let thread = std::thread::spawn(|| panic!("a defect"));
     assert!(thread.join().is_err());
 }
@@ -40,14 +55,14 @@ fn child() {
 #[test]
 fn a_panic_is_logged_with_a_backtrace_if_rust_backtrace_asks_for_it() {
     for value in [None, Some("0")] {
-        let line = line(value);
+        let line = line("text", value);
         assert!(
             line.contains("[error] ") && line.ends_with(r"\na defect"),
             "{line}"
         );
     }
     for value in ["1", "full"] {
-        let line = line(Some(value));
+        let line = line("text", Some(value));
         assert!(line.contains(r"\na defect\nstack backtrace:\n"), "{line}");
         assert!(line.contains("panics::child"), "{line}");
         assert!(line.len() < 17 << 10, "{} bytes", line.len());

@@ -171,6 +171,19 @@ pub(crate) struct Logging {
     /// Lowest level that is logged: error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub(crate) log_level: Level,
+
+    /// Form of the log's lines: text or json.
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of the log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Unit's; in the journal without times, which that adds.
+    Text,
+    /// One object for each line.
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +335,14 @@ fn level(text: &str) -> Result<Level, String> {
         "info" => Ok(Level::INFO),
         "debug" => Ok(Level::DEBUG),
         _ => Err("expected error, warn, info or debug".to_owned()),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".to_owned()),
     }
 }
 

@@ -109,8 +109,8 @@ impl GuestLines {
         tracing::info!(
             application = &*self.output.application,
             request = %self.owner.request,
-            "{}: {}",
-            self.owner.stream.name(),
+            stream = self.owner.stream.name(),
+            "{}",
             printable(line)
         );
     }

@@ -1,6 +1,7 @@
 //! The server's log: one line per event, to a file that can be reopened, or to standard error. Format and rate limit
 //! are `unit_log`'s.
 
+mod journal;
 mod queue;
 
 use std::fs::{File, OpenOptions};
@@ -21,7 +22,7 @@ use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use unit_log::{Lines, RateLimit};
 
-use crate::arguments::Logging;
+use crate::arguments::{LogFormat, Logging};
 use queue::LineQueue;
 
 /// Events without a rate limit: those that only the operator can cause, and those that have a limit of their own or
@@ -53,6 +54,7 @@ struct OpenLog {
     file: Mutex<Arc<File>>,
     queue: LineQueue,
     limit: RateLimit,
+    lines: Lines,
 }
 
 impl Log {
@@ -63,12 +65,18 @@ impl Log {
             None => File::from(io::stderr().as_fd().try_clone_to_owned()?),
             Some(path) => open(path)?,
         };
+        let lines = match logging.log_format {
+            LogFormat::Json => Lines::Json,
+            LogFormat::Text if logging.log.is_none() && journal::reads(&file) => Lines::Journal,
+            LogFormat::Text => Lines::Daemon,
+        };
         let limit = RateLimit::new(&UNLIMITED);
         let log = Self(Arc::new(OpenLog {
             path: logging.log.clone(),
             file: Mutex::new(Arc::new(file)),
             queue: LineQueue::default(),
             limit: limit.clone(),
+            lines,
         }));
         let writer = log.clone();
         thread::Builder::new()
@@ -76,7 +84,7 @@ impl Log {
             .spawn(move || writer.write_all())
             .context("cannot start the log thread")?;
         let layer = lines::layer()
-            .event_format(Lines::Daemon)
+            .event_format(lines)
             .with_writer(log.clone())
             // Reporting a failed write to standard error could panic.
             .log_internal_errors(false)
@@ -117,14 +125,14 @@ impl Log {
     /// Adds the line for a panic. Not as an event, since the panic may have happened while one was logged.
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
         if self.0.limit.admits_panic() {
-            let line = Lines::Daemon.panic(panic);
+            let line = self.0.lines.panic(panic);
             self.0.queue.add(line.as_bytes());
         }
     }
 
     fn write_all(&self) {
         let file = || Arc::clone(&self.0.file.lock());
-        let warning = |text: &str| Lines::Daemon.line(Level::WARN, text);
+        let warning = |text: &str| self.0.lines.line(Level::WARN, text);
         self.0.queue.write_all(file, warning);
     }
 }

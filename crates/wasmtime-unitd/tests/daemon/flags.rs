@@ -37,6 +37,9 @@ fn help_and_version_are_printed() {
         "--cachedir",
         "--max-instances",
         "--max-memory",
+        "--listen-health",
+        "--log-format",
+        "--shutdown-delay",
         "--version",
         "serve",
         "check",
@@ -58,6 +61,9 @@ fn unknown_flags_and_values_are_refused() {
     run(["--control-mode", "888"]).assert_refused("888");
     run(["--control", "nowhere"]).assert_refused("nowhere");
     run(["--shutdown-timeout", "soon"]).assert_refused("soon");
+    run(["--shutdown-delay", "-1"]).assert_refused("-1");
+    run(["--listen-health", "9000"]).assert_refused("9000");
+    run(["--log-format", "xml"]).assert_refused("expected text or json");
     run(["--max-instances", "0"]).assert_refused("0");
     run(["--max-memory", "16MiB"]).assert_refused("16MiB");
     run(["--max-memory", "1000"]).assert_refused("1000");

@@ -1,18 +1,19 @@
-//! A log that is slow, and how much of it there is.
+//! The forms of the log, and a log that is slow or long.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Pid, mkfifo};
 use test_suite::{DEADLINE, FrontEnd as _, Running, configuration, until};
 
-use crate::support::Daemon;
+use crate::support::{Daemon, daemon};
 
 /// A server whose log is a pipe, and the pipe's end for reading.
 fn with_pipe(configuration: &str) -> (Running, File) {
@@ -157,4 +158,95 @@ fn a_long_application_name_is_cut_in_the_log() {
     );
     let longest = server.log().lines().map(str::len).max().unwrap();
     assert!(longest < 16 * 1024 + 3000, "a line of {longest} bytes");
+}
+
+/// A text member of a line of JSON. Empty if the line has no such member.
+fn member<'a>(line: &'a config::Value, name: &str) -> &'a str {
+    let member = line.child(name).and_then(config::Value::as_str);
+    member.unwrap_or_default()
+}
+
+#[test]
+fn each_line_of_a_log_in_json_is_an_object() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Daemon.command(directory.path());
+    command.args(["--log-format", "json", "--log-level", "debug"]);
+    let mut server = Running::launch(command, directory);
+    let guests = configuration::guests(&["log", "trap"]);
+    assert_eq!(server.put("/config", &guests).0, 200);
+    server.connect("log").get("/").assert_text("logged\n");
+    server.connect("trap").get("/").assert_page(500);
+    assert_eq!(server.stop().code(), Some(0));
+    let log = server.log();
+    let lines = log
+        .lines()
+        .map(|line| match config::parse(line.as_bytes()) {
+            Ok(value) => value,
+            Err(error) => panic!("{error}: {line}"),
+        });
+    let lines: Vec<_> = lines.collect();
+    for line in &lines {
+        for name in ["time", "level", "target", "message"] {
+            assert!(line.child(name).is_some(), "{name} in {line:?}");
+        }
+    }
+    let find = |message: &str| {
+        let mut found = lines.iter().filter(|it| member(it, "message") == message);
+        found.next().unwrap_or_else(|| panic!("{message} in {log}"))
+    };
+    for stream in ["stdout", "stderr"] {
+        let line = find(&format!("a line on {stream}"));
+        assert_eq!(member(line, "stream"), stream);
+        assert_eq!(member(line, "level"), "info");
+        assert_eq!(member(line, "application"), "log");
+        assert_eq!(member(line, "request").len(), 32);
+    }
+    // As in text.
+    find("\\u{1b}[31mred\\u{7}");
+    let failures = lines
+        .iter()
+        .filter(|it| member(it, "application") == "trap");
+    assert!(
+        failures.clone().any(|it| member(it, "level") == "error"),
+        "{log}"
+    );
+    let request = find("control request");
+    assert_eq!(member(request, "path"), "/config");
+    assert_eq!(
+        find("reconfiguration done").child("listeners"),
+        Some(&2_u64.into())
+    );
+}
+
+#[test]
+fn a_log_that_the_journal_reads_has_priorities_instead_of_times() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    for (is_own, beginning) in [(true, "<6>[info] "), (false, "2")] {
+        let journal = File::create(&path).unwrap();
+        let metadata = journal.metadata().unwrap();
+        let inode = metadata.ino() + u64::from(!is_own);
+        let mut child = daemon()
+            .arg("--control")
+            .arg(format!(
+                "unix:{}",
+                directory.path().join("control").display()
+            ))
+            .arg("--statedir")
+            .arg(directory.path().join("state"))
+            .env("JOURNAL_STREAM", format!("{}:{inode}", metadata.dev()))
+            .stdin(Stdio::null())
+            .stderr(journal)
+            .spawn()
+            .unwrap();
+        let log = || fs::read_to_string(&path).unwrap();
+        until("the daemon is ready", || log().contains("is ready"));
+        let pid = Pid::from_raw(child.id().cast_signed());
+        kill(pid, Signal::SIGTERM).unwrap();
+        assert!(child.wait().unwrap().success());
+        let log = log();
+        for line in log.lines() {
+            assert!(line.starts_with(beginning), "{log}");
+        }
+    }
 }
