@@ -10,6 +10,7 @@ pub(crate) mod instance_pool;
 pub(crate) mod pool;
 pub(crate) mod wait;
 
+mod cgroup;
 mod instance_quota;
 mod system_limits;
 mod wait_queues;
@@ -44,8 +45,8 @@ pub struct Options {
     /// most 1000. At the limit requests wait for up to a second, then get 503.
     pub instances: u32,
     /// Linear memories and tables of all instances together, in bytes. Default: three quarters of the machine's
-    /// memory (or of the limit in `/sys/fs/cgroup/memory.max`, if lower); 4 GiB where neither can be read. At the limit
-    /// `memory.grow` fails.
+    /// memory, or of the limit of the process's control group if that is lower; 4 GiB where neither can be read. At the
+    /// limit `memory.grow` fails.
     pub memory: u64,
     /// A runtime with threads of its own. Guests that compute for long are offloaded to it, so that they do not
     /// delay others on the threads that serve. Default: none; such guests are not offloaded.

@@ -4,19 +4,15 @@ use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// The memory of the machine, or the limit of the cgroup if that is lower and `/sys/fs/cgroup` is the process's own,
-/// as in containers; in bytes. `None` where neither can be read.
+use crate::engine::cgroup;
+
+/// The memory of the machine, or the limit of the process's control group if that is lower; in bytes. `None` where
+/// neither can be read.
 pub(crate) fn memory() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| total_memory(&text));
-    let cgroup = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    match (machine, cgroup) {
-        (Some(machine), Some(cgroup)) => Some(u64::min(machine, cgroup)),
-        (machine, cgroup) => machine.or(cgroup),
-    }
+    machine.into_iter().chain(cgroup::memory_limit()).min()
 }
 
 /// The soft limit of open files (`RLIMIT_NOFILE`). The usual 1024 where it cannot be read.
