@@ -280,9 +280,10 @@ pub(crate) struct Serve {
     /// File of the component.
     pub(crate) component: PathBuf,
 
-    /// Address to listen on; with port 0 the system chooses the port.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// Address to listen on; with port 0 the system chooses the port [default: 127.0.0.1:8080, or
+    /// 0.0.0.0:$PORT if the environment has the variable PORT].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
 
     /// Environment variable of the component; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]

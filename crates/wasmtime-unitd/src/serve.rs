@@ -1,5 +1,8 @@
 //! `wasmtime-unitd serve`: one component, without configuration file or control API.
 
+use std::env;
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::absolute;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, Settings, Value};
 use control::Runtime as _;
 use engine::OutputFiles;
+use untrusted_text::excerpt;
 
 use crate::arguments::Serve;
 use crate::daemon::{self, ApplicationCount};
@@ -20,10 +24,20 @@ use crate::shutdown::{self, StopSignals};
 /// The application's name in the log.
 const NAME: &str = "component";
 
+/// The variable in which platforms name the port that they pass requests to.
+const PORT: &str = "PORT";
+
+/// The port without `--listen` and [`PORT`].
+const DEFAULT_PORT: u16 = 8080;
+
 pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     let log = Log::start(&serve.logging)?;
     let _flush = log.flush_at_end();
     let application = application(serve)?;
+    let listen = match serve.listen {
+        Some(address) => address,
+        None => default_address(env::var_os(PORT).as_deref())?,
+    };
     let config = Config {
         settings: Settings {
             // No limit, since there is no option for it here. The component may refuse a body itself.
@@ -31,7 +45,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             ..Settings::default()
         },
         listeners: vec![Listener {
-            address: ListenAddress::from(serve.listen),
+            address: ListenAddress::from(listen),
             pass: Pass::Application(NAME.to_owned()),
             backlog: None,
             tls: None,
@@ -84,6 +98,23 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     code
 }
 
+/// Where to listen without `--listen`: on the port of [`PORT`], if it is set, for all, since the platform that sets it
+/// connects from elsewhere. Otherwise for this machine only.
+fn default_address(port: Option<&OsStr>) -> Result<SocketAddr> {
+    let Some(port) = port.filter(|port| !port.is_empty()) else {
+        return Ok((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+    };
+    let text = port.to_string_lossy();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u16>() {
+        Ok(port) if is_number && port > 0 => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
+        _ => bail!(
+            "the environment variable {PORT} is not a port from 1 to 65535: \"{}\"",
+            excerpt(&text)
+        ),
+    }
+}
+
 /// The application that the arguments describe, checked like one of a configuration.
 fn application(serve: &Serve) -> Result<Application> {
     let mut tree = config::parse(
@@ -120,4 +151,36 @@ fn check(tree: &Value) -> Result<Checked> {
             .map_or_else(String::new, |word| format!(" Did you mean \"{word}\"?"));
         anyhow!("--set: {error}{hint}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_port_of_the_environment_is_listened_on_for_all() {
+        let address = |port: &str| default_address(Some(port.as_ref())).unwrap().to_string();
+        assert_eq!(default_address(None).unwrap().to_string(), "127.0.0.1:8080");
+        assert_eq!(address(""), "127.0.0.1:8080");
+        assert_eq!(address("3000"), "0.0.0.0:3000");
+        assert_eq!(address("65535"), "0.0.0.0:65535");
+        for port in [
+            &b"0"[..],
+            b"65536",
+            b"-1",
+            b"+80",
+            b" 80",
+            b"80\n",
+            b"http",
+            b"tcp://1.2.3.4:80",
+            b"\xff",
+        ] {
+            let error = default_address(Some(OsStr::from_bytes(port))).unwrap_err();
+            let error = error.to_string();
+            let message = "the environment variable PORT is not a port from 1 to 65535: \"";
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
 }

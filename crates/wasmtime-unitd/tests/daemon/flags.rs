@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -233,6 +233,29 @@ fn serve_serves_one_component_and_prints_its_address() {
     )
     .unwrap();
     assert_eq!(serve.ended().code, Some(0));
+}
+
+#[test]
+fn serve_listens_on_the_port_of_the_environment_unless_an_address_is_given() {
+    let hello = test_components::guest("hello");
+    let serve = |port: &str| {
+        let mut command = daemon();
+        command.arg("serve").arg(&hello).env("PORT", port);
+        command.stdin(Stdio::null());
+        command
+    };
+    let port = free_address().port();
+    let process = Process::spawn(&mut serve(&port.to_string()));
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    assert_eq!(address_of(&process), everywhere);
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Client::connect(here)
+        .get("/")
+        .assert_text("Hello, world!\n");
+    drop(process);
+    Ended::of(&mut serve("80a")).assert_refused("PORT is not a port from 1 to 65535: \"80a\"");
+    let process = Process::spawn(serve("80a").args(["--listen", "127.0.0.1:0"]));
+    assert!(address_of(&process).ip().is_loopback());
 }
 
 #[test]
