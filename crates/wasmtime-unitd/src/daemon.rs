@@ -29,6 +29,7 @@ use crate::open_files::FileBudget;
 use crate::privileges::{Identity, find_group, find_user};
 use crate::reload;
 use crate::runtime::{ConfigContext, OwnFolders, Runtime, server_name};
+use crate::service_manager;
 use crate::shutdown::{self, StopSignals};
 use crate::workers::Workers;
 
@@ -78,6 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let workers = arguments.serving.workers()?;
     let _health = HealthSocket::serve(&arguments.serving, &workers)?;
+    service_manager::report(&workers);
     let outputs = OutputFiles::default();
     let code = workers.run(serve(
         arguments, &workers, &log, identity, kept, socket, &outputs,
@@ -286,7 +288,8 @@ async fn serve(
         arguments.control
     );
 
-    stop.requested(arguments.serving.shutdown_delay).await;
+    service_manager::ready();
+    stop.requested(&arguments.serving).await;
     // What changes from now on is for the next start.
     watching.abort_all();
     let drained = async {

@@ -26,6 +26,7 @@ mod routes;
 mod runtime;
 mod schema;
 mod serve;
+mod service_manager;
 mod settled;
 mod shares;
 mod shutdown;

@@ -19,6 +19,7 @@ use crate::health_socket::HealthSocket;
 use crate::log::Log;
 use crate::reload;
 use crate::runtime::{ConfigContext, OwnFolders};
+use crate::service_manager;
 use crate::shutdown::{self, StopSignals};
 
 /// The application's name in the log.
@@ -56,6 +57,7 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
     };
     let workers = serve.serving.workers()?;
     let _health = HealthSocket::serve(&serve.serving, &workers)?;
+    service_manager::report(&workers);
     let outputs = OutputFiles::default();
     let code = workers.run(async {
         let stop = StopSignals::listen(&log, workers.health())?;
@@ -89,7 +91,8 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             let never = Arc::default();
             tokio::spawn(async move { reload::watch(runtime, threads, never, restart).await });
         }
-        stop.requested(serve.serving.shutdown_delay).await;
+        service_manager::ready();
+        stop.requested(&serve.serving).await;
         let code = shutdown::drain(serve.serving.shutdown_timeout, runtime.drain()).await;
         outputs.keep_open();
         Ok(code)

@@ -12,7 +12,9 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use tokio::sync::oneshot;
 
+use crate::arguments::ServingOptions;
 use crate::log::Log;
+use crate::service_manager;
 
 /// How long an immediate stop waits for the log to be written.
 const LAST_LINES: Duration = Duration::from_millis(200);
@@ -52,14 +54,16 @@ impl StopSignals {
         Ok(Self(receiver))
     }
 
-    /// Waits for the first signal, and then for `delay`, in which the listeners still accept: load balancers
+    /// Waits for the first signal, and then for `--shutdown-delay`, in which the listeners still accept: load balancers
     /// need some time to learn that the server is not ready, and a connection that is refused meanwhile would be a
     /// failed request.
-    pub(crate) async fn requested(self, delay: Duration) {
+    pub(crate) async fn requested(self, serving: &ServingOptions) {
         let Ok(name) = self.0.await else {
             // Cannot happen: the thread never ends.
             return std::future::pending().await;
         };
+        let delay = serving.shutdown_delay;
+        service_manager::stopping(delay.saturating_add(serving.shutdown_timeout));
         if !delay.is_zero() {
             tracing::info!(
                 "{name}: not ready any more; accepting connections for {} more seconds (--shutdown-delay)",

@@ -32,6 +32,7 @@ mod reconfiguration;
 mod reload;
 mod returns;
 mod routes;
+mod service_manager;
 mod settings;
 mod signals;
 mod static_files;

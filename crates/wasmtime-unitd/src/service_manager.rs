@@ -1,0 +1,78 @@
+//! Notifications of systemd, or of another service manager with its protocol (sd_notify(3)), if one asks for them
+//! (`NOTIFY_SOCKET`).
+
+use std::time::Duration;
+
+use control::Health;
+use sd_notify::NotifyState;
+
+use crate::workers::Workers;
+
+/// How much longer than its limits a shutdown may take, for work that blocks.
+const STOP_RESERVE: Duration = Duration::from_secs(10);
+
+/// The shortest time between two pings of the watchdog.
+const SHORTEST_PING: Duration = Duration::from_millis(100);
+
+/// The start is complete.
+pub(crate) fn ready() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// The server shuts down, which may take up to `limit`. Its unit's `TimeoutStopSec` is extended if it is shorter.
+pub(crate) fn stopping(limit: Duration) {
+    let limit = limit.saturating_add(STOP_RESERVE).as_micros();
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(limit)]);
+}
+
+/// Reports whether the server is ready, and pings the watchdog, if the service manager wants that (`WatchdogSec`),
+/// until the process ends. A ping is left out while the server is not live, so that it is restarted then.
+pub(crate) fn report(workers: &Workers) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    // Not a thread that serves clients, which may be stuck.
+    let runtime = workers.control().handle();
+    runtime.spawn(report_status(workers.health().clone()));
+    if let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) {
+        runtime.spawn(ping(workers.health().clone(), limit));
+    }
+}
+
+async fn report_status(health: Health) {
+    let mut changes = health.readiness_changes();
+    // It would keep the sender alive.
+    drop(health);
+    while let Some(readiness) = changes.next().await {
+        let status = match readiness.reason() {
+            None => "ready".to_owned(),
+            Some(reason) => format!("not ready: {}", one_line(reason)),
+        };
+        notify(&[NotifyState::Status(&status)]);
+    }
+}
+
+async fn ping(health: Health, limit: Duration) {
+    // sd_watchdog_enabled(3) recommends half of it; the wait for the threads needs some time, too.
+    let mut interval = tokio::time::interval((limit / 3).max(SHORTEST_PING));
+    loop {
+        interval.tick().await;
+        let live = health.live().await;
+        match live.reason() {
+            None => notify(&[NotifyState::Watchdog]),
+            Some(reason) => tracing::error!("{reason}; not pinging the service manager's watchdog"),
+        }
+    }
+}
+
+/// Each message is a line of the protocol, so that a name in a reason cannot add another.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
+    }
+}
