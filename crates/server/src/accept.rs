@@ -65,6 +65,9 @@ async fn accept_all(
             listener.local
         );
     }
+    if socket.keeps_backlog() {
+        return;
+    }
     // Connections that the kernel has taken already would be reset with the socket.
     for _ in 0..=listener.backlog {
         let Some(place) = server.free_place() else {

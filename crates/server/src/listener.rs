@@ -1,7 +1,9 @@
 //! An address that is listened on, and the signal that it closes.
 
+use std::io;
 use std::sync::Arc;
 
+use socket2::Socket;
 use tokio::sync::watch;
 
 use crate::Address;
@@ -36,14 +38,21 @@ pub struct BindError {
 }
 
 impl Listener {
-    /// Binds the address. Nothing is accepted yet, but the kernel takes connections from here on.
+    /// Binds the address, unless a socket for it has been inherited. Nothing is accepted yet, but the kernel takes
+    /// connections from here on.
     pub(crate) fn bind(
         id: ListenerId,
         address: Address,
         backlog: u32,
+        inherited: Option<io::Result<Socket>>,
     ) -> Result<(Arc<Self>, ListeningSocket), BindError> {
-        let bound = ListeningSocket::bind(&address, backlog)
-            .and_then(|socket| Ok((socket.local(&address)?, socket)));
+        let bound = match inherited {
+            Some(socket) => socket
+                .and_then(|socket| ListeningSocket::inherited(&address, socket))
+                .map_err(sockets::BindError::from),
+            None => ListeningSocket::bind(&address, backlog),
+        };
+        let bound = bound.and_then(|socket| Ok((socket.local(&address)?, socket)));
         let (local, socket) = match bound {
             Ok(bound) => bound,
             Err(source) => return Err(BindError { address, source }),

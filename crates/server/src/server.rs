@@ -10,6 +10,7 @@ use crate::Address;
 use crate::accept::accept;
 use crate::counters::Connections;
 use crate::held::{HeldForClients, sweep_while_alive};
+use crate::inherited::InheritedSocket;
 use crate::listener::{BindError, Listener, ListenerId};
 use crate::settings::Settings;
 use crate::shared::{Options, Shared};
@@ -75,6 +76,21 @@ impl Server {
         Self(Arc::new(Shared::new(options)))
     }
 
+    /// Uses this socket for listeners of its address, now and later, instead of binding one. The length of its backlog
+    /// is not changed, its file is not removed, and connections in the backlog stay there when its listener closes.
+    pub fn inherit(&self, socket: InheritedSocket) {
+        self.0.inherited.add(socket);
+    }
+
+    /// The addresses of [inherited](Self::inherit) sockets that no listener uses.
+    #[must_use]
+    pub fn unused_sockets(&self) -> Vec<Address> {
+        let used = self.addresses();
+        let mut unused = self.0.inherited.addresses();
+        unused.retain(|address| !used.contains(address));
+        unused
+    }
+
     /// Prepares to listen on exactly these addresses, with these settings. Sockets that are open already are kept, with
     /// the backlog they have; those of new addresses are bound.
     ///
@@ -112,7 +128,8 @@ impl Server {
                 Some(listener) if !address.is_any() => (Arc::clone(listener), None),
                 _ => {
                     let id = ListenerId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
-                    let (listener, socket) = Listener::bind(id, address, backlog)?;
+                    let inherited = self.0.inherited.at(&address);
+                    let (listener, socket) = Listener::bind(id, address, backlog, inherited)?;
                     (listener, Some(socket))
                 }
             };

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::held::HeldTotal;
+use crate::inherited::InheritedSockets;
 use crate::limits::{HeldUploads, MAX_HELD, ShareFiles, UpstreamConnections};
 use crate::listener::ListenerId;
 use crate::settings::Settings;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) uploads: HeldUploads,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) next_id: AtomicU64,
+    pub(crate) inherited: InheritedSockets,
 }
 
 impl Shared {
@@ -66,6 +68,7 @@ impl Shared {
             uploads: HeldUploads::new(MAX_HELD),
             snapshot: ArcSwap::from_pointee(Snapshot::new(Arc::new(options.settings))),
             next_id: AtomicU64::new(0),
+            inherited: InheritedSockets::default(),
         }
     }
 

@@ -21,8 +21,10 @@ const FILE_MODE: u32 = 0o666;
 pub(crate) struct ListeningSocket {
     socket: AsyncFd<Socket>,
     is_unix: bool,
-    /// Of a Unix socket, unless its name is abstract.
+    /// Of a Unix socket that was bound here, unless its name is abstract.
     file: Option<SocketFile>,
+    /// Another process keeps it, with its backlog, when this one closes it.
+    is_inherited: bool,
 }
 
 /// A client's socket, which no runtime watches yet.
@@ -42,6 +44,21 @@ impl ListeningSocket {
             }
             Address::Abstract(name) => (bind_abstract(name, backlog)?, None),
         };
+        Ok(Self {
+            file,
+            ..Self::watched(address, socket)?
+        })
+    }
+
+    /// A socket that listens at this address already.
+    pub(crate) fn inherited(address: &Address, socket: Socket) -> io::Result<Self> {
+        Ok(Self {
+            is_inherited: true,
+            ..Self::watched(address, socket)?
+        })
+    }
+
+    fn watched(address: &Address, socket: Socket) -> io::Result<Self> {
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for owners that give away or change their descriptor, \
@@ -51,8 +68,14 @@ impl ListeningSocket {
         Ok(Self {
             socket,
             is_unix: !matches!(address, Address::Tcp(_)),
-            file,
+            file: None,
+            is_inherited: false,
         })
+    }
+
+    /// Whether connections in its backlog survive its close.
+    pub(crate) fn keeps_backlog(&self) -> bool {
+        self.is_inherited
     }
 
     /// Where it listens, which it was asked to at `address`.

@@ -14,6 +14,7 @@ use sockets::{Listener, SocketFile};
 
 use crate::addresses::DEFAULT_BACKLOG;
 use crate::control_address::ControlAddress;
+use crate::inherited_sockets::InheritedSockets;
 
 /// What a socket is for, and who may connect to it if it has a path: the permissions of its file.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,20 @@ pub(crate) enum ControlSocket {
 impl ControlSocket {
     /// Opens the socket. The file of a server that was killed is replaced; that of a running server is not,
     /// which is an error.
-    pub(crate) fn open(address: &ControlAddress, access: SocketAccess) -> Result<Self> {
+    pub(crate) fn open(
+        address: &ControlAddress,
+        access: SocketAccess,
+        inherited: &mut InheritedSockets,
+    ) -> Result<Self> {
+        if let Some(socket) = inherited.at(address) {
+            // Its permissions are those that the service manager has given it.
+            return Ok(match address {
+                ControlAddress::Tcp(_) => Self::Tcp(socket.into()),
+                ControlAddress::Path(_) | ControlAddress::Abstract(_) => {
+                    Self::Unix(socket.into(), None)
+                }
+            });
+        }
         let context = || format!("cannot open the {} {address}", access.name);
         let socket = match address {
             ControlAddress::Path(path) => open_path(path, access)?,

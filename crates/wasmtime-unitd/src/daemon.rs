@@ -24,6 +24,7 @@ use crate::config_source::{self, ConfigSource};
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
 use crate::health_socket::HealthSocket;
+use crate::inherited_sockets::{self, InheritedSockets};
 use crate::log::Log;
 use crate::open_files::FileBudget;
 use crate::privileges::{Identity, find_group, find_user};
@@ -42,8 +43,9 @@ const LEAST_HELD_FOR_CLIENTS: u64 = 64 << 20;
 /// How long shutdown waits for the access log and the files of guest output to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments, mut inherited: InheritedSockets) -> Result<ExitCode> {
     let log = Log::start(&arguments.logging)?;
+    inherited.log();
     // Dropped last, so that lines logged by the other destructors are written, too.
     let _flush = log.flush_at_end();
     let identity = Identity::find(arguments.user.as_deref(), arguments.group.as_deref())?;
@@ -72,17 +74,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 .map(find_group)
                 .transpose()?,
         },
+        &mut inherited,
     )?;
     let _pid = arguments.pid.as_deref().map(PidFile::write).transpose()?;
     if let Some(identity) = &identity {
         hand_over(identity, &kept, &log)?;
     }
     let workers = arguments.serving.workers()?;
-    let _health = HealthSocket::serve(&arguments.serving, &workers)?;
+    let _health = HealthSocket::serve(&arguments.serving, &workers, &mut inherited)?;
     service_manager::report(&workers);
     let outputs = OutputFiles::default();
+    let sockets = OpenSockets {
+        control: socket,
+        inherited,
+    };
     let code = workers.run(serve(
-        arguments, &workers, &log, identity, kept, socket, &outputs,
+        arguments, &workers, &log, identity, kept, sockets, &outputs,
     ));
     finish(workers, &outputs);
     code
@@ -149,6 +156,13 @@ impl Kept {
     }
 }
 
+/// What is opened before the server is built.
+struct OpenSockets {
+    control: ControlSocket,
+    /// Those for listeners.
+    inherited: InheritedSockets,
+}
+
 /// How many applications share the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ApplicationCount {
@@ -200,7 +214,7 @@ async fn serve(
     log: &Log,
     identity: Option<Identity>,
     kept: Kept,
-    socket: ControlSocket,
+    sockets: OpenSockets,
     outputs: &OutputFiles,
 ) -> Result<ExitCode> {
     let stop = StopSignals::listen(log, workers.health())?;
@@ -228,6 +242,7 @@ async fn serve(
         outputs.clone(),
         ApplicationCount::Several,
     )?;
+    sockets.inherited.hand_over(runtime.server());
     let source = match kept {
         Kept::State(state) => Source::state(state, arguments.allow_substitution),
         Kept::Files(files) => Source::files(files, certificates),
@@ -246,6 +261,7 @@ async fn serve(
         }
     };
     control.runtime().set_lenient(false);
+    inherited_sockets::warn_of_unused(control.runtime().server());
     // Not done yet if there was no configuration to restore.
     control.runtime().assume_identity()?;
     let mut watching = JoinSet::new();
@@ -271,7 +287,7 @@ async fn serve(
         );
     }
     let closing = watch::Sender::new(false);
-    let (listener, _file) = socket.into_listener()?;
+    let (listener, _file) = sockets.control.into_listener()?;
     let serving = tokio::spawn({
         let control = control.clone();
         let mut closing = closing.subscribe();

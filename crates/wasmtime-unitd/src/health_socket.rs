@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 use crate::arguments::ServingOptions;
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
+use crate::inherited_sockets::InheritedSockets;
 use crate::workers::Workers;
 
 /// Permissions of its file, if it has one: those of a listener, since nothing can be changed there.
@@ -22,7 +23,11 @@ impl HealthSocket {
     /// Opens the socket, if there is to be one, and answers on it from now on: also while the configuration is
     /// restored, and during a graceful shutdown. On a thread of its own, so that it answers if those that serve clients
     /// do not.
-    pub(crate) fn serve(options: &ServingOptions, workers: &Workers) -> Result<Option<Self>> {
+    pub(crate) fn serve(
+        options: &ServingOptions,
+        workers: &Workers,
+        inherited: &mut InheritedSockets,
+    ) -> Result<Option<Self>> {
         let Some(address) = &options.listen_health else {
             return Ok(None);
         };
@@ -32,7 +37,7 @@ impl HealthSocket {
             user: None,
             group: None,
         };
-        let socket = ControlSocket::open(address, access)?;
+        let socket = ControlSocket::open(address, access, inherited)?;
         let runtime = workers.control().handle();
         let _context = runtime.enter();
         let (listener, file) = socket.into_listener()?;

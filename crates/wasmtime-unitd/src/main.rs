@@ -18,6 +18,7 @@ mod daemon;
 mod folders;
 mod health_socket;
 mod idle_memory;
+mod inherited_sockets;
 mod log;
 mod open_files;
 mod privileges;
@@ -39,6 +40,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use arguments::{Arguments, Command};
+use inherited_sockets::InheritedSockets;
 
 #[global_allocator]
 static ALLOCATOR: allocator::MiMalloc = allocator::MiMalloc;
@@ -48,9 +50,11 @@ fn main() -> ExitCode {
         return code;
     }
     let arguments = Arguments::parse();
+    // First of all, while there is one thread.
+    let inherited = InheritedSockets::take();
     let result = match &arguments.command {
-        None => daemon::run(&arguments),
-        Some(Command::Serve(serve)) => serve::run(serve),
+        None => inherited.and_then(|inherited| daemon::run(&arguments, inherited)),
+        Some(Command::Serve(serve)) => inherited.and_then(|inherited| serve::run(serve, inherited)),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Compile(compile)) => compile::run(compile),
         Some(Command::Schema) => schema::run(),

@@ -16,6 +16,7 @@ use untrusted_text::excerpt;
 use crate::arguments::Serve;
 use crate::daemon::{self, ApplicationCount};
 use crate::health_socket::HealthSocket;
+use crate::inherited_sockets::{self, InheritedSockets};
 use crate::log::Log;
 use crate::reload;
 use crate::runtime::{ConfigContext, OwnFolders};
@@ -31,13 +32,20 @@ const PORT: &str = "PORT";
 /// The port without `--listen` and [`PORT`].
 const DEFAULT_PORT: u16 = 8080;
 
-pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
+pub(crate) fn run(serve: &Serve, mut inherited: InheritedSockets) -> Result<ExitCode> {
     let log = Log::start(&serve.logging)?;
+    inherited.log();
     let _flush = log.flush_at_end();
     let application = application(serve)?;
+    let workers = serve.serving.workers()?;
+    let _health = HealthSocket::serve(&serve.serving, &workers, &mut inherited)?;
+    service_manager::report(&workers);
     let listen = match serve.listen {
         Some(address) => address,
-        None => default_address(env::var_os(PORT).as_deref())?,
+        None => match inherited.only_address() {
+            Some(address) => address,
+            None => default_address(env::var_os(PORT).as_deref())?,
+        },
     };
     let config = Config {
         settings: Settings {
@@ -55,9 +63,6 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
         applications: vec![application],
         ..Config::default()
     };
-    let workers = serve.serving.workers()?;
-    let _health = HealthSocket::serve(&serve.serving, &workers)?;
-    service_manager::report(&workers);
     let outputs = OutputFiles::default();
     let code = workers.run(async {
         let stop = StopSignals::listen(&log, workers.health())?;
@@ -76,11 +81,13 @@ pub(crate) fn run(serve: &Serve) -> Result<ExitCode> {
             outputs.clone(),
             ApplicationCount::One,
         )?;
+        inherited.hand_over(runtime.server());
         let prepared = runtime
             .prepare(&config)
             .await
             .map_err(|error| anyhow!(error.detail))?;
         runtime.commit(prepared);
+        inherited_sockets::warn_of_unused(runtime.server());
         for address in runtime.server().addresses() {
             println!("Serving {} on http://{address}/", serve.component.display());
         }

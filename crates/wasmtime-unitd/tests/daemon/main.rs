@@ -35,6 +35,7 @@ mod routes;
 mod service_manager;
 mod settings;
 mod signals;
+mod socket_activation;
 mod static_files;
 mod status;
 mod stopping;
