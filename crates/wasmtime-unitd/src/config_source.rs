@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use config_files::{Files, Look, ReadError, Source};
-use control::{BlockingThreads, ConfigFiles, Control};
-use tokio::sync::Notify;
+use control::{BlockingThreads, ConfigFiles, Control, Runtime as _};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::hang_up::ReloadRequest;
 use crate::runtime::Runtime;
 use crate::settled::{LOOK_EVERY, Settled};
 
@@ -24,6 +25,9 @@ const SETTLED_FOR: Duration = Duration::from_secs(1);
 /// component that is deployed a moment later, an address in use. Each further pause is twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// The key of the warning that readiness has.
+const WARNING: &str = "config files";
 
 /// The files of a configuration, and the control API that puts them in force.
 pub(crate) struct ConfigSource {
@@ -102,16 +106,16 @@ impl ConfigSource {
         bail!("{:?} changes again and again", self.source.path());
     }
 
-    /// Puts further versions in force: those that differ from `look`, and what is there when `reload` is notified.
+    /// Puts further versions in force: those that differ from `look`, and what is there when a reload is asked for.
     /// Never returns.
-    pub(crate) async fn watch(mut self, look: Look, reload: Arc<Notify>) {
+    pub(crate) async fn watch(mut self, look: Look, mut requests: mpsc::Receiver<ReloadRequest>) {
         let mut settled = Settled::new(look);
-        let mut is_asked = false;
+        let mut asked: Option<ReloadRequest> = None;
         let (mut pause, mut retry_at) = (FIRST_RETRY, None);
         loop {
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
-                () = reload.notified() => is_asked = true,
+                Some(request) = requests.recv() => asked = Some(request),
             }
             // A panic is logged by the panic hook.
             let Ok(found) = self.look().await else {
@@ -119,22 +123,23 @@ impl ConfigSource {
             };
             let is_new = settled.look(found.clone());
             let is_due = retry_at.is_some_and(|at| at <= Instant::now());
-            if !is_new && !is_asked && !is_due {
+            if !is_new && asked.is_none() && !is_due {
                 continue;
             }
             let Some(files) = self.read(&found).await else {
                 continue;
             };
             settled.take(found);
-            if is_new || is_asked {
+            if is_new || asked.is_some() {
                 pause = FIRST_RETRY;
             }
-            is_asked = false;
             retry_at = match self.put_in_force_again(files).await {
                 Ok(()) => None,
                 Err(()) => Some(Instant::now() + pause),
             };
             pause = (pause * 2).min(LAST_RETRY);
+            // Dropped, since it is done.
+            asked = None;
         }
     }
 
@@ -182,6 +187,11 @@ impl ConfigSource {
         };
         let problem = applied.as_ref().err();
         self.state.set_problem(problem.map(String::as_str));
+        // Not more than a warning: files that cannot be used are the same everywhere, and must not take all servers out
+        // of service at once.
+        let warning = problem.map(|it| format!("the configuration's files are not in force: {it}"));
+        let health = self.control.runtime().health();
+        health.set_warning(WARNING, warning);
         applied
     }
 

@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -16,13 +15,14 @@ use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use server::{Server, Settings};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, ServingOptions};
 use crate::config_source::{self, ConfigSource};
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
+use crate::hang_up;
 use crate::health_socket::HealthSocket;
 use crate::inherited_sockets::{self, InheritedSockets};
 use crate::log::Log;
@@ -249,7 +249,7 @@ async fn serve(
     };
     let threads = workers.control().clone();
     let control = Control::new(runtime, source, threads.clone());
-    let hang_up = HangUps::listen()?;
+    let requests = hang_up::listen()?;
     // Parts that cannot be served are left out.
     control.runtime().set_lenient(true);
     let mut files = files.map(|it| ConfigSource::new(it, control.clone(), threads.clone()));
@@ -265,19 +265,23 @@ async fn serve(
     // Not done yet if there was no configuration to restore.
     control.runtime().assume_identity()?;
     let mut watching = JoinSet::new();
-    if let Some(files) = files {
-        if becomes_another {
-            look = Some(files.look_as_user().await?);
+    match files {
+        Some(files) => {
+            if becomes_another {
+                look = Some(files.look_as_user().await?);
+            }
+            if let Some(look) = look {
+                watching.spawn(files.watch(look, requests.files));
+            }
         }
-        if let Some(look) = look {
-            watching.spawn(files.watch(look, hang_up.files));
-        }
+        // Nobody would answer the requests.
+        None => drop(requests.files),
     }
     let reloading = control.clone();
     let reload = async move |name| reloading.reload(name).await;
     let runtime = control.runtime().clone();
     watching.spawn(async move {
-        reload::watch(runtime, threads, hang_up.components, reload).await;
+        reload::watch(runtime, threads, requests.components, reload).await;
     });
 
     if !matches!(arguments.control, ControlAddress::Path(_)) {
@@ -323,35 +327,6 @@ async fn serve(
     let code = shutdown::drain(arguments.serving.shutdown_timeout, drained).await;
     outputs.keep_open();
     Ok(code)
-}
-
-/// The tasks that a SIGHUP notifies.
-#[derive(Default)]
-struct HangUps {
-    files: Arc<Notify>,
-    components: Arc<Notify>,
-}
-
-impl HangUps {
-    /// From now on the signal does not end the process.
-    fn listen() -> Result<Self> {
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let notified = Self::default();
-        let (files, components) = (
-            Arc::clone(&notified.files),
-            Arc::clone(&notified.components),
-        );
-        tokio::spawn(async move {
-            while hang_up.recv().await.is_some() {
-                tracing::info!(
-                    "SIGHUP: loading what has changed in the configuration's files and components"
-                );
-                files.notify_one();
-                components.notify_one();
-            }
-        });
-        Ok(notified)
-    }
 }
 
 /// Restores the saved configuration.

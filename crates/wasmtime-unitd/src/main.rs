@@ -16,6 +16,7 @@ mod control_exposure;
 mod control_socket;
 mod daemon;
 mod folders;
+mod hang_up;
 mod health_socket;
 mod idle_memory;
 mod inherited_sockets;

@@ -2,14 +2,14 @@
 //! itself, and for all at SIGHUP.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config_files::Stamp;
 use control::{BlockingThreads, RestartError};
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::hang_up::ReloadRequest;
 use crate::runtime::{Reloadable, Runtime};
 use crate::settled::{LOOK_EVERY, Settled};
 
@@ -21,24 +21,25 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Watches the components' files, and calls `reload` with the name of each application whose component has changed.
 /// When
-/// `asked` is notified, that is each application, else those that are to be reloaded. Never returns.
+/// a reload is asked for, that is each application, else those that are to be reloaded. Never returns.
 ///
 /// If a component cannot be loaded, the one before it keeps serving, and the file is tried again when it changes, or
-/// when `asked` is notified.
+/// when a reload is asked for.
 pub(crate) async fn watch(
     runtime: Runtime,
     threads: BlockingThreads,
-    asked: Arc<Notify>,
+    mut requests: mpsc::Receiver<ReloadRequest>,
     reload: impl AsyncFn(String) -> Result<(), RestartError>,
 ) {
     // By application, whose component is the same file as long as its configuration is.
     let mut known: HashMap<String, (Stamp, Settled<Stamp>)> = HashMap::new();
     let mut pause = LOOK_EVERY;
     loop {
-        let is_asked = tokio::select! {
-            () = sleep(pause) => false,
-            () = asked.notified() => true,
+        let asked: Option<ReloadRequest> = tokio::select! {
+            () = sleep(pause) => None,
+            Some(request) = requests.recv() => Some(request),
         };
+        let is_asked = asked.is_some();
         let reloadable = runtime.reloadable(is_asked);
         if reloadable.is_empty() {
             known.clear();
@@ -62,6 +63,8 @@ pub(crate) async fn watch(
             next.insert(one.application, (one.loaded, settled));
         }
         known = next;
+        // Dropped, since it is done.
+        drop(asked);
     }
 }
 

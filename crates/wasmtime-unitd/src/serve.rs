@@ -5,13 +5,14 @@ use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::absolute;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use config::{Application, Checked, Config, ListenAddress, Listener, Pass, Path, Settings, Value};
 use control::Runtime as _;
 use engine::OutputFiles;
 use untrusted_text::excerpt;
+
+use tokio::sync::mpsc;
 
 use crate::arguments::Serve;
 use crate::daemon::{self, ApplicationCount};
@@ -95,7 +96,7 @@ pub(crate) fn run(serve: &Serve, mut inherited: InheritedSockets) -> Result<Exit
             let restarting = runtime.clone();
             let restart = async move |name: String| restarting.restart(&name).await;
             let (runtime, threads) = (runtime.clone(), workers.control().clone());
-            let never = Arc::default();
+            let (_, never) = mpsc::channel(1);
             tokio::spawn(async move { reload::watch(runtime, threads, never, restart).await });
         }
         service_manager::ready();

@@ -14,9 +14,18 @@ const STOP_RESERVE: Duration = Duration::from_secs(10);
 /// The shortest time between two pings of the watchdog.
 const SHORTEST_PING: Duration = Duration::from_millis(100);
 
-/// The start is complete.
+/// The start, or a reload, is complete.
 pub(crate) fn ready() {
     notify(&[NotifyState::Ready]);
+}
+
+/// A reload begins. [`ready`] has to follow.
+pub(crate) fn reloading() {
+    // By the time, the service manager tells this reload from earlier ones.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!("cannot notify the service manager of a reload: {error}"),
+    }
 }
 
 /// The server shuts down, which may take up to `limit`. Its unit's `TimeoutStopSec` is extended if it is shorter.
@@ -45,9 +54,10 @@ async fn report_status(health: Health) {
     // It would keep the sender alive.
     drop(health);
     while let Some(readiness) = changes.next().await {
-        let status = match readiness.reason() {
-            None => "ready".to_owned(),
-            Some(reason) => format!("not ready: {}", one_line(reason)),
+        let status = match (readiness.reason(), readiness.is_ok()) {
+            (None, _) => "ready".to_owned(),
+            (Some(reason), true) => format!("ready, but {}", one_line(reason)),
+            (Some(reason), false) => format!("not ready: {}", one_line(reason)),
         };
         notify(&[NotifyState::Status(&status)]);
     }

@@ -39,7 +39,14 @@ struct HealthState {
 }
 
 /// By key.
-type Problems = BTreeMap<&'static str, String>;
+type Problems = BTreeMap<&'static str, Problem>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Problem {
+    text: String,
+    /// Whether the server can serve clients all the same.
+    is_ready: bool,
+}
 
 /// The readiness of a server, as it changes.
 #[derive(Debug)]
@@ -48,6 +55,7 @@ pub struct ReadinessChanges(watch::Receiver<Problems>);
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthReport {
+    is_ok: bool,
     status: &'static str,
     reason: Option<String>,
 }
@@ -62,7 +70,9 @@ impl Health {
     pub fn new(threads: Vec<Handle>) -> Self {
         let starting = "starting: the configuration is not in force yet".to_owned();
         Self(Arc::new(HealthState {
-            problems: watch::Sender::new([(Self::CONFIGURATION, starting)].into()),
+            problems: watch::Sender::new(
+                [(Self::CONFIGURATION, Problem::new(&starting, false))].into(),
+            ),
             threads: ServingThreads::new(threads),
         }))
     }
@@ -75,10 +85,20 @@ impl Health {
 
     /// Sets or removes several problems at once: when one replaces another, the server is not ready for a moment.
     pub fn set_problems<const N: usize>(&self, changes: [(&'static str, Option<String>); N]) {
+        self.set(changes, false);
+    }
+
+    /// Sets or removes a problem that is shown with the readiness, but does not end it: an orchestrator must not take
+    /// a server out of service that serves clients.
+    pub fn set_warning(&self, key: &'static str, problem: Option<String>) {
+        self.set([(key, problem)], true);
+    }
+
+    fn set<const N: usize>(&self, changes: [(&'static str, Option<String>); N], is_ready: bool) {
         self.0.problems.send_if_modified(|problems| {
             let mut is_new = false;
             for (key, problem) in changes {
-                let problem = problem.map(|text| BoundedText::of(MAX_PROBLEM, text).to_string());
+                let problem = problem.map(|text| Problem::new(&text, is_ready));
                 is_new |= problems.get(key) != problem.as_ref();
                 match problem {
                     Some(problem) => problems.insert(key, problem),
@@ -89,7 +109,7 @@ impl Health {
         });
     }
 
-    /// Whether the server is ready for clients' requests; if not, all problems, in the order of their keys.
+    /// Whether the server is ready for clients' requests, with all problems, in the order of their keys.
     #[must_use]
     pub fn ready(&self) -> HealthReport {
         HealthReport::of_problems(&self.0.problems.borrow())
@@ -128,17 +148,34 @@ impl ReadinessChanges {
     }
 }
 
+impl Problem {
+    fn new(text: &str, is_ready: bool) -> Self {
+        Self {
+            text: BoundedText::of(MAX_PROBLEM, text).to_string(),
+            is_ready,
+        }
+    }
+}
+
 impl HealthReport {
     fn of_problems(problems: &Problems) -> Self {
         if problems.is_empty() {
             return Self::ok("ready");
         }
-        let problems: Vec<_> = problems.values().map(String::as_str).collect();
-        Self::failed("not ready", problems.join("; "))
+        let is_ready = problems.values().all(|problem| problem.is_ready);
+        let problems: Vec<_> = problems.values().map(|it| it.text.as_str()).collect();
+        Self {
+            is_ok: is_ready,
+            ..Self::failed(
+                if is_ready { "ready" } else { "not ready" },
+                problems.join("; "),
+            )
+        }
     }
 
     fn ok(status: &'static str) -> Self {
         Self {
+            is_ok: true,
             status,
             reason: None,
         }
@@ -146,6 +183,7 @@ impl HealthReport {
 
     fn failed(status: &'static str, reason: String) -> Self {
         Self {
+            is_ok: false,
             status,
             reason: Some(reason),
         }
@@ -154,10 +192,10 @@ impl HealthReport {
     /// Whether the check has succeeded.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.reason.is_none()
+        self.is_ok
     }
 
-    /// Why it has failed.
+    /// Why it has failed, or a problem in spite of which it has succeeded.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()

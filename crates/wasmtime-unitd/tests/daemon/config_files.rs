@@ -99,6 +99,7 @@ fn a_folder_is_in_force_and_its_changes_are_taken_up_however_they_are_made() {
         (!server.get("/config").contains("max_body_size")).then_some(())
     });
     assert_eq!(problem(&server), "null");
+    assert_eq!(server.control("GET", "/status/ready", "").0, 200);
 }
 
 #[test]
@@ -128,6 +129,8 @@ fn a_broken_version_is_reported_with_its_place_and_the_last_good_one_stays_in_fo
             problem(&server).contains(expected).then_some(())
         });
         assert_eq!(server.get("/status/config_files/in_force"), "false");
+        let (status, answer) = server.control("GET", "/status/ready", "");
+        assert!(status == 200 && answer.contains(expected), "{answer}");
         assert!(is_served(&server, "hello", "Hello, world!\n"), "{text}");
         let metrics = server.get("/status/metrics");
         assert!(metrics.contains("wasmtime_unitd_config_files_in_force 0"));

@@ -49,7 +49,7 @@ impl Manager {
 }
 
 #[test]
-fn a_service_manager_is_notified_of_start_readiness_and_stop() {
+fn a_service_manager_is_notified_of_start_readiness_reload_and_stop() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Daemon.command(directory.path());
     command.args(["--shutdown-timeout", "20", "--shutdown-delay", "1"]);
@@ -65,6 +65,12 @@ fn a_service_manager_is_notified_of_start_readiness_and_stop() {
     let guests = configuration::guests(&["hello"]);
     assert_eq!(server.put("/config", &guests).0, 200);
     assert_eq!(manager.wait_for("STATUS=ready\n"), [""; 0]);
+    server.signal(Signal::SIGHUP);
+    let reloading = manager.next();
+    let microseconds = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+    let microseconds = microseconds.and_then(|it| it.trim_end().parse::<u64>().ok());
+    assert!(microseconds.is_some_and(|it| it > 0), "{reloading:?}");
+    assert_eq!(manager.next(), "READY=1\n");
     server.signal(Signal::SIGTERM);
     // The reserve of ten seconds included.
     let before = manager.wait_for("STOPPING=1\nEXTEND_TIMEOUT_USEC=31000000\n");
