@@ -84,6 +84,32 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// What a command that succeeds prints.
+///
+/// # Errors
+///
+/// When it cannot be started, does not succeed, or prints something else than text.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("`{line}` failed: {}: {}", output.status, error.trim());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("what `{line}` prints"))
+}
+
+/// What the compiler of this repository says.
+///
+/// # Errors
+///
+/// When it cannot be started, or does not succeed.
+pub(crate) fn rustc(arguments: &[&str]) -> Result<String> {
+    output(Command::new("rustc").args(arguments).current_dir(root()))
+}
+
 /// The first line that a program prints about its version. `wrk` ends with an error when it has.
 pub(crate) fn version_line(program: impl AsRef<OsStr>, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();

@@ -2,8 +2,10 @@
 
 mod answer;
 mod bench;
+mod checkout;
 mod checks;
 mod command;
+mod debug_symbols;
 mod demo;
 mod fuzz;
 mod guests;
@@ -31,8 +33,8 @@ Commands:
           Make components with other tool chains, which are installed below target/, and serve them
   schema  Compare the JSON Schema of the configuration with the check, by a validator that is installed
           below target/
-  release Build the daemon as it is published, with fat LTO and a profile; `cargo xtask release --help`
-          says more
+  release Make a release: test, build with fat LTO and a profile, pack, write check sums, sign them, and draft
+          the notes; `cargo xtask release --help` says more
   fuzz    Run libFuzzer on the parsers of outside input; `cargo xtask fuzz --help` says more
   bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what
   help    Print this text
@@ -54,11 +56,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["fuzz", ref arguments @ ..] => fuzz::command(arguments),
-        ["release"] => publish::run(),
         ["release", "--help" | "-h"] => {
             print!("{}", publish::HELP);
             Ok(())
         }
+        ["release", ref arguments @ ..] => publish::run(arguments),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["toolchains"] => toolchains::run().map(drop),
         ["schema"] => toolchains::schema::run(None).map(drop),

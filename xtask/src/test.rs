@@ -75,5 +75,8 @@ fn skipped(has_tree: bool) -> Vec<String> {
     if Command::new("curl").arg("--version").output().is_err() {
         skipped.push("the tests with curl as a client: no curl on this machine".to_owned());
     }
+    if Command::new("ssh-keygen").arg("-?").output().is_err() {
+        skipped.push("the test of signatures: no ssh-keygen on this machine".to_owned());
+    }
     skipped
 }

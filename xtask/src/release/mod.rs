@@ -15,7 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{cargo, root, run, step, target};
+use crate::command::{cargo, root, run, rustc, step, target};
 use crate::guests;
 
 /// Builds programs with a profile, if there is one, and gives the folder that they are in.
@@ -180,14 +180,4 @@ pub(crate) fn host() -> Result<String> {
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned)
         .context("rustc does not say what machine this is")
-}
-
-fn rustc(arguments: &[&str]) -> Result<String> {
-    let mut rustc = Command::new("rustc");
-    let output = rustc.args(arguments).current_dir(root()).output();
-    let output = output.context("cannot start rustc")?;
-    if !output.status.success() {
-        bail!("rustc {arguments:?} failed: {}", output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
