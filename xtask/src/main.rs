@@ -7,6 +7,7 @@ mod checks;
 mod command;
 mod debug_symbols;
 mod demo;
+mod dependencies;
 mod fuzz;
 mod guests;
 mod publish;
@@ -15,6 +16,7 @@ mod server;
 mod test;
 mod toolchain;
 mod toolchains;
+mod tools;
 mod unit;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ Commands:
           NGINX Unit, which UNIT_SRC may name, the module for it too
   check   Check rules that the compiler does not: imports in a circle, types of one crate that share a name,
           prose, figures that stand on two pages, dead links, subjects of commits
+  dependencies
+          Check the rules of deny.toml for dependencies: licences, sources, versions
   toolchains
           Make components with other tool chains, which are installed below target/, and serve them
   schema  Compare the JSON Schema of the configuration with the check, by a validator that is installed
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["check"] => checks::run(),
+        ["dependencies"] => dependencies::check().map(drop),
         ["fuzz", "--help" | "-h"] => {
             print!("{}", fuzz::HELP);
             Ok(())

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::command::{cargo, step};
 use crate::unit::{self, Tree};
-use crate::{checks, toolchain, toolchains};
+use crate::{checks, dependencies, toolchain, toolchains};
 
 /// Packages that build only for WebAssembly, by what can be built at the same time: guests of both
 /// versions of WASI have the same names.
@@ -20,6 +20,8 @@ pub(crate) fn run() -> Result<()> {
     toolchain::prepare()?;
 
     checks::run()?;
+    let mut missing = Vec::new();
+    missing.extend(dependencies::check()?);
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "lints",
@@ -50,7 +52,7 @@ pub(crate) fn run() -> Result<()> {
         documentation.env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
 
-    let mut missing = toolchains::run()?;
+    missing.extend(toolchains::run()?);
     missing.extend(toolchains::schema::run(Some(&configurations))?);
 
     println!(

@@ -5,7 +5,7 @@
 //! for the next run. What a machine has no means for is left out, with the reason; what it has
 //! means for must build.
 
-mod place;
+pub(crate) mod place;
 pub(crate) mod schema;
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! The folder in which a tool chain makes its component, and the steps that are run there once.
+//! The folder in which a tool chain makes its component, or a tool is installed, and the steps that are run there once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ const UNREACHABLE: [&str; 13] = [
     "attempting to make an HTTP request, but --offline",
 ];
 
-/// Why there is no component.
-pub(super) enum Failure {
+/// Why there is no component, or no tool.
+pub(crate) enum Failure {
     /// This machine has not got what the tool chain needs.
     NotHere(String),
     /// It has, but the component does not build.
@@ -47,16 +47,16 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-pub(super) type Step<T = ()> = std::result::Result<T, Failure>;
+pub(crate) type Step<T = ()> = std::result::Result<T, Failure>;
 
 /// The folder where a tool chain is installed, and builds.
-pub(super) struct Place {
-    pub(super) name: &'static str,
-    pub(super) folder: PathBuf,
+pub(crate) struct Place {
+    pub(crate) name: &'static str,
+    pub(crate) folder: PathBuf,
 }
 
 impl Place {
-    pub(super) fn new(name: &'static str) -> Result<Self> {
+    pub(crate) fn new(name: &'static str) -> Result<Self> {
         let folder = target().join("toolchains").join(name);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         Ok(Self { name, folder })
@@ -90,7 +90,7 @@ impl Place {
     }
 
     /// Does what is not done yet for what `stamp` says.
-    pub(super) fn once(&self, what: &str, stamp: &str, action: impl FnOnce() -> Step) -> Step {
+    pub(crate) fn once(&self, what: &str, stamp: &str, action: impl FnOnce() -> Step) -> Step {
         let file = self.folder.join(what);
         if fs::read_to_string(&file).is_ok_and(|done| done == stamp) {
             return Ok(());
@@ -104,7 +104,7 @@ impl Place {
     }
 
     /// Runs a step that needs a registry.
-    pub(super) fn install(&self, what: &str, command: &mut Command) -> Step {
+    pub(crate) fn install(&self, what: &str, command: &mut Command) -> Step {
         let ended = self.timed(what, command, INSTALLATION)?;
         if ended.succeeded() {
             return Ok(());
