@@ -1,6 +1,7 @@
 //! The state of the checkout that is to be released, as git knows it. Changes nothing in it.
 
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 
@@ -61,6 +62,18 @@ impl Checkout {
         }
         faults
     }
+}
+
+/// The time of what is made of this checkout, in seconds since 1970: what `SOURCE_DATE_EPOCH` says, or the time of the
+/// commit, or that of now where git does not work, as in a source archive.
+pub(crate) fn time() -> u64 {
+    let named = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let named = named.and_then(|seconds| seconds.trim().parse().ok());
+    let of_commit = || Checkout::read("").ok().map(|checkout| checkout.time);
+    named.or_else(of_commit).unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.map_or(0, |now| now.as_secs())
+    })
 }
 
 fn git(arguments: &[&str]) -> Result<String> {

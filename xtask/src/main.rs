@@ -10,6 +10,7 @@ mod demo;
 mod dependencies;
 mod fuzz;
 mod guests;
+mod package;
 mod publish;
 mod release;
 mod server;
@@ -39,6 +40,8 @@ Commands:
           below target/
   release Make a release: test, build with fat LTO and a profile, pack, write check sums, sign them, and draft
           the notes; `cargo xtask release --help` says more
+  package Make a Debian package of the daemon, or its man pages and completions;
+          `cargo xtask package --help` says more
   fuzz    Run libFuzzer on the parsers of outside input; `cargo xtask fuzz --help` says more
   bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what
   help    Print this text
@@ -61,6 +64,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["fuzz", ref arguments @ ..] => fuzz::command(arguments),
+        ["package", "--help" | "-h"] => {
+            print!("{}", package::HELP);
+            Ok(())
+        }
+        ["package", ref arguments @ ..] => package::run(arguments),
         ["release", "--help" | "-h"] => {
             print!("{}", publish::HELP);
             Ok(())

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::command::{cargo, step};
 use crate::unit::{self, Tree};
-use crate::{checks, dependencies, toolchain, toolchains};
+use crate::{checks, dependencies, package, toolchain, toolchains};
 
 /// Packages that build only for WebAssembly, by what can be built at the same time: guests of both
 /// versions of WASI have the same names.
@@ -54,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
 
     missing.extend(toolchains::run()?);
     missing.extend(toolchains::schema::run(Some(&configurations))?);
+    missing.extend(package::test()?);
 
     println!(
         "\nxtask: all passed in {} seconds",

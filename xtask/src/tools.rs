@@ -18,6 +18,12 @@ pub(crate) const DENY: CargoTool = CargoTool {
     version: "0.20.2",
 };
 
+/// Makes packages for Debian.
+pub(crate) const DEB: CargoTool = CargoTool {
+    name: "cargo-deb",
+    version: "3.8.0",
+};
+
 impl CargoTool {
     /// The program: the machine's own, in whatever version, or the one below the target folder.
     ///

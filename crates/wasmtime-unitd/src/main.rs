@@ -21,6 +21,8 @@ mod health_socket;
 mod idle_memory;
 mod inherited_sockets;
 mod log;
+#[cfg(test)]
+mod manual;
 mod open_files;
 mod privileges;
 mod reload;

@@ -7,8 +7,16 @@ use super::files::TextFile;
 use crate::command::root;
 
 /// Top folders of this repository: a word in code marks that starts with one of them is a path.
-const FOLDERS: [&str; 8] = [
-    "fuzz/", ".cargo/", ".ci/", "crates/", "docs/", "example/", "guests/", "xtask/",
+const FOLDERS: [&str; 9] = [
+    "fuzz/",
+    ".cargo/",
+    ".ci/",
+    "crates/",
+    "docs/",
+    "example/",
+    "guests/",
+    "packaging/",
+    "xtask/",
 ];
 
 /// What the Markdown files at the top and in `docs/` point to and is not there: by relative links, with the

@@ -1,0 +1,76 @@
+//! Checks of the systemd unit of the daemon, without a running systemd.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::{output, root, step};
+
+/// The highest exposure that `systemd-analyze security` may find, times ten: from 0, nothing,
+/// to 100, all that there is.
+const MAX_EXPOSURE: u32 = 20;
+
+/// The unit's file.
+pub(super) fn file() -> PathBuf {
+    root().join("packaging/systemd/wasmtime-unitd.service")
+}
+
+/// Checks the unit; gives what was left out.
+///
+/// # Errors
+///
+/// When systemd finds an error in it, or it leaves the system more exposed than it may.
+pub(super) fn test() -> Result<Option<String>> {
+    let version = Command::new("systemd-analyze").arg("--version").output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        let reason = "no systemd-analyze on this machine (on Debian: apt-get install systemd)";
+        return Ok(Some(format!("the check of the systemd unit: {reason}")));
+    }
+    let folder = tempfile::tempdir()?;
+    let unit = folder.path().join("wasmtime-unitd.service");
+    // A unit whose program is not installed is an error, too.
+    let text = fs::read_to_string(file()).context("the systemd unit")?;
+    fs::write(&unit, text.replace("/usr/bin/wasmtime-unitd", "/bin/true"))?;
+    let mut verify = Command::new("systemd-analyze");
+    step(
+        "systemd unit",
+        verify.args(["verify", "--man=no"]).arg(&unit),
+    )?;
+    let mut security = Command::new("systemd-analyze");
+    security.args(["security", "--offline=true", "--no-pager"]);
+    let report = output(security.arg(&unit))?;
+    let exposure = exposure(&report).context("systemd-analyze gives no level of exposure")?;
+    println!("xtask: exposure of the systemd unit: {exposure} of 100");
+    if exposure > MAX_EXPOSURE {
+        bail!(
+            "the exposure of the systemd unit is {exposure} of 100, more than {MAX_EXPOSURE}\n{report}"
+        );
+    }
+    Ok(None)
+}
+
+/// The level of exposure that a report ends with, times ten.
+fn exposure(report: &str) -> Option<u32> {
+    let line = report
+        .lines()
+        .find(|line| line.contains("Overall exposure level"))?;
+    let level = line.rsplit_once(": ")?.1.split_whitespace().next()?;
+    let (whole, tenths) = level.split_once('.')?;
+    Some(whole.parse::<u32>().ok()? * 10 + tenths.parse::<u32>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exposure_is_read_from_the_last_line() {
+        let report = "✓ PrivateTmp=  …\n\n→ Overall exposure level for a.service: 1.8 OK 🙂\n";
+        assert_eq!(exposure(report), Some(18));
+        let report = "→ Overall exposure level for a.service: 10.0 DANGEROUS";
+        assert_eq!(exposure(report), Some(100));
+        assert_eq!(exposure("Failed to load a.service"), None);
+    }
+}
