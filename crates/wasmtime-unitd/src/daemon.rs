@@ -274,7 +274,7 @@ async fn serve(
                 watching.spawn(files.watch(look, requests.files));
             }
         }
-        // Nobody would answer the requests.
+        // No task would answer the requests.
         None => drop(requests.files),
     }
     let reloading = control.clone();
