@@ -9,9 +9,17 @@ use crate::command::{root, run};
 /// The targets that guests are built for, as in `rust-toolchain.toml`.
 const TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-wasip2"];
 
-/// Sees to it that guests can be built: adds missing targets, which rustup does not do by itself
-/// where its automatic installation is switched off.
+/// Sees to it that guests can be built.
 pub(crate) fn prepare() -> Result<()> {
+    add_targets(&TARGETS)
+}
+
+/// Adds missing targets, which rustup does not do by itself where its automatic installation is switched off.
+///
+/// # Errors
+///
+/// When a target is missing and rustup cannot add it.
+pub(crate) fn add_targets(targets: &[&str]) -> Result<()> {
     let sysroot = Command::new("rustc")
         .current_dir(root())
         .args(["--print", "sysroot"])
@@ -25,8 +33,9 @@ pub(crate) fn prepare() -> Result<()> {
     }
     let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
     let libraries = std::path::Path::new(&sysroot).join("lib/rustlib");
-    let missing: Vec<_> = TARGETS
-        .into_iter()
+    let missing: Vec<_> = targets
+        .iter()
+        .copied()
         .filter(|target| !libraries.join(target).is_dir())
         .collect();
     if missing.is_empty() {

@@ -1,23 +1,35 @@
 //! `cargo xtask package`: what is installed, each kind by one command, and the tests of it.
 
 mod debian;
+mod elf;
 mod folders;
 mod manual;
 mod service;
+mod static_binary;
+mod target;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::target::Architecture;
+
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask package manual
+       cargo xtask package static [--target TARGET] [--profile PROFILE]
        cargo xtask package deb [--profile PROFILE]
+       cargo xtask package test
 
 Makes what is installed, in packages/ of the target folder:
 
   manual  man pages, and completions for bash, zsh and fish
+  static  the daemon as one file that needs no libraries (musl), stripped, with its debug symbols apart
   deb     a Debian package of the daemon: program, man pages, completions and a hardened systemd unit.
           cargo-deb is installed below the target folder where the machine has none.
+  test    nothing that stays: checks packages of the profile dev, as `cargo xtask test` does
 
 Options:
+  --target TARGET    x86_64-unknown-linux-musl or aarch64-unknown-linux-musl [default: this machine's
+                     processor]. Needs musl-gcc (on Debian: musl-tools) for this machine's processor,
+                     and aarch64-linux-gnu-gcc (gcc-aarch64-linux-gnu) for aarch64 on another one.
   --profile PROFILE  cargo's profile: release, quick, or dev to try out [default: release]
 ";
 
@@ -26,17 +38,22 @@ const RELEASE: &str = "release";
 
 #[derive(Debug, PartialEq, Eq)]
 struct PackageOptions<'a> {
+    architecture: Option<Architecture>,
     profile: &'a str,
 }
 
 impl<'a> PackageOptions<'a> {
     fn parse(arguments: &[&'a str]) -> Result<Self> {
-        let mut options = Self { profile: RELEASE };
+        let mut options = Self {
+            architecture: None,
+            profile: RELEASE,
+        };
         let mut arguments = arguments.iter();
         while let Some(flag) = arguments.next() {
             let value = arguments.next().copied();
             let value = value.with_context(|| format!("{flag}: without a value"));
             match *flag {
+                "--target" => options.architecture = Some(Architecture::parse(value?)?),
                 "--profile" => options.profile = value?,
                 other => bail!("unknown argument: {other}\n\n{HELP}"),
             }
@@ -54,9 +71,18 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let Some((kind, options)) = arguments.split_first() else {
         bail!("package needs a KIND\n\n{HELP}");
     };
+    if arguments == ["test"] {
+        for skipped in test()? {
+            println!("xtask: skipped: {skipped}");
+        }
+        return Ok(());
+    }
     let options = PackageOptions::parse(options)?;
+    let architecture = || options.architecture.map_or_else(Architecture::host, Ok);
     let made = match *kind {
         "manual" => manual::build()?,
+        "static" => static_binary::build(architecture()?, options.profile)?,
+        "deb" if options.architecture.is_some() => bail!("--target is not for deb"),
         "deb" => debian::package(options.profile)?,
         other => bail!("unknown kind of package: {other}\n\n{HELP}"),
     };
@@ -84,8 +110,14 @@ mod tests {
     #[test]
     fn options_of_packages_are_parsed_and_unknown_ones_refused() {
         let options = PackageOptions::parse(&["--profile", "dev"]).unwrap();
-        assert_eq!(options.profile, "dev");
-        for refused in [&["--profile"][..], &["--release", "x"]] {
+        assert_eq!((options.architecture, options.profile), (None, "dev"));
+        let options = PackageOptions::parse(&["--target", "aarch64-unknown-linux-musl"]).unwrap();
+        assert_eq!(options.architecture, Some(Architecture::Aarch64));
+        for refused in [
+            &["--target"][..],
+            &["--target", "riscv64gc-unknown-linux-musl"],
+            &["--release", "x"],
+        ] {
             assert!(PackageOptions::parse(refused).is_err(), "{refused:?}");
         }
         assert!(run(&[]).is_err() && run(&["rpm"]).is_err());
