@@ -40,7 +40,7 @@ Commands:
           below target/
   release Make a release: test, build with fat LTO and a profile, pack, write check sums, sign them, and draft
           the notes; `cargo xtask release --help` says more
-  package Make a Debian package, a static program, or man pages and completions;
+  package Make a Debian package, a static program, a container image, or man pages and completions;
           `cargo xtask package --help` says more
   fuzz    Run libFuzzer on the parsers of outside input; `cargo xtask fuzz --help` says more
   bench   Measure the server and its peers side by side; `cargo xtask bench --help` says what

@@ -3,6 +3,7 @@
 mod debian;
 mod elf;
 mod folders;
+mod image;
 mod manual;
 mod service;
 mod static_binary;
@@ -15,6 +16,7 @@ use self::target::Architecture;
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask package manual
        cargo xtask package static [--target TARGET] [--profile PROFILE]
+       cargo xtask package image [--target TARGET] [--profile PROFILE]
        cargo xtask package deb [--profile PROFILE]
        cargo xtask package test
 
@@ -22,6 +24,8 @@ Makes what is installed, in packages/ of the target folder:
 
   manual  man pages, and completions for bash, zsh and fish
   static  the daemon as one file that needs no libraries (musl), stripped, with its debug symbols apart
+  image   a container image of the static daemon and nothing else, as an OCI archive; the same commit
+          gives the same digest. Needs buildah.
   deb     a Debian package of the daemon: program, man pages, completions and a hardened systemd unit.
           cargo-deb is installed below the target folder where the machine has none.
   test    nothing that stays: checks packages of the profile dev, as `cargo xtask test` does
@@ -82,6 +86,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let made = match *kind {
         "manual" => manual::build()?,
         "static" => static_binary::build(architecture()?, options.profile)?,
+        "image" => image::package(architecture()?, options.profile)?,
         "deb" if options.architecture.is_some() => bail!("--target is not for deb"),
         "deb" => debian::package(options.profile)?,
         other => bail!("unknown kind of package: {other}\n\n{HELP}"),
@@ -100,6 +105,7 @@ pub(crate) fn test() -> Result<Vec<String>> {
     let mut skipped = Vec::new();
     skipped.extend(service::test()?);
     skipped.extend(debian::test()?);
+    skipped.extend(image::test()?);
     Ok(skipped)
 }
 

@@ -40,6 +40,14 @@ impl Architecture {
         }
     }
 
+    /// What images call it.
+    pub(super) fn of_images(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
     /// What QEMU calls it, as Debian names its programs.
     fn emulator(self) -> &'static str {
         match self {
