@@ -1,9 +1,9 @@
 //! Tools for cargo that this machine may lack: they are installed below `toolchains/` of the target folder, once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::command::cargo;
+use crate::command::{cargo, target};
 use crate::toolchains::place::{Place, Step};
 
 /// A tool that crates.io has, in the version that is installed where the machine has none of its own.
@@ -24,17 +24,30 @@ pub(crate) const DEB: CargoTool = CargoTool {
     version: "3.8.0",
 };
 
+/// Lists what a program is built of.
+pub(crate) const CYCLONEDX: CargoTool = CargoTool {
+    name: "cargo-cyclonedx",
+    version: "0.5.9",
+};
+
 impl CargoTool {
-    /// The program: the machine's own, in whatever version, or the one below the target folder.
+    /// The program, if it is here: the machine's own, in whatever version, or the one below the target folder.
+    pub(crate) fn installed(&self) -> Option<PathBuf> {
+        let below = target().join("toolchains").join(self.name).join("bin");
+        let programs = [self.name.into(), below.join(self.name)];
+        programs.into_iter().find(|program| self.runs(program))
+    }
+
+    /// The program: the machine's own, or else the one below the target folder, which is installed if it is not there
+    /// in this version.
     ///
     /// # Errors
     ///
-    /// When the machine has it not, and it cannot be installed.
+    /// When the machine has none, and it cannot be installed.
     pub(crate) fn find(&self) -> Step<PathBuf> {
-        let mut own = Command::new(self.name);
-        let own = own.arg("--version").stdin(Stdio::null()).output();
-        if own.is_ok_and(|output| output.status.success()) {
-            return Ok(self.name.into());
+        let own = PathBuf::from(self.name);
+        if self.runs(&own) {
+            return Ok(own);
         }
         let place = Place::new(self.name)?;
         place.once("installed", self.version, || {
@@ -55,5 +68,13 @@ impl CargoTool {
             Ok(())
         })?;
         Ok(place.folder.join("bin").join(self.name))
+    }
+
+    fn runs(&self, program: &Path) -> bool {
+        let mut version = Command::new(program);
+        // As cargo calls it: some know no flags without the name of their command.
+        version.args([self.name.trim_start_matches("cargo-"), "--version"]);
+        let output = version.stdin(Stdio::null()).output();
+        output.is_ok_and(|output| output.status.success())
     }
 }

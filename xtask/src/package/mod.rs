@@ -5,6 +5,7 @@ mod elf;
 mod folders;
 mod image;
 mod manual;
+mod sbom;
 mod service;
 mod static_binary;
 mod target;
@@ -17,6 +18,7 @@ pub(crate) const HELP: &str = "\
 Usage: cargo xtask package manual
        cargo xtask package static [--target TARGET] [--profile PROFILE]
        cargo xtask package image [--target TARGET] [--profile PROFILE]
+       cargo xtask package sbom [--target TARGET]
        cargo xtask package deb [--profile PROFILE]
        cargo xtask package test
 
@@ -26,6 +28,7 @@ Makes what is installed, in packages/ of the target folder:
   static  the daemon as one file that needs no libraries (musl), stripped, with its debug symbols apart
   image   a container image of the static daemon and nothing else, as an OCI archive; the same commit
           gives the same digest. Needs buildah.
+  sbom    the list of all that the daemon is built of, in the format of CycloneDX (JSON)
   deb     a Debian package of the daemon: program, man pages, completions and a hardened systemd unit.
           cargo-deb is installed below the target folder where the machine has none.
   test    nothing that stays: checks packages of the profile dev, as `cargo xtask test` does
@@ -87,6 +90,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         "manual" => manual::build()?,
         "static" => static_binary::build(architecture()?, options.profile)?,
         "image" => image::package(architecture()?, options.profile)?,
+        "sbom" => sbom::package(architecture()?)?,
         "deb" if options.architecture.is_some() => bail!("--target is not for deb"),
         "deb" => debian::package(options.profile)?,
         other => bail!("unknown kind of package: {other}\n\n{HELP}"),
@@ -106,6 +110,7 @@ pub(crate) fn test() -> Result<Vec<String>> {
     skipped.extend(service::test()?);
     skipped.extend(debian::test()?);
     skipped.extend(image::test()?);
+    skipped.extend(sbom::test()?);
     Ok(skipped)
 }
 
