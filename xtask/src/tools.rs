@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::command::{cargo, target};
-use crate::toolchains::place::{Place, Step};
+use crate::toolchains::place::{Failure, Place, Step};
 
 /// A tool that crates.io has, in the version that is installed where the machine has none of its own.
 pub(crate) struct CargoTool {
@@ -63,7 +63,11 @@ impl CargoTool {
                 "installing {} {}, which is compiled",
                 self.name, self.version
             );
-            place.install(&what, &mut install)?;
+            // Whatever the reason is: what the tool checks is skipped then.
+            match place.install(&what, &mut install) {
+                Err(Failure::Broken(error)) => Err(Failure::NotHere(format!("{error:#}"))),
+                installed => installed,
+            }?;
             std::fs::remove_dir_all(place.folder.join("build"))?;
             Ok(())
         })?;

@@ -70,6 +70,7 @@ impl ConfigSource {
                     tracing::warn!(
                         "{folder:?} has no file whose name ends with .json: starting with an empty configuration"
                     );
+                    self.control.runtime().report_readiness();
                     return Ok(look);
                 }
                 files => files,

@@ -69,8 +69,9 @@ impl Identity {
         fchown(&file, Some(self.user.as_raw()), Some(self.group.as_raw())).with_context(context)
     }
 
-    /// Requires that a file or folder that root is to read neither belongs to this user nor can be written by everyone:
-    /// in it the user could name files that only root may read. A folder's files are checked as well.
+    /// Requires that this user cannot change a file or folder that root is to read: in it the user could name files
+    /// that only root may read. What belongs to the user, or can be written by everyone or by a group other than
+    /// root's, is refused; a folder's files are checked as well, and the folder that it is in.
     pub(crate) fn require_others_files(&self, path: &Path) -> Result<()> {
         if self.user.is_root() || !geteuid().is_root() {
             return Ok(());
@@ -78,12 +79,16 @@ impl Identity {
         let entries = path.is_dir().then(|| path.read_dir()).transpose();
         let entries = entries.with_context(|| format!("cannot read {path:?}"))?;
         let files = entries.into_iter().flatten().flatten().map(|it| it.path());
-        for path in std::iter::once(path.to_owned()).chain(files) {
+        let parent = path.parent().map(Path::to_owned);
+        for path in [path.to_owned()].into_iter().chain(parent).chain(files) {
             let Ok(metadata) = path.metadata() else {
                 continue;
             };
-            let is_writable = metadata.uid() == self.user.as_raw() || metadata.mode() & 0o002 != 0;
-            if is_writable {
+            let mode = metadata.mode();
+            // In a sticky folder, such as /tmp, other users cannot replace a file.
+            let by_all = mode & 0o002 != 0 && mode & 0o1000 == 0;
+            let by_group = mode & 0o020 != 0 && metadata.gid() != 0;
+            if metadata.uid() == self.user.as_raw() || by_all || by_group {
                 bail!(
                     "{path:?} can be written by the user of --user: root does not read a configuration that this \
                      user could change"

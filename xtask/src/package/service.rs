@@ -12,6 +12,9 @@ use crate::command::{output, root, step};
 /// to 100, all that there is.
 const MAX_EXPOSURE: u32 = 20;
 
+/// The first version of systemd that analyses a unit without a running system.
+const FIRST_OFFLINE: u32 = 250;
+
 /// The unit's file.
 pub(super) fn file() -> PathBuf {
     root().join("packaging/systemd/wasmtime-unitd.service")
@@ -38,6 +41,13 @@ pub(super) fn test() -> Result<Option<String>> {
         "systemd unit",
         verify.args(["verify", "--man=no"]).arg(&unit),
     )?;
+    let mut version = Command::new("systemd-analyze");
+    let version = output(version.arg("--version"))?;
+    if version_of(&version).is_none_or(|version| version < FIRST_OFFLINE) {
+        return Ok(Some(format!(
+            "the exposure of the systemd unit: systemd-analyze is older than {FIRST_OFFLINE}"
+        )));
+    }
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--offline=true", "--no-pager"]);
     let report = output(security.arg(&unit))?;
@@ -49,6 +59,11 @@ pub(super) fn test() -> Result<Option<String>> {
         );
     }
     Ok(None)
+}
+
+/// The version in a text such as `systemd 252 (252.39-1~deb12u1)`.
+fn version_of(text: &str) -> Option<u32> {
+    text.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The level of exposure that a report ends with, times ten.
@@ -64,6 +79,15 @@ fn exposure(report: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_of_systemd_is_read() {
+        assert_eq!(
+            version_of("systemd 252 (252.39-1~deb12u1)\n+PAM"),
+            Some(252)
+        );
+        assert_eq!(version_of("nonsense"), None);
+    }
 
     #[test]
     fn the_exposure_is_read_from_the_last_line() {

@@ -343,7 +343,7 @@ fn root_reads_no_configuration_that_the_servers_user_could_change() {
     // Nor is one of use that this user cannot read later.
     nix::unistd::chown(&file, Some(Uid::from_raw(0)), None).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     run().assert_refused("the user of --user cannot read the configuration");
 }
 
