@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 ///
 /// Two stamps of one path are equal if the file was neither replaced nor written to in between. The clock of a file
 /// system may have ticks of some milliseconds: a file that was changed in the tick in which its stamp was taken may get
-/// an equal stamp again. A reader that waits
-/// a tick after it has taken the stamp gets the content of that version, or sees a different stamp later.
+/// an equal stamp again. A reader that waits a tick after it has taken the stamp gets the content of that version, or
+/// sees a different stamp later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(Result<Version, Option<i32>>);
 

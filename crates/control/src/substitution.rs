@@ -9,11 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::{ConfigError, Expression, MAX_VALUE, SubstitutionError, Value, Values, Warning};
+use nix::fcntl::OFlag;
 
 use crate::{PrepareError, RestartError};
-
-/// `O_NONBLOCK` of Linux, so that opening a pipe does not wait for its writer.
-const O_NONBLOCK: i32 = 0o4000;
 
 /// A tree whose expressions have been replaced.
 #[derive(Clone)]
@@ -127,7 +125,8 @@ fn variable(name: &str, default: Option<&str>) -> Result<String, String> {
 fn content(path: &Path) -> io::Result<String> {
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(O_NONBLOCK)
+        // Opening a pipe does not wait for its writer.
+        .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a file"));

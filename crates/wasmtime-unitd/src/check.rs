@@ -167,7 +167,7 @@ struct Input {
     /// The folder, if it is one, which has the certificates.
     folder: Option<PathBuf>,
     certificates: Certificates,
-    /// The place of a value, with a colon and a space behind it.
+    /// The place of a value, followed by a colon and a space.
     place: Box<dyn Fn(&config::Path) -> String>,
 }
 

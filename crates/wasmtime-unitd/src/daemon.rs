@@ -9,8 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use certificates::CurrentCertificates;
-use control::{BlockingThreads, ConfigFiles, Control, RestoreError, Restored, Source, StateDir};
+use control::{BlockingThreads, Control, RestoreError, Restored, Source};
 use engine::{Engine, OutputFiles};
 use nix::fcntl::OFlag;
 use server::{Server, Settings};
@@ -19,12 +18,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, ServingOptions};
-use crate::config_source::{self, ConfigSource};
+use crate::config_source::ConfigSource;
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
 use crate::hang_up;
 use crate::health_socket::HealthSocket;
 use crate::inherited_sockets::{self, InheritedSockets};
+use crate::kept::Kept;
 use crate::log::Log;
 use crate::open_files::FileBudget;
 use crate::privileges::{Identity, find_group, find_user};
@@ -115,45 +115,6 @@ fn require_effect(arguments: &Arguments) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Where the configuration is kept.
-enum Kept {
-    /// By the server itself, for clients of the control API.
-    State(StateDir),
-    /// In files that an operator changes.
-    Files(ConfigFiles),
-}
-
-impl Kept {
-    fn open(arguments: &Arguments) -> Result<Self> {
-        Ok(match &arguments.config {
-            None => Self::State(StateDir::open(&arguments.state.directory)?),
-            Some(path) => Self::Files(ConfigFiles::new(std::path::absolute(path)?)),
-        })
-    }
-
-    fn files(&self) -> Option<&ConfigFiles> {
-        match self {
-            Self::State(_) => None,
-            Self::Files(files) => Some(files),
-        }
-    }
-
-    /// The folder with private keys.
-    fn secret(&self) -> Option<PathBuf> {
-        match self {
-            Self::State(state) => Some(state.certificates().folder().to_owned()),
-            Self::Files(files) => config_source::secret_folder(files.path()),
-        }
-    }
-
-    fn certificates(&self) -> CurrentCertificates {
-        match self {
-            Self::State(state) => state.certificates().current().clone(),
-            Self::Files(_) => CurrentCertificates::default(),
-        }
-    }
 }
 
 /// What is opened before the server is built.
@@ -249,40 +210,8 @@ async fn serve(
     };
     let threads = workers.control().clone();
     let control = Control::new(runtime, source, threads.clone());
-    let requests = hang_up::listen()?;
-    // Parts that cannot be served are left out.
-    control.runtime().set_lenient(true);
-    let mut files = files.map(|it| ConfigSource::new(it, control.clone(), threads.clone()));
-    let mut look = match &mut files {
-        Some(files) => Some(files.start().await?),
-        None => {
-            restore(&control).await?;
-            None
-        }
-    };
-    control.runtime().set_lenient(false);
-    inherited_sockets::warn_of_unused(control.runtime().server());
-    // Not done yet if there was no configuration to restore.
-    control.runtime().assume_identity()?;
-    let mut watching = JoinSet::new();
-    match files {
-        Some(files) => {
-            if becomes_another {
-                look = Some(files.look_as_user().await?);
-            }
-            if let Some(look) = look {
-                watching.spawn(files.watch(look, requests.files));
-            }
-        }
-        // No task would answer the requests.
-        None => drop(requests.files),
-    }
-    let reloading = control.clone();
-    let reload = async move |name| reloading.reload(name).await;
-    let runtime = control.runtime().clone();
-    watching.spawn(async move {
-        reload::watch(runtime, threads, requests.components, reload).await;
-    });
+    let files = files.map(|it| ConfigSource::new(it, control.clone(), threads.clone()));
+    let mut watching = put_in_force(&control, files, threads, becomes_another).await?;
 
     if !matches!(arguments.control, ControlAddress::Path(_)) {
         tracing::warn!(
@@ -327,6 +256,49 @@ async fn serve(
     let code = shutdown::drain(arguments.serving.shutdown_timeout, drained).await;
     outputs.keep_open();
     Ok(code)
+}
+
+/// Puts the configuration in force, without parts that cannot be served, and becomes the server's user. Returns the
+/// tasks that notice changes of files.
+async fn put_in_force(
+    control: &Control<Runtime>,
+    mut files: Option<ConfigSource>,
+    threads: BlockingThreads,
+    becomes_another: bool,
+) -> Result<JoinSet<()>> {
+    let requests = hang_up::listen()?;
+    let runtime = control.runtime().clone();
+    runtime.set_lenient(true);
+    let mut look = match &mut files {
+        Some(files) => Some(files.start().await?),
+        None => {
+            restore(control).await?;
+            None
+        }
+    };
+    runtime.set_lenient(false);
+    inherited_sockets::warn_of_unused(runtime.server());
+    // Not done yet if there was no configuration to restore.
+    runtime.assume_identity()?;
+    let mut watching = JoinSet::new();
+    match files {
+        Some(files) => {
+            if becomes_another {
+                look = Some(files.look_as_user().await?);
+            }
+            if let Some(look) = look {
+                watching.spawn(files.watch(look, requests.files));
+            }
+        }
+        // No task would answer the requests.
+        None => drop(requests.files),
+    }
+    let control = control.clone();
+    let reload = async move |name| control.reload(name).await;
+    watching.spawn(async move {
+        reload::watch(runtime, threads, requests.components, reload).await;
+    });
+    Ok(watching)
 }
 
 /// Restores the saved configuration.

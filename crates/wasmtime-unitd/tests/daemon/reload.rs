@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -22,16 +21,34 @@ fn replace(component: &Path, guest: &str) {
     fs::rename(temporary, component).unwrap();
 }
 
-/// A daemon that serves a copy of `hello`.
+/// A daemon that serves a copy of `hello`, and another as `marker`, which is always loaded again.
 fn start(members: &str) -> Running {
     let mut server = Running::idle(&Daemon);
     let component = server.directory().join("component.wasm");
     replace(&component, "hello");
-    let application = configuration::application(&component, members);
-    let text = configuration::applications_of(&[("app", application)]);
+    let marker = server.directory().join("marker.wasm");
+    replace(&marker, "hello");
+    let text = configuration::applications_of(&[
+        ("app", configuration::application(&component, members)),
+        (
+            "marker",
+            configuration::application(&marker, r#""reload": true"#),
+        ),
+    ]);
     let (status, answer) = server.put("/config", &text);
     assert_eq!(status, 200, "{answer}");
     server
+}
+
+/// Waits until the server has looked at all components several times, and has taken up what it found: the marker's
+/// component is replaced twice.
+fn wait_for_looks(server: &Running) {
+    for (guest, text) in [("early", "early\n"), ("hello", "Hello, world!\n")] {
+        replace(&server.directory().join("marker.wasm"), guest);
+        within(SOON, "the marker", || {
+            (server.connect("marker").get("/").body == text.as_bytes()).then_some(())
+        });
+    }
 }
 
 fn wait_for(server: &Running, text: &str) {
@@ -68,7 +85,7 @@ fn a_half_written_or_broken_component_is_never_in_force() {
         client.get("/").assert_text("Hello, world!\n");
     }
     // It is not tried again and again.
-    sleep(Duration::from_secs(1));
+    wait_for_looks(&server);
     assert_eq!(
         server.log_lines("cannot load the changed component").len(),
         1
@@ -88,7 +105,7 @@ fn a_component_without_reload_is_loaded_again_at_sighup_only() {
     let server = start("");
     let component = server.directory().join("component.wasm");
     replace(&component, "early");
-    sleep(Duration::from_secs(1));
+    wait_for_looks(&server);
     server
         .connect("app")
         .get("/")
@@ -96,13 +113,14 @@ fn a_component_without_reload_is_loaded_again_at_sighup_only() {
     server.signal(Signal::SIGHUP);
     wait_for(&server, "early\n");
     // Nothing to do.
-    let reloads = server.log_lines("component loaded again").len();
+    const RELOADED: &str = "application \"app\" restarted: component loaded again";
+    assert_eq!(server.log_lines(RELOADED).len(), 1);
     server.signal(Signal::SIGHUP);
     within(SOON, "the second signal is in the log", || {
         (server.log_lines("SIGHUP").len() == 2).then_some(())
     });
-    sleep(Duration::from_millis(600));
-    assert_eq!(server.log_lines("component loaded again").len(), reloads);
+    wait_for_looks(&server);
+    assert_eq!(server.log_lines(RELOADED).len(), 1);
 }
 
 #[test]
