@@ -10,6 +10,7 @@ mod demo;
 mod dependencies;
 mod fuzz;
 mod guests;
+mod operations;
 mod package;
 mod publish;
 mod release;
@@ -38,6 +39,9 @@ Commands:
           Make components with other tool chains, which are installed below target/, and serve them
   schema  Compare the JSON Schema of the configuration with the check, by a validator that is installed
           below target/
+  operations
+          Test what docs/operations.md promises, with the tools that operators use; they are installed below
+          target/ where they can be
   release Make a release: test, build with fat LTO and a profile, pack, write check sums, sign them, and draft
           the notes; `cargo xtask release --help` says more
   package Make a Debian package, a static program, a container image, or man pages and completions;
@@ -76,6 +80,11 @@ fn main() -> ExitCode {
         ["release", ref arguments @ ..] => publish::run(arguments),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["toolchains"] => toolchains::run().map(drop),
+        ["operations"] => operations::run().map(|skipped| {
+            for skipped in skipped {
+                println!("xtask: skipped: {skipped}");
+            }
+        }),
         ["schema"] => toolchains::schema::run(None).map(drop),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");

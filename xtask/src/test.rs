@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::command::{cargo, step};
 use crate::unit::{self, Tree};
-use crate::{checks, dependencies, package, toolchain, toolchains};
+use crate::{checks, dependencies, operations, package, toolchain, toolchains};
 
 /// Packages that build only for WebAssembly, by what can be built at the same time: guests of both
 /// versions of WASI have the same names.
@@ -55,6 +55,7 @@ pub(crate) fn run() -> Result<()> {
     missing.extend(toolchains::run()?);
     missing.extend(toolchains::schema::run(Some(&configurations))?);
     missing.extend(package::test()?);
+    missing.extend(operations::run()?);
 
     println!(
         "\nxtask: all passed in {} seconds",

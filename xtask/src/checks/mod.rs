@@ -8,6 +8,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod imports;
+mod package_names;
 mod prose;
 mod source;
 mod type_names;
@@ -32,7 +33,7 @@ const HISTORY: [&str; 2] = ["CHANGELOG.md", "docs/performance-history.md"];
 /// All faults that there are.
 pub(crate) fn run() -> Result<()> {
     println!(
-        "\nxtask: imports, names of types, prose, figures, links, tests of the security model, and subjects of commits"
+        "\nxtask: imports, names of types and packages, prose, figures, links, tests of the security model, and subjects of commits"
     );
     let started = Instant::now();
     let mut faults = Vec::new();
@@ -53,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
     ));
     faults.extend(docs::faults(&files));
     faults.extend(covered::faults(&files)?);
+    faults.extend(package_names::faults(root())?);
     match commits::faults() {
         Ok(subjects) => faults.extend(subjects),
         // A source archive, or a checkout of another user, which git refuses to read.

@@ -5,6 +5,7 @@ mod elf;
 mod folders;
 mod image;
 mod manual;
+mod registry;
 mod sbom;
 mod service;
 mod static_binary;
@@ -107,6 +108,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 /// When a package cannot be made, or is not as it should be.
 pub(crate) fn test() -> Result<Vec<String>> {
     let mut skipped = Vec::new();
+    skipped.extend(registry::test()?);
     skipped.extend(service::test()?);
     skipped.extend(debian::test()?);
     skipped.extend(image::test()?);

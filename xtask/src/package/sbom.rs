@@ -49,7 +49,7 @@ pub(super) fn test() -> Result<Option<String>> {
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     };
     let list = write()?;
-    for name in ["wasmtime", "hyper", "rustls", "engine"] {
+    for name in ["wasmtime", "hyper", "rustls", "wasmtime-unit-engine"] {
         let entry = format!("\"name\": \"{name}\"");
         ensure!(list.contains(&entry), "the list of components lacks {name}");
     }
