@@ -77,6 +77,19 @@ impl Tree {
         Ok(folder.join("release/libnxt_wasmtime.so"))
     }
 
+    /// Builds the module in a profile, and says where it is.
+    ///
+    /// # Errors
+    ///
+    /// When it does not build.
+    pub(crate) fn build(&self, profile: &str) -> Result<PathBuf> {
+        let mut build = self.cargo();
+        build.args(["build", "--profile", profile, "--package", "nxt_wasmtime"]);
+        step("build of the module", &mut build)?;
+        let folder = if profile == "dev" { "debug" } else { profile };
+        Ok(target().join(folder).join("libnxt_wasmtime.so"))
+    }
+
     fn cargo(&self) -> Command {
         let mut cargo = cargo();
         cargo.env("UNIT_SRC", &self.0);

@@ -19,6 +19,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The number of Debian's packages of one version.
 const REVISION: &str = "1";
 
+/// The version of packages, with Debian's own number.
+pub(super) fn version() -> String {
+    format!("{VERSION}-{REVISION}")
+}
+
 /// Who maintains the package, unless Debian's own variables `DEBFULLNAME` and `DEBEMAIL` say so.
 const MAINTAINER: (&str, &str) = (
     "Wasmtime Unit maintainers",
@@ -55,18 +60,30 @@ pub(super) fn test() -> Result<Option<String>> {
             return Ok(Some(format!("the Debian package: {reason}")));
         }
     };
+    lint(&package)
+}
+
+/// Checks a package; gives what was left out.
+///
+/// # Errors
+///
+/// When lintian finds an error.
+pub(super) fn lint(package: &Path) -> Result<Option<String>> {
     if !has_program("lintian") {
         let reason = "no lintian on this machine (on Debian: apt-get install lintian)";
-        return Ok(Some(format!("the check of the Debian package: {reason}")));
+        return Ok(Some(format!(
+            "the check of {}: {reason}",
+            package.display()
+        )));
     }
     let mut lintian = Command::new("lintian");
     // Root is who runs this in containers.
     lintian.args(["--allow-root", "--fail-on", "error", "--info"]);
-    step("lintian", lintian.arg(&package))?;
+    step("lintian", lintian.arg(package))?;
     Ok(None)
 }
 
-fn has_program(name: &str) -> bool {
+pub(super) fn has_program(name: &str) -> bool {
     let version = Command::new(name).arg("--version").output();
     version.is_ok_and(|output| output.status.success())
 }
@@ -91,7 +108,7 @@ fn pack(tool: &Path, profile: &str) -> Result<PathBuf> {
     debug_symbols::split(&built, &files)?;
     let time = checkout::time();
     let maintainer = maintainer();
-    let changelog = changelog(&maintainer, &rfc_2822(time)?);
+    let changelog = changelog("wasmtime-unitd", &maintainer, &rfc_2822(time)?);
     fs::write(files.join("changelog.Debian"), changelog).context("changelog.Debian")?;
     fs::copy(root().join("CHANGELOG.md"), files.join("changelog")).context("CHANGELOG.md")?;
     compress(&files)?;
@@ -119,7 +136,7 @@ fn pack(tool: &Path, profile: &str) -> Result<PathBuf> {
 }
 
 /// Compresses man pages and changelogs, as Debian demands.
-fn compress(folder: &Path) -> Result<()> {
+pub(super) fn compress(folder: &Path) -> Result<()> {
     let mut gzip = Command::new("gzip");
     gzip.args(["-9", "--no-name"]);
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -133,7 +150,8 @@ fn compress(folder: &Path) -> Result<()> {
     run(&mut gzip)
 }
 
-fn maintainer() -> String {
+/// Who maintains the packages, with an address.
+pub(super) fn maintainer() -> String {
     let from = |variable: &str, default: &str| {
         let named = std::env::var(variable).ok();
         named
@@ -148,16 +166,16 @@ fn maintainer() -> String {
 }
 
 /// A changelog of Debian, which names the version and points to the one of this repository.
-fn changelog(maintainer: &str, date: &str) -> String {
+pub(super) fn changelog(package: &str, maintainer: &str, date: &str) -> String {
     format!(
-        "wasmtime-unitd ({VERSION}-{REVISION}) unstable; urgency=medium\n\n  \
-         * Version {VERSION}: see /usr/share/doc/wasmtime-unitd/changelog.gz.\n\n \
+        "{package} ({VERSION}-{REVISION}) unstable; urgency=medium\n\n  \
+         * Version {VERSION}: see /usr/share/doc/{package}/changelog.gz.\n\n \
          -- {maintainer}  {date}\n"
     )
 }
 
 /// A time in seconds since 1970 as e-mails and Debian write it.
-fn rfc_2822(time: u64) -> Result<String> {
+pub(super) fn rfc_2822(time: u64) -> Result<String> {
     let mut date = Command::new("date");
     date.args(["--utc", "--rfc-email", "--date", &format!("@{time}")]);
     let said = output(date.env("LC_ALL", "C"))?;
@@ -199,7 +217,11 @@ mod tests {
     #[test]
     fn the_changelog_has_the_form_of_debian() {
         assert_eq!(rfc_2822(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 +0000");
-        let text = changelog("A <a@b.invalid>", "Thu, 01 Jan 1970 00:00:00 +0000");
+        let text = changelog(
+            "wasmtime-unitd",
+            "A <a@b.invalid>",
+            "Thu, 01 Jan 1970 00:00:00 +0000",
+        );
         let lines: Vec<_> = text.lines().collect();
         let first = format!("wasmtime-unitd ({VERSION}-1) unstable; urgency=medium");
         assert_eq!(lines[0], first);

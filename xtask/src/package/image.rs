@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::target::Architecture;
-use super::{folders, static_binary};
+use super::{folders, licenses, static_binary};
 use crate::checkout::Checkout;
 use crate::command::{output, root, run};
 
@@ -35,7 +35,8 @@ pub(super) fn package(architecture: Architecture, profile: &str) -> Result<PathB
 
     let store = Store::new()?;
     let checkout = Checkout::read("")?;
-    store.build(&program, architecture, &checkout)?;
+    let licenses = licenses::write("wasmtime-unitd", architecture.triple())?;
+    store.build(&program, &licenses, architecture, &checkout)?;
     let digest = store.save(&archive)?;
     println!("xtask: {}: {digest}", archive.display());
     if has_program("podman") && Architecture::host().is_ok_and(|host| host == architecture) {
@@ -63,6 +64,8 @@ pub(super) fn test() -> Result<Option<String>> {
     println!("\nxtask: container image");
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("program");
+    let licenses = folder.path().join("licenses");
+    fs::write(&licenses, "Permission")?;
     let checkout = Checkout {
         commit: "0123456789abcdef".to_owned(),
         time: 1_000_000_000,
@@ -72,7 +75,7 @@ pub(super) fn test() -> Result<Option<String>> {
         // Written again, so that its time is another one.
         fs::write(&program, content)?;
         let store = Store::new()?;
-        store.build(&program, architecture, &checkout)?;
+        store.build(&program, &licenses, architecture, &checkout)?;
         let digest = store.save(&folder.path().join("image.tar"))?;
         let config = store.inspect()?;
         for expected in [
@@ -133,11 +136,23 @@ impl Store {
     }
 
     /// Builds the image of a program.
-    fn build(&self, program: &Path, architecture: Architecture, checkout: &Checkout) -> Result<()> {
+    fn build(
+        &self,
+        program: &Path,
+        licenses: &Path,
+        architecture: Architecture,
+        checkout: &Checkout,
+    ) -> Result<()> {
         let files = self.path("files");
         fs::create_dir_all(files.join("empty"))?;
         fs::copy(program, files.join("wasmtime-unitd"))
             .with_context(|| program.display().to_string())?;
+        for (from, name) in [
+            (licenses, licenses::FILE),
+            (&root().join("LICENSE"), "LICENSE"),
+        ] {
+            fs::copy(from, files.join(name)).with_context(|| from.display().to_string())?;
+        }
         let mut build = self.tool("buildah");
         // Without layers of its own cache, and what names the version of the tool.
         build.args(["build", "--layers=false", "--identity-label=false"]);

@@ -4,7 +4,9 @@ mod debian;
 mod elf;
 mod folders;
 mod image;
+pub(crate) mod licenses;
 mod manual;
+mod module;
 mod registry;
 mod sbom;
 mod service;
@@ -20,8 +22,10 @@ Usage: cargo xtask package manual
        cargo xtask package static [--target TARGET] [--profile PROFILE]
        cargo xtask package image [--target TARGET] [--profile PROFILE]
        cargo xtask package sbom [--target TARGET]
+       cargo xtask package licenses [--target TARGET]
        cargo xtask package deb [--profile PROFILE]
-       cargo xtask package test
+       cargo xtask package module [--profile PROFILE]
+       cargo xtask package test [KIND]...
 
 Makes what is installed, in packages/ of the target folder:
 
@@ -30,9 +34,15 @@ Makes what is installed, in packages/ of the target folder:
   image   a container image of the static daemon and nothing else, as an OCI archive; the same commit
           gives the same digest. Needs buildah.
   sbom    the list of all that the daemon is built of, in the format of CycloneDX (JSON)
+  licenses
+          the licences of all that the daemon is built of, with their texts; the packages have it, too
   deb     a Debian package of the daemon: program, man pages, completions and a hardened systemd unit.
           cargo-deb is installed below the target folder where the machine has none.
-  test    nothing that stays: checks packages of the profile dev, as `cargo xtask test` does
+  module  a Debian package of the module, unit-wasmtime, for the packages of NGINX Unit or FreeUnit. Needs a
+          built tree of the one or the other, which UNIT_SRC may name, configured with
+          --modulesdir=/usr/lib/unit/modules or /usr/lib/freeunit/modules.
+  test    nothing that stays: checks packages of the profile dev, as `cargo xtask test` does; of all kinds
+          (registry, licenses, service, deb, module, image, sbom) or some
 
 Options:
   --target TARGET    x86_64-unknown-linux-musl or aarch64-unknown-linux-musl [default: this machine's
@@ -79,8 +89,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let Some((kind, options)) = arguments.split_first() else {
         bail!("package needs a KIND\n\n{HELP}");
     };
-    if arguments == ["test"] {
-        for skipped in test()? {
+    if *kind == "test" {
+        for skipped in test_kinds(options)? {
             println!("xtask: skipped: {skipped}");
         }
         return Ok(());
@@ -92,13 +102,29 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         "static" => static_binary::build(architecture()?, options.profile)?,
         "image" => image::package(architecture()?, options.profile)?,
         "sbom" => sbom::package(architecture()?)?,
-        "deb" if options.architecture.is_some() => bail!("--target is not for deb"),
+        "licenses" => licenses::write("wasmtime-unitd", architecture()?.triple())?,
+        "deb" | "module" if options.architecture.is_some() => bail!("--target is not for {kind}"),
         "deb" => debian::package(options.profile)?,
+        "module" => module::package(options.profile)?,
         other => bail!("unknown kind of package: {other}\n\n{HELP}"),
     };
     println!("\nxtask: made {}", made.display());
     Ok(())
 }
+
+/// Makes sure that a kind of package is as it should be. Gives what was left out.
+type Test = fn() -> Result<Option<String>>;
+
+/// By kind, cheap ones first.
+const TESTS: [(&str, Test); 7] = [
+    ("registry", registry::test),
+    ("licenses", licenses::test),
+    ("service", service::test),
+    ("deb", debian::test),
+    ("module", module::test),
+    ("image", image::test),
+    ("sbom", sbom::test),
+];
 
 /// Tests what this machine has the means for, with the daemon of the profile `dev`. Gives what was left out, each
 /// with the reason.
@@ -107,12 +133,21 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 ///
 /// When a package cannot be made, or is not as it should be.
 pub(crate) fn test() -> Result<Vec<String>> {
+    test_kinds(&[])
+}
+
+/// Tests some kinds; without any, all.
+fn test_kinds(kinds: &[&str]) -> Result<Vec<String>> {
+    let known = TESTS.map(|(kind, _)| kind);
+    if let Some(unknown) = kinds.iter().find(|kind| !known.contains(kind)) {
+        bail!("there is no test of {unknown}, but of {}", known.join(", "));
+    }
     let mut skipped = Vec::new();
-    skipped.extend(registry::test()?);
-    skipped.extend(service::test()?);
-    skipped.extend(debian::test()?);
-    skipped.extend(image::test()?);
-    skipped.extend(sbom::test()?);
+    for (kind, test) in TESTS {
+        if kinds.is_empty() || kinds.contains(&kind) {
+            skipped.extend(test()?);
+        }
+    }
     Ok(skipped)
 }
 
@@ -133,6 +168,6 @@ mod tests {
         ] {
             assert!(PackageOptions::parse(refused).is_err(), "{refused:?}");
         }
-        assert!(run(&[]).is_err() && run(&["rpm"]).is_err());
+        assert!(run(&[]).is_err() && run(&["rpm"]).is_err() && run(&["test", "rpm"]).is_err());
     }
 }

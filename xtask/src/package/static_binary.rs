@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::elf;
-use super::folders;
 use super::target::Architecture;
+use super::{elf, folders, licenses};
 use crate::command::{cargo, output, step};
 use crate::{debug_symbols, toolchain};
 
@@ -35,6 +34,8 @@ pub(super) fn build(architecture: Architecture, profile: &str) -> Result<PathBuf
     let folder = folders::packages("static").join(triple);
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let program = debug_symbols::split(&built, &folder)?.program;
+    let licenses = licenses::write("wasmtime-unitd", triple)?;
+    fs::copy(&licenses, folder.join(licenses::FILE)).context(licenses::FILE)?;
     match architecture.runner(&program)? {
         Some(mut runner) => {
             let said = output(runner.arg("--version"))?;

@@ -24,7 +24,7 @@ use self::signature::SigningKey;
 use crate::checkout::Checkout;
 use crate::command::{output, root, target};
 use crate::unit::{self, Tree};
-use crate::{debug_symbols, release, test, toolchain};
+use crate::{debug_symbols, package, release, test, toolchain};
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask release [--sign KEY] [--skip-tests]
@@ -178,12 +178,14 @@ fn pack(daemon: &Path, folder: &Path, time: u64) -> Result<()> {
     let host = release::host()?;
     let work = tempfile::tempdir()?;
     let stripped = debug_symbols::split(daemon, work.path())?;
+    let licenses = package::licenses::write("wasmtime-unitd", &host)?;
 
     let mut archive = Archive::new(format!("wasmtime-unitd-{VERSION}-{host}"), time)?;
     archive.add(&stripped.program)?;
     for text in ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md"] {
         archive.add(&root().join(text))?;
     }
+    archive.add(&licenses)?;
     archive.write(folder)?;
 
     let mut archive = Archive::new(format!("wasmtime-unitd-{VERSION}-{host}-debug"), time)?;
@@ -254,6 +256,7 @@ mod tests {
             "/wasmtime-unitd\n",
             "/wasmtime-unitd.debug\n",
             "/LICENSE\n",
+            "/third-party-licenses.txt\n",
             "/SECURITY.md\n",
         ] {
             assert!(listed.contains(file), "{file} in {listed}");
