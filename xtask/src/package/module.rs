@@ -37,8 +37,9 @@ const LOADING: Duration = Duration::from_secs(10);
 ///
 /// When there is no tree of Unit, its unitd is not that of a package, or a step fails.
 pub(super) fn package(profile: &str) -> Result<PathBuf> {
-    let tree =
-        Tree::find()?.with_context(|| format!("the module needs a {}", &unit::MISSING[3..]))?;
+    let Some(tree) = Tree::find()? else {
+        bail!("no package of the module: {}", unit::MISSING);
+    };
     let server = UnitPackage::of(&tree)?;
     let built = tree.build(profile)?;
     pack(&built, &server, &folders::packages("module"), &[])
