@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use control::{BlockingThreads, Health};
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
@@ -153,18 +153,51 @@ fn runtime(blocking: usize) -> io::Result<Runtime> {
         .build()
 }
 
+/// Gives this thread the nice value of background threads, unless it has a higher one: the server was started with that
+/// one, and lowering it takes a privilege.
+fn lower_priority() -> rustix::io::Result<()> {
+    // On Linux a priority is a thread's, not the process's.
+    let thread = Some(gettid());
+    if getpriority_process(thread)? >= NICENESS {
+        return Ok(());
+    }
+    setpriority_process(thread, NICENESS)
+}
+
 fn background(threads: usize) -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .thread_name("background")
         .on_thread_start(|| {
-            // On Linux a priority is a thread's, not the process's.
-            if let Err(error) = setpriority_process(Some(gettid()), NICENESS) {
+            if let Err(error) = lower_priority() {
                 tracing::warn!(
                     "cannot lower the priority of a background thread for guests: {error}"
                 );
             }
         })
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_priority_that_is_lower_already_stays() {
+        let after = |before: i32| {
+            let thread = thread::spawn(move || {
+                setpriority_process(Some(gettid()), before).unwrap();
+                lower_priority().unwrap();
+                getpriority_process(Some(gettid())).unwrap()
+            });
+            thread.join().unwrap()
+        };
+        // From low to high, which needs no privilege, unless the tests have a nice value themselves.
+        let own = getpriority_process(Some(gettid())).unwrap();
+        assert_eq!(after(own), own.max(NICENESS));
+        assert_eq!(after(own.max(12)), own.max(12));
+    }
 }
