@@ -1,4 +1,7 @@
-//! The Debian package of the daemon. `crates/wasmtime-unitd/Cargo.toml` says what is in it.
+//! The Debian packages of the daemon and of its debug symbols. `crates/wasmtime-unitd/Cargo.toml` says what is in the
+//! first.
+
+mod symbols;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +9,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::symbols::Description;
 use super::{folders, manual};
 use crate::checkout;
 use crate::command::{cargo, output, root, run, step, target};
-use crate::debug_symbols;
+use crate::debug_symbols::{self, Stripped};
 use crate::toolchains::place::{Failure, Step};
 use crate::tools::DEB;
 
@@ -17,12 +21,14 @@ use crate::tools::DEB;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The number of Debian's packages of one version.
-const REVISION: &str = "1";
+pub(super) const REVISION: &str = "1";
 
 /// The version of packages, with Debian's own number.
 pub(super) fn version() -> String {
     format!("{VERSION}-{REVISION}")
 }
+
+const NO_DPKG: &str = "no dpkg-deb on this machine, which is not a Debian";
 
 /// Who maintains the package, unless Debian's own variables `DEBFULLNAME` and `DEBEMAIL` say so.
 const MAINTAINER: (&str, &str) = (
@@ -30,57 +36,163 @@ const MAINTAINER: (&str, &str) = (
     "maintainers@wasmtime-unitd.invalid",
 );
 
-/// Builds the daemon and its package, and says where that is.
+/// What is packed, and the tool that packs it.
+pub(crate) struct Prepared {
+    tool: PathBuf,
+    /// Where cargo-deb looks for what is built: it knows of no other profile than `release`.
+    files: PathBuf,
+    stripped: Stripped,
+    /// Of the profile `dev`: to try out, and compressed fast.
+    is_dev: bool,
+}
+
+/// The packages of one build.
+pub(crate) struct Packages {
+    pub(crate) daemon: PathBuf,
+    /// Not made without dpkg-deb.
+    pub(crate) symbols: Option<PathBuf>,
+}
+
+/// Builds the daemon and its packages, and says where that of the daemon is.
 ///
 /// # Errors
 ///
 /// When cargo-deb cannot be installed, or a step fails.
 pub(super) fn package(profile: &str) -> Result<PathBuf> {
-    match try_package(profile) {
-        Ok(package) => Ok(package),
-        Err(Failure::Broken(error)) => Err(error),
+    let packed = prepare(profile).and_then(|prepared| Ok(prepared.pack_here()?));
+    let packages = match packed {
+        Ok(packages) => packages,
+        Err(Failure::Broken(error)) => return Err(error),
         Err(Failure::NotHere(reason)) => bail!("{reason}"),
+    };
+    match &packages.symbols {
+        Some(symbols) => println!("xtask: debug symbols: {}", symbols.display()),
+        None => println!("xtask: not packed: debug symbols: {NO_DPKG}"),
     }
+    Ok(packages.daemon)
 }
 
-/// Makes the package of the daemon of the profile `dev`, and checks it; gives what was left out.
+/// Makes the packages of the daemon of the profile `dev`, and checks them; gives what was left out.
 ///
 /// # Errors
 ///
-/// When it cannot be made, or lintian finds an error.
-pub(super) fn test() -> Result<Option<String>> {
+/// When one cannot be made, lintian finds an error, or the symbols are not those of the program.
+pub(super) fn test() -> Result<Vec<String>> {
     if !has_program("dpkg-deb") {
-        let reason = "no dpkg-deb on this machine, which is not a Debian";
-        return Ok(Some(format!("the Debian package: {reason}")));
+        return Ok(vec![format!("the Debian package: {NO_DPKG}")]);
     }
-    let package = match try_package("dev") {
-        Ok(package) => package,
+    let packed = prepare("dev").and_then(|prepared| Ok(prepared.pack_here()?));
+    let packages = match packed {
+        Ok(packages) => packages,
         Err(Failure::Broken(error)) => return Err(error),
-        Err(Failure::NotHere(reason)) => {
-            return Ok(Some(format!("the Debian package: {reason}")));
-        }
+        Err(Failure::NotHere(reason)) => return Ok(vec![format!("the Debian package: {reason}")]),
     };
-    lint(&package)
+    let made = [Some(&packages.daemon), packages.symbols.as_ref()];
+    let mut skipped = Vec::from_iter(lint(made.into_iter().flatten())?);
+    if let Some(symbols) = &packages.symbols {
+        skipped.extend(symbols::test(&packages.daemon, symbols)?);
+    }
+    Ok(skipped)
 }
 
-/// Checks a package; gives what was left out.
+/// Checks packages; gives what was left out.
 ///
 /// # Errors
 ///
 /// When lintian finds an error.
-pub(super) fn lint(package: &Path) -> Result<Option<String>> {
+pub(super) fn lint<'a>(packages: impl IntoIterator<Item = &'a PathBuf>) -> Result<Option<String>> {
     if !has_program("lintian") {
         let reason = "no lintian on this machine (on Debian: apt-get install lintian)";
-        return Ok(Some(format!(
-            "the check of {}: {reason}",
-            package.display()
-        )));
+        return Ok(Some(format!("the check of Debian packages: {reason}")));
     }
     let mut lintian = Command::new("lintian");
     // Root is who runs this in containers.
     lintian.args(["--allow-root", "--fail-on", "error", "--info"]);
-    step("lintian", lintian.arg(package))?;
+    step("lintian", lintian.args(packages))?;
     Ok(None)
+}
+
+/// Builds the daemon, and what is packed with it.
+///
+/// # Errors
+///
+/// When cargo-deb cannot be installed, or a step fails.
+pub(crate) fn prepare(profile: &str) -> Step<Prepared> {
+    let tool = DEB.find()?;
+    let is_dev = profile == "dev";
+    let mut build = cargo();
+    if is_dev {
+        // As `cargo test` builds it. Tests add features to serde and tokio, so that `cargo build` would build Cranelift
+        // and Wasmtime once more.
+        build.args(["test", "--no-run", "--test", "daemon"]);
+    } else {
+        build.args(["build", "--bin", "wasmtime-unitd", "--profile", profile]);
+    }
+    step("build of the daemon", &mut build)?;
+
+    let files = folders::build(&target(), "release").join("packaging");
+    if files.exists() {
+        fs::remove_dir_all(&files).with_context(|| files.display().to_string())?;
+    }
+    copy_folder(&manual::build()?, &files)?;
+    let built = folders::build(&target(), profile).join("wasmtime-unitd");
+    let stripped = debug_symbols::split(&built, &files)?;
+    fs::copy(root().join("CHANGELOG.md"), files.join("changelog")).context("CHANGELOG.md")?;
+    compress(&files)?;
+    Ok(Prepared {
+        tool,
+        files,
+        stripped,
+        is_dev,
+    })
+}
+
+impl Prepared {
+    /// Makes the packages where `cargo xtask package` puts what it makes.
+    fn pack_here(&self) -> Result<Packages> {
+        let folder = folders::packages("deb");
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let daemon = self.pack(REVISION, &folder)?;
+        let version = version();
+        let about = Description {
+            version: &version,
+            maintainer: &maintainer(),
+            time: checkout::time(),
+            fast: self.is_dev,
+        };
+        let has_tool = has_program("dpkg-deb");
+        let symbols = has_tool.then(|| symbols::package(&self.stripped, &about, &folder));
+        let symbols = symbols.transpose()?;
+        Ok(Packages { daemon, symbols })
+    }
+
+    /// Makes the package of the daemon, of a revision, in a folder.
+    ///
+    /// # Errors
+    ///
+    /// When cargo-deb fails.
+    pub(crate) fn pack(&self, revision: &str, folder: &Path) -> Result<PathBuf> {
+        let time = checkout::time();
+        let maintainer = maintainer();
+        let changelog = changelog("wasmtime-unitd", revision, &maintainer, &rfc_2822(time)?);
+        let file = self.files.join("changelog.Debian");
+        fs::write(&file, changelog).with_context(|| file.display().to_string())?;
+        run(gzip().arg("--force").arg(&file))?;
+
+        let mut deb = Command::new(&self.tool);
+        deb.args(["deb", "--package", "wasmtime-unitd"]);
+        deb.args(["--no-build", "--no-strip"]);
+        deb.args(["--deb-revision", revision, "--maintainer", &maintainer]);
+        deb.arg("--output").arg(folder);
+        if self.is_dev {
+            // Compressing takes longer than all else.
+            deb.arg("--fast");
+        }
+        // The time of the files within: that of the commit, not that of the build.
+        deb.env("SOURCE_DATE_EPOCH", time.to_string());
+        step("Debian package", deb.current_dir(root()))?;
+        package_in(folder, revision)
+    }
 }
 
 pub(super) fn has_program(name: &str) -> bool {
@@ -88,57 +200,9 @@ pub(super) fn has_program(name: &str) -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-fn try_package(profile: &str) -> Step<PathBuf> {
-    let tool = DEB.find()?;
-    let mut build = cargo();
-    build.args(["build", "--bin", "wasmtime-unitd", "--profile", profile]);
-    step("build of the daemon", &mut build)?;
-    Ok(pack(&tool, profile)?)
-}
-
-/// Makes the package of what is built.
-fn pack(tool: &Path, profile: &str) -> Result<PathBuf> {
-    // Where cargo-deb looks for what is built: it knows of no other profile.
-    let files = folders::build(&target(), "release").join("packaging");
-    if files.exists() {
-        fs::remove_dir_all(&files).with_context(|| files.display().to_string())?;
-    }
-    copy_folder(&manual::build()?, &files)?;
-    let built = folders::build(&target(), profile).join("wasmtime-unitd");
-    debug_symbols::split(&built, &files)?;
-    let time = checkout::time();
-    let maintainer = maintainer();
-    let changelog = changelog("wasmtime-unitd", &maintainer, &rfc_2822(time)?);
-    fs::write(files.join("changelog.Debian"), changelog).context("changelog.Debian")?;
-    fs::copy(root().join("CHANGELOG.md"), files.join("changelog")).context("CHANGELOG.md")?;
-    compress(&files)?;
-
-    let folder = folders::packages("deb");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let mut deb = Command::new(tool);
-    deb.args([
-        "deb",
-        "--package",
-        "wasmtime-unitd",
-        "--no-build",
-        "--no-strip",
-    ]);
-    deb.args(["--deb-revision", REVISION, "--maintainer", &maintainer]);
-    deb.arg("--output").arg(&folder);
-    if profile == "dev" {
-        // Compressing takes longer than all else.
-        deb.arg("--fast");
-    }
-    // The time of the files within: that of the commit, not that of the build.
-    deb.env("SOURCE_DATE_EPOCH", time.to_string());
-    step("Debian package", deb.current_dir(root()))?;
-    newest_package(&folder)
-}
-
 /// Compresses man pages and changelogs, as Debian demands.
 pub(super) fn compress(folder: &Path) -> Result<()> {
-    let mut gzip = Command::new("gzip");
-    gzip.args(["-9", "--no-name"]);
+    let mut gzip = gzip();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         let is_page = path.extension().is_some_and(|section| section == "8");
@@ -148,6 +212,12 @@ pub(super) fn compress(folder: &Path) -> Result<()> {
         }
     }
     run(&mut gzip)
+}
+
+fn gzip() -> Command {
+    let mut gzip = Command::new("gzip");
+    gzip.args(["-9", "--no-name"]);
+    gzip
 }
 
 /// Who maintains the packages, with an address.
@@ -166,9 +236,9 @@ pub(super) fn maintainer() -> String {
 }
 
 /// A changelog of Debian, which names the version and points to the one of this repository.
-pub(super) fn changelog(package: &str, maintainer: &str, date: &str) -> String {
+pub(super) fn changelog(package: &str, revision: &str, maintainer: &str, date: &str) -> String {
     format!(
-        "{package} ({VERSION}-{REVISION}) unstable; urgency=medium\n\n  \
+        "{package} ({VERSION}-{revision}) unstable; urgency=medium\n\n  \
          * Version {VERSION}: see /usr/share/doc/{package}/changelog.gz.\n\n \
          -- {maintainer}  {date}\n"
     )
@@ -196,9 +266,9 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The package of this version in a folder.
-fn newest_package(folder: &Path) -> Result<PathBuf> {
-    let beginning = format!("wasmtime-unitd_{VERSION}-{REVISION}_");
+/// The package of this version and a revision in a folder.
+fn package_in(folder: &Path, revision: &str) -> Result<PathBuf> {
+    let beginning = format!("wasmtime-unitd_{VERSION}-{revision}_");
     let mut found = None;
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
@@ -219,6 +289,7 @@ mod tests {
         assert_eq!(rfc_2822(0).unwrap(), "Thu, 01 Jan 1970 00:00:00 +0000");
         let text = changelog(
             "wasmtime-unitd",
+            "1",
             "A <a@b.invalid>",
             "Thu, 01 Jan 1970 00:00:00 +0000",
         );

@@ -1,6 +1,6 @@
 //! `cargo xtask package`: what is installed, each kind by one command, and the tests of it.
 
-mod debian;
+pub(crate) mod debian;
 mod elf;
 mod folders;
 mod image;
@@ -9,7 +9,7 @@ mod manual;
 mod module;
 mod registry;
 mod sbom;
-mod service;
+pub(crate) mod service;
 mod static_binary;
 mod target;
 
@@ -36,8 +36,9 @@ Makes what is installed, in packages/ of the target folder:
   sbom    the list of all that the daemon is built of, in the format of CycloneDX (JSON)
   licenses
           the licences of all that the daemon is built of, with their texts; the packages have it, too
-  deb     a Debian package of the daemon: program, man pages, completions and a hardened systemd unit.
-          cargo-deb is installed below the target folder where the machine has none.
+  deb     a Debian package of the daemon: program, man pages, completions and a hardened systemd unit; and
+          one of its debug symbols, where dpkg-deb is installed. cargo-deb is installed below the target
+          folder where the machine has none.
   module  a Debian package of the module, unit-wasmtime, for the packages of NGINX Unit or FreeUnit. Needs a
           built tree of the one or the other, which UNIT_SRC may name, configured with
           --modulesdir=/usr/lib/unit/modules or /usr/lib/freeunit/modules.
@@ -113,18 +114,23 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 /// Makes sure that a kind of package is as it should be. Gives what was left out.
-type Test = fn() -> Result<Option<String>>;
+type Test = fn() -> Result<Vec<String>>;
 
 /// By kind, cheap ones first.
 const TESTS: [(&str, Test); 7] = [
-    ("registry", registry::test),
-    ("licenses", licenses::test),
-    ("service", service::test),
+    ("registry", || one(registry::test)),
+    ("licenses", || one(licenses::test)),
+    ("service", || one(service::test)),
     ("deb", debian::test),
-    ("module", module::test),
-    ("image", image::test),
-    ("sbom", sbom::test),
+    ("module", || one(module::test)),
+    ("image", || one(image::test)),
+    ("sbom", || one(sbom::test)),
 ];
+
+/// The outcome of a test that leaves out one thing at most.
+fn one(test: fn() -> Result<Option<String>>) -> Result<Vec<String>> {
+    Ok(Vec::from_iter(test()?))
+}
 
 /// Tests what this machine has the means for, with the daemon of the profile `dev`. Gives what was left out, each
 /// with the reason.

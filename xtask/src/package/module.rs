@@ -75,7 +75,7 @@ pub(super) fn test() -> Result<Option<String>> {
         .args([&package, &extracted]))?;
     let modules = extracted.join(server.modules().trim_start_matches('/'));
     loads(&tree.path().join("build/sbin/unitd"), &modules)?;
-    debian::lint(&package)
+    debian::lint([&package])
 }
 
 /// The package of the server, on which that of the module depends.
@@ -149,7 +149,12 @@ fn pack(built: &Path, server: &UnitPackage, folder: &Path, options: &[&str]) -> 
 
     let time = checkout::time();
     let maintainer = debian::maintainer();
-    let changelog = debian::changelog(NAME, &maintainer, &debian::rfc_2822(time)?);
+    let changelog = debian::changelog(
+        NAME,
+        debian::REVISION,
+        &maintainer,
+        &debian::rfc_2822(time)?,
+    );
     fs::write(documentation.join("changelog.Debian"), changelog).context("changelog.Debian")?;
     for (from, name) in [
         ("CHANGELOG.md", "changelog"),
