@@ -11,6 +11,15 @@ use anyhow::{Context as _, Result, bail};
 ///
 /// When it is not a whole 200.
 pub(crate) fn read(stream: &mut TcpStream) -> Result<()> {
+    read_whole(stream).map(drop)
+}
+
+/// Reads an answer to its end, and gives it as it came, head and framing included.
+///
+/// # Errors
+///
+/// When it is not a whole 200.
+pub(crate) fn read_whole(stream: &mut TcpStream) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -20,7 +29,7 @@ pub(crate) fn read(stream: &mut TcpStream) -> Result<()> {
         }
         text.extend_from_slice(&piece[..length]);
         if is_whole(&text)? {
-            return Ok(());
+            return Ok(text);
         }
     }
 }

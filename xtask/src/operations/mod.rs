@@ -1,12 +1,14 @@
 //! `cargo xtask operations`: what `docs/operations.md` promises, with the tools that operators use, as tests. What a
 //! machine has no means for is left out, with the reason.
 
+mod debian_service;
+
 use anyhow::Result;
 
 /// A test. Gives what was left out.
 type Walkthrough = fn() -> Result<Option<String>>;
 
-const WALKTHROUGHS: [Walkthrough; 0] = [];
+const WALKTHROUGHS: [Walkthrough; 1] = [debian_service::test];
 
 /// Runs all. Gives what was left out, each with the reason.
 ///

@@ -51,14 +51,24 @@ pub(super) fn test() -> Result<Option<String>> {
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--offline=true", "--no-pager"]);
     let report = output(security.arg(&unit))?;
-    let exposure = exposure(&report).context("systemd-analyze gives no level of exposure")?;
+    check_exposure(&report)?;
+    Ok(None)
+}
+
+/// Checks what `systemd-analyze security` says of the unit.
+///
+/// # Errors
+///
+/// When it leaves the system more exposed than it may.
+pub(crate) fn check_exposure(report: &str) -> Result<()> {
+    let exposure = exposure(report).context("systemd-analyze gives no level of exposure")?;
     println!("xtask: exposure of the systemd unit: {exposure} of 100");
     if exposure > MAX_EXPOSURE {
         bail!(
             "the exposure of the systemd unit is {exposure} of 100, more than {MAX_EXPOSURE}\n{report}"
         );
     }
-    Ok(None)
+    Ok(())
 }
 
 /// The version in a text such as `systemd 252 (252.39-1~deb12u1)`.
