@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Some(Command::Schema) => schema::run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("wasmtime-unitd: {error:#}");
+        log::print_fatal(&error);
         ExitCode::FAILURE
     })
 }

@@ -43,6 +43,15 @@ const UNLIMITED: [&str; 7] = [
 /// How long the exit of the process waits for the last lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Prints the error that ends the process. It is not a line of the log, which may not be open yet; in systemd's journal
+/// it has the priority of an error.
+pub(crate) fn print_fatal(error: &anyhow::Error) {
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let is_journal = stderr.is_ok_and(|file| journal::reads(&file));
+    let priority = if is_journal { "<3>" } else { "" };
+    eprintln!("{priority}wasmtime-unitd: {error:#}");
+}
+
 /// The open log. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<OpenLog>);
