@@ -28,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How often the server is restarted under load.
 const RESTARTS: usize = 5;
 
+/// After so many starts within 10 seconds, systemd gives up, unless the unit says otherwise.
+const START_LIMIT: u32 = 5;
+
 /// Of the package that is upgraded to; the first one has 1.
 const UPGRADE: &str = "2";
 
@@ -63,7 +66,7 @@ fn try_test() -> Step {
     let [old, new] = components()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
     let test = Test {
-        clients: MachineClient::new(machine.process()?, address, &[OLD, NEW])?,
+        client: MachineClient::new(machine.process()?, address, &[OLD, NEW])?,
         machine,
         old,
         new,
@@ -92,7 +95,7 @@ fn components() -> Result<[PathBuf; 2]> {
 
 struct Test {
     machine: Machine,
-    clients: MachineClient,
+    client: MachineClient,
     old: PathBuf,
     new: PathBuf,
 }
@@ -166,7 +169,7 @@ impl Test {
 
     fn replace_the_component(&self) -> Result<()> {
         begin("replace the component under load");
-        let load = self.clients.begin("/");
+        let load = self.client.begin("/");
         self.put_component(&self.new)?;
         self.sh("systemctl reload wasmtime-unitd")?;
         // The command returns when the component is loaded.
@@ -182,7 +185,7 @@ impl Test {
         begin("restart under load, with the sockets of systemd");
         self.sh("systemctl enable wasmtime-unitd-listeners.socket")?;
         self.sh("systemctl restart wasmtime-unitd")?;
-        let load = self.clients.begin("/");
+        let load = self.client.begin("/");
         for _ in 0..RESTARTS {
             self.sh("systemctl restart wasmtime-unitd")?;
             self.require_answer(NEW)?;
@@ -225,7 +228,7 @@ impl Test {
                 "zcat --force /var/log/wasmtime-unitd/access.log* | grep --count 'GET /rotated '";
             Ok(self.sh(&format!("{count} || true"))?.parse::<usize>()?)
         };
-        let load = self.clients.begin("/rotated");
+        let load = self.client.begin("/rotated");
         for _ in 0..3 {
             let before = lines()?;
             wait_for("lines of the access log", LIMIT, || Ok(lines()? > before))?;
@@ -253,23 +256,30 @@ impl Test {
         self.require_answer(OLD)?;
         self.put_file(&files_configuration("new.wasm"))?;
         wait_for("the changed file", LIMIT, || {
-            Ok(self.clients.get("/")? == NEW)
+            Ok(self.client.get("/")? == NEW)
         })?;
 
         self.put_file("{ broken")?;
         self.sh("systemctl reload wasmtime-unitd")?;
         self.wait_for_status("\"ready, but the configuration's files are not in force")?;
         self.require_answer(NEW)?;
-        let errors = "journalctl --sync; journalctl --quiet --output cat --priority err \
-                      --identifier wasmtime-unitd";
-        let errors = self.sh(errors)?;
-        let is_logged = errors.contains("[error] cannot use the configuration");
-        ensure!(is_logged, "no error in the journal: {errors}");
+        self.require_error("[error] cannot use the configuration")?;
 
+        begin("start with a broken file, which is fixed while a client waits");
+        self.sh("! systemctl restart wasmtime-unitd")?;
+        self.require_error("wasmtime-unitd: cannot use the configuration")?;
+        let load = self.client.begin("/");
+        wait_for("starts in vain", LIMIT, || {
+            Ok(self.property("NRestarts")?.parse::<u32>()? > START_LIMIT)
+        })?;
         self.put_file(&files_configuration("old.wasm"))?;
-        self.sh("systemctl reload wasmtime-unitd")?;
-        self.wait_for_status("\"ready\"")?;
         self.require_answer(OLD)?;
+        require(&load.end()?, &[OLD])?;
+        self.wait_for_status("\"ready\"")?;
+
+        self.put_file(&files_configuration("new.wasm"))?;
+        self.sh("systemctl reload wasmtime-unitd")?;
+        self.require_answer(NEW)?;
 
         self.drop_in(None)?;
         ensure!(
@@ -284,7 +294,7 @@ impl Test {
         begin("upgrade under load");
         let configuration = self.configuration()?;
         let process = self.property("MainPID")?;
-        let load = self.clients.begin("/");
+        let load = self.client.begin("/");
         self.install_package(package)?;
         let version = self.sh("dpkg-query --show --showformat '${Version}' wasmtime-unitd")?;
         ensure!(
@@ -306,7 +316,7 @@ impl Test {
     fn remove(&self, package: &Path) -> Result<()> {
         begin("remove and purge");
         // A client that connects meanwhile must not start the service again. It is refused at some time.
-        let load = self.clients.begin("/");
+        let load = self.client.begin("/");
         self.sh("apt-get remove --yes wasmtime-unitd")?;
         ensure!(
             load.end().is_err(),
@@ -363,7 +373,7 @@ impl Test {
     }
 
     fn require_answer(&self, expected: &str) -> Result<()> {
-        let answer = self.clients.get("/")?;
+        let answer = self.client.get("/")?;
         ensure!(
             answer == expected,
             "the answer is {answer:?}, not {expected:?}"
@@ -376,6 +386,17 @@ impl Test {
                         --unit wasmtime-unitd";
         let warnings = self.sh(warnings)?;
         ensure!(warnings.is_empty(), "warnings in the journal: {warnings}");
+        Ok(())
+    }
+
+    fn require_error(&self, text: &str) -> Result<()> {
+        let errors = "journalctl --sync; journalctl --quiet --output cat --priority err \
+                      --identifier wasmtime-unitd";
+        let errors = self.sh(errors)?;
+        ensure!(
+            errors.contains(text),
+            "no error {text:?} in the journal: {errors}"
+        );
         Ok(())
     }
 
