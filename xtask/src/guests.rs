@@ -1,4 +1,4 @@
-//! The guests of the benchmarks, and of the training run of a release.
+//! The guests of the benchmarks, of the training run of a release, and of the tests of operations.
 
 use std::path::PathBuf;
 
@@ -12,14 +12,26 @@ use crate::command::{cargo, step, target};
 ///
 /// When one does not build.
 pub(crate) fn build() -> Result<[PathBuf; 2]> {
-    let build = |package: &str| -> Result<PathBuf> {
-        // Both have examples of the same names.
-        let folder = target().join("bench").join(package);
-        let mut guests = cargo();
-        guests.args(["build", "--release", "--package", package, "--examples"]);
-        guests.args(["--target", "wasm32-wasip2", "--target-dir"]);
-        step(package, guests.arg(&folder))?;
-        Ok(folder.join("wasm32-wasip2/release/examples"))
-    };
-    Ok([build("guests")?, build("guests-03")?])
+    let all = ["--examples"];
+    Ok([examples("guests", &all)?, examples("guests-03", &all)?])
+}
+
+/// Builds the smallest guest of WASI 0.2 alone, and gives its file.
+///
+/// # Errors
+///
+/// When it does not build.
+pub(crate) fn hello() -> Result<PathBuf> {
+    Ok(examples("guests", &["--example", "hello"])?.join("hello.wasm"))
+}
+
+fn examples(package: &str, which: &[&str]) -> Result<PathBuf> {
+    // Both packages have examples of the same names.
+    let folder = target().join("bench").join(package);
+    let mut guests = cargo();
+    guests.args(["build", "--release", "--package", package]);
+    guests.args(which);
+    guests.args(["--target", "wasm32-wasip2", "--target-dir"]);
+    step(package, guests.arg(&folder))?;
+    Ok(folder.join("wasm32-wasip2/release/examples"))
 }

@@ -5,6 +5,7 @@ mod bench;
 mod checkout;
 mod checks;
 mod command;
+mod containers;
 mod debug_symbols;
 mod demo;
 mod dependencies;

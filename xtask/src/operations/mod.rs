@@ -1,14 +1,19 @@
 //! `cargo xtask operations`: what `docs/operations.md` promises, with the tools that operators use, as tests. What a
 //! machine has no means for is left out, with the reason.
 
+mod balancer;
 mod debian_service;
+mod haproxy;
+mod launcher;
+mod wait;
+mod wrk;
 
 use anyhow::Result;
 
 /// A test. Gives what was left out.
 type Walkthrough = fn() -> Result<Option<String>>;
 
-const WALKTHROUGHS: [Walkthrough; 1] = [debian_service::test];
+const WALKTHROUGHS: [Walkthrough; 2] = [balancer::test, debian_service::test];
 
 /// Runs all. Gives what was left out, each with the reason.
 ///

@@ -10,6 +10,7 @@ use super::target::Architecture;
 use super::{folders, licenses, static_binary};
 use crate::checkout::Checkout;
 use crate::command::{output, root, run};
+use crate::containers::{ContainerTools, has_program};
 
 /// The version of all packages of this repository, this one included.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -106,33 +107,21 @@ pub(super) fn test() -> Result<Option<String>> {
     Ok(None)
 }
 
-fn has_program(name: &str) -> bool {
-    let version = Command::new(name).arg("--version").output();
-    version.is_ok_and(|output| output.status.success())
-}
-
 /// Images apart from those of the user, which are removed with it.
-struct Store(tempfile::TempDir);
+struct Store {
+    folder: tempfile::TempDir,
+    tools: ContainerTools,
+}
 
 impl Store {
     fn new() -> Result<Self> {
-        let store = Self(tempfile::tempdir()?);
-        // For machines without systemd, and such as limit these numbers already.
-        let runtime = if has_program("runc") {
-            "runtime = \"runc\"\n"
-        } else {
-            ""
-        };
-        let settings = format!(
-            "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\n\
-             [engine]\ncgroup_manager = \"cgroupfs\"\n{runtime}"
-        );
-        fs::write(store.path("containers.conf"), settings)?;
-        Ok(store)
+        let folder = tempfile::tempdir()?;
+        let tools = ContainerTools::new(folder.path())?;
+        Ok(Self { folder, tools })
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// Builds the image of a program.
@@ -153,7 +142,7 @@ impl Store {
         ] {
             fs::copy(from, files.join(name)).with_context(|| from.display().to_string())?;
         }
-        let mut build = self.tool("buildah");
+        let mut build = self.tools.command("buildah");
         // Without layers of its own cache, and what names the version of the tool.
         build.args(["build", "--layers=false", "--identity-label=false"]);
         build.args(["--format", "oci", "--isolation", "chroot", "--quiet"]);
@@ -173,7 +162,7 @@ impl Store {
             fs::remove_file(archive).with_context(|| archive.display().to_string())?;
         }
         let digest = self.path("digest");
-        let mut push = self.tool("buildah");
+        let mut push = self.tools.command("buildah");
         push.args(["push", "--quiet", "--digestfile"]).arg(&digest);
         push.arg(tag());
         run(push.arg(format!("oci-archive:{}:{}", archive.display(), tag())))?;
@@ -184,27 +173,17 @@ impl Store {
     fn inspect(&self) -> Result<String> {
         let format = "user={{.OCIv1.Config.User}} entrypoint={{.OCIv1.Config.Entrypoint}} \
                       labels={{.OCIv1.Config.Labels}}";
-        let mut inspect = self.tool("buildah");
+        let mut inspect = self.tools.command("buildah");
         inspect.args(["inspect", "--type", "image", "--format", format]);
         output(inspect.arg(tag()))
     }
 
     /// Runs the image as it should be run where it is not trusted: read-only, without capabilities and network.
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        let mut podman = self.tool("podman");
+        let mut podman = self.tools.command("podman");
         podman.args(["run", "--rm", "--read-only", "--cap-drop=all"]);
         podman.args(["--network=none", "--memory=256m"]);
         output(podman.arg(tag()).args(arguments))
-    }
-
-    fn tool(&self, name: &str) -> Command {
-        let mut tool = Command::new(name);
-        tool.arg("--root").arg(self.path("root"));
-        tool.arg("--runroot").arg(self.path("run"));
-        // Works on every file system, also in containers.
-        tool.env("STORAGE_DRIVER", "vfs");
-        tool.env("CONTAINERS_CONF", self.path("containers.conf"));
-        tool
     }
 }
 
@@ -212,13 +191,14 @@ impl Drop for Store {
     fn drop(&mut self) {
         // Of users other than root, only buildah may remove the files of images.
         let remove = self
-            .tool("buildah")
+            .tools
+            .command("buildah")
             .args(["rmi", "--all", "--force"])
             .output();
         if let Err(error) = remove {
             println!(
                 "xtask: not removed: images in {}: {error}",
-                self.0.path().display()
+                self.folder.path().display()
             );
         }
     }

@@ -177,7 +177,7 @@ impl Apt {
              Dir::State::Lists {lists:?};\n\
              Dir::Cache {cache:?};\n\
              Dir::Cache::Archives {archives:?};\n\
-             // These folders are nobody else's.\n\
+             // No other program uses these folders.\n\
              Debug::NoLocking \"true\";\n\
              APT::Sandbox::User \"\";\n\
              APT::Update::Error-Mode \"any\";\n\

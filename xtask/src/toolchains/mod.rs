@@ -5,10 +5,6 @@
 //! for the next run. What a machine has no means for is left out, with the reason; what it has
 //! means for must build.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the tests of operations will use it")
-)]
 pub(crate) mod debian;
 pub(crate) mod place;
 pub(crate) mod schema;
