@@ -1,11 +1,9 @@
 //! `--config`: a configuration from files, which are watched.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -15,7 +13,7 @@ use test_suite::{Client, FrontEnd, Running, configuration, within};
 use crate::support::{Daemon, Process, can_become_another_user, daemon};
 
 /// By when a change of the files is in force. The documentation says a second; a busy machine may take longer.
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// The daemon with `--config`, and without a state directory.
 struct FromFiles;
@@ -40,14 +38,14 @@ impl FrontEnd for FromFiles {
 }
 
 /// A daemon whose configuration is a folder with this file.
-fn start(text: &str) -> Running {
+pub(crate) fn start(text: &str) -> Running {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("config")).unwrap();
     fs::write(directory.path().join("config/main.json"), text).unwrap();
     Running::launch(FromFiles.command(directory.path()), directory)
 }
 
-fn file(server: &Running, name: &str) -> PathBuf {
+pub(crate) fn file(server: &Running, name: &str) -> PathBuf {
     server.directory().join("config").join(name)
 }
 
@@ -59,11 +57,11 @@ fn replace(server: &Running, name: &str, text: &str) {
 }
 
 /// What `GET` returns for the problem with the files.
-fn problem(server: &Running) -> String {
+pub(crate) fn problem(server: &Running) -> String {
     server.get("/status/config_files/problem")
 }
 
-fn is_served(server: &Running, name: &str, text: &str) -> bool {
+pub(crate) fn is_served(server: &Running, name: &str, text: &str) -> bool {
     Client::try_connect(server.address(name))
         .is_some_and(|mut client| client.get("/").body == text.as_bytes())
 }
@@ -295,15 +293,6 @@ fn expressions_are_replaced_and_never_shown() {
     assert!(server.get("/config").contains("${env:TEST_GREETING}"));
 }
 
-/// Sets its flag when it is dropped.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn a_configuration_is_tried_again_when_its_component_is_there() {
     let mut server = start("{}");
@@ -345,64 +334,6 @@ fn root_reads_no_configuration_that_the_servers_user_could_change() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     run().assert_refused("the user of --user cannot read the configuration");
-}
-
-#[test]
-fn a_folder_that_is_swapped_by_a_symlink_loses_no_request() {
-    const SWAPS: usize = 20;
-    let mut server = start("{}");
-    let text = server.fill_in(&configuration::guests(&["hello"]));
-    fs::write(file(&server, "main.json"), &text).unwrap();
-    within(SOON, "it is in force", || {
-        is_served(&server, "hello", "Hello, world!\n").then_some(())
-    });
-    let folder = file(&server, "");
-    let version = |number: usize| format!("..{number}");
-    let is_over = AtomicBool::new(false);
-    let address = server.address("hello");
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut count = 0;
-                    while !is_over.load(Ordering::Relaxed) {
-                        Client::connect(address)
-                            .get("/")
-                            .assert_text("Hello, world!\n");
-                        count += 1;
-                    }
-                    count
-                })
-            })
-            .collect();
-        // However it ends, the clients end, too.
-        let over = Over(&is_over);
-        for number in 0..SWAPS {
-            let made = folder.join(version(number));
-            fs::create_dir(&made).unwrap();
-            let marked = text.replacen(
-                '{',
-                &format!("{{\"settings\": {{\"http\": {{\"max_body_size\": {number}}}}}, "),
-                1,
-            );
-            fs::write(made.join("main.json"), marked).unwrap();
-            symlink(version(number), folder.join("..data_tmp")).unwrap();
-            fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
-            if number == 0 {
-                symlink("..data/main.json", folder.join("..link")).unwrap();
-                fs::rename(folder.join("..link"), folder.join("main.json")).unwrap();
-            }
-            within(SOON, "the swap is in force", || {
-                let found = server.get("/config/settings/http/max_body_size");
-                (found == number.to_string()).then_some(())
-            });
-        }
-        drop(over);
-        for client in clients {
-            assert!(client.join().unwrap() > SWAPS);
-        }
-    });
-    assert_eq!(problem(&server), "null");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod control;
 mod control_log;
 mod fairness;
 mod flags;
+mod folder_swaps;
 mod folders;
 mod forwarded;
 mod heads;

@@ -52,7 +52,7 @@ fn a_keep_alive_connection_follows_a_change_of_its_listeners_pass() {
 }
 
 /// Ends the clients when the test ends, however it does.
-struct StopAtEnd<'a>(&'a AtomicBool);
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {
@@ -156,7 +156,7 @@ fn change(server: &mut Running, n: u64) -> (u16, String) {
     }
 }
 
-fn open_files(server: &Running) -> usize {
+pub(crate) fn open_files(server: &Running) -> usize {
     let count = |pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     server.pids().into_iter().map(count).sum()
 }
