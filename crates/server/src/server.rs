@@ -244,6 +244,14 @@ impl Server {
         self.0.held.figures()
     }
 
+    /// Has each connection of HTTP/1 end with its next response, which says so (`connection: close`), while new ones
+    /// are accepted as before. A client that keeps connections then has none in use on which it could send a request
+    /// just when [`drain`](Self::drain) closes it. HTTP/2 needs no such notice: its GOAWAY names the requests to send
+    /// again.
+    pub fn announce_shutdown(&self) {
+        self.0.is_leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Stops listening, lets requests in progress finish, closes what is idle, and waits until
     /// no connection is left. Cancel-safe: dropping the future stops the waiting, not the
     /// draining.

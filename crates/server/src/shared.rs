@@ -46,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<HeldTotal>,
     /// Whether [`sweep_while_alive`](crate::held::sweep_while_alive) has been started.
     pub(crate) sweeps: AtomicBool,
+    /// Whether connections of HTTP/1 end with their next responses: see
+    /// [`Server::announce_shutdown`](crate::Server::announce_shutdown).
+    pub(crate) is_leaving: AtomicBool,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) exchanges: UpstreamConnections,
     pub(crate) share_files: ShareFiles,
@@ -61,6 +64,7 @@ impl Shared {
         Self {
             held: Arc::new(HeldTotal::new(workers, options.held_for_clients)),
             sweeps: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             workers: Arc::new(Workers::new(options.runtimes)),
             places: semaphore(options.connections),
             exchanges: UpstreamConnections::new(options.exchanges),

@@ -238,7 +238,8 @@ async fn serve(
     );
 
     service_manager::ready();
-    stop.requested(&arguments.serving).await;
+    stop.requested(&arguments.serving, control.runtime().server())
+        .await;
     // What changes from now on is for the next start.
     watching.abort_all();
     let drained = async {

@@ -100,7 +100,7 @@ pub(crate) fn run(serve: &Serve, mut inherited: InheritedSockets) -> Result<Exit
             tokio::spawn(async move { reload::watch(runtime, threads, never, restart).await });
         }
         service_manager::ready();
-        stop.requested(&serve.serving).await;
+        stop.requested(&serve.serving, runtime.server()).await;
         let code = shutdown::drain(serve.serving.shutdown_timeout, runtime.drain()).await;
         outputs.keep_open();
         Ok(code)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use control::Health;
+use server::Server;
 use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
@@ -56,8 +57,8 @@ impl StopSignals {
 
     /// Waits for the first signal, and then for `--shutdown-delay`, in which the listeners still accept: load balancers
     /// need some time to learn that the server is not ready, and a connection that is refused meanwhile would be a
-    /// failed request.
-    pub(crate) async fn requested(self, serving: &ServingOptions) {
+    /// failed request. Connections that are kept end with their next response, so that few are left to be closed.
+    pub(crate) async fn requested(self, serving: &ServingOptions, server: &Server) {
         let Ok(name) = self.0.await else {
             // Cannot happen: the thread never ends.
             return std::future::pending().await;
@@ -69,6 +70,7 @@ impl StopSignals {
                 "{name}: not ready any more; accepting connections for {} more seconds (--shutdown-delay)",
                 delay.as_secs()
             );
+            server.announce_shutdown();
             tokio::time::sleep(delay).await;
         }
         tracing::info!("{name}: shutting down gracefully, waiting for requests in progress");

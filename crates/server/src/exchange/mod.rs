@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -118,8 +119,9 @@ impl Service {
         // Complete the head. Whether the connection closes is decided after all that may change the head; the entry
         // of the access log keeps the fields, and so comes last.
         head::prepare(&mut response, version, &method, &view.settings.name);
-        if has_content || self.is_newer_http1 {
-            self.announce_close(&mut response, version);
+        let ends_connection = self.is_newer_http1 || self.server.is_leaving.load(Ordering::Relaxed);
+        if has_content || ends_connection {
+            self.announce_close(&mut response, version, ends_connection);
         }
         if response.body().closes_connection {
             self.link.note_close();
@@ -179,11 +181,16 @@ impl Service {
 
     /// Adds `connection: close` to the head if the connection cannot serve a further request, for example because the
     /// rest of this request's body will not be read.
-    fn announce_close(&self, response: &mut Response<Content>, version: Version) {
+    fn announce_close(
+        &self,
+        response: &mut Response<Content>,
+        version: Version,
+        ends_connection: bool,
+    ) {
         if version >= Version::HTTP_2 || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
-        let says_close = self.is_newer_http1 || head::says_close(response);
+        let says_close = ends_connection || head::says_close(response);
         if self.link.drain_queue().close_after_response(says_close) {
             head::close(response, version);
         }

@@ -122,6 +122,35 @@ fn no_request_is_refused_during_the_shutdown_delay() {
 }
 
 #[test]
+fn keep_alive_connections_end_with_their_next_response_in_the_shutdown_delay() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Daemon.command(directory.path());
+    command.args(["--shutdown-delay", "3600"]);
+    let mut server = Running::launch(command, directory);
+    let (status, answer) = server.put("/config", &configuration::guests(&["hello", "echo"]));
+    assert_eq!(status, 200, "{answer}");
+    let mut kept = server.connect("hello");
+    let response = kept.get("/");
+    assert_eq!(response.head.field("connection"), None);
+    let mut busy = server.connect("echo");
+    busy.send(POST_CHUNKED);
+    assert_eq!(busy.head().status, 200);
+
+    server.signal(Signal::SIGTERM);
+    server.wait_for_log("--shutdown-delay");
+    // Also one that is opened after the signal.
+    for mut client in [kept, server.connect("hello")] {
+        let response = client.get("/");
+        response.assert_text("Hello, world!\n");
+        assert_eq!(response.head.field("connection"), Some("close"));
+        client.closed();
+    }
+    // A response in progress is not cut off.
+    busy.send("5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!(busy.rest(), (b"hello".to_vec(), vec![], End::Complete));
+}
+
+#[test]
 fn a_second_signal_ends_the_shutdown_delay() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Daemon.command(directory.path());
