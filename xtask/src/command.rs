@@ -110,6 +110,12 @@ pub(crate) fn rustc(arguments: &[&str]) -> Result<String> {
     output(Command::new("rustc").args(arguments).current_dir(root()))
 }
 
+/// Whether this machine has a program, which knows `--version`.
+pub(crate) fn has_program(name: &str) -> bool {
+    let version = Command::new(name).arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
+}
+
 /// The first line that a program prints about its version. `wrk` ends with an error when it has.
 pub(crate) fn version_line(program: impl AsRef<OsStr>, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();

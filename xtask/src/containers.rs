@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::command::has_program;
+
 /// Tools whose files are all in one folder.
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerTools {
@@ -51,10 +53,4 @@ impl ContainerTools {
     fn settings(&self) -> PathBuf {
         self.folder.join("containers.conf")
     }
-}
-
-/// Whether this machine has a program, which knows `--version`.
-pub(crate) fn has_program(name: &str) -> bool {
-    let version = Command::new(name).arg("--version").output();
-    version.is_ok_and(|output| output.status.success())
 }

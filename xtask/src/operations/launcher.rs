@@ -12,8 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, chown, geteuid};
 
 use super::wait::within;
-use crate::command::{output, target};
-use crate::containers::{ContainerTools, has_program};
+use crate::command::{has_program, output, target};
+use crate::containers::ContainerTools;
 
 /// The user of containers, as in the image.
 const USER: u32 = 65532;

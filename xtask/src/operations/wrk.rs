@@ -50,7 +50,7 @@ impl WrkClient {
         let file = File::create(&output).with_context(|| output.display().to_string())?;
         let mut wrk = program.command();
         // It is stopped before; it ends by itself if this program is killed.
-        wrk.args(["-t1", "-d600s", "--timeout", "10s"]);
+        wrk.args(["-t1", "-d3600s", "--timeout", "10s"]);
         wrk.args(arguments).arg("-s").arg(script);
         let child = wrk
             .arg(format!("http://{address}/"))

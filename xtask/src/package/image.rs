@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::target::Architecture;
 use super::{folders, licenses, static_binary};
 use crate::checkout::Checkout;
-use crate::command::{output, root, run};
-use crate::containers::{ContainerTools, has_program};
+use crate::command::{has_program, output, root, run};
+use crate::containers::ContainerTools;
 
 /// The version of all packages of this repository, this one included.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
