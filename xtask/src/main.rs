@@ -22,6 +22,7 @@ mod toolchains;
 mod tools;
 mod unit;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -86,6 +87,8 @@ fn main() -> ExitCode {
                 println!("xtask: skipped: {skipped}");
             }
         }),
+        // As the test of certbot calls it, in namespaces.
+        ["operations", "renewal", folder] => operations::renewal::run(Path::new(folder)),
         ["schema"] => toolchains::schema::run(None).map(drop),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");

@@ -89,7 +89,7 @@ pub(crate) fn python_component() -> Result<PathBuf> {
 fn python(place: &Place) -> Step<PathBuf> {
     place.copy_sources()?;
     let requirements = read(&sources(place.name).join("requirements.txt"))?;
-    let stamp = virtual_environment(place, requirements.trim())?;
+    let stamp = virtual_environment(place, &[requirements.trim()])?;
     let stamp = place.stamp(&stamp)?;
     place.once("built", &stamp, || {
         place.copy_wit(str::to_owned)?;
@@ -101,8 +101,12 @@ fn python(place: &Place) -> Step<PathBuf> {
     Ok(place.folder.join("app.wasm"))
 }
 
-/// A virtual environment of Python, `venv`, with one package, `NAME==VERSION`. Gives what it was made of.
-fn virtual_environment(place: &Place, package: &str) -> Step<String> {
+/// A virtual environment of Python, `venv`, with packages, each `NAME==VERSION`. Gives what it was made of.
+///
+/// # Errors
+///
+/// When there is no such Python here, or PyPI has no such packages for it.
+pub(crate) fn virtual_environment(place: &Place, packages: &[&str]) -> Step<String> {
     let version = place.version("python3", "python3 python3-venv")?;
     let check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
     if !place.succeeds(Command::new("python3").args(["-c", check]))? {
@@ -112,7 +116,8 @@ fn virtual_environment(place: &Place, package: &str) -> Step<String> {
         )));
     }
     // It works only where it was made.
-    let stamp = format!("{version}\n{}\n{package}", place.folder.display());
+    let list = packages.join(" ");
+    let stamp = format!("{version}\n{}\n{list}", place.folder.display());
     place.once("installed", &stamp, || {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv", "--clear", "venv"]);
@@ -120,8 +125,8 @@ fn virtual_environment(place: &Place, package: &str) -> Step<String> {
         let mut pip = Command::new(place.folder.join("venv/bin/python"));
         pip.args(["-m", "pip", "install", "--no-input", "--no-cache-dir"])
             .args(["--disable-pip-version-check", "--only-binary", ":all:"])
-            .arg(package);
-        place.install(&format!("installing {package}"), &mut pip)
+            .args(packages);
+        place.install(&format!("installing {list}"), &mut pip)
     })?;
     Ok(stamp)
 }

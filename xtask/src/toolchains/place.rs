@@ -121,7 +121,7 @@ impl Place {
     }
 
     /// Runs a step that must succeed.
-    pub(super) fn build(&self, what: &str, command: &mut Command) -> Step {
+    pub(crate) fn build(&self, what: &str, command: &mut Command) -> Step {
         let ended = self.timed(&format!("building {what}"), command, BUILD)?;
         if !ended.succeeded() {
             return Err(ended.error(command).into());

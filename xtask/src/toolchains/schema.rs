@@ -33,7 +33,7 @@ pub(crate) fn folder() -> Result<PathBuf> {
 /// When the two differ.
 pub(crate) fn run(configurations: Option<&Path>) -> Result<Option<String>> {
     let place = Place::new("jsonschema")?;
-    match virtual_environment(&place, VALIDATOR) {
+    match virtual_environment(&place, &[VALIDATOR]) {
         Ok(_) => {}
         Err(Failure::NotHere(reason)) => {
             println!("xtask: not run: the test of the JSON Schema: {reason}");
