@@ -7,8 +7,8 @@ use certificates::{BundleError, NameError, WriteError};
 use config::{
     ConfigError, EditError, JsonError, Location, Object, Path, PathError, SubstitutionError, Value,
 };
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use thiserror::Error;
 
@@ -123,7 +123,7 @@ struct ErrorAnswer {
     status: StatusCode,
     title: &'static str,
     detail: Option<String>,
-    location: Option<Value>,
+    location: Option<ErrorLocation>,
     suggestion: Option<&'static str>,
     /// The value of `Allow`, for a 405.
     allowed: Option<&'static str>,
@@ -165,10 +165,48 @@ impl ErrorAnswer {
         }
     }
 
-    fn location(self, location: Value) -> Self {
+    fn location(self, location: ErrorLocation) -> Self {
         Self {
             location: Some(location),
             ..self
+        }
+    }
+
+    /// With the location at the end of `detail`, so that all members are texts.
+    fn with_texts_only(self) -> Self {
+        let location = self.location.as_ref().and_then(ErrorLocation::to_text);
+        let parts = [self.detail, location];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        Self {
+            detail: (!parts.is_empty()).then(|| parts.join(" ")),
+            location: None,
+            ..self
+        }
+    }
+}
+
+/// Where an error is.
+enum ErrorLocation {
+    /// In the configuration.
+    Pointer(Path),
+    /// In the text of the request.
+    Text(Location),
+}
+
+impl ErrorLocation {
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Pointer(path) => [("path", path.to_string().into())].into_iter().collect(),
+            Self::Text(location) => offset(location),
+        }
+    }
+
+    /// Nothing for the whole of the configuration.
+    fn to_text(&self) -> Option<String> {
+        match self {
+            Self::Pointer(path) if path.is_root() => None,
+            Self::Pointer(path) => Some(format!("(at {:?})", path.to_string())),
+            Self::Text(location) => Some(format!("({location})")),
         }
     }
 }
@@ -189,7 +227,7 @@ impl Failure {
             }
             Self::Json(error) => ErrorAnswer::new(BAD_REQUEST, "Invalid JSON.")
                 .detail(&error.kind)
-                .location(offset(&error.location)),
+                .location(ErrorLocation::Text(error.location)),
             Self::Config(error) => ErrorAnswer {
                 suggestion: error.suggestion,
                 ..ErrorAnswer::new(BAD_REQUEST, "Invalid configuration.")
@@ -270,7 +308,29 @@ impl Failure {
 
 pub(crate) type Outcome = Result<Success, Failure>;
 
+/// How the name of `unitctl` begins as a client.
+const UNITCTL: &[u8] = b"Unit CLI/";
+
+/// Whether the client reads only errors whose members are all texts. `unitctl` would report that it cannot read the
+/// answer, instead of the error.
+pub(crate) fn reads_only_texts(headers: &HeaderMap) -> bool {
+    let client = headers.get(USER_AGENT);
+    client.is_some_and(|client| client.as_bytes().starts_with(UNITCTL))
+}
+
 pub(crate) fn response(outcome: Outcome) -> Response<Full<Bytes>> {
+    rendered(outcome, Failure::error_answer)
+}
+
+/// All members of an error are texts.
+pub(crate) fn response_of_texts(outcome: Outcome) -> Response<Full<Bytes>> {
+    rendered(outcome, |failure| failure.error_answer().with_texts_only())
+}
+
+fn rendered(
+    outcome: Outcome,
+    error_answer: impl FnOnce(&Failure) -> ErrorAnswer,
+) -> Response<Full<Bytes>> {
     let content_type = match outcome {
         Ok(Success::Metrics(_)) => METRICS_CONTENT_TYPE,
         Ok(_) | Err(_) => JSON,
@@ -278,7 +338,7 @@ pub(crate) fn response(outcome: Outcome) -> Response<Full<Bytes>> {
     let (status, allowed, retry, body) = match outcome {
         Ok(success) => (success.status(), None, false, success.into_text()),
         Err(failure) => {
-            let error_answer = failure.error_answer();
+            let error_answer = error_answer(&failure);
             let ErrorAnswer {
                 status,
                 allowed,
@@ -374,7 +434,7 @@ impl ErrorAnswer {
             object.set("detail", detail.into());
         }
         if let Some(location) = self.location {
-            object.set("location", location);
+            object.set("location", location.to_value());
         }
         if let Some(suggestion) = self.suggestion {
             object.set("suggestion", suggestion.into());
@@ -390,8 +450,8 @@ fn text(value: &Value) -> String {
     text
 }
 
-fn pointer(path: &Path) -> Value {
-    [("path", path.to_string().into())].into_iter().collect()
+fn pointer(path: &Path) -> ErrorLocation {
+    ErrorLocation::Pointer(path.clone())
 }
 
 fn offset(location: &Location) -> Value {

@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::answer::{Failure, Outcome, Success, response};
+use crate::answer::{Failure, Outcome, Success, reads_only_texts, response, response_of_texts};
 use crate::body::RequestBody;
 use crate::line::Arrival;
 use crate::report::report;
@@ -23,6 +23,7 @@ impl<R: Runtime> Control<R> {
     ) -> Response<Full<Bytes>> {
         let origin = arrival.origin();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let texts_only = reads_only_texts(request.headers());
         let outcome = self.answer(request, arrival).await;
         let (method, path) = (shortened(method.as_str()), shortened(&path));
         match &outcome {
@@ -33,6 +34,9 @@ impl<R: Runtime> Control<R> {
             Err(failure) => {
                 report!(info, origin, %method, %path, %failure, "control request refused");
             }
+        }
+        if texts_only {
+            return response_of_texts(outcome);
         }
         response(outcome)
     }

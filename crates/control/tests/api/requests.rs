@@ -382,3 +382,33 @@ async fn an_application_is_restarted_by_its_name() {
         ["restart wasm", "restart b/c", "restart wasm"]
     );
 }
+
+#[tokio::test]
+async fn unitctl_gets_the_location_in_the_detail_since_it_reads_only_texts() {
+    let (_directory, server) = start();
+    let put = async |body: &str| {
+        let head = format!(
+            "PUT /config HTTP/1.1\r\nHost: a\r\nUser-Agent: Unit CLI/1.36.0/rust\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        server.raw(head.as_bytes()).await
+    };
+    put(r#"{"listeners": {"*:80": {"pass": "routes"}}}"#)
+        .await
+        .is(
+            400,
+            "{\n\t\"error\": \"Invalid configuration.\",\n\t\"detail\": \"Request \\\"pass\\\" points to \
+             invalid location \\\"routes\\\". (at \\\"/listeners/*:80/pass\\\")\"\n}\n",
+        );
+    let answer = put("{\n}}").await;
+    assert!(
+        answer.body.contains("(line 2, column 2)"),
+        "{}",
+        answer.body
+    );
+    assert!(!answer.body.contains("location"), "{}", answer.body);
+    let answer = put(r#"{"x": 1}"#).await;
+    let detail = "\"detail\": \"Unknown parameter \\\"x\\\".\"\n";
+    assert!(answer.body.contains(detail), "{}", answer.body);
+}
