@@ -1,8 +1,9 @@
 //! Started as `unitd`: what Unit's own tools look for.
 //!
 //! `unitc` and `unitctl` find the server by the title of its process, and read its flags there:
-//! `unit: main v1.36.0 [/usr/sbin/unitd --control …]`. `unitctl` also reads what `unitd --version` prints. So a program
-//! with the name `unitd`, such as a symlink to this one, starts itself again with that title as its first argument.
+//! `unit: main v1.36.0 [/usr/sbin/unitd --control …]`. So a program with the name `unitd`, such as a symlink to this
+//! one, starts itself again with that title as its first argument. `unitctl` also reads what the program of the process
+//! prints for `--version`. That is the file, not the symlink to it, so the program prints it under each of its names.
 //! (Writing over the arguments in memory, as Unit does, needs unsafe code, and more room than they may have.)
 
 use std::env;
@@ -22,6 +23,8 @@ const SHORT_NAME: &CStr = c"unitd";
 
 /// The version of Unit whose control API and configuration this server has.
 const UNIT_VERSION: &str = "1.36.0";
+
+const OWN_VERSION: &str = concat!("wasmtime-unitd ", env!("CARGO_PKG_VERSION"));
 
 /// How the title of the process begins.
 const TITLE: &str = "unit: main v";
@@ -54,7 +57,14 @@ pub(crate) fn start() -> Option<ExitCode> {
     let arguments: Vec<_> = env::args_os().collect();
     let (name, arguments) = arguments.split_first()?;
     match StartedAs::of(name) {
-        StartedAs::Itself => return None,
+        StartedAs::Itself => {
+            if arguments != ["--version"] {
+                return None;
+            }
+            println!("{OWN_VERSION}");
+            eprint!("{}", version());
+            return Some(ExitCode::SUCCESS);
+        }
         StartedAs::Titled => {
             // The name of the program would be that of the link in /proc that started it.
             let _ = nix::sys::prctl::set_name(SHORT_NAME);
@@ -65,7 +75,7 @@ pub(crate) fn start() -> Option<ExitCode> {
     match arguments.first().and_then(|argument| argument.to_str()) {
         // To standard error, as Unit does.
         Some("--version") => {
-            eprint!("{}", version());
+            eprintln!("{}{OWN_VERSION}", version());
             return Some(ExitCode::SUCCESS);
         }
         Some("--help" | "-h") => {
@@ -113,12 +123,10 @@ fn title(name: &OsStr, arguments: &[OsString]) -> OsString {
     title
 }
 
-/// What `unitd --version` prints.
+/// What Unit prints for `--version`.
 fn version() -> String {
-    let own = env!("CARGO_PKG_VERSION");
     format!(
         "unit version: {UNIT_VERSION}\n\
-         wasmtime-unitd version: {own}\n\
          configured as ./configure --control={CONTROL} --statedir={STATE} --openssl\n"
     )
 }
@@ -139,8 +147,8 @@ fn help() -> String {
             Some(CONTROL),
         ),
         ("--pid FILE", "set pid filename", Some("")),
-        // It is no file whose growth a tool could follow.
-        ("--log FILE", "set log filename", Some("/dev/stderr")),
+        // Not /dev/stderr: `unitc` would take its own, if that is a file, for a log that has grown.
+        ("--log FILE", "set log filename", Some("stderr")),
         ("--statedir DIR", "set state directory name", Some(STATE)),
         (
             "--user USER",

@@ -63,6 +63,9 @@ fn version_and_help_have_units_form() {
             .errors
             .contains("\nconfigured as ./configure --control=")
     );
+    // A path would be a file, of which `unitc` shows what has been added.
+    let ended = run(&["--help"]);
+    assert!(ended.output.contains("default: \"stderr\""), "{ended:?}");
     let ended = run(&["--control", "unix:/c", "--help"]);
     assert_eq!(ended.code, Some(0));
     assert!(ended.output.contains("--control ADDRESS"), "{ended:?}");
@@ -70,4 +73,21 @@ fn version_and_help_have_units_form() {
     let ended = run(&["check", "/dev/null"]);
     ended.assert_refused("neither a file nor a folder");
     run(&["--nonsense"]).assert_refused("--nonsense");
+}
+
+#[test]
+fn the_file_of_the_process_says_the_version_of_unit_on_standard_error() {
+    let server = Running::start(&AsUnitd, &configuration::guests(&["hello"]));
+    let program = fs::read_link(format!("/proc/{}/exe", server.pid())).unwrap();
+    assert_ne!(program.file_name().unwrap(), "unitd");
+    let mut command = Command::new(program);
+    let ended = Process::spawn(command.arg("--version").stdin(Stdio::null())).ended();
+    let own = format!("wasmtime-unitd {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!((ended.code, ended.output.as_str()), (Some(0), &*own));
+    let lines: Vec<&str> = ended.errors.lines().collect();
+    assert_eq!(lines[0], "unit version: 1.36.0");
+    assert!(
+        lines[1].starts_with("configured as ./configure "),
+        "{lines:?}"
+    );
 }
