@@ -196,12 +196,20 @@ impl<R: Runtime> Control<R> {
     ) -> Result<Vec<String>, ApplyError> {
         let shared = Arc::clone(&self.shared);
         let job = async move { shared.apply(tree, certificates).await };
-        let outcome = self.in_line(self.arrive(Origin::Operator), job).await;
-        match outcome {
-            Ok(Success::Changed { warnings }) => Ok(warnings),
-            Ok(_) => Ok(Vec::new()),
-            Err(failure) => Err(failure.into()),
-        }
+        applied(self.in_line(self.arrive(Origin::Operator), job).await)
+    }
+
+    /// Replaces the configuration and persists it, as a client that puts it at `/config`. Returns warnings about its
+    /// parts, which are logged, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`apply`](Self::apply), and if it cannot be persisted.
+    pub async fn replace(&self, tree: Value) -> Result<Vec<String>, ApplyError> {
+        applied(
+            self.change(self.arrive(Origin::Operator), move |_| Ok(tree))
+                .await,
+        )
     }
 
     /// Renames the persisted configuration, see [`StateDir::set_aside`].
@@ -484,6 +492,13 @@ impl Drop for Replacement<'_> {
         if let Some(old) = self.old.take() {
             self.current.set(old);
         }
+    }
+}
+
+fn applied(outcome: Outcome) -> Result<Vec<String>, ApplyError> {
+    match outcome? {
+        Success::Changed { warnings } => Ok(warnings),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -18,6 +18,7 @@ use thiserror::Error;
 const CONFIGURATION: &str = "conf.json";
 const TEMPORARY: &str = "conf.json.tmp";
 const LOCK: &str = "conf.json.lock";
+const REJECTED: &str = "conf.json.rejected";
 /// The certificates' folder in a state directory, which is Unit's name for it.
 pub const CERTIFICATES: &str = "certs";
 
@@ -103,6 +104,18 @@ impl StateDir {
         &self.certificates
     }
 
+    /// Whether no configuration was ever persisted here. One that was [set aside](Self::set_aside), or cannot be read,
+    /// counts as persisted, and so does an empty one.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        // Not `exists`, which follows symlinks, and takes an error for "no".
+        let is_missing = |name| {
+            let found = self.directory.join(name).symlink_metadata();
+            found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        is_missing(CONFIGURATION) && is_missing(REJECTED)
+    }
+
     /// The persisted configuration, unchecked. `None` if nothing was persisted.
     ///
     /// # Errors
@@ -143,9 +156,8 @@ impl StateDir {
     /// If it cannot be moved.
     pub fn set_aside(&self) -> Result<Option<PathBuf>, StateError> {
         let from = self.configuration();
-        let rejected = format!("{CONFIGURATION}.rejected");
-        let names = (1..u32::MAX).map(|number| format!("{rejected}.{number}"));
-        for name in std::iter::once(rejected.clone()).chain(names) {
+        let names = (1..u32::MAX).map(|number| format!("{REJECTED}.{number}"));
+        for name in std::iter::once(REJECTED.to_owned()).chain(names) {
             let to = self.directory.join(name);
             if to.symlink_metadata().is_ok() {
                 continue;
@@ -262,6 +274,21 @@ mod tests {
         drop(state);
         assert_eq!(StateDir::open(&path).unwrap().load().unwrap(), Some(text));
         assert_eq!(files(&path), [CERTIFICATES, CONFIGURATION, LOCK]);
+    }
+
+    #[test]
+    fn a_state_directory_is_new_until_a_configuration_is_saved() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        assert!(state.is_new());
+        state.save(&value("{}")).unwrap();
+        assert!(!state.is_new());
+        state.set_aside().unwrap().unwrap();
+        assert!(!state.is_new());
+        fs::remove_file(directory.path().join(REJECTED)).unwrap();
+        assert!(state.is_new());
+        std::os::unix::fs::symlink("/nowhere", state.configuration()).unwrap();
+        assert!(!state.is_new());
     }
 
     #[test]

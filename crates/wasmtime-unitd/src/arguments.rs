@@ -59,8 +59,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Allow ${env:NAME} and ${file:PATH} in strings that clients of the control API send. These let
-    /// them read the environment and the files of the server. Always allowed in --config.
+    /// Start with the configuration in this file if the state directory has none yet. From then on it
+    /// is kept there, and changed over the control API; the file is not read again [default: none, the
+    /// configuration is empty].
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) initial_config: Option<PathBuf>,
+
+    /// Allow ${env:NAME} and ${file:PATH} in strings that clients of the control API send, and in
+    /// --initial-config. These let clients read the environment and the files of the server. Always
+    /// allowed in --config.
     #[arg(long, conflicts_with = "config")]
     pub(crate) allow_substitution: bool,
 

@@ -24,6 +24,7 @@ use crate::control_socket::{ControlSocket, SocketAccess};
 use crate::hang_up;
 use crate::health_socket::HealthSocket;
 use crate::inherited_sockets::{self, InheritedSockets};
+use crate::initial_config;
 use crate::kept::Kept;
 use crate::log::Log;
 use crate::open_files::FileBudget;
@@ -204,6 +205,8 @@ async fn serve(
         ApplicationCount::Several,
     )?;
     sockets.inherited.hand_over(runtime.server());
+    let initial = arguments.initial_config.as_deref();
+    let initial = initial.filter(|_| kept.is_new());
     let source = match kept {
         Kept::State(state) => Source::state(state, arguments.allow_substitution),
         Kept::Files(files) => Source::files(files, certificates),
@@ -211,7 +214,12 @@ async fn serve(
     let threads = workers.control().clone();
     let control = Control::new(runtime, source, threads.clone());
     let files = files.map(|it| ConfigSource::new(it, control.clone(), threads.clone()));
-    let mut watching = put_in_force(&control, files, threads, becomes_another).await?;
+    let start = Start {
+        files,
+        initial,
+        becomes_another,
+    };
+    let mut watching = put_in_force(&control, start, threads).await?;
 
     if !matches!(arguments.control, ControlAddress::Path(_)) {
         tracing::warn!(
@@ -259,21 +267,34 @@ async fn serve(
     Ok(code)
 }
 
+/// What the first configuration comes from, and who puts it in force.
+struct Start<'a> {
+    /// Those of `--config`.
+    files: Option<ConfigSource>,
+    /// That of `--initial-config`, if it is needed.
+    initial: Option<&'a Path>,
+    /// Whether the server becomes the user of `--user`.
+    becomes_another: bool,
+}
+
 /// Puts the configuration in force, without parts that cannot be served, and becomes the server's user. Returns the
 /// tasks that notice changes of files.
 async fn put_in_force(
     control: &Control<Runtime>,
-    mut files: Option<ConfigSource>,
+    start: Start<'_>,
     threads: BlockingThreads,
-    becomes_another: bool,
 ) -> Result<JoinSet<()>> {
+    let mut files = start.files;
     let requests = hang_up::listen()?;
     let runtime = control.runtime().clone();
     runtime.set_lenient(true);
     let mut look = match &mut files {
         Some(files) => Some(files.start().await?),
         None => {
-            restore(control).await?;
+            match start.initial {
+                Some(path) => initial_config::put_in_force(control, path, &threads).await?,
+                None => restore(control).await?,
+            }
             None
         }
     };
@@ -284,7 +305,7 @@ async fn put_in_force(
     let mut watching = JoinSet::new();
     match files {
         Some(files) => {
-            if becomes_another {
+            if start.becomes_another {
                 look = Some(files.look_as_user().await?);
             }
             if let Some(look) = look {

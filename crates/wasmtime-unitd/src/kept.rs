@@ -32,6 +32,14 @@ impl Kept {
         }
     }
 
+    /// Whether the server keeps the configuration, and never had one.
+    pub(crate) fn is_new(&self) -> bool {
+        match self {
+            Self::State(state) => state.is_new(),
+            Self::Files(_) => false,
+        }
+    }
+
     /// The folder with private keys.
     pub(crate) fn secret(&self) -> Option<PathBuf> {
         match self {

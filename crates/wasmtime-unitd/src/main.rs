@@ -20,6 +20,7 @@ mod hang_up;
 mod health_socket;
 mod idle_memory;
 mod inherited_sockets;
+mod initial_config;
 mod kept;
 mod log;
 #[cfg(test)]

@@ -37,6 +37,7 @@ fn help_and_version_are_printed() {
         "--cachedir",
         "--max-instances",
         "--max-memory",
+        "--initial-config",
         "--listen-health",
         "--log-format",
         "--shutdown-delay",

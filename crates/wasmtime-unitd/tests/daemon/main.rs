@@ -22,6 +22,7 @@ mod held;
 mod http;
 mod http1_strictness;
 mod idle_connections;
+mod initial_config;
 mod log;
 mod metrics;
 mod options;
