@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::command::{self, cargo, target};
+use crate::guests;
 use crate::toolchain;
 
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -27,23 +28,12 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) fn run() -> Result<()> {
     require_free_port()?;
     toolchain::require_c_compiler()?;
-    toolchain::prepare()?;
     println!("xtask: building the example component and the daemon (some minutes the first time)");
-    command::run(cargo().args([
-        "build",
-        "--package",
-        "example",
-        "--release",
-        "--target",
-        "wasm32-wasip2",
-    ]))?;
+    let example = guests::example()?;
     // Not `--package`: it selects other features of `serde` and `memchr` than `cargo test` does, so that Cranelift and
     // Wasmtime would be built twice.
     command::run(cargo().args(["build", "--bin", "wasmtime-unitd"]))?;
-    serve(
-        &target().join("debug/wasmtime-unitd"),
-        &target().join("wasm32-wasip2/release/example.wasm"),
-    )
+    serve(&target().join("debug/wasmtime-unitd"), &example)
 }
 
 /// Asked first, since building takes minutes.

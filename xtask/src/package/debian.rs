@@ -10,12 +10,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use self::symbols::Description;
-use super::{folders, manual};
+use super::{folders, licenses, manual};
 use crate::checkout;
 use crate::command::{cargo, output, root, run, step, target};
 use crate::debug_symbols::{self, Stripped};
 use crate::toolchains::place::{Failure, Step};
 use crate::tools::DEB;
+use crate::{guests, release};
 
 /// The version of all packages of this repository, this one included.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -137,6 +138,10 @@ pub(crate) fn prepare(profile: &str) -> Step<Prepared> {
     copy_folder(&manual::build()?, &files)?;
     let built = folders::build(&target(), profile).join("wasmtime-unitd");
     let stripped = debug_symbols::split(&built, &files)?;
+    // To try the daemon out, as its first page says.
+    fs::copy(guests::example()?, files.join("example.wasm")).context("example.wasm")?;
+    let licenses = licenses::write("wasmtime-unitd", &release::host()?)?;
+    fs::copy(licenses, files.join(licenses::FILE)).context(licenses::FILE)?;
     fs::copy(root().join("CHANGELOG.md"), files.join("changelog")).context("CHANGELOG.md")?;
     compress(&files)?;
     Ok(Prepared {
@@ -207,7 +212,7 @@ pub(super) fn compress(folder: &Path) -> Result<()> {
         let path = entry?.path();
         let is_page = path.extension().is_some_and(|section| section == "8");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_page || name.starts_with("changelog") {
+        if is_page || name.starts_with("changelog") || *name == *licenses::FILE {
             gzip.arg(path);
         }
     }

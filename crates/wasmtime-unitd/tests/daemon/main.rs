@@ -47,3 +47,4 @@ mod unix_sockets;
 mod unread_bodies;
 mod uploads;
 mod variables;
+mod welcome_page;
