@@ -7,6 +7,9 @@
 //!                             └──────────────────┴──▶ compiled ──▶ entry written
 //! ```
 //!
+//! [`Cache::load_compiled`] does not compile. With [`MappedCode`] it needs no memory that was written and becomes
+//! executable, either.
+//!
 //! Loading machine code means to trust it, since nothing in the code can be checked. So what is checked is who wrote
 //! it, and that it is complete:
 //!
@@ -25,13 +28,14 @@
 mod entry;
 mod folder;
 mod key;
+mod mapped_code;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Component, Engine, LoadError, Source};
@@ -41,6 +45,7 @@ use entry::Damage;
 use folder::Folder;
 pub use folder::OpenError;
 use key::Key;
+pub use mapped_code::MappedCode;
 
 /// Maximum size of all entries together in bytes, beyond which the least recently used ones are removed:
 /// 2 GiB, or a quarter of the file system if that is less.
@@ -76,6 +81,32 @@ pub enum Origin {
     Compiler,
 }
 
+/// Why a component cannot be loaded without compiling it.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCompiled {
+    /// It could not be loaded with a compiler, either.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// There is no entry.
+    #[error("{}: not in the cache of compiled components, {folder:?}", component.display())]
+    Missing {
+        /// The component's file.
+        component: PathBuf,
+        /// The cache's folder.
+        folder: PathBuf,
+    },
+    /// There is an entry that cannot be used.
+    #[error("{}: cache entry {entry:?} not used: {why}", component.display())]
+    Unusable {
+        /// The component's file.
+        component: PathBuf,
+        /// The entry's file, which may have been removed.
+        entry: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
 impl Cache {
     /// Opens the folder. Missing folders are created with mode 0700, including parents.
     ///
@@ -108,12 +139,19 @@ impl Cache {
     pub fn load(&self, engine: &Engine, path: &Path) -> Result<Loaded, LoadError> {
         let source = Source::read(path)?;
         let key = Key::of(engine, &source);
-        if let Some(component) = self.find(engine, &source, &key) {
-            return Ok(Loaded {
-                component,
-                origin: Origin::Cache,
-                not_kept: None,
-            });
+        match self.find(engine, &source, &key) {
+            Ok(Some(component)) => {
+                return Ok(Loaded {
+                    component,
+                    origin: Origin::Cache,
+                    not_kept: None,
+                });
+            }
+            Ok(None) => {}
+            Err(why) => tracing::warn!(
+                "cache entry {:?} not used: {why}; compiling the component",
+                self.path().join(key.name())
+            ),
         }
         let component = Component::compile(engine, &source)?;
         let stored = self.store(&component, path, &key);
@@ -124,42 +162,56 @@ impl Cache {
         })
     }
 
-    fn find(&self, engine: &Engine, source: &Source, key: &Key) -> Option<Component> {
+    /// Loads the component in the file `path` if it is in the cache.
+    ///
+    /// # Errors
+    ///
+    /// If it is not, if its entry cannot be used, and those of [`Component::load`].
+    pub fn load_compiled(&self, engine: &Engine, path: &Path) -> Result<Component, NotCompiled> {
+        let source = Source::read(path)?;
+        let key = Key::of(engine, &source);
+        match self.find(engine, &source, &key) {
+            Ok(Some(component)) => Ok(component),
+            Ok(None) => Err(NotCompiled::Missing {
+                component: path.to_owned(),
+                folder: self.path().to_owned(),
+            }),
+            Err(why) => Err(NotCompiled::Unusable {
+                component: path.to_owned(),
+                entry: self.path().join(key.name()),
+                why,
+            }),
+        }
+    }
+
+    /// The component of a valid entry, or why the entry that is there cannot be used. A damaged one is removed.
+    fn find(
+        &self,
+        engine: &Engine,
+        source: &Source,
+        key: &Key,
+    ) -> Result<Option<Component>, String> {
         let name = key.name();
         let entry = match self.folder.read(&name) {
-            Ok(entry) => entry?,
-            Err(error) => {
-                let path = self.path().join(&name);
-                tracing::warn!(
-                    "cannot read cache entry {path:?}: {error}; compiling the component"
-                );
-                return None;
-            }
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
         };
-        let found = match entry::verify(&entry, key) {
-            Ok(()) => map(engine, source, &entry).map_err(|error| {
-                self.folder.remove(&name);
-                format!("{error}; removed")
-            }),
+        match entry::verify(&entry, key) {
+            Ok(()) => {}
             // Not removed: the entry may be valid, and out of files or memory is why it could not be read.
-            Err(Damage::Read(error)) => Err(error.to_string()),
+            Err(Damage::Read(error)) => return Err(error.to_string()),
             Err(damage) => {
                 self.folder.remove(&name);
-                Err(format!("{damage}; removed"))
-            }
-        };
-        match found {
-            Ok(component) => {
-                self.folder.touch(&entry);
-                self.in_use().insert(name);
-                Some(component)
-            }
-            Err(why) => {
-                let path = self.path().join(&name);
-                tracing::warn!("cache entry {path:?} not used: {why}; compiling the component");
-                None
+                return Err(format!("{damage}; removed"));
             }
         }
+        // Not removed if this fails: it is what was written, so the reason is this process, which has no memory, or may
+        // not execute code.
+        let component = map(engine, source, &entry).map_err(|error| error.to_string())?;
+        self.folder.touch(&entry);
+        self.in_use().insert(name);
+        Ok(Some(component))
     }
 
     fn store(&self, component: &Component, path: &Path, key: &Key) -> io::Result<()> {
@@ -197,7 +249,9 @@ fn map(engine: &Engine, source: &Source, entry: &File) -> Result<Component, Load
         // place and never written to again, so that it does not change while it is mapped.
         #[expect(unsafe_code, reason = "this crate's purpose")]
         unsafe {
-            wasmtime::component::Component::deserialize_file(wasmtime, &file)
+            mapped_code::of_entry(entry, || {
+                wasmtime::component::Component::deserialize_file(wasmtime, &file)
+            })
         }
     });
     // Mapping fails without /proc, or if the file system is mounted `noexec`. Then the code is copied.

@@ -102,6 +102,7 @@ pub use application::Application;
 pub use component::Component;
 pub use component::error::LoadError;
 pub use component::source::Source;
+pub use engine::code_memory::CodeMemory;
 pub use engine::{Engine, EngineError, Options};
 pub use failure::cut_off::CutOff;
 pub use failure::kind::FailureKind;

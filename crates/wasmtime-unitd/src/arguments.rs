@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use code_cache::MappedCode;
 use config::{Path, Value};
+use engine::CodeMemory;
 use tracing::Level;
 
 use crate::control_address::ControlAddress;
@@ -222,6 +224,11 @@ pub(crate) struct ServingOptions {
     /// each core that the process may use].
     #[arg(long, value_name = "NUMBER", value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Never compile: load components from the cache only, which the command `compile` fills. One
+    /// that is not there does not load.
+    #[arg(long)]
+    pub(crate) no_compile: bool,
 }
 
 impl ServingOptions {
@@ -234,6 +241,8 @@ impl ServingOptions {
             .max_memory
             .map_or_else(engine::Options::default, engine::Options::for_memory);
         options.instances = self.max_instances.unwrap_or(options.instances);
+        // A server that never compiles can do without executable memory that it has written itself.
+        options.code_memory = self.no_compile.then(|| CodeMemory::new(MappedCode));
         options
     }
 }

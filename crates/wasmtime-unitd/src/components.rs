@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use code_cache::{Cache, Loaded, Origin};
+use code_cache::{Cache, Loaded, NotCompiled, Origin};
 use config_files::Stamp;
 use control::BlockingThreads;
 use engine::{Component, Engine};
@@ -38,13 +38,23 @@ pub(crate) fn stamp_of(components: &Components, path: &Path) -> Stamp {
     loaded.map_or_else(|| Stamp::of(path), |loaded| loaded.stamp)
 }
 
+/// Whether components are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compiling {
+    /// Those that are not in the cache.
+    IfNeeded,
+    /// `--no-compile`.
+    Never,
+}
+
 /// Loads components for one engine.
 pub(crate) struct Loader {
     engine: Engine,
     /// The cache's folder. `None` disables the cache.
     folder: Option<PathBuf>,
+    compiling: Compiling,
     /// Opened on first use: the process has dropped root privileges by then.
-    cache: OnceLock<Option<Cache>>,
+    cache: OnceLock<Result<Cache, String>>,
     /// Limits how many are loaded at the same time.
     permits: Semaphore,
     threads: BlockingThreads,
@@ -54,17 +64,23 @@ impl Loader {
     pub(crate) fn new(
         engine: Engine,
         folder: Option<PathBuf>,
+        compiling: Compiling,
         threads: BlockingThreads,
     ) -> Arc<Self> {
         Arc::new(Self {
             engine,
             folder,
+            compiling,
             cache: OnceLock::new(),
             permits: Semaphore::new(
                 available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
             ),
             threads,
         })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Loads the components of these files, without blocking threads that serve requests. A component that cannot be
@@ -128,31 +144,60 @@ impl Loader {
         let path = path.to_owned();
         let load = move || {
             let begun = Instant::now();
-            let loaded = match loader.cache() {
-                Some(cache) => cache.load(&loader.engine, &path),
-                None => Component::load(&loader.engine, &path).map(|component| Loaded {
-                    component,
-                    origin: Origin::Compiler,
-                    not_kept: None,
-                }),
+            let loaded = match loader.compiling {
+                Compiling::IfNeeded => loader.load_or_compile(&path),
+                Compiling::Never => loader.load_compiled(&path),
             };
             loaded.map(|loaded| (loaded, begun.elapsed()))
         };
         let loaded = self.threads.spawn(load).await;
-        (loaded.map_err(|panic| format!("loading panicked: {panic}"))?)
-            .map_err(|error| error.to_string())
+        loaded.map_err(|panic| format!("loading panicked: {panic}"))?
     }
 
-    fn cache(&self) -> Option<&Cache> {
-        let open = || match Cache::open(self.folder.clone()?) {
-            Ok(cache) => Some(cache),
-            Err(error) => {
-                tracing::warn!(
-                    "cannot use the cache of compiled components: {error}; components will be compiled at each start"
-                );
-                None
-            }
+    fn load_or_compile(&self, path: &Path) -> Result<Loaded, String> {
+        let loaded = match self.cache() {
+            Ok(cache) => cache.load(&self.engine, path),
+            Err(_) => Component::load(&self.engine, path).map(|component| Loaded {
+                component,
+                origin: Origin::Compiler,
+                not_kept: None,
+            }),
         };
-        self.cache.get_or_init(open).as_ref()
+        loaded.map_err(|error| error.to_string())
+    }
+
+    fn load_compiled(&self, path: &Path) -> Result<Loaded, String> {
+        let cache = self.cache().as_ref().map_err(|error| {
+            format!("{}: not loaded, since the server is started with --no-compile, and cannot use the cache of compiled components: {error}", path.display())
+        })?;
+        match cache.load_compiled(&self.engine, path) {
+            Ok(component) => Ok(Loaded {
+                component,
+                origin: Origin::Cache,
+                not_kept: None,
+            }),
+            Err(error @ NotCompiled::Load(_)) => Err(error.to_string()),
+            Err(error @ (NotCompiled::Missing { .. } | NotCompiled::Unusable { .. })) => {
+                Err(format!(
+                    "{error}; the server is started with --no-compile. To compile it, run as the server's user: \
+                     wasmtime-unitd compile --cachedir {:?} {path:?}",
+                    cache.path()
+                ))
+            }
+        }
+    }
+
+    fn cache(&self) -> &Result<Cache, String> {
+        self.cache.get_or_init(|| {
+            let folder = self.folder.as_ref().ok_or("no folder is set")?;
+            Cache::open(folder).map_err(|error| {
+                if self.compiling == Compiling::IfNeeded {
+                    tracing::warn!(
+                        "cannot use the cache of compiled components: {error}; components will be compiled at each start"
+                    );
+                }
+                error.to_string()
+            })
+        })
     }
 }

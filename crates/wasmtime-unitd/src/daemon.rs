@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::arguments::{Arguments, ServingOptions};
+use crate::components::{Compiling, Loader};
 use crate::config_source::ConfigSource;
 use crate::control_address::ControlAddress;
 use crate::control_socket::{ControlSocket, SocketAccess};
@@ -165,8 +166,16 @@ pub(crate) fn build(
         runtimes,
         settings: Settings::new(server_name(true)),
     });
+    let compiling = if serving.no_compile {
+        Compiling::Never
+    } else {
+        Compiling::IfNeeded
+    };
+    let threads = workers.control().clone();
+    let guarded = own.guarded();
+    let loader = Loader::new(engine, own.cache, compiling, threads);
     Ok(Runtime::new(
-        engine, own, context, server, outputs, identity, workers,
+        loader, guarded, context, server, outputs, identity, workers,
     ))
 }
 

@@ -38,6 +38,9 @@ pub(crate) fn run(serve: &Serve, mut inherited: InheritedSockets) -> Result<Exit
     inherited.log();
     let _flush = log.flush_at_end();
     let application = application(serve)?;
+    if serve.serving.no_compile && serve.cache.cachedir.is_none() {
+        bail!("--no-compile needs --cachedir, since nothing could be loaded without a cache");
+    }
     let workers = serve.serving.workers()?;
     let _health = HealthSocket::serve(&serve.serving, &workers, &mut inherited)?;
     service_manager::report(&workers);

@@ -2,6 +2,7 @@
 //! guests, and the background. An application and its requests are not known here.
 
 pub(crate) mod background;
+pub(crate) mod code_memory;
 pub(crate) mod concurrency_limit;
 pub(crate) mod epoch;
 pub(crate) mod idle;
@@ -24,6 +25,7 @@ use tokio::runtime::Handle;
 
 use crate::budget::Budget;
 use crate::engine::background::Background;
+use crate::engine::code_memory::CodeMemory;
 use crate::engine::epoch::Ticker;
 use crate::engine::idle::IdlePool;
 use crate::engine::instance::Instance;
@@ -58,6 +60,8 @@ pub struct Options {
     /// share them by [`weight`](crate::Limits::weight), and a single one of weight 1 gets three quarters.
     /// Default: `false`.
     pub sole_application: bool,
+    /// What makes machine code executable. Default: Wasmtime, by mprotect(2).
+    pub code_memory: Option<CodeMemory>,
 }
 
 impl Options {
@@ -71,6 +75,7 @@ impl Options {
             background: None,
             files: system_limits::files() / 2,
             sole_application: false,
+            code_memory: None,
         }
     }
 }
@@ -123,7 +128,8 @@ impl Engine {
     /// When Wasmtime or the thread that interrupts guests cannot be started.
     pub fn new(options: &Options) -> Result<Self, EngineError> {
         let ([sequential, concurrent], total, is_pooled) =
-            pool::allocate(options.instances.max(1)).map_err(EngineError::Wasmtime)?;
+            pool::allocate(options.instances.max(1), options.code_memory.as_ref())
+                .map_err(EngineError::Wasmtime)?;
         let ticker = Ticker::start([sequential.weak(), concurrent.weak()])?;
         let budget = if options.sole_application {
             Budget::exclusive

@@ -5,6 +5,8 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
+use crate::engine::code_memory::CodeMemory;
+
 /// Tables, memories and stacks of an instance of usual size. One that has more counts for several.
 pub(crate) const TABLES_PER_COMPONENT: u32 = 4;
 pub(crate) const MEMORIES_PER_COMPONENT: u32 = 2;
@@ -22,10 +24,13 @@ const TABLE_ELEMENTS: usize = 200_000;
 
 /// Two Wasmtime engines, without and with concurrent tasks, whose pools have room for `instances` each, or for
 /// fewer if the address space is too small. Also returns for how many, and whether there is a pool at all.
-pub(super) fn allocate(instances: u32) -> wasmtime::Result<([wasmtime::Engine; 2], u32, bool)> {
+pub(super) fn allocate(
+    instances: u32,
+    code_memory: Option<&CodeMemory>,
+) -> wasmtime::Result<([wasmtime::Engine; 2], u32, bool)> {
     let mut size = instances;
     while size >= 16.min(instances) {
-        match engines(|concurrent| pool(size, concurrent)) {
+        match engines(|concurrent| pool(size, concurrent), code_memory) {
             Ok(engines) => {
                 if size < instances {
                     tracing::warn!(
@@ -45,12 +50,13 @@ pub(super) fn allocate(instances: u32) -> wasmtime::Result<([wasmtime::Engine; 2
     tracing::warn!(
         "cannot reserve an instance pool on this machine; allocating instances one by one, which is slower"
     );
-    let engines = engines(|_| InstanceAllocationStrategy::OnDemand);
+    let engines = engines(|_| InstanceAllocationStrategy::OnDemand, code_memory);
     Ok((engines?, instances, false))
 }
 
 fn engines(
     allocation: impl Fn(bool) -> InstanceAllocationStrategy,
+    code_memory: Option<&CodeMemory>,
 ) -> wasmtime::Result<[wasmtime::Engine; 2]> {
     let engine = |concurrent| {
         let mut config = Config::new();
@@ -59,6 +65,7 @@ fn engines(
         config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
         config.concurrency_support(concurrent);
         config.allocation_strategy(allocation(concurrent));
+        config.with_custom_code_memory(code_memory.map(CodeMemory::hook));
         wasmtime::Engine::new(&config)
     };
     Ok([engine(false)?, engine(true)?])

@@ -51,7 +51,7 @@ pub(crate) struct OwnFolders {
 }
 
 impl OwnFolders {
-    fn guarded(&self) -> GuardedFolders {
+    pub(crate) fn guarded(&self) -> GuardedFolders {
         let trusted = self.state.iter().chain(&self.config).chain(&self.cache);
         GuardedFolders {
             trusted: trusted.cloned().collect(),
@@ -113,8 +113,8 @@ pub(crate) struct PreparedChange {
 
 impl Runtime {
     pub(crate) fn new(
-        engine: Engine,
-        own: OwnFolders,
+        loader: Arc<Loader>,
+        guarded: GuardedFolders,
         context: ConfigContext,
         server: Server,
         outputs: OutputFiles,
@@ -124,7 +124,7 @@ impl Runtime {
         let threads = workers.control().clone();
         let content_type = HeaderValue::from_static(control::METRICS_CONTENT_TYPE);
         Self(Arc::new_cyclic(|inner: &Weak<RuntimeInner>| RuntimeInner {
-            guarded: Arc::new(own.guarded()),
+            guarded: Arc::new(guarded),
             certificates: context.certificates,
             config_files: context.files,
             control: context.control,
@@ -136,10 +136,10 @@ impl Runtime {
                     runtime.map_or_else(String::new, |it| it.status().to_metrics())
                 }
             }),
-            loader: Loader::new(engine.clone(), own.cache, threads.clone()),
             threads,
             health: workers.health().clone(),
-            engine,
+            engine: loader.engine().clone(),
+            loader,
             server,
             outputs,
             current: Mutex::default(),

@@ -38,6 +38,7 @@ fn help_and_version_are_printed() {
         "--max-instances",
         "--max-memory",
         "--initial-config",
+        "--no-compile",
         "--listen-health",
         "--log-format",
         "--shutdown-delay",

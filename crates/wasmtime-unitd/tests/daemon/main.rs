@@ -25,6 +25,7 @@ mod idle_connections;
 mod initial_config;
 mod log;
 mod metrics;
+mod no_compile;
 mod options;
 mod output;
 mod path_traversal;
