@@ -9,6 +9,7 @@
 use std::env;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stderr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -62,7 +63,10 @@ pub(crate) fn start() -> Option<ExitCode> {
                 return None;
             }
             println!("{OWN_VERSION}");
-            eprint!("{}", version());
+            // For tools alone; a person wants to know the version of this program.
+            if !stderr().is_terminal() {
+                eprint!("{}", version());
+            }
             return Some(ExitCode::SUCCESS);
         }
         StartedAs::Titled => {

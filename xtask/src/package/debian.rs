@@ -1,6 +1,7 @@
 //! The Debian packages of the daemon and of its debug symbols. `crates/wasmtime-unitd/Cargo.toml` says what is in the
 //! first.
 
+pub(super) mod archive;
 mod symbols;
 
 use std::fs;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use self::symbols::Description;
 use super::{folders, licenses, manual};
 use crate::checkout;
-use crate::command::{cargo, output, root, run, step, target};
+use crate::command::{cargo, has_program, output, root, run, step, target};
 use crate::debug_symbols::{self, Stripped};
 use crate::toolchains::place::{Failure, Step};
 use crate::tools::DEB;
@@ -60,17 +61,29 @@ pub(crate) struct Packages {
 ///
 /// When cargo-deb cannot be installed, or a step fails.
 pub(super) fn package(profile: &str) -> Result<PathBuf> {
-    let packed = prepare(profile).and_then(|prepared| Ok(prepared.pack_here()?));
-    let packages = match packed {
-        Ok(packages) => packages,
-        Err(Failure::Broken(error)) => return Err(error),
-        Err(Failure::NotHere(reason)) => bail!("{reason}"),
-    };
+    let packages = made(prepare(profile))?;
     match &packages.symbols {
         Some(symbols) => println!("xtask: debug symbols: {}", symbols.display()),
         None => println!("xtask: not packed: debug symbols: {NO_DPKG}"),
     }
     Ok(packages.daemon)
+}
+
+/// Makes the packages of a daemon that is built.
+///
+/// # Errors
+///
+/// When cargo-deb cannot be installed, or a step fails.
+pub(super) fn package_of(built: &Path) -> Result<Packages> {
+    made(prepare_built(built, false))
+}
+
+fn made(prepared: Step<Prepared>) -> Result<Packages> {
+    match prepared.and_then(|prepared| Ok(prepared.pack_here()?)) {
+        Ok(packages) => Ok(packages),
+        Err(Failure::Broken(error)) => Err(error),
+        Err(Failure::NotHere(reason)) => bail!("{reason}"),
+    }
 }
 
 /// Makes the packages of the daemon of the profile `dev`, and checks them; gives what was left out.
@@ -119,7 +132,6 @@ pub(super) fn lint<'a>(packages: impl IntoIterator<Item = &'a PathBuf>) -> Resul
 ///
 /// When cargo-deb cannot be installed, or a step fails.
 pub(crate) fn prepare(profile: &str) -> Step<Prepared> {
-    let tool = DEB.find()?;
     let is_dev = profile == "dev";
     let mut build = cargo();
     if is_dev {
@@ -130,14 +142,18 @@ pub(crate) fn prepare(profile: &str) -> Step<Prepared> {
         build.args(["build", "--bin", "wasmtime-unitd", "--profile", profile]);
     }
     step("build of the daemon", &mut build)?;
+    let built = folders::build(&target(), profile).join("wasmtime-unitd");
+    prepare_built(&built, is_dev)
+}
 
+fn prepare_built(built: &Path, is_dev: bool) -> Step<Prepared> {
+    let tool = DEB.find()?;
     let files = folders::build(&target(), "release").join("packaging");
     if files.exists() {
         fs::remove_dir_all(&files).with_context(|| files.display().to_string())?;
     }
     copy_folder(&manual::build()?, &files)?;
-    let built = folders::build(&target(), profile).join("wasmtime-unitd");
-    let stripped = debug_symbols::split(&built, &files)?;
+    let stripped = debug_symbols::split(built, &files)?;
     // To try the daemon out, as its first page says.
     fs::copy(guests::example()?, files.join("example.wasm")).context("example.wasm")?;
     let licenses = licenses::write("wasmtime-unitd", &release::host()?)?;
@@ -162,7 +178,6 @@ impl Prepared {
         let about = Description {
             version: &version,
             maintainer: &maintainer(),
-            time: checkout::time(),
             fast: self.is_dev,
         };
         let has_tool = has_program("dpkg-deb");
@@ -198,11 +213,6 @@ impl Prepared {
         step("Debian package", deb.current_dir(root()))?;
         package_in(folder, revision)
     }
-}
-
-pub(super) fn has_program(name: &str) -> bool {
-    let version = Command::new(name).arg("--version").output();
-    version.is_ok_and(|output| output.status.success())
 }
 
 /// Compresses man pages and changelogs, as Debian demands.

@@ -7,6 +7,7 @@ mod image;
 pub(crate) mod licenses;
 mod manual;
 mod module;
+pub(crate) mod published;
 mod registry;
 mod sbom;
 pub(crate) mod service;
@@ -114,10 +115,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 /// Makes sure that a kind of package is as it should be. Gives what was left out.
-type Test = fn() -> Result<Vec<String>>;
+type PackageTest = fn() -> Result<Vec<String>>;
 
 /// By kind, cheap ones first.
-const TESTS: [(&str, Test); 7] = [
+const TESTS: [(&str, PackageTest); 7] = [
     ("registry", || one(registry::test)),
     ("licenses", || one(licenses::test)),
     ("service", || one(service::test)),

@@ -2,6 +2,7 @@
 //! built against.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::debian::archive;
 use super::{debian, folders, licenses};
-use crate::command::{output, root, run, step, target};
+use crate::command::{has_program, output, root, run, target};
 use crate::unit::{self, Tree};
 use crate::{checkout, debug_symbols, release};
 
@@ -24,9 +26,6 @@ const FILE: &str = "wasmtime.unit.so";
 
 /// Where packages of Unit look for modules. In the middle is the name of the server: `unit` or `freeunit`.
 const MODULES: (&str, &str) = ("/usr/lib/", "/modules");
-
-/// How a package is compressed that is only for a test: compressing takes longer than all else.
-const FAST: [&str; 2] = ["-Zgzip", "-z1"];
 
 /// How long unitd may take to load a module.
 const LOADING: Duration = Duration::from_secs(10);
@@ -42,7 +41,7 @@ pub(super) fn package(profile: &str) -> Result<PathBuf> {
     };
     let server = UnitPackage::of(&tree)?;
     let built = tree.build(profile)?;
-    pack(&built, &server, &folders::packages("module"), &[])
+    pack(&built, &server, &folders::packages("module"), false)
 }
 
 /// Packs the module that the tests have built, and has unitd load what is in the package; gives what was left out.
@@ -59,7 +58,7 @@ pub(super) fn test() -> Result<Option<String>> {
     if !built.is_file() {
         return skipped("the module is not built (`cargo xtask test` builds it)");
     }
-    if !debian::has_program("dpkg-shlibdeps") {
+    if !has_program("dpkg-shlibdeps") {
         return skipped("no dpkg-shlibdeps on this machine (on Debian: apt-get install dpkg-dev)");
     }
     // Whatever this tree is configured for.
@@ -68,7 +67,7 @@ pub(super) fn test() -> Result<Option<String>> {
         version: version(&tree)?,
     };
     let folder = tempfile::tempdir()?;
-    let package = pack(&built, &server, folder.path(), &FAST)?;
+    let package = pack(&built, &server, folder.path(), true)?;
     let extracted = folder.path().join("extracted");
     run(Command::new("dpkg-deb")
         .arg("--extract")
@@ -134,7 +133,7 @@ fn version(tree: &Tree) -> Result<String> {
 }
 
 /// Makes the package in a folder.
-fn pack(built: &Path, server: &UnitPackage, folder: &Path, options: &[&str]) -> Result<PathBuf> {
+fn pack(built: &Path, server: &UnitPackage, folder: &Path, is_test: bool) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let work = tempfile::tempdir()?;
     let stripped = debug_symbols::split(built, folder)?;
@@ -145,7 +144,10 @@ fn pack(built: &Path, server: &UnitPackage, folder: &Path, options: &[&str]) -> 
     for folder in [&modules, &documentation, &control] {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    fs::rename(&stripped.program, modules.join(FILE)).context(FILE)?;
+    let module = modules.join(FILE);
+    fs::copy(&stripped.program, &module).context(FILE)?;
+    fs::remove_file(&stripped.program).context(FILE)?;
+    fs::set_permissions(&module, fs::Permissions::from_mode(0o644)).context(FILE)?;
 
     let time = checkout::time();
     let maintainer = debian::maintainer();
@@ -166,33 +168,12 @@ fn pack(built: &Path, server: &UnitPackage, folder: &Path, options: &[&str]) -> 
     let licenses = licenses::write("nxt_wasmtime", &release::host()?)?;
     fs::copy(licenses, documentation.join(licenses::FILE)).context(licenses::FILE)?;
     debian::compress(&documentation)?;
-    let module = modules.join(FILE);
     let libraries = libraries(work.path(), &module)?;
     fs::write(
         control.join("control"),
         control_file(server, &maintainer, &libraries)?,
     )?;
-    write_sums(&files, &control)?;
-    run(Command::new("chmod")
-        .args(["-R", "u=rwX,go=rX"])
-        .arg(&files))?;
-    run(Command::new("chmod").arg("0644").arg(&module))?;
-
-    let mut deb = Command::new("dpkg-deb");
-    deb.arg("--root-owner-group").args(options);
-    deb.arg("--build").args([files.as_path(), folder]);
-    // The time of the files within: that of the commit, not that of the build.
-    step(
-        "Debian package of the module",
-        deb.env("SOURCE_DATE_EPOCH", time.to_string()),
-    )?;
-    let architecture = architecture()?;
-    Ok(folder.join(format!("{NAME}_{}_{architecture}.deb", debian::version())))
-}
-
-fn architecture() -> Result<String> {
-    let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
-    Ok(architecture.trim().to_owned())
+    archive::build(&files, NAME, folder, is_test)
 }
 
 /// The packages that the module's libraries are in.
@@ -215,7 +196,7 @@ fn libraries(work: &Path, module: &Path) -> Result<String> {
 }
 
 fn control_file(server: &UnitPackage, maintainer: &str, libraries: &str) -> Result<String> {
-    let (version, architecture) = (debian::version(), architecture()?);
+    let (version, architecture) = (debian::version(), archive::architecture()?);
     let server_package = server.dependency();
     // Unit's own module for components registers the same type of applications.
     Ok(format!(
@@ -237,16 +218,6 @@ Description: NGINX Unit's module for WebAssembly components, on Wasmtime
  Restart the server to have it load the module.
 "
     ))
-}
-
-fn write_sums(files: &Path, control: &Path) -> Result<()> {
-    let mut sums = Command::new("sh");
-    sums.args([
-        "-ec",
-        "find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum",
-    ]);
-    let sums = output(sums.current_dir(files))?;
-    fs::write(control.join("md5sums"), sums).context("md5sums")
 }
 
 /// Makes sure that unitd loads the module of a folder.

@@ -24,7 +24,7 @@ pub(super) fn build(architecture: Architecture, profile: &str) -> Result<PathBuf
     architecture.configure(&mut build)?;
     step(&format!("static build for {triple}"), &mut build)?;
 
-    let built = folders::build(&architecture.build_folder(), profile).join("wasmtime-unitd");
+    let built = built(architecture, profile);
     let bytes = fs::read(&built).with_context(|| built.display().to_string())?;
     elf::require_static(&bytes).with_context(|| built.display().to_string())?;
     if architecture.is_position_independent() {
@@ -46,4 +46,9 @@ pub(super) fn build(architecture: Architecture, profile: &str) -> Result<PathBuf
         None => println!("xtask: not run: {}: no emulator for it", program.display()),
     }
     Ok(program)
+}
+
+/// Where cargo puts the daemon, with its debug symbols.
+pub(super) fn built(architecture: Architecture, profile: &str) -> PathBuf {
+    folders::build(&architecture.build_folder(), profile).join("wasmtime-unitd")
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::command::{root, target};
+use crate::command::{has_program, root, target};
 use crate::release::host;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ struct Tools {
 }
 
 impl Architecture {
-    const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
+    pub(super) const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
     /// The target that cargo builds for.
     pub(super) fn triple(self) -> &'static str {
@@ -93,6 +93,25 @@ impl Architecture {
         })
     }
 
+    /// Why there is no C compiler for it, if there is none.
+    pub(super) fn missing_compiler(self) -> Option<String> {
+        let Ok(Tools {
+            compiler, package, ..
+        }) = self.tools()
+        else {
+            return Some(format!("no C compiler for {} is known", self.triple()));
+        };
+        let variable = format!("CC_{}", self.triple().replace('-', "_"));
+        let is_here = std::env::var_os(&variable).is_some() || has_program(compiler);
+        (!is_here).then(|| {
+            format!(
+                "no C compiler for {}: `{compiler}` cannot be started (on Debian: apt-get install {package}); or set \
+                 {variable}",
+                self.triple()
+            )
+        })
+    }
+
     /// Has a build make a static program for this processor, on a machine of another one, too.
     ///
     /// # Errors
@@ -102,19 +121,10 @@ impl Architecture {
         let tools = self.tools()?;
         let name = self.triple().replace('-', "_");
         let compiler = format!("CC_{name}");
+        if let Some(missing) = self.missing_compiler() {
+            bail!("{missing}");
+        }
         if std::env::var_os(&compiler).is_none() {
-            if Command::new(tools.compiler)
-                .arg("--version")
-                .output()
-                .is_err()
-            {
-                bail!(
-                    "no C compiler for {}: `{}` cannot be started (on Debian: apt-get install {}); or set {compiler}",
-                    self.triple(),
-                    tools.compiler,
-                    tools.package
-                );
-            }
             build.env(compiler, tools.compiler);
         }
         let mut flags = String::new();

@@ -27,11 +27,12 @@ use crate::unit::{self, Tree};
 use crate::{debug_symbols, package, release, test, toolchain};
 
 pub(crate) const HELP: &str = "\
-Usage: cargo xtask release [--sign KEY] [--skip-tests]
+Usage: cargo xtask release [--sign KEY] [--skip-tests] [--daemon-only]
        cargo xtask release --build-only
 
 Makes a release of the version that Cargo.toml names, in dist/VERSION of the target folder: the daemon
-and its debug symbols, each as an archive, with SHA256SUMS and NOTES.md, the draft of the notes from
+and its debug symbols, each as an archive, the same as static programs for x86-64 and aarch64, images,
+lists of components and Debian packages, with SHA256SUMS and NOTES.md, the draft of the notes from
 CHANGELOG.md. RELEASING.md says what to do with them.
 
 Refuses to if a file differs from the commit, if the version has a tag, or if CHANGELOG.md has no
@@ -39,12 +40,13 @@ dated section for it, or entries under Unreleased. Then it runs `cargo xtask tes
 
 The daemon is built with fat LTO, and optimised by a profile of a training run; that takes some 25
 minutes on two cores, and next to nothing when nothing has changed. Without rustup's component
-llvm-tools there is no profile.
+llvm-tools there is no profile. Each static program takes some 15 minutes more.
 
 Options:
   --sign KEY    Sign SHA256SUMS with this private key of SSH (or its .pub file, if an agent has the key)
                 as SHA256SUMS.sig. The key has to be named in release-signers.
   --skip-tests  Do not run `cargo xtask test`, because CI has passed for this very commit
+  --daemon-only Make the archives of the daemon only
   --build-only  Build the daemon only, without these checks and files; with a built tree of NGINX Unit,
                 which UNIT_SRC may name, the module, too
 ";
@@ -56,6 +58,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 struct ReleaseOptions<'a> {
     sign: Option<&'a str>,
     skip_tests: bool,
+    daemon_only: bool,
     build_only: bool,
 }
 
@@ -70,11 +73,13 @@ impl<'a> ReleaseOptions<'a> {
                     options.sign = Some(key);
                 }
                 "--skip-tests" => options.skip_tests = true,
+                "--daemon-only" => options.daemon_only = true,
                 "--build-only" => options.build_only = true,
                 other => bail!("unknown argument: {other}\n\n{HELP}"),
             }
         }
-        if options.build_only && (options.sign.is_some() || options.skip_tests) {
+        let has_others = options.sign.is_some() || options.skip_tests || options.daemon_only;
+        if options.build_only && has_others {
             bail!("--build-only neither tests nor signs");
         }
         Ok(options)
@@ -97,6 +102,13 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let section = changelog::section(&changelog, VERSION);
     let checkout = Checkout::read(&tag())?;
     refuse(section.as_ref(), &changelog, &checkout)?;
+    let missing = package::published::missing();
+    if !options.daemon_only && !missing.is_empty() {
+        bail!(
+            "the packages of a release cannot be made here (--daemon-only leaves them out):\n  {}",
+            missing.join("\n  ")
+        );
+    }
     let section = section.unwrap_or_default();
     let key = options
         .sign
@@ -116,7 +128,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    pack(&daemon, &folder, checkout.time)?;
+    pack(&daemon, &release::host()?, &folder, checkout.time)?;
+    if !options.daemon_only {
+        for packed in package::published::write(&daemon, &folder)? {
+            pack(&packed.built, packed.target, &folder, checkout.time)?;
+        }
+    }
     let sums = archive::write_sums(&folder)?;
     if let Some(key) = &key {
         key.sign(&sums, &signers())?;
@@ -174,13 +191,12 @@ fn require_version(daemon: &Path) -> Result<()> {
 }
 
 /// Writes the archives of a release.
-fn pack(daemon: &Path, folder: &Path, time: u64) -> Result<()> {
-    let host = release::host()?;
+fn pack(daemon: &Path, target: &str, folder: &Path, time: u64) -> Result<()> {
     let work = tempfile::tempdir()?;
     let stripped = debug_symbols::split(daemon, work.path())?;
-    let licenses = package::licenses::write("wasmtime-unitd", &host)?;
+    let licenses = package::licenses::write("wasmtime-unitd", target)?;
 
-    let mut archive = Archive::new(format!("wasmtime-unitd-{VERSION}-{host}"), time)?;
+    let mut archive = Archive::new(format!("wasmtime-unitd-{VERSION}-{target}"), time)?;
     archive.add(&stripped.program)?;
     for text in ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md"] {
         archive.add(&root().join(text))?;
@@ -188,7 +204,7 @@ fn pack(daemon: &Path, folder: &Path, time: u64) -> Result<()> {
     archive.add(&licenses)?;
     archive.write(folder)?;
 
-    let mut archive = Archive::new(format!("wasmtime-unitd-{VERSION}-{host}-debug"), time)?;
+    let mut archive = Archive::new(format!("wasmtime-unitd-{VERSION}-{target}-debug"), time)?;
     archive.add(&stripped.symbols)?;
     archive.write(folder)
 }
@@ -242,7 +258,7 @@ mod tests {
         output(rustc.arg("-o").args([&daemon, &source])).unwrap();
         let release = folder.path().join("release");
         fs::create_dir(&release).unwrap();
-        pack(&daemon, &release, 1_000_000_000).unwrap();
+        pack(&daemon, "x86_64-unknown-linux-gnu", &release, 1_000_000_000).unwrap();
         archive::write_sums(&release).unwrap();
 
         let here = || {

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{output, step};
+use super::archive;
+use crate::command::output;
 use crate::debug_symbols::Stripped;
 use crate::package::elf;
 
@@ -19,8 +20,6 @@ pub(super) struct Description<'a> {
     /// With the revision.
     pub(super) version: &'a str,
     pub(super) maintainer: &'a str,
-    /// In seconds since 1970, of the files within.
-    pub(super) time: u64,
     /// Compressed less, in less time.
     pub(super) fast: bool,
 }
@@ -50,31 +49,15 @@ pub(super) fn package(
     fs::create_dir_all(&documents)?;
     symlink("wasmtime-unitd", documents.join(NAME))?;
 
-    let mut architecture = Command::new("dpkg");
-    let architecture = output(architecture.arg("--print-architecture"))?;
-    let architecture = architecture.trim();
+    let architecture = archive::architecture()?;
     let size = fs::metadata(&stripped.symbols)?.len().div_ceil(1024);
     let control = tree.join("DEBIAN");
     fs::create_dir(&control)?;
     fs::write(
         control.join("control"),
-        control_file(about, &build_id, architecture, size),
+        control_file(about, &build_id, &architecture, size),
     )?;
-    let mut sums = Command::new("md5sum");
-    let sums = output(sums.current_dir(&tree).arg(&symbols))?;
-    fs::write(control.join("md5sums"), sums)?;
-
-    let package = folder.join(format!("{NAME}_{}_{architecture}.deb", about.version));
-    let mut build = Command::new("dpkg-deb");
-    build.args(["--root-owner-group", "-Zxz"]);
-    if about.fast {
-        build.arg("-z0");
-    }
-    build.arg("--build").args([&tree, &package]);
-    // The time of the files within, if they are newer.
-    build.env("SOURCE_DATE_EPOCH", about.time.to_string());
-    step("Debian package of the debug symbols", &mut build)?;
-    Ok(package)
+    archive::build(&tree, NAME, folder, about.fast)
 }
 
 /// Makes sure that a debugger finds the symbols, once both packages are installed; gives what was left out.
