@@ -286,7 +286,9 @@ impl Test {
             self.configuration()? == kept,
             "the kept configuration has changed"
         );
-        self.sh("rm -r /etc/wasmtime-unitd; groupdel unit-conf")?;
+        self.sh("rm -r /etc/wasmtime-unitd/conf.d
+             rmdir --ignore-fail-on-non-empty /etc/wasmtime-unitd
+             groupdel unit-conf")?;
         self.require_answer(NEW)
     }
 

@@ -20,6 +20,10 @@ pub(super) fn file() -> PathBuf {
     root().join("packaging/systemd/wasmtime-unitd.service")
 }
 
+fn sockets_file() -> PathBuf {
+    root().join("packaging/systemd/listeners/wasmtime-unitd-listeners.socket")
+}
+
 /// Checks the unit; gives what was left out.
 ///
 /// # Errors
@@ -36,11 +40,11 @@ pub(super) fn test() -> Result<Option<String>> {
     // A unit whose program is not installed is an error, too.
     let text = fs::read_to_string(file()).context("the systemd unit")?;
     fs::write(&unit, text.replace("/usr/bin/wasmtime-unitd", "/bin/true"))?;
+    let sockets = folder.path().join("wasmtime-unitd-listeners.socket");
+    fs::copy(sockets_file(), &sockets).context("the unit of sockets")?;
     let mut verify = Command::new("systemd-analyze");
-    step(
-        "systemd unit",
-        verify.args(["verify", "--man=no"]).arg(&unit),
-    )?;
+    verify.args(["verify", "--man=no"]);
+    step("systemd units", verify.args([&unit, &sockets]))?;
     let mut version = Command::new("systemd-analyze");
     let version = output(version.arg("--version"))?;
     if version_of(&version).is_none_or(|version| version < FIRST_OFFLINE) {
