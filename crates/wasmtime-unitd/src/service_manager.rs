@@ -1,6 +1,10 @@
 //! Notifications of systemd, or of another service manager with its protocol (sd_notify(3)), if one asks for them
 //! (`NOTIFY_SOCKET`).
 
+use std::io;
+use std::sync::LazyLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use control::Health;
@@ -13,6 +17,9 @@ const STOP_RESERVE: Duration = Duration::from_secs(10);
 
 /// The shortest time between two pings of the watchdog.
 const SHORTEST_PING: Duration = Duration::from_millis(100);
+
+/// The most messages that wait until the service manager takes them.
+const QUEUE: usize = 32;
 
 /// The start, or a reload, is complete.
 pub(crate) fn ready() {
@@ -81,8 +88,38 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
+/// Sends states in one message, in the order of the calls. Does not wait: the queue of the service manager's socket may
+/// be full, since it is shared with all other services, and with it sending blocks.
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    let message: Vec<_> = states.iter().map(ToString::to_string).collect();
+    let sent = match &*SENDER {
+        Ok(sender) => sender.try_send(message.join("\n")).is_ok(),
+        Err(error) => {
+            tracing::warn!("cannot notify the service manager: no thread for it: {error}");
+            return;
+        }
+    };
+    if !sent {
+        tracing::warn!(
+            "cannot notify the service manager (NOTIFY_SOCKET): it takes no messages; leaving out {message:?}"
+        );
     }
 }
+
+/// A thread of its own for sending.
+static SENDER: LazyLock<io::Result<SyncSender<String>>> = LazyLock::new(|| {
+    let (sender, messages) = sync_channel::<String>(QUEUE);
+    let send = move || {
+        for message in messages {
+            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
+                tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
+            }
+        }
+    };
+    // Ends with the process: it may be waiting for the service manager then.
+    let thread = thread::Builder::new().name("notify".to_owned());
+    thread.spawn(send).map(|_| sender)
+});

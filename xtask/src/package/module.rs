@@ -173,7 +173,7 @@ fn pack(built: &Path, server: &UnitPackage, folder: &Path, is_test: bool) -> Res
         control.join("control"),
         control_file(server, &maintainer, &libraries)?,
     )?;
-    archive::build(&files, NAME, folder, is_test)
+    archive::build(&files, (NAME, &debian::version()), folder, is_test)
 }
 
 /// The packages that the module's libraries are in.

@@ -93,7 +93,7 @@ impl Architecture {
         })
     }
 
-    /// Why there is no C compiler for it, if there is none.
+    /// Why there is no C compiler for it; `None` if there is one.
     pub(super) fn missing_compiler(self) -> Option<String> {
         let Ok(Tools {
             compiler, package, ..

@@ -148,3 +148,28 @@ fn a_service_manager_that_cannot_be_reached_is_a_warning() {
     assert!(line.contains("[warn]"), "{line}");
     assert_eq!(server.stop().code(), Some(0));
 }
+
+#[test]
+fn a_service_manager_that_takes_no_messages_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Daemon.command(directory.path());
+    command.args(["--shutdown-timeout", "5"]);
+    command.env("WATCHDOG_USEC", "300000");
+    let manager = Manager::of(&mut command, directory.path());
+    let full = UnixDatagram::unbound().unwrap();
+    full.connect(directory.path().join("notify")).unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send(b"X=1\n").is_ok() {}
+    let mut server = Running::launch(command, directory);
+    let guests = configuration::guests(&["hello"]);
+    assert_eq!(server.put("/config", &guests).0, 200);
+    for _ in 0..100 {
+        // More messages than may wait.
+        server.signal(Signal::SIGHUP);
+        assert_eq!(server.control("GET", "/status/live", "").0, 200);
+    }
+    assert_eq!(server.connect("hello").get("/").head.status, 200);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait(LONG).code(), Some(0));
+    drop(manager);
+}

@@ -24,7 +24,12 @@ pub(crate) fn architecture() -> Result<String> {
 /// # Errors
 ///
 /// When dpkg-deb or a tool of coreutils fails.
-pub(crate) fn build(tree: &Path, name: &str, folder: &Path, fast: bool) -> Result<PathBuf> {
+pub(crate) fn build(
+    tree: &Path,
+    (name, version): (&str, &str),
+    folder: &Path,
+    fast: bool,
+) -> Result<PathBuf> {
     let mut sums = Command::new("sh");
     sums.args([
         "-ec",
@@ -35,7 +40,6 @@ pub(crate) fn build(tree: &Path, name: &str, folder: &Path, fast: bool) -> Resul
     // Whatever the umask is.
     run(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(tree))?;
 
-    let version = super::version();
     let package = folder.join(format!("{name}_{version}_{}.deb", architecture()?));
     let mut build = Command::new("dpkg-deb");
     build.args(["--root-owner-group", "-Zxz"]);

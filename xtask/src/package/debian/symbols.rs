@@ -57,7 +57,7 @@ pub(super) fn package(
         control.join("control"),
         control_file(about, &build_id, &architecture, size),
     )?;
-    archive::build(&tree, NAME, folder, about.fast)
+    archive::build(&tree, (NAME, about.version), folder, about.fast)
 }
 
 /// Makes sure that a debugger finds the symbols, once both packages are installed; gives what was left out.
