@@ -234,8 +234,9 @@ impl Values {
     /// A message about the value at `path`, without any of the values in it: an expression stands for its value. A
     /// message that might have a part of a value is replaced by one that says only which expressions it is about.
     ///
-    /// In a message about a string with expressions, 4 bytes of a value are such a part. In others, where a text may
-    /// have something in common with a value by accident, it is 8.
+    /// In a message about a string with expressions, 4 bytes of a value are such a part, and a quoted text is one that
+    /// has neither an expression in it nor is the name of a member: it may begin with a byte of a value. In others, where
+    /// a text may have something in common with a value by accident, 8 bytes are such a part.
     #[must_use]
     pub fn conceal<'a>(&self, message: &'a str, path: Option<&Path>) -> Cow<'a, str> {
         let subject = path.and_then(|path| self.places.get(path.segments()));
@@ -253,6 +254,15 @@ impl Values {
                 shown = shown.replace(value.as_str(), expression).into();
             }
         }
+        let quotes_part = !subject.is_empty() && {
+            let names = path.map(Path::segments).unwrap_or_default();
+            let is_known = |quoted: &str| {
+                names.iter().any(|name| *name == *quoted)
+                    || subject.iter().any(|expression| quoted.contains(expression))
+            };
+            // Outside and inside of quotes in turn.
+            !shown.split('"').skip(1).step_by(2).all(is_known)
+        };
         let parts = [4, 8].map(|length| windows(&shown, length));
         let has_part = |expression: &String, value: &str| {
             let length = recognized(expression);
@@ -266,9 +276,9 @@ impl Values {
                 .windows(length)
                 .any(|it| parts.contains(it))
         };
-        let suspects = all
-            .iter()
-            .filter(|(expression, value)| has_part(expression, value));
+        let suspects = all.iter().filter(|(expression, value)| {
+            quotes_part && is_subject(expression) || has_part(expression, value)
+        });
         let mut expressions: Vec<_> = suspects
             .map(|(expression, _)| expression.as_str())
             .collect();
@@ -423,6 +433,13 @@ mod tests {
             ("No \"lue of…\".", "/x", "No \"lue of…\"."),
             ("No \"lue of…\".", "/a", CONCEALED_A),
             ("No \"xy\".", "/b/c", CONCEALED_SHORT),
+            // What stands before the value, with a byte of it.
+            ("No \"hostv\".", "/a", CONCEALED_A),
+            (
+                "The \"a\" is \"value of a\".",
+                "/a",
+                "The \"a\" is \"${env:A}\".",
+            ),
             // Too short to be recognized, and not about it.
             ("A galaxy.", "/x", "A galaxy."),
         ] {
