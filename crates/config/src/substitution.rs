@@ -234,9 +234,9 @@ impl Values {
     /// A message about the value at `path`, without any of the values in it: an expression stands for its value. A
     /// message that might have a part of a value is replaced by one that says only which expressions it is about.
     ///
-    /// In a message about a string with expressions, 4 bytes of a value are such a part, and a quoted text is one that
-    /// has neither an expression in it nor is the name of a member: it may begin with a byte of a value. In others, where
-    /// a text may have something in common with a value by accident, 8 bytes are such a part.
+    /// In a message about a string with expressions, 4 bytes of a value are such a part. So is a quoted text that has
+    /// no expression in it and is not the name of a member: it may end with a byte of a value. In other messages, where
+    /// a text may have something in common with a value by accident, it is 8 bytes.
     #[must_use]
     pub fn conceal<'a>(&self, message: &'a str, path: Option<&Path>) -> Cow<'a, str> {
         let subject = path.and_then(|path| self.places.get(path.segments()));

@@ -43,13 +43,25 @@ impl InheritedSockets {
         let mut inherited = Self::default();
         for (number, (_, descriptor)) in sd_listen_fds::get()?.into_iter().enumerate() {
             match InheritedSocket::try_from(descriptor.into_std()) {
-                Ok(socket) => inherited.sockets.push(socket),
+                Ok(socket) => inherited.add(number, socket),
                 Err(error) => inherited.refusals.push(format!(
                     "inherited socket {number} of {LISTEN_FDS} cannot be used: {error}; closing it"
                 )),
             }
         }
         Ok(inherited)
+    }
+
+    fn add(&mut self, number: usize, socket: InheritedSocket) {
+        let address = socket.address();
+        if self.sockets.iter().any(|known| known.address() == address) {
+            self.refusals.push(format!(
+                "inherited socket {number} of {LISTEN_FDS} has the address {address} of another one, and is not used; \
+                 clients that the system gives to it wait in vain (ReusePort= of the socket unit)"
+            ));
+            return;
+        }
+        self.sockets.push(socket);
     }
 
     /// Warns of descriptors that cannot be used. Has to be called once the log is open.

@@ -189,6 +189,20 @@ fn an_inherited_descriptor_that_does_not_listen_is_closed_with_a_warning() {
 }
 
 #[test]
+fn a_second_inherited_socket_of_one_address_is_a_warning() {
+    let mut manager = Manager::new();
+    manager.sockets[1] = manager.sockets[0].try_clone().unwrap();
+    manager.configure();
+    let _server = manager.start();
+    let warning = format!(
+        "[warn] inherited socket 1 of LISTEN_FDS has the address {} of another one, and is not used",
+        manager.address
+    );
+    until("it is in the log", || manager.log().contains(&warning));
+    assert_eq!(Client::connect(manager.address).get("/").head.status, 204);
+}
+
+#[test]
 fn serve_listens_on_the_only_inherited_socket() {
     let manager = Manager::new();
     let mut command = daemon();
