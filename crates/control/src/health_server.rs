@@ -1,7 +1,7 @@
 //! The socket for health checks alone, which may be reachable for more than the control API is.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,15 +10,15 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::answer::{Failure, Success, response};
 use crate::http1::{AcceptBackoff, has_answer, http1};
 use crate::write_timeout::WriteTimeout;
 use crate::{Health, Limits, Listen, closing};
 
-/// Connections at a time; further ones wait to be accepted.
+/// Connections at a time. A further one takes the place of the oldest: a check sends its request at once, while clients
+/// that send none could keep it out if it had to wait for them.
 const CONNECTIONS: usize = 32;
 
 /// A check that takes longer than this to be sent, or to be read, has failed for its client anyway.
@@ -29,26 +29,18 @@ impl Health {
     /// the reason.
     ///
     /// Up to 32 connections are served at a time, each with one request, whose header has 8 KiB at most and arrives
-    /// within 5 seconds. A failed accept is logged and retried after a wait.
+    /// within 5 seconds. The oldest is closed for a further one. A failed accept is logged and retried after a wait.
     pub async fn serve<L: Listen>(&self, listener: L) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
+        let mut open = VecDeque::with_capacity(CONNECTIONS);
         let mut backoff = AcceptBackoff::default();
         loop {
             while connections.try_join_next().is_some() {}
-            // The permit first, so that connections over the limit wait in the kernel's backlog. The semaphore is never
-            // closed.
-            let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
                 Ok(stream) => {
                     backoff.reset();
-                    let health = self.clone();
-                    connections.spawn(async move {
-                        health.connection(stream).await;
-                        drop(permit);
-                    });
+                    make_room(&mut open);
+                    open.push_back(connections.spawn(self.clone().connection(stream)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection for health checks");
@@ -86,6 +78,19 @@ impl Health {
             "/ready" => Ok(Success::Health(self.ready())),
             _ => Err(Failure::NotFound),
         })
+    }
+}
+
+/// Makes room for one more connection. The oldest is in front.
+fn make_room(open: &mut VecDeque<AbortHandle>) {
+    if open.len() < CONNECTIONS {
+        return;
+    }
+    open.retain(|connection| !connection.is_finished());
+    if open.len() == CONNECTIONS
+        && let Some(oldest) = open.pop_front()
+    {
+        oldest.abort();
     }
 }
 

@@ -184,17 +184,19 @@ async fn a_health_check_that_does_not_arrive_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn health_checks_over_the_limit_of_connections_wait() {
+async fn silent_connections_keep_no_health_check_out() {
     let socket = HealthSocket::start();
     let mut silent = Vec::new();
-    for _ in 0..32 {
+    for _ in 0..100 {
         silent.push(socket.connect().await);
     }
-    let mut waiting = socket.connect().await;
-    waiting
-        .write_all(&request("GET", "/live", b""))
-        .await
-        .unwrap();
-    drop(silent.pop());
-    read(waiting).await.is(200, LIVE);
+    let answer = timeout(Duration::from_secs(4), socket.get("/live"));
+    answer.await.unwrap().is(200, LIVE);
+    // The oldest are closed, the others have their time.
+    let closed = read(silent.swap_remove(0)).await;
+    assert_eq!((closed.status, closed.body.as_str()), (0, ""));
+    let mut last = silent.pop().unwrap();
+    let request = request("GET", "/live", b"");
+    last.write_all(&request).await.unwrap();
+    read(last).await.is(200, LIVE);
 }
