@@ -509,7 +509,7 @@ impl From<Failure> for ApplyError {
                 let hint = error
                     .suggestion
                     .map_or_else(String::new, |name| format!(" Did you mean \"{name}\"?"));
-                (Some(error.path), format!("{}{hint}", error.detail))
+                (Some(error.place()), format!("{}{hint}", error.detail))
             }
             Failure::Substitution(error) => (Some(error.path), error.detail),
             Failure::Prepare(error) => (error.path, error.detail),

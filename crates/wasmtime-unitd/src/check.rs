@@ -44,7 +44,7 @@ pub(crate) fn run(check: &Check) -> Result<ExitCode> {
             let hint = error
                 .suggestion
                 .map_or_else(String::new, |word| format!(" Did you mean \"{word}\"?"));
-            eprintln!("{}{error}{hint}", (input.place)(&error.path));
+            eprintln!("{}{error}{hint}", (input.place)(&error.place()));
             return Ok(ExitCode::FAILURE);
         }
     };

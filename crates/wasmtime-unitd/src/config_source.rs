@@ -18,6 +18,9 @@ use crate::settled::{LOOK_EVERY, Settled};
 /// How often files that change while they are read are read again before the start gives up.
 const ATTEMPTS: usize = 20;
 
+/// In how many of these the files get the time to come to an end; then they are read although they keep changing.
+const PATIENT_ATTEMPTS: usize = 8;
+
 /// Files that were changed longer ago are read at the start without waiting for a second look.
 const SETTLED_FOR: Duration = Duration::from_secs(1);
 
@@ -56,9 +59,10 @@ impl ConfigSource {
 
     /// Puts the files in force for the first time, and returns their version.
     pub(crate) async fn start(&mut self) -> Result<Look> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let look = self.look().await?;
-            if !look.is_older_than(SystemTime::now() - SETTLED_FOR) {
+            let waits = attempt < PATIENT_ATTEMPTS;
+            if waits && !look.is_older_than(SystemTime::now() - SETTLED_FOR) {
                 sleep(LOOK_EVERY).await;
             }
             let Some(files) = self.read(&look).await else {
@@ -122,7 +126,8 @@ impl ConfigSource {
             let Ok(found) = self.look().await else {
                 continue;
             };
-            let is_new = settled.look(found.clone());
+            // Files that change all the time must not keep changes of others out.
+            let is_new = settled.look(found.clone()) || settled.is_overdue();
             let is_due = retry_at.is_some_and(|at| at <= Instant::now());
             if !is_new && asked.is_none() && !is_due {
                 continue;

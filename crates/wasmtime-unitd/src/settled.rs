@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How often files are looked at. A change is taken up after two looks that are equal, which is within a second.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// After so many looks, two seconds, a version that changes each time is overdue.
+const MAX_LOOKS: u32 = 8;
+
 /// A version of something that is looked at again and again.
 ///
 /// A version counts once two looks in a row have found it: a program that writes a file is seen several times, and only
@@ -15,20 +18,28 @@ pub(crate) struct Settled<V> {
     taken: V,
     /// Another version that the last look found.
     found: Option<V>,
+    /// How many looks in a row have found other versions.
+    looks: u32,
 }
 
 impl<V: PartialEq> Settled<V> {
     /// A version that is taken up already.
     pub(crate) fn new(taken: V) -> Self {
-        Self { taken, found: None }
+        Self {
+            taken,
+            found: None,
+            looks: 0,
+        }
     }
 
     /// What a look has found. Whether it is a new version that counts.
     pub(crate) fn look(&mut self, found: V) -> bool {
         if found == self.taken {
             self.found = None;
+            self.looks = 0;
             return false;
         }
+        self.looks = self.looks.saturating_add(1);
         if self.found.as_ref() == Some(&found) {
             return true;
         }
@@ -36,10 +47,16 @@ impl<V: PartialEq> Settled<V> {
         false
     }
 
+    /// Whether the version has kept changing for so long that it should be read all the same.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.looks >= MAX_LOOKS
+    }
+
     /// This version was taken up, whether it could be used or not.
     pub(crate) fn take(&mut self, version: V) {
         self.taken = version;
         self.found = None;
+        self.looks = 0;
     }
 }
 
@@ -61,5 +78,16 @@ mod tests {
         assert!(!settled.look(3));
         assert!(!settled.look(4));
         assert!(settled.look(4));
+    }
+
+    #[test]
+    fn a_version_that_never_comes_to_an_end_is_overdue() {
+        let mut settled = Settled::new(0);
+        for version in 1..8 {
+            assert!(!settled.look(version) && !settled.is_overdue(), "{version}");
+        }
+        assert!(!settled.look(8) && settled.is_overdue());
+        settled.take(8);
+        assert!(!settled.is_overdue());
     }
 }

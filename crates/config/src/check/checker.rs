@@ -43,6 +43,7 @@ impl<'a> Checker<'a> {
         ConfigError {
             detail: detail.into(),
             path: self.path.clone(),
+            unknown: None,
             suggestion: None,
         }
     }
@@ -112,6 +113,7 @@ impl<'a> Checker<'a> {
                     suggestion::nearest(name, table.members().map(|member| member.name));
                 let error = self.error(format!("Unknown parameter \"{name}\"."));
                 return Err(ConfigError {
+                    unknown: Some(name.to_owned()),
                     suggestion,
                     ..error
                 });

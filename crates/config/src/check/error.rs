@@ -15,8 +15,22 @@ pub struct ConfigError {
     pub detail: String,
     /// The path of the wrong value, or of the missing one.
     pub path: Path,
+    /// The name of a member below `path` that is not known.
+    pub unknown: Option<String>,
     /// "Did you mean": a known name near to an unknown one.
     pub suggestion: Option<&'static str>,
+}
+
+impl ConfigError {
+    /// The path of what is wrong in the text: of the member itself if it is not known.
+    #[must_use]
+    pub fn place(&self) -> Path {
+        let path = self.path.clone();
+        match &self.unknown {
+            Some(name) => path.join(name),
+            None => path,
+        }
+    }
 }
 
 /// A member that is accepted, but ignored or with an effect that was hardly intended.

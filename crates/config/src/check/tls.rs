@@ -181,6 +181,7 @@ pub fn missing_certificate(root: &Value, is_there: impl Fn(&str) -> bool) -> Opt
     Some(ConfigError {
         detail: format!("Certificate \"{name}\" is not found."),
         path,
+        unknown: None,
         suggestion: None,
     })
 }

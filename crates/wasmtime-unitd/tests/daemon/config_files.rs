@@ -4,13 +4,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 use test_suite::{Client, FrontEnd, Running, configuration, within};
 
-use crate::support::{Daemon, Process, can_become_another_user, daemon};
+use crate::support::{Daemon, Process, can_become_another_user, daemon, run};
 
 /// By when a change of the files is in force. The documentation says a second; a busy machine may take longer.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -98,6 +100,47 @@ fn a_folder_is_in_force_and_its_changes_are_taken_up_however_they_are_made() {
     });
     assert_eq!(problem(&server), "null");
     assert_eq!(server.control("GET", "/status/ready", "").0, 200);
+}
+
+#[test]
+fn a_file_that_changes_all_the_time_keeps_no_change_of_others_out() {
+    let mut server = start("{}");
+    let hello = server.fill_in(&configuration::guests(&["hello"]));
+    let busy = file(&server, "busy.json");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::write(&busy, "{}").unwrap();
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let _over = Over(&is_over);
+        replace(&server, "main.json", &hello);
+        within(SOON, "it is in force", || {
+            is_served(&server, "hello", "Hello, world!\n").then_some(())
+        });
+    });
+}
+
+/// Ends other threads, also if a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_unknown_section_has_the_place_of_its_own_file() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.json"), "{\n  \"x\": 1}").unwrap();
+    fs::write(directory.path().join("z.json"), r#"{"routes": []}"#).unwrap();
+    let ended = run(["check".as_ref(), directory.path()]);
+    assert_eq!(ended.code, Some(1));
+    let expected = "a.json\", line 2, column 8: Unknown parameter \"x\".";
+    assert!(ended.errors.contains(expected), "{ended:?}");
 }
 
 #[test]
