@@ -30,8 +30,8 @@ pub(crate) fn run() -> Result<()> {
     toolchain::require_c_compiler()?;
     println!("xtask: building the example component and the daemon (some minutes the first time)");
     let example = guests::example()?;
-    // Not `--package`: it selects other features of `serde` and `memchr` than `cargo test` does, so that Cranelift and
-    // Wasmtime would be built twice.
+    // Not `--package`, which selects other features of dependencies than a build of the workspace: Cranelift and
+    // Wasmtime would be built once more. (`cargo test` has features of its own.)
     command::run(cargo().args(["build", "--bin", "wasmtime-unitd"]))?;
     serve(&target().join("debug/wasmtime-unitd"), &example)
 }
