@@ -20,6 +20,18 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// cores anyway, and up to some hundred MiB of memory.
 const AT_ONCE: usize = 4;
 
+/// With less memory for instances for each of these, fewer are loaded at the same time: two small components at once
+/// take 64 MiB.
+const MEMORY_FOR_EACH: u64 = 128 << 20;
+
+/// How many components are loaded at the same time.
+fn at_once(engine: &Engine) -> usize {
+    let for_memory = engine.memory_limit() / MEMORY_FOR_EACH;
+    let for_memory = usize::try_from(for_memory).unwrap_or(usize::MAX);
+    let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.min(for_memory).clamp(1, AT_ONCE)
+}
+
 /// What loading a component's file came to.
 pub(crate) struct LoadedComponent {
     /// The component, or why it cannot be loaded.
@@ -67,14 +79,13 @@ impl Loader {
         compiling: Compiling,
         threads: BlockingThreads,
     ) -> Arc<Self> {
+        let permits = Semaphore::new(at_once(&engine));
         Arc::new(Self {
             engine,
             folder,
             compiling,
             cache: OnceLock::new(),
-            permits: Semaphore::new(
-                available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
-            ),
+            permits,
             threads,
         })
     }

@@ -103,7 +103,8 @@ impl ConfigSource {
                 Ok(Some(_)) | Err(ReadError::NoConfiguration(_)) => return Ok(look),
                 Ok(None) => {}
                 Err(error) => {
-                    return Err(anyhow!(error))
+                    // Without its sources, which its text has.
+                    return Err(anyhow!(error.to_string()))
                         .context("the user of --user cannot read the configuration");
                 }
             }
@@ -116,7 +117,9 @@ impl ConfigSource {
     pub(crate) async fn watch(mut self, look: Look, mut requests: mpsc::Receiver<ReloadRequest>) {
         let mut settled = Settled::new(look);
         let mut asked: Option<ReloadRequest> = None;
-        let (mut pause, mut retry_at) = (FIRST_RETRY, None);
+        let mut pause = FIRST_RETRY;
+        // A start leaves out what cannot be served.
+        let mut retry_at = (!self.is_complete()).then(|| Instant::now() + pause);
         loop {
             tokio::select! {
                 () = sleep(LOOK_EVERY) => {}
@@ -140,13 +143,18 @@ impl ConfigSource {
                 pause = FIRST_RETRY;
             }
             retry_at = match self.put_in_force_again(files).await {
-                Ok(()) => None,
-                Err(()) => Some(Instant::now() + pause),
+                Ok(()) if self.is_complete() => None,
+                Ok(()) | Err(()) => Some(Instant::now() + pause),
             };
             pause = (pause * 2).min(LAST_RETRY);
             // Dropped, since it is done.
             asked = None;
         }
+    }
+
+    /// Whether all of the configuration in force is served.
+    fn is_complete(&self) -> bool {
+        self.control.runtime().report_readiness()
     }
 
     async fn look(&self) -> Result<Look> {

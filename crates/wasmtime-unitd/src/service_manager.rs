@@ -113,10 +113,14 @@ fn notify(states: &[NotifyState<'_>]) {
 static SENDER: LazyLock<io::Result<SyncSender<String>>> = LazyLock::new(|| {
     let (sender, messages) = sync_channel::<String>(QUEUE);
     let send = move || {
+        let mut was_sent = true;
         for message in messages {
-            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
+            let sent = sd_notify::notify(&[NotifyState::Custom(&message)]);
+            // Once, not for each ping of the watchdog.
+            if let (Err(error), true) = (&sent, was_sent) {
                 tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
             }
+            was_sent = sent.is_ok();
         }
     };
     // Ends with the process: it may be waiting for the service manager then.

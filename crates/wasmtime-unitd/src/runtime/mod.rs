@@ -198,10 +198,11 @@ impl Runtime {
         self.report_readiness();
     }
 
-    /// Reports what of the configuration in force is not served, and whether there is one.
-    pub(crate) fn report_readiness(&self) {
+    /// Reports what of the configuration in force is not served, and whether there is one. Returns whether all of it is
+    /// served.
+    pub(crate) fn report_readiness(&self) -> bool {
         let listening = self.0.server.addresses();
-        readiness::report(&self.0.health, &self.current(), &listening);
+        readiness::report(&self.0.health, &self.current(), &listening)
     }
 }
 

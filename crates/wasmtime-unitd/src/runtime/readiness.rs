@@ -17,8 +17,8 @@ const LISTENERS: &str = "listeners";
 const MAX_NAMES: usize = 3;
 
 /// Reports the problems of `state`, and that those are gone which it does not have. `listening` are the addresses that
-/// are listened on.
-pub(super) fn report(health: &Health, state: &ActiveState, listening: &[Address]) {
+/// are listened on. Returns whether all of the configuration is served.
+pub(super) fn report(health: &Health, state: &ActiveState, listening: &[Address]) -> bool {
     let no_configuration = "no configuration yet: no listeners are configured";
     let is_empty = state.listeners.is_empty();
 
@@ -35,14 +35,18 @@ pub(super) fn report(health: &Health, state: &ActiveState, listening: &[Address]
     let closed = wanted.filter(|wanted| !is_open(wanted));
     let closed: Vec<_> = closed.map(|address| address.to_string()).collect();
     let closed = closed.iter().map(String::as_str);
+    let failed = problem("not loaded: applications", failed);
+    let closed = problem("not open: listeners", closed);
+    let is_complete = failed.is_none() && closed.is_none();
     health.set_problems([
         (
             Health::CONFIGURATION,
             is_empty.then(|| no_configuration.to_owned()),
         ),
-        (APPLICATIONS, problem("not loaded: applications", failed)),
-        (LISTENERS, problem("not open: listeners", closed)),
+        (APPLICATIONS, failed),
+        (LISTENERS, closed),
     ]);
+    is_complete
 }
 
 /// What is wrong with the things of these names, in their order. `None` without names.

@@ -1,6 +1,7 @@
 //! `--config`: a configuration from files, which are watched.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -353,6 +354,26 @@ fn a_configuration_is_tried_again_when_its_component_is_there() {
         is_served(&server, "hello", "Hello, world!\n").then_some(())
     });
     assert_eq!(server.log_lines("cannot use the configuration").len(), 1);
+}
+
+#[test]
+fn what_a_start_has_left_out_is_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("config")).unwrap();
+    let component = directory.path().join("late.wasm");
+    let application = configuration::application(&component, "");
+    let text = configuration::applications_of(&[("hello", application)]);
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = text.replacen("{hello}", &busy.local_addr().unwrap().to_string(), 1);
+    fs::write(directory.path().join("config/main.json"), text).unwrap();
+    let server = Running::launch(FromFiles.command(directory.path()), directory);
+    let ready = || server.control("GET", "/status/ready", "");
+    let (status, reason) = ready();
+    assert!(status == 503 && reason.contains("not loaded"), "{reason}");
+    assert!(reason.contains("not open"), "{reason}");
+    fs::copy(test_components::guest("hello"), component).unwrap();
+    drop(busy);
+    within(SOON, "all is served", || (ready().0 == 200).then_some(()));
 }
 
 #[test]
