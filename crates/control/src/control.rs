@@ -464,7 +464,7 @@ impl<R: Runtime> Shared<R> {
             return Err(Failure::NotFound);
         }
         let restarted = self.runtime.restart(application).await;
-        restarted.map_err(|error| current.resolved.conceal_restart(&error))?;
+        restarted.map_err(|error| current.resolved.conceal_restart(application, &error))?;
         Ok(Success::Restarted)
     }
 }

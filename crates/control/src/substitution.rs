@@ -50,9 +50,20 @@ impl Resolved {
     }
 
     /// The error without any value of an expression.
-    pub(crate) fn conceal_restart(&self, error: &RestartError) -> RestartError {
+    pub(crate) fn conceal_restart(&self, application: &str, error: &RestartError) -> RestartError {
+        // Which of them names the component depends on the type.
+        let detail = ["component", "module"].into_iter().fold(
+            Cow::Borrowed(error.detail.as_str()),
+            |detail, member| {
+                let path = ["applications", application, member].into_iter().collect();
+                self.values
+                    .conceal(&detail, Some(&path))
+                    .into_owned()
+                    .into()
+            },
+        );
         RestartError {
-            detail: self.values.conceal(&error.detail, None).into_owned(),
+            detail: detail.into_owned(),
         }
     }
 
@@ -168,6 +179,23 @@ mod tests {
             debug.contains("${env:PATH}") && !debug.contains(&path),
             "{debug}"
         );
+    }
+
+    #[test]
+    fn an_error_of_a_restart_has_no_short_value_of_the_components_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "pin1").unwrap();
+        let expression = format!("${{file:{}}}", secret.display());
+        let text =
+            format!(r#"{{"applications": {{"a": {{"module": "/x/{expression}/a.wasm"}}}}}}"#);
+        let tree = config::parse(text.as_bytes()).unwrap();
+        let resolved = resolve(&Arc::new(tree), true).unwrap();
+        let error = RestartError {
+            detail: "/x/pin1/a.wasm: cannot be read".to_owned(),
+        };
+        let shown = resolved.conceal_restart("a", &error).detail;
+        assert_eq!(shown, format!("/x/{expression}/a.wasm: cannot be read"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `wasmtime-unitd check`: checks a configuration as the control API and `--config` would, without applying it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
@@ -130,12 +131,21 @@ impl Fault {
 fn applications(config: &Config, guarded: &GuardedFolders) -> Result<Vec<Fault>> {
     let engine = Engine::new(&engine::Options::default())?;
     let mut faults = Vec::new();
+    // Many applications may have one component.
+    let mut loaded = BTreeMap::new();
     for application in &config.applications {
+        let path = &application.component;
+        let load = || Component::load(&engine, path).map_err(|error| error.to_string());
+        let component = loaded.entry(path).or_insert_with(load);
         let memory = application.limits.memory;
         let memory = memory.unwrap_or(engine::Limits::default().memory);
-        let loaded = Component::load(&engine, &application.component)
-            .and_then(|component| component.fits(&application.component, memory));
-        if let Err(error) = loaded {
+        let fits = component.as_ref().map_err(Clone::clone);
+        let fits = fits.and_then(|component| {
+            component
+                .fits(path, memory)
+                .map_err(|error| error.to_string())
+        });
+        if let Err(error) = fits {
             faults.push(Fault::new(application.component_path(), &error));
         }
         if let Err(error) = folders::check(&application.access.filesystem, guarded) {
