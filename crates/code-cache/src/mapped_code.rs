@@ -93,8 +93,6 @@ fn map_again(entry: &File, code: *const u8, length: usize) -> io::Result<bool> {
         // SAFETY: without `FIXED`, a new mapping touches no other. With `FIXED`, see below.
         #[expect(unsafe_code, reason = "this crate's purpose")]
         unsafe {
-            // Without PROT_BTI of aarch64, which Wasmtime's mprotect(2) adds: not all kernels know it, and without it
-            // its instructions have no effect.
             mmap(
                 at,
                 length,
@@ -118,7 +116,11 @@ fn map_again(entry: &File, code: *const u8, length: usize) -> io::Result<bool> {
     if is_same {
         // Sound, since for those who read it the memory stays as it is: `code` is page-aligned, as Wasmtime promises,
         // and the rest of its last page is out of the same file, too. Wasmtime unmaps it as a part of its own mapping.
-        map(code.cast_mut().cast(), MapFlags::FIXED)?;
+        if let Err(error) = map(code.cast_mut().cast(), MapFlags::FIXED) {
+            // The old mapping may be gone, and Wasmtime would later unmap what has taken its place.
+            tracing::error!("lost a mapping of machine code: {error}; ending the process");
+            std::process::abort();
+        }
     }
     Ok(is_same)
 }

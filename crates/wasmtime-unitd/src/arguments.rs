@@ -241,8 +241,10 @@ impl ServingOptions {
             .max_memory
             .map_or_else(engine::Options::default, engine::Options::for_memory);
         options.instances = self.max_instances.unwrap_or(options.instances);
-        // A server that never compiles can do without executable memory that it has written itself.
-        options.code_memory = self.no_compile.then(|| CodeMemory::new(MappedCode));
+        // A server that never compiles can do without executable memory that it has written itself. Other processors
+        // than x86-64 need their caches of instructions cleared, which only Wasmtime's own way does.
+        let maps_code = self.no_compile && cfg!(target_arch = "x86_64");
+        options.code_memory = maps_code.then(|| CodeMemory::new(MappedCode));
         options
     }
 }

@@ -9,7 +9,7 @@
 use std::env;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, stderr};
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -62,10 +62,11 @@ pub(crate) fn start() -> Option<ExitCode> {
             if arguments != ["--version"] {
                 return None;
             }
-            println!("{OWN_VERSION}");
+            // The reader may have closed it.
+            let _ = writeln!(stdout(), "{OWN_VERSION}");
             // For tools alone; a person wants to know the version of this program.
             if !stderr().is_terminal() {
-                eprint!("{}", version());
+                let _ = write!(stderr(), "{}", version());
             }
             return Some(ExitCode::SUCCESS);
         }
@@ -79,7 +80,7 @@ pub(crate) fn start() -> Option<ExitCode> {
     match arguments.first().and_then(|argument| argument.to_str()) {
         // To standard error, as Unit does.
         Some("--version") => {
-            eprintln!("{}{OWN_VERSION}", version());
+            let _ = writeln!(stderr(), "{}{OWN_VERSION}", version());
             return Some(ExitCode::SUCCESS);
         }
         Some("--help" | "-h") => {

@@ -189,9 +189,15 @@ impl Loader {
             }),
             Err(error @ NotCompiled::Load(_)) => Err(error.to_string()),
             Err(error @ (NotCompiled::Missing { .. } | NotCompiled::Unusable { .. })) => {
+                let execution = match error {
+                    NotCompiled::Unusable { .. } => {
+                        " (under MemoryDenyWriteExecute, its file system has to allow execution)"
+                    }
+                    _ => "",
+                };
                 Err(format!(
-                    "{error}; the server is started with --no-compile. To compile it, run as the server's user: \
-                     wasmtime-unitd compile --cachedir {:?} {path:?}",
+                    "{error}{execution}; the server is started with --no-compile. To compile it, run as the server's \
+                     user: wasmtime-unitd compile --cachedir {:?} {path:?}",
                     cache.path()
                 ))
             }

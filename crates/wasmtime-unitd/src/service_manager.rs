@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -18,8 +19,12 @@ const STOP_RESERVE: Duration = Duration::from_secs(10);
 /// The shortest time between two pings of the watchdog.
 const SHORTEST_PING: Duration = Duration::from_millis(100);
 
-/// The most messages that wait until the service manager takes them.
-const QUEUE: usize = 32;
+/// The most messages that wait until the service manager takes them: none but pings is left out before hundreds of
+/// reloads have come meanwhile.
+const QUEUE: usize = 1024;
+
+/// How many messages wait.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// The start, or a reload, is complete.
 pub(crate) fn ready() {
@@ -77,6 +82,8 @@ async fn ping(health: Health, limit: Duration) {
         interval.tick().await;
         let live = health.live().await;
         match live.reason() {
+            // The service manager counts from the last one that it has taken.
+            None if WAITING.load(Ordering::Relaxed) > 0 => {}
             None => notify(&[NotifyState::Watchdog]),
             Some(reason) => tracing::error!("{reason}; not pinging the service manager's watchdog"),
         }
@@ -96,7 +103,14 @@ fn notify(states: &[NotifyState<'_>]) {
     }
     let message: Vec<_> = states.iter().map(ToString::to_string).collect();
     let sent = match &*SENDER {
-        Ok(sender) => sender.try_send(message.join("\n")).is_ok(),
+        Ok(sender) => {
+            WAITING.fetch_add(1, Ordering::Relaxed);
+            let sent = sender.try_send(message.join("\n")).is_ok();
+            if !sent {
+                WAITING.fetch_sub(1, Ordering::Relaxed);
+            }
+            sent
+        }
         Err(error) => {
             tracing::warn!("cannot notify the service manager: no thread for it: {error}");
             return;
@@ -121,6 +135,7 @@ static SENDER: LazyLock<io::Result<SyncSender<String>>> = LazyLock::new(|| {
                 tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
             }
             was_sent = sent.is_ok();
+            WAITING.fetch_sub(1, Ordering::Relaxed);
         }
     };
     // Ends with the process: it may be waiting for the service manager then.

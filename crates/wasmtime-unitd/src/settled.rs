@@ -5,8 +5,9 @@ use std::time::Duration;
 /// How often files are looked at. A change is taken up after two looks that are equal, which is within a second.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// After so many looks, two seconds, a version that changes each time is overdue.
-const MAX_LOOKS: u32 = 8;
+/// After so many looks, half a minute, a version that changes each time is overdue. Not sooner: a folder that is copied
+/// file by file is not complete while it changes.
+const MAX_LOOKS: u32 = 120;
 
 /// A version of something that is looked at again and again.
 ///
@@ -83,11 +84,11 @@ mod tests {
     #[test]
     fn a_version_that_never_comes_to_an_end_is_overdue() {
         let mut settled = Settled::new(0);
-        for version in 1..8 {
+        for version in 1..120 {
             assert!(!settled.look(version) && !settled.is_overdue(), "{version}");
         }
-        assert!(!settled.look(8) && settled.is_overdue());
-        settled.take(8);
+        assert!(!settled.look(120) && settled.is_overdue());
+        settled.take(120);
         assert!(!settled.is_overdue());
     }
 }

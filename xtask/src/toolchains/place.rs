@@ -17,7 +17,7 @@ const QUESTION: Duration = Duration::from_secs(60);
 
 /// What pip, npm and cargo say where there is no registry, or none that has what this kind of
 /// machine needs.
-const UNREACHABLE: [&str; 13] = [
+const UNREACHABLE: [&str; 14] = [
     "(from versions: none)",
     "Failed to establish a new connection",
     "Read timed out",
@@ -31,6 +31,8 @@ const UNREACHABLE: [&str; 13] = [
     "Timeout was reached",
     "spurious network error",
     "attempting to make an HTTP request, but --offline",
+    // By a mirror, to which nothing can be published, not even for a try.
+    "crates-io is replaced with",
 ];
 
 /// Why there is no component, or no tool.

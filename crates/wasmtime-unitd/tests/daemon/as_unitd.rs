@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use test_suite::{FrontEnd, Running, configuration};
 
-use crate::support::{Daemon, Process};
+use crate::support::{Daemon, Process, daemon};
 
 /// The daemon, started through a symlink with the name `unitd`.
 struct AsUnitd;
@@ -90,4 +90,14 @@ fn the_file_of_the_process_says_the_version_of_unit_on_standard_error() {
         lines[1].starts_with("configured as ./configure "),
         "{lines:?}"
     );
+}
+
+#[test]
+fn a_closed_pipe_does_not_fail_the_version() {
+    let mut shell = Command::new("sh");
+    let script = r#"exec 3>&1; { "$0" --version; echo $? >&3; } 2>/dev/null | true"#;
+    let program = daemon();
+    let output = shell.arg("-c").arg(script).arg(program.get_program());
+    let output = output.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n");
 }

@@ -113,7 +113,8 @@ fn folder_swaps_by_a_symlink_lose_no_request_and_neither_memory_nor_open_files_g
         let files = report(&server, &format!("after {first} swaps"));
         times.extend(swap_several(first..swaps));
         report(&server, &format!("after {swaps} swaps"));
-        memory.assert_below(64 << 20);
+        // What varies by itself, and what one swap in a hundred could lose.
+        memory.assert_below((24 << 20) + (swaps as u64) * (16 << 10));
         // A client may just connect, or another just leave.
         until("no file is left open", || open_files(&server) <= files + 4);
         times.sort();

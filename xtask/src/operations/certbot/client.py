@@ -51,6 +51,7 @@ class Load:
         self.stop = threading.Event()
         self.requests = collections.Counter()
         self.certificates = []
+        self.lock = threading.Lock()
         self.failures = []
         kinds = [(scheme, kept) for scheme in PORTS for kept in (False, True)]
         clients = [(self.ask_repeatedly, kind) for kind in kinds] + [(self.download, ())]
@@ -129,8 +130,9 @@ class Load:
         if scheme == "https":
             stream = self.trust.wrap_socket(stream, server_hostname=self.host)
             serial = stream.getpeercert()["serialNumber"]
-            if self.certificates[-1:] != [serial]:
-                self.certificates.append(serial)
+            with self.lock:
+                if self.certificates[-1:] != [serial]:
+                    self.certificates.append(serial)
         connection = http.client.HTTPConnection(self.host)
         connection.sock = stream
         # One that the server closes is not to be opened again in silence.
