@@ -17,6 +17,7 @@ mod publish;
 mod release;
 mod server;
 mod test;
+mod test_daemon;
 mod toolchain;
 mod toolchains;
 mod tools;

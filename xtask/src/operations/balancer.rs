@@ -11,10 +11,9 @@ use super::haproxy::{BalancedServer, Haproxy};
 use super::launcher::{Launcher, ServerProcess};
 use super::wait::within;
 use super::wrk::WrkClient;
-use crate::command::{cargo, step};
 use crate::toolchains::debian::{DebianProgram, InstalledProgram};
 use crate::toolchains::place::{Failure, Step};
-use crate::{guests, toolchain};
+use crate::{guests, test_daemon, toolchain};
 
 const HAPROXY: DebianProgram = DebianProgram {
     name: "haproxy",
@@ -54,13 +53,7 @@ pub(super) fn test() -> Result<Option<String>> {
     };
     toolchain::prepare()?;
     let component = guests::hello()?;
-    // `cargo build` selects other features than `cargo test` does, which is to have built the daemon before, so that
-    // Cranelift and Wasmtime would be built twice.
-    let mut daemon = cargo();
-    step(
-        "build of the daemon",
-        daemon.args(["test", "--no-run", "--test", "daemon"]),
-    )?;
+    test_daemon::build()?;
 
     println!("\nxtask: {TEST}");
     let folder = tempfile::tempdir()?;

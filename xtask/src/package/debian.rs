@@ -17,7 +17,7 @@ use crate::command::{cargo, has_program, output, root, run, step, target};
 use crate::debug_symbols::{self, Stripped};
 use crate::toolchains::place::{Failure, Step};
 use crate::tools::DEB;
-use crate::{guests, release};
+use crate::{guests, release, test_daemon};
 
 /// The version of all packages of this repository, this one included.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -133,14 +133,11 @@ pub(super) fn lint<'a>(packages: impl IntoIterator<Item = &'a PathBuf>) -> Resul
 /// When cargo-deb cannot be installed, or a step fails.
 pub(crate) fn prepare(profile: &str) -> Step<Prepared> {
     let is_dev = profile == "dev";
-    let mut build = cargo();
     if is_dev {
-        // As `cargo test` builds it. Tests add features to serde and tokio, so that `cargo build` would build Cranelift
-        // and Wasmtime once more.
-        build.args(["test", "--no-run", "--test", "daemon"]);
-    } else {
-        build.args(["build", "--bin", "wasmtime-unitd", "--profile", profile]);
+        return prepare_built(&test_daemon::build()?, is_dev);
     }
+    let mut build = cargo();
+    build.args(["build", "--bin", "wasmtime-unitd", "--profile", profile]);
     step("build of the daemon", &mut build)?;
     let built = folders::build(&target(), profile).join("wasmtime-unitd");
     prepare_built(&built, is_dev)

@@ -11,7 +11,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::namespaces;
-use crate::command::{self, cargo, step, target};
+use crate::command::step;
+use crate::test_daemon;
 use crate::toolchains::debian::DebianProgram;
 use crate::toolchains::place::{Failure, Place, Step};
 use crate::toolchains::virtual_environment;
@@ -61,7 +62,7 @@ fn walk(place: &Place) -> Step<Option<String>> {
         pebble.push((program.name, program.find()?.command()));
     }
     virtual_environment(place, &CERTBOT)?;
-    command::run(cargo().args(["build", "--bin", "wasmtime-unitd"]))?;
+    let daemon = test_daemon::build()?;
 
     let folder = tempfile::tempdir()?;
     let programs = folder.path().join("bin");
@@ -73,10 +74,7 @@ fn walk(place: &Place) -> Step<Option<String>> {
         symlink(program.get_program(), programs.join(name))?;
     }
     // Unit's tools find the server by this name.
-    symlink(
-        target().join("debug/wasmtime-unitd"),
-        programs.join("unitd"),
-    )?;
+    symlink(daemon, programs.join("unitd"))?;
     let unitc = unitc(&programs.join("unitc"))?;
     let mut authority = Command::new(environment.join("python"));
     authority.args(["-c", AUTHORITY]).arg(folder.path());
