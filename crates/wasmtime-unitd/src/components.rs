@@ -179,7 +179,11 @@ impl Loader {
 
     fn load_compiled(&self, path: &Path) -> Result<Loaded, String> {
         let cache = self.cache().as_ref().map_err(|error| {
-            format!("{}: not loaded, since the server is started with --no-compile, and cannot use the cache of compiled components: {error}", path.display())
+            format!(
+                "{}: not loaded, since the server is started with --no-compile, and cannot use the cache of compiled \
+                 components: {error}",
+                path.display()
+            )
         })?;
         match cache.load_compiled(&self.engine, path) {
             Ok(component) => Ok(Loaded {

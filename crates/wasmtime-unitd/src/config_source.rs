@@ -13,13 +13,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::hang_up::ReloadRequest;
 use crate::runtime::Runtime;
-use crate::settled::{LOOK_EVERY, Settled};
+use crate::settled::{LOOK_EVERY, MAX_LOOKS, Settled};
 
 /// How often files that change while they are read are read again before the start gives up.
-const ATTEMPTS: usize = 20;
-
-/// In how many of these the files get the time to come to an end; then they are read although they keep changing.
-const PATIENT_ATTEMPTS: usize = 8;
+const ATTEMPTS: u32 = 20;
 
 /// Files that were changed longer ago are read at the start without waiting for a second look.
 const SETTLED_FOR: Duration = Duration::from_secs(1);
@@ -59,10 +56,10 @@ impl ConfigSource {
 
     /// Puts the files in force for the first time, and returns their version.
     pub(crate) async fn start(&mut self) -> Result<Look> {
-        for attempt in 0..ATTEMPTS {
+        // As long as for a change, see `Settled`; then they are read although they keep changing.
+        for looks in 0..MAX_LOOKS + ATTEMPTS {
             let look = self.look().await?;
-            let waits = attempt < PATIENT_ATTEMPTS;
-            if waits && !look.is_older_than(SystemTime::now() - SETTLED_FOR) {
+            if looks < MAX_LOOKS && !look.is_older_than(SystemTime::now() - SETTLED_FOR) {
                 sleep(LOOK_EVERY).await;
             }
             let Some(files) = self.read(&look).await else {

@@ -7,7 +7,7 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// After so many looks, half a minute, a version that changes each time is overdue. Not sooner: a folder that is copied
 /// file by file is not complete while it changes.
-const MAX_LOOKS: u32 = 120;
+pub(crate) const MAX_LOOKS: u32 = 120;
 
 /// A version of something that is looked at again and again.
 ///

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::machine::{Machine, SHARED, wait_for};
+use self::machine::{Machine, SHARED};
 use self::requests::{Answers, MachineClient};
-use crate::command::{cargo, step, target};
+use super::wait::within;
+use crate::guests;
 use crate::package::{debian, service};
-use crate::toolchain;
 use crate::toolchains::place::{Failure, Step};
 
 /// A text in the answer of each of two components, which stand for two versions of one.
@@ -63,7 +63,7 @@ fn try_test() -> Step {
     let prepared = debian::prepare("dev")?;
     let package = prepared.pack("1", machine.shared())?;
     let upgrade = prepared.pack(UPGRADE, machine.shared())?;
-    let [old, new] = components()?;
+    let (old, new) = (guests::example()?, guests::hello()?);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
     let test = Test {
         client: MachineClient::new(machine.process()?, address, &[OLD, NEW])?,
@@ -73,24 +73,6 @@ fn try_test() -> Step {
     };
     let outcome = test.run(&package, &upgrade);
     Ok(outcome.with_context(|| test.journal())?)
-}
-
-/// Builds two components with different answers.
-fn components() -> Result<[PathBuf; 2]> {
-    toolchain::prepare()?;
-    for guest in [
-        &["--package", "example"][..],
-        &["--package", "guests", "--example", "hello"],
-    ] {
-        let mut build = cargo();
-        build.args(["build", "--release", "--target", "wasm32-wasip2"]);
-        step("component", build.args(guest))?;
-    }
-    let folder = target().join("wasm32-wasip2/release");
-    Ok([
-        folder.join("example.wasm"),
-        folder.join("examples/hello.wasm"),
-    ])
 }
 
 struct Test {
@@ -231,11 +213,11 @@ impl Test {
         let load = self.client.begin("/rotated");
         for _ in 0..3 {
             let before = lines()?;
-            wait_for("lines of the access log", LIMIT, || Ok(lines()? > before))?;
+            wait_for("lines of the access log", || Ok(lines()? > before))?;
             self.sh("logrotate --force /etc/logrotate.d/wasmtime-unitd")?;
         }
         let requests = load.end()?.values().sum::<usize>();
-        wait_for("the whole access log", LIMIT, || Ok(lines()? >= requests))?;
+        wait_for("the whole access log", || Ok(lines()? >= requests))?;
         let lines = lines()?;
         ensure!(lines == requests, "{lines} lines of {requests} requests");
         // The newest, the one before it, and a compressed one.
@@ -255,9 +237,7 @@ impl Test {
         self.drop_in(Some(FLAGS))?;
         self.require_answer(OLD)?;
         self.put_file(&files_configuration("new.wasm"))?;
-        wait_for("the changed file", LIMIT, || {
-            Ok(self.client.get("/")? == NEW)
-        })?;
+        wait_for("the changed file", || Ok(self.client.get("/")? == NEW))?;
 
         self.put_file("{ broken")?;
         self.sh("systemctl reload wasmtime-unitd")?;
@@ -269,7 +249,7 @@ impl Test {
         self.sh("! systemctl restart wasmtime-unitd")?;
         self.require_error("wasmtime-unitd: cannot use the configuration")?;
         let load = self.client.begin("/");
-        wait_for("starts in vain", LIMIT, || {
+        wait_for("starts in vain", || {
             Ok(self.property("NRestarts")?.parse::<u32>()? > START_LIMIT)
         })?;
         self.put_file(&files_configuration("old.wasm"))?;
@@ -360,7 +340,7 @@ impl Test {
     }
 
     fn wait_for_status(&self, beginning: &str) -> Result<()> {
-        wait_for("the status of the server", LIMIT, || {
+        wait_for("the status of the server", || {
             let status = self.sh("systemctl status --no-pager wasmtime-unitd")?;
             Ok(status.contains(&format!("Status: {beginning}")))
         })
@@ -368,7 +348,7 @@ impl Test {
 
     /// Waits until the server is ready in another process than this one.
     fn wait_for_another(&self, process: &str) -> Result<()> {
-        wait_for("another process", LIMIT, || {
+        wait_for("another process", || {
             let other = self.property("MainPID")?;
             Ok(other != process && self.property("ActiveState")? == "active")
         })
@@ -461,6 +441,11 @@ impl Test {
         let text = journal.map(|output| output.stdout).unwrap_or_default();
         format!("the journal ends with:\n{}", String::from_utf8_lossy(&text))
     }
+}
+
+/// Waits until a condition holds.
+fn wait_for(what: &str, condition: impl Fn() -> Result<bool>) -> Result<()> {
+    within(LIMIT, what, || Ok(condition()?.then_some(())))
 }
 
 fn begin(what: &str) {

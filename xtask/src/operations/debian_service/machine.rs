@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+use crate::command::has_program;
+use crate::operations::wait::within;
 use crate::toolchains::place::{Failure, Place, Step};
 
 /// What is installed beside the packages that each Debian has.
@@ -19,9 +20,6 @@ const PACKAGES: &str = "systemd-sysv,dbus,curl,ca-certificates,logrotate";
 /// How long a command may take, in seconds, and how long the system may take to start.
 const COMMAND: &str = "180";
 const START: Duration = Duration::from_secs(60);
-
-/// Between two looks at a condition.
-const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The folder that is shared with the machine, as it is there.
 pub(super) const SHARED: &str = "/srv/test";
@@ -70,9 +68,10 @@ impl Machine {
                 "podman starts no container: {reason}"
             )));
         }
-        let started = wait_for("the start of systemd", START, || {
+        let started = within(START, "the start of systemd", || {
             let state = machine.try_run("systemctl is-system-running")?;
-            Ok(["running", "degraded"].contains(&text(&state.stdout).as_str()))
+            let is_up = ["running", "degraded"].contains(&text(&state.stdout).as_str());
+            Ok(is_up.then_some(()))
         });
         // Not all systems that have podman let systemd run in its containers.
         started
@@ -131,26 +130,6 @@ impl Drop for Machine {
     }
 }
 
-/// Waits for a condition.
-///
-/// # Errors
-///
-/// When it does not hold in time.
-pub(super) fn wait_for(
-    what: &str,
-    limit: Duration,
-    condition: impl Fn() -> Result<bool>,
-) -> Result<()> {
-    let end = Instant::now() + limit;
-    while !condition()? {
-        if Instant::now() > end {
-            bail!("waited {} seconds for {what}", limit.as_secs());
-        }
-        thread::sleep(INTERVAL);
-    }
-    Ok(())
-}
-
 fn podman() -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", COMMAND, "podman"]);
@@ -163,13 +142,11 @@ fn require_tools() -> Step<&'static str> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::NotHere("needs root, to make a Debian".to_owned()));
     }
-    let has = |program: &str| {
-        let version = Command::new(program).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
-    };
-    let runtime = ["runc", "crun"].into_iter().find(|runtime| has(runtime));
+    let runtime = ["runc", "crun"]
+        .into_iter()
+        .find(|runtime| has_program(runtime));
     match runtime {
-        Some(runtime) if has("podman") && has("debootstrap") => Ok(runtime),
+        Some(runtime) if has_program("podman") && has_program("debootstrap") => Ok(runtime),
         _ => {
             let reason = "no podman, runc or debootstrap on this machine (on Debian: apt-get \
                           install podman runc debootstrap)";
